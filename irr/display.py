@@ -1,0 +1,110 @@
+"""What people see: progress and notes on stderr, tables on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from irr.evaluate import Report
+    from irr.types import Prediction
+
+stdout = Console(highlight=False)
+stderr = Console(stderr=True, highlight=False)
+
+
+def note(message: str) -> None:
+    """One line for the user on stderr, never wrapped, colored or cut."""
+    stderr.print(message, markup=False, soft_wrap=True)
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        # Over the whole run: texts come in groups, so that the rate of the last few means nothing.
+        speed = task.completed / task.elapsed if task.elapsed else 0.0
+        return Text(f"{speed:,.1f}/s", style="progress.data.speed")
+
+
+@contextmanager
+def progress(what: str, total: int | None) -> Iterator[Callable[..., None]]:
+    """A progress bar on stderr that shows itself at the first call of what it yields.
+
+    What it yields takes (done, in all), or nothing for one more of `total`.
+    """
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+        console=stderr,
+    )
+    task = bar.add_task(what, total=total)
+
+    def advance(done: int | None = None, out_of: int | None = total) -> None:
+        bar.start()
+        if done is None:
+            bar.advance(task)
+        else:
+            bar.update(task, completed=done, total=out_of)
+
+    try:
+        yield advance
+    finally:
+        if bar.live.is_started:
+            bar.stop()
+
+
+def report(result: Report) -> None:
+    """The metrics of an evaluation as a table, in percent."""
+    table = Table("metric", "mean", "95 % interval", title=f"{result.texts} texts")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, e in result.metrics.items():
+        table.add_row(name, f"{100 * e.mean:.1f}", f"{100 * e.low:.1f} – {100 * e.high:.1f}")
+    stdout.print(table)
+    stdout.print(f"{result.texts_per_second:.1f} texts per second")
+    if result.texts_without_gold:
+        stdout.print(f"{result.texts_without_gold} texts have no gold labels and count in no mean")
+    if result.errors:
+        stdout.print(f"{result.errors} texts were answered with an error")
+
+
+def trace(prediction: Prediction, top_k: int) -> None:
+    """Every stage's output for one text."""
+    if prediction.trace is None:
+        raise ValueError("the prediction carries no trace")
+    queries = Table("kind", "query", title="infer: queries")
+    for query in prediction.trace.queries:
+        queries.add_row(query.kind, Text(query.text))
+    stdout.print(queries)
+    candidates = Table("score", "label", "evidence: query → entry, match", title="retrieve: candidates")
+    for candidate in prediction.trace.candidates[:top_k]:
+        evidence = "\n".join(
+            f"{m.kind} {m.score:.2f}  {_short(m.query)} → {_short(m.entry)}" for m in candidate.matches
+        )
+        candidates.add_row(f"{candidate.score:.3f}", Text(candidate.label.name), Text(evidence))
+    stdout.print(candidates)
+    ranking = Table("rank", "score", "id", "label", title="rank: labels")
+    for rank, label in enumerate(prediction.trace.ranking[:top_k], 1):
+        ranking.add_row(str(rank), f"{label.score:.3f}", Text(label.id), Text(label.name))
+    stdout.print(ranking)
+
+
+def _short(text: str, width: int = 40) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -1,0 +1,62 @@
+"""The error tree: every failure a user can cause or meet, in one line that says what to change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class IrrError(Exception):
+    """Base of every error that `irr` raises on purpose.
+
+    Attributes:
+        message: What is wrong, in one line.
+        hint: What to change, in one line; may be empty.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        self.message = message
+        self.hint = hint
+        super().__init__(f"{message}: {hint}" if hint else message)
+
+
+class UsageError(IrrError):
+    """The call contradicts itself or names something that does not exist."""
+
+
+class InputError(IrrError):
+    """A file that was given cannot be used as it is.
+
+    Attributes:
+        path: The file.
+        row: The line in it, from 1; None when the file as a whole is meant.
+    """
+
+    def __init__(self, path: str | Path, message: str, hint: str, row: int | None = None) -> None:
+        self.path = str(path)
+        self.row = row
+        where = self.path if row is None else f"{self.path}, row {row}"
+        super().__init__(f"{where}: {message}", hint)
+
+
+class LabelSpaceError(InputError):
+    """The labels are not a usable label space."""
+
+
+class TextsError(InputError):
+    """The file of texts, or of texts with gold labels, cannot be read."""
+
+
+class OutputError(InputError):
+    """The output cannot be written where it was asked for."""
+
+
+class EncoderError(IrrError):
+    """The encoder cannot be loaded, or does not give one vector a text."""
+
+
+class LabelIndexError(IrrError):
+    """The label index cannot be built or opened."""
+
+
+class ProgramError(IrrError):
+    """A frozen program's directory cannot be written or loaded."""

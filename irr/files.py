@@ -1,0 +1,89 @@
+"""Text files in and out: decoded line by line with row numbers, written beside and put in place at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from irr.errors import InputError, OutputError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def read_lines(path: Path, error: type[InputError]) -> Iterator[tuple[int, str]]:
+    """Yields the lines of a UTF-8 file with their row numbers, from 1, line ends kept.
+
+    Lines end at a line feed only, so that the rarer Unicode separators may stand in a text.
+
+    Raises:
+        InputError: As `error`, for a file that is missing, cannot be read, or is not UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            for row, raw in enumerate(file, 1):
+                try:
+                    line = raw.decode("utf-8-sig" if row == 1 else "utf-8")
+                except UnicodeDecodeError as e:
+                    raise error(path, "not UTF-8", "save the file with UTF-8 encoding", row) from e
+                yield row, line
+    except FileNotFoundError as e:
+        raise error(path, "no such file", "check the path") from e
+    except OSError as e:
+        raise error(path, f"cannot be read ({e.strerror})", "name a readable file") from e
+
+
+def parse_json_row(model: type[M], line: str, path: Path | str, row: int, error: type[InputError]) -> M:
+    """Reads one JSONL row into `model`; what is wrong with it becomes one line with its row."""
+    try:
+        return model.model_validate_json(line)
+    except ValidationError as e:
+        raise error(path, *_explain(e), row) from e
+
+
+def _explain(e: ValidationError) -> tuple[str, str]:
+    first = e.errors(include_url=False, include_input=False)[0]
+    key = str(first["loc"][0]) if first["loc"] else ""
+    match first["type"]:
+        case "json_invalid":
+            return "not JSON", "write one JSON object a line"
+        case "model_type" | "model_attributes_type":
+            return "not a JSON object", "write one JSON object a line"
+        case "missing":
+            return f'no "{key}"', f'add "{key}" to the row'
+        case "string_too_short":
+            return f'empty "{key}"', f'give "{key}" a value'
+        case _:
+            where = ".".join(str(part) for part in first["loc"])
+            return f'"{where}": {first["msg"][0].lower()}{first["msg"][1:]}', "correct the value"
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[TextIO]:
+    """Opens `path` for writing so that it only ever holds a complete result.
+
+    The text goes to a `.part` file beside it that takes its place when the block ends well, and stays
+    for inspection when it does not. What is no regular file (a pipe, `/dev/null`) is written directly.
+
+    Raises:
+        OutputError: If the place cannot be written; raised before the block starts.
+    """
+    special = path.exists() and not path.is_file()
+    target = path if special else path.with_name(path.name + ".part")
+    try:
+        if path.is_dir():
+            raise OutputError(path, "is a folder", "name a file")
+        if path.exists() and not os.access(path, os.W_OK):
+            raise OutputError(path, "is write-protected", "choose another output path")
+        file = target.open("w", encoding="utf-8", newline="\n")
+    except OSError as e:
+        hint = "choose a folder that exists and can be written"
+        raise OutputError(path, f"cannot be written ({e.strerror})", hint) from e
+    with file:
+        yield file
+    if not special:
+        target.replace(path)

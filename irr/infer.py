@@ -1,0 +1,91 @@
+"""Infer: a text to queries; without a language model, its passages and its spans."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from irr.types import Query, QueryKind
+
+# A word, with what holds words together: C++, C#, node.js, front-end, TCP/IP, can't.
+_WORD = re.compile(r"\w+(?:[-'’+#./&]\w+)*[+#]*")
+# No span runs across these.
+_BREAK = re.compile(r"[.!?;:,()\[\]{}|•·\n\"“”]")
+_UNREADABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+# Words in one passage: what common encoders read (256 tokens) without cutting.
+_PASSAGE_WORDS = 150
+
+STOPWORDS = frozenset(
+    """a about above after again all also am an and any are as at be because been before being below
+    between both but by can could did do does doing down during each either etc few for from further
+    had has have having he her here hers him his how i if in into is it its itself just may me might
+    more most must my neither no nor not of off on once only or other our ours out over own per same
+    shall she should so some such than that the their theirs them then there these they this those
+    through to too under until up upon us very via was we were what when where whether which while
+    who whom whose why will with within without would you your yours""".split()
+)
+
+
+class Inferer(Protocol):
+    """Maps texts to the queries that retrieval looks up."""
+
+    def infer(self, texts: Sequence[str]) -> list[list[Query]]:
+        """Returns the queries of each text, without duplicates."""
+        ...
+
+
+class SpanInferer:
+    """The text itself, in passages if it is long, and its spans.
+
+    Spans are the windows of 1 to `max_words` words, at most `max_content_words` of them content words,
+    that neither begin nor end in a stopword or a number and do not run across punctuation. On the dev
+    sets a third of all windows is left and retrieval loses nothing (eval/README.md).
+    """
+
+    def __init__(self, max_words: int, max_content_words: int) -> None:
+        self._max_words = max_words
+        self._max_content_words = max_content_words
+
+    def infer(self, texts: Sequence[str]) -> list[list[Query]]:
+        """Returns the passages and spans of each text."""
+        return [
+            [Query(text=passage, kind=QueryKind.TEXT) for passage in dict.fromkeys(_passages(text))]
+            + [Query(text=span, kind=QueryKind.SPAN) for span in dict.fromkeys(self._spans(text))]
+            for text in texts
+        ]
+
+    def _spans(self, text: str) -> Iterator[str]:
+        for clause in _BREAK.split(text):
+            words = list(_WORD.finditer(clause))
+            content = [_is_content(word[0]) for word in words]
+            for start in range(len(words)):
+                if not content[start]:
+                    continue
+                for end in range(start, min(start + self._max_words, len(words))):
+                    if sum(content[start : end + 1]) > self._max_content_words:
+                        break
+                    if content[end]:
+                        yield " ".join(word[0] for word in words[start : end + 1])
+
+
+def clean(text: str) -> str:
+    """The text without control characters and half surrogate pairs; "" if nothing to read is left."""
+    text = _UNREADABLE.sub(" ", text).strip()
+    return text if any(c.isprintable() and not c.isspace() for c in text) else ""
+
+
+def _is_content(word: str) -> bool:
+    return word.lower() not in STOPWORDS and not word.isnumeric()
+
+
+def _passages(text: str) -> Iterator[str]:
+    starts = [word.start() for word in _WORD.finditer(text)][::_PASSAGE_WORDS]
+    yield from (
+        (
+            text[start:end].strip()
+            for start, end in zip([0, *starts[1:]], [*starts[1:], len(text)], strict=True)
+        )
+        if starts
+        else (text,)
+    )

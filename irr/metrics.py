@@ -1,0 +1,71 @@
+"""Ranking metrics over one text, and their means with bootstrap intervals.
+
+Every metric takes `predicted`, label ids best first, and `gold`, the set of right ids. A predicted id
+counts once, at its first place. Texts without gold have no metric and stay out of every mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+
+class Estimate(BaseModel):
+    """A mean over texts and its 95 % bootstrap interval."""
+
+    model_config = ConfigDict(frozen=True)
+
+    mean: float
+    low: float
+    high: float
+
+
+def _hits(predicted: Sequence[str], gold: Collection[str], k: int | None) -> NDArray[np.bool_]:
+    if not gold:
+        raise ValueError("a text without gold has no metric")
+    distinct = list(dict.fromkeys(predicted))[:k]
+    gold = set(gold)
+    return np.fromiter((label in gold for label in distinct), bool, len(distinct))
+
+
+def rp_at_k(predicted: Sequence[str], gold: Collection[str], k: int) -> float:
+    """Rank-precision: |gold ∩ top-k| / min(k, |gold|), as in arXiv 2401.12178, section 4."""
+    return float(_hits(predicted, gold, k).sum()) / min(k, len(set(gold)))
+
+
+def precision_at_k(predicted: Sequence[str], gold: Collection[str], k: int) -> float:
+    """|gold ∩ top-k| / k."""
+    return float(_hits(predicted, gold, k).sum()) / k
+
+
+def recall_at_k(predicted: Sequence[str], gold: Collection[str], k: int) -> float:
+    """|gold ∩ top-k| / |gold|."""
+    return float(_hits(predicted, gold, k).sum()) / len(set(gold))
+
+
+def ndcg_at_k(predicted: Sequence[str], gold: Collection[str], k: int) -> float:
+    """Normalized discounted cumulative gain, binary, log2 discount (Järvelin & Kekäläinen 2002)."""
+    hits = _hits(predicted, gold, k)
+    ideal = sum(1 / math.log2(rank + 2) for rank in range(min(k, len(set(gold)))))
+    return float((hits / np.log2(np.arange(2, len(hits) + 2))).sum()) / ideal
+
+
+def reciprocal_rank(predicted: Sequence[str], gold: Collection[str]) -> float:
+    """1 / the rank of the first right label, 0 when there is none; its mean is the MRR."""
+    hits = np.flatnonzero(_hits(predicted, gold, None))
+    return 1 / (int(hits[0]) + 1) if len(hits) else 0.0
+
+
+def estimate(values: Sequence[float], seed: int = 0, resamples: int = 2000) -> Estimate:
+    """The mean over texts with its 95 % percentile bootstrap interval (Efron 1979), seeded."""
+    array = np.asarray(values, dtype=float)
+    if not len(array):
+        raise ValueError("no values: no text has gold labels")
+    rng = np.random.default_rng(seed)
+    means = [array[rng.integers(0, len(array), len(array))].mean() for _ in range(resamples)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Estimate(mean=float(array.mean()), low=float(low), high=float(high))

@@ -1,0 +1,64 @@
+"""The numbers a program runs with; optimization tunes them and a frozen program keeps them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from irr.types import EntryKind, QueryKind
+
+Weight = Annotated[float, Field(ge=0.0, le=10.0)]
+Margin = Annotated[float, Field(ge=0.0, le=2.0)]
+
+
+class Settings(BaseModel):
+    """How queries are made and how their matches become one score.
+
+    Attributes:
+        fields: Parts of a label that get index entries; a name always does.
+        span_words: Longest span, in words.
+        span_content_words: Most words of a span that are no stopwords.
+        max_characters: A longer text is refused with an error of its own.
+        text_weight: Weight of the best match over the text's passages.
+        span_weight: Weight of the best match over its spans.
+        term_weight: Weight of the best match over proposed terms.
+        alias_margin: What a match with an alias loses, so that a name wins ties.
+        description_margin: What a match with a description loses.
+        prior_weight: A in score · log(A · prior + e); 0 ignores the label prior.
+        candidates: How many labels retrieval hands to the ranker.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fields: tuple[EntryKind, ...] = (EntryKind.NAME, EntryKind.ALIAS)
+    span_words: Annotated[int, Field(ge=1, le=10)] = 5
+    span_content_words: Annotated[int, Field(ge=1, le=10)] = 3
+    max_characters: Annotated[int, Field(ge=1)] = 200_000
+    text_weight: Weight = 0.7
+    span_weight: Weight = 1.0
+    term_weight: Weight = 1.0
+    alias_margin: Margin = 0.03
+    description_margin: Margin = 0.1
+    prior_weight: Weight = 0.0
+    candidates: Annotated[int, Field(ge=1)] = 50
+
+    def kind_weight(self, kind: QueryKind) -> float:
+        """The weight of one kind of query."""
+        match kind:
+            case QueryKind.TEXT:
+                return self.text_weight
+            case QueryKind.SPAN:
+                return self.span_weight
+            case QueryKind.TERM:
+                return self.term_weight
+
+    def margin(self, kind: EntryKind) -> float:
+        """What a match with this kind of entry loses."""
+        match kind:
+            case EntryKind.NAME:
+                return 0.0
+            case EntryKind.ALIAS:
+                return self.alias_margin
+            case EntryKind.DESCRIPTION:
+                return self.description_margin

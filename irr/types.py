@@ -1,0 +1,124 @@
+"""What passes between the stages: frozen objects without behaviour."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Label(BaseModel):
+    """One label of a label space; keys that are not named here are ignored.
+
+    Attributes:
+        id: Unique in its label space.
+        name: What people call it; any Unicode, commas and quotes included.
+        description: What it means.
+        aliases: Other names for the same label.
+        parents: Ids of broader labels.
+        prior: How often the label applies, as a share in [0, 1].
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(min_length=1)]
+    description: str | None = None
+    aliases: tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()
+    prior: Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)] | None = None
+
+
+class QueryKind(StrEnum):
+    """Where a query came from; retrieval keeps one score a label for each kind."""
+
+    TEXT = "text"
+    SPAN = "span"
+    TERM = "term"
+
+
+class EntryKind(StrEnum):
+    """What part of a label an index entry stands for."""
+
+    NAME = "name"
+    ALIAS = "alias"
+    DESCRIPTION = "description"
+
+
+class Query(_Frozen):
+    """Something to look up: the text or a passage of it, a span, or a term that a model proposed."""
+
+    text: str
+    kind: QueryKind
+
+
+class Match(_Frozen):
+    """Why a candidate was found: its best pair of query and entry for one kind of query.
+
+    Attributes:
+        kind: The kind of query.
+        query: The query's text.
+        entry: The text of the label's entry that it met.
+        score: Cosine similarity less the entry kind's margin.
+    """
+
+    kind: QueryKind
+    query: str
+    entry: str
+    score: float
+
+
+class Candidate(_Frozen):
+    """A label that retrieval proposes for a text.
+
+    Attributes:
+        label: The label.
+        score: Fused over the kinds of query; comparable within one text.
+        matches: The evidence, one match a kind; empty unless it was asked for.
+    """
+
+    label: Label
+    score: float
+    matches: tuple[Match, ...] = ()
+
+
+class RankedLabel(_Frozen):
+    """A label of a prediction. `score` is comparable within one text."""
+
+    id: str
+    name: str
+    score: float
+
+
+class RowError(_Frozen):
+    """Why a text has no labels: a stable `code` and a `message` for people."""
+
+    code: str
+    message: str
+
+
+class Trace(_Frozen):
+    """Every stage's output for one text."""
+
+    queries: tuple[Query, ...]
+    candidates: tuple[Candidate, ...]
+    ranking: tuple[RankedLabel, ...]
+
+
+class Prediction(_Frozen):
+    """The labels of one text, best first, or the reason why there are none.
+
+    Attributes:
+        labels: At most `top_k` of them, without duplicates.
+        error: None when the text was answered.
+        trace: The stages' outputs; None unless it was asked for.
+    """
+
+    labels: tuple[RankedLabel, ...] = ()
+    error: RowError | None = None
+    trace: Trace | None = None
