@@ -11,7 +11,7 @@ from itertools import tee
 from pathlib import Path
 from typing import TextIO
 
-from irr.errors import UsageError
+from irr.errors import TextsError, UsageError
 from irr.files import replace_file
 from irr.pipeline import InferRetrieveRank
 from irr.texts import TextRow, output_row, read_rows
@@ -52,7 +52,10 @@ def open_input(name: str) -> Iterator[Path]:
         path = Path(folder) / "stdin"
         with path.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)
-        yield path
+        try:
+            yield path
+        except TextsError as e:
+            raise TextsError("stdin", e.problem, e.hint, e.row) from e
 
 
 @contextmanager

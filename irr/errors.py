@@ -28,12 +28,14 @@ class InputError(IrrError):
 
     Attributes:
         path: The file.
+        problem: What is wrong, without the place.
         row: The line in it, from 1; None when the file as a whole is meant.
     """
 
     def __init__(self, path: str | Path, message: str, hint: str, row: int | None = None) -> None:
         self.path = str(path)
         self.row = row
+        self.problem = message
         where = self.path if row is None else f"{self.path}, row {row}"
         super().__init__(f"{where}: {message}", hint)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,12 +38,32 @@ def read_lines(path: Path, error: type[InputError]) -> Iterator[tuple[int, str]]
         raise error(path, f"cannot be read ({e.strerror})", "name a readable file") from e
 
 
-def parse_json_row(model: type[M], line: str, path: Path | str, row: int, error: type[InputError]) -> M:
-    """Reads one JSONL row into `model`; what is wrong with it becomes one line with its row."""
+def parse_json_row(
+    model: type[M], line: str, path: Path, row: int, error: type[InputError], repair: bool = False
+) -> M:
+    """Reads one JSONL row into `model`; what is wrong with it becomes one line with its row.
+
+    Args:
+        model: The row's form.
+        line: The row.
+        path: The file, for the error.
+        row: Its number, for the error.
+        error: The error to raise.
+        repair: Whether half a surrogate pair (no Unicode, but some writers escape it) becomes a "?".
+    """
     try:
         return model.model_validate_json(line)
     except ValidationError as e:
+        if repair and (repaired := _without_surrogates(line)) != line:
+            return parse_json_row(model, repaired, path, row, error)
         raise error(path, *_explain(e), row) from e
+
+
+def _without_surrogates(line: str) -> str:
+    try:
+        return json.dumps(json.loads(line), ensure_ascii=False).encode("utf-8", "replace").decode()
+    except ValueError:
+        return line
 
 
 def _explain(e: ValidationError) -> tuple[str, str]:

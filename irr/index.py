@@ -64,9 +64,12 @@ class LabelIndex:
             Entry numbers, nearest first, shape (queries, n_results). Approximate, as HNSW graphs are.
         """
         n_results = min(n_results, MAX_RESULTS, len(self.vectors))
-        with _chroma(self.path) as client:
-            collection = client.get_collection(_COLLECTION, embedding_function=None)
-            found = collection.query(query_embeddings=cast(Any, vectors), n_results=n_results, include=[])
+        try:
+            with _chroma(self.path) as client:
+                collection = client.get_collection(_COLLECTION, embedding_function=None)
+                found = collection.query(query_embeddings=cast(Any, vectors), n_results=n_results, include=[])
+        except Exception as e:  # Chroma's errors have no common base
+            raise LabelIndexError(f"the index in {self.path} cannot be queried", "delete that folder") from e
         return np.asarray(found["ids"], dtype=np.int64)
 
     def entry_text(self, entry: int) -> str:

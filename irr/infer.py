@@ -56,17 +56,29 @@ class SpanInferer:
         ]
 
     def _spans(self, text: str) -> Iterator[str]:
-        for clause in _BREAK.split(text):
-            words = list(_WORD.finditer(clause))
-            content = [_is_content(word[0]) for word in words]
-            for start in range(len(words)):
+        for clause in _clauses(text):
+            content = [_is_content(word) for word in clause]
+            for start in range(len(clause)):
                 if not content[start]:
                     continue
-                for end in range(start, min(start + self._max_words, len(words))):
+                for end in range(start, min(start + self._max_words, len(clause))):
                     if sum(content[start : end + 1]) > self._max_content_words:
                         break
                     if content[end]:
-                        yield " ".join(word[0] for word in words[start : end + 1])
+                        yield " ".join(clause[start : end + 1])
+
+
+def _clauses(text: str) -> Iterator[list[str]]:
+    """The words of a text, broken where punctuation stands between two of them."""
+    clause: list[str] = []
+    end = 0
+    for word in _WORD.finditer(text):
+        if clause and _BREAK.search(text, end, word.start()):
+            yield clause
+            clause = []
+        clause.append(word[0])
+        end = word.end()
+    yield clause
 
 
 def clean(text: str) -> str:

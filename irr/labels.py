@@ -106,11 +106,6 @@ def _checked(rows: Iterable[tuple[int, Label]], source: Path | str) -> tuple[Lab
     for row, label in rows:
         if not label.name.strip():
             raise LabelSpaceError(source, 'empty "name"', "give every label a name", row)
-        try:
-            (label.id + label.name).encode()
-        except UnicodeEncodeError as e:
-            hint = "replace the half surrogate pair in it"
-            raise LabelSpaceError(source, "not valid Unicode", hint, row) from e
         first = row_of.setdefault(label.id, row)
         if first != row:
             raise LabelSpaceError(

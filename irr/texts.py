@@ -43,7 +43,7 @@ def read_rows(path: Path, model: type[Row]) -> Iterator[tuple[int, Row]]:
     for number, line in read_lines(path, TextsError):
         if not line.strip():
             continue
-        row = parse_json_row(model, line, path, number, TextsError)
+        row = parse_json_row(model, line, path, number, TextsError, repair=True)
         first = row_of.setdefault(row.id, number)
         if first != number:
             raise TextsError(
@@ -85,9 +85,4 @@ def output_row(row: TextRow, prediction: Prediction) -> str:
     fields = {"id": row.id, **prediction.model_dump(include={"labels", "error"})}
     if row.model_extra:
         fields["meta"] = row.model_extra
-    line = json.dumps(fields, ensure_ascii=False)
-    try:
-        line.encode()
-    except UnicodeEncodeError:  # a half surrogate pair that came in escaped goes out escaped
-        line = json.dumps(fields)
-    return line + "\n"
+    return json.dumps(fields, ensure_ascii=False) + "\n"

@@ -1,0 +1,84 @@
+"""Infer without a language model: which spans and passages a text gives."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from irr.infer import STOPWORDS, SpanInferer, clean
+from irr.types import Query, QueryKind
+
+INFER = SpanInferer(max_words=5, max_content_words=3)
+
+
+def queries(text: str, kind: QueryKind) -> list[str]:
+    (found,) = INFER.infer([text])
+    return [query.text for query in found if query.kind is kind]
+
+
+def test_spans_are_windows_between_content_words() -> None:
+    assert queries("You will work with C++ and node.js.", QueryKind.SPAN) == [
+        "work",
+        "work with C++",
+        "work with C++ and node.js",
+        "C++",
+        "C++ and node.js",
+        "node.js",
+    ]
+
+
+def test_spans_do_not_run_across_punctuation_or_lines() -> None:
+    spans = queries("bake bread, wash dishes\nplan menus", QueryKind.SPAN)
+    assert "bread wash" not in spans
+    assert "dishes plan" not in spans
+    assert {"bake bread", "wash dishes", "plan menus"} <= set(spans)
+
+
+def test_numbers_alone_are_no_spans_but_names_with_numbers_are() -> None:
+    spans = queries("5 years of Python3 experience in 2019", QueryKind.SPAN)
+    assert "5" not in spans
+    assert "2019" not in spans
+    assert "years of Python3 experience" in spans
+
+
+@given(st.text(max_size=300))
+def test_any_text_gives_bounded_distinct_queries(text: str) -> None:
+    (found,) = INFER.infer([text])
+    assert len(set(found)) == len(found)
+    for query in found:
+        if query.kind is QueryKind.SPAN:
+            words = query.text.split(" ")
+            assert len(words) <= 5
+            assert words[0].lower() not in STOPWORDS
+            assert words[-1].lower() not in STOPWORDS
+
+
+def test_a_long_text_is_read_to_its_end() -> None:
+    text = "".join(f"Filler number{i}. " for i in range(2_000)) + "They baked sourdough."
+    passages = queries(text, QueryKind.TEXT)
+    assert len(passages) > 10
+    assert passages[-1].endswith("They baked sourdough.")
+    assert "baked sourdough" in queries(text, QueryKind.SPAN)
+
+
+def test_a_short_text_is_its_own_passage() -> None:
+    assert INFER.infer(["!!!"]) == [[Query(text="!!!", kind=QueryKind.TEXT)]]
+    assert queries("包饺子", QueryKind.TEXT) == ["包饺子"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "cleaned"),
+    [
+        ("", ""),
+        (" \n\t ", ""),
+        ("\x00\x01\x7f", ""),
+        ("\u200b\ufeff", ""),
+        ("\ud800 bake", "bake"),
+        ("a\x00b", "a b"),
+        ("line\nline", "line\nline"),
+        ("🎉", "🎉"),
+    ],
+)
+def test_clean(raw: str, cleaned: str) -> None:
+    assert clean(raw) == cleaned

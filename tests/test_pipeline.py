@@ -1,0 +1,125 @@
+"""The program as a Python caller uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import KITCHEN
+
+import irr
+from irr.pipeline import InferRetrieveRank
+from irr.types import Candidate, RankedLabel
+
+TEXTS = [
+    "You will bake sourdough bread every morning.",
+    "",
+    "Washing the dishes, then ordering supplies from the wholesaler.",
+    "Kitchen staff are supervised by you",
+    "C++",
+]
+
+
+def ids(prediction: irr.Prediction) -> list[str]:
+    return [label.id for label in prediction.labels]
+
+
+def test_good_labels_come_first(program: InferRetrieveRank) -> None:
+    predictions = list(program.batch(TEXTS, top_k=2))
+    assert ids(predictions[0])[0] == "bake"
+    assert set(ids(predictions[2])) == {"wash", "buy"}
+    assert ids(predictions[3])[0] == "staff"
+    assert ids(predictions[4])[0] == "cpp"
+
+
+def test_one_call_and_a_batch_agree(program: InferRetrieveRank) -> None:
+    assert [program(text) for text in TEXTS] == list(program.batch(TEXTS))
+
+
+def test_a_prediction_has_distinct_labels_with_falling_scores(program: InferRetrieveRank) -> None:
+    prediction = program(TEXTS[2], top_k=5)
+    scores = [label.score for label in prediction.labels]
+    assert len(set(ids(prediction))) == 5
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_an_unusable_text_has_an_error_and_the_others_their_answers(program: InferRetrieveRank) -> None:
+    huge = "word " * 400_000
+    predictions = list(program.batch(["bread", " \n", "\x00\x01", huge, "a\x00bread\ud800", "dishes"]))
+    assert [p.error.code if p.error else None for p in predictions] == [
+        None,
+        "empty_text",
+        "empty_text",
+        "text_too_long",
+        None,
+        None,
+    ]
+    assert all(bool(p.labels) != bool(p.error) for p in predictions)
+
+
+def test_batch_streams(program: InferRetrieveRank) -> None:
+    read = 0
+
+    def endless() -> Iterator[str]:
+        nonlocal read
+        while True:
+            read += 1
+            yield f"bake bread number {read}"
+
+    stream = program.batch(endless())
+    assert next(stream).labels
+    assert read < 1_000
+
+
+def test_the_trace_holds_every_stage(program: InferRetrieveRank) -> None:
+    trace = program(TEXTS[0], top_k=1, trace=True).trace
+    assert trace is not None
+    assert "sourdough bread" in [query.text for query in trace.queries]
+    assert trace.candidates[0].matches
+    assert [label.id for label in trace.ranking] == [c.label.id for c in trace.candidates]
+
+
+class Backwards:
+    def rank(
+        self, texts: Sequence[str], candidates: Sequence[Sequence[Candidate]]
+    ) -> list[list[RankedLabel]]:
+        return [
+            [RankedLabel(id=c.label.id, name=c.label.name, score=-c.score) for c in reversed(group)]
+            for group in candidates
+        ]
+
+
+class Letters:
+    """An encoder of another kind: counts of letters."""
+
+    name = "letters"
+
+    def encode(self, texts: Sequence[str]) -> Any:
+        counts = np.array([[text.lower().count(c) for c in "abcdefghijklmnopqrstuvwxyz+"] for text in texts])
+        return (counts / np.maximum(1, np.linalg.norm(counts, axis=1, keepdims=True))).astype(np.float32)
+
+
+def test_another_ranker_drops_in(
+    program: InferRetrieveRank, encoder: irr.SentenceEncoder, index_folder: Path
+) -> None:
+    other = irr.build(KITCHEN, encoder=encoder, index_folder=index_folder, ranker=Backwards())
+    every = len(KITCHEN)
+    assert ids(other(TEXTS[0], top_k=every)) == ids(program(TEXTS[0], top_k=every))[::-1]
+
+
+def test_another_encoder_drops_in(tmp_path: Path) -> None:
+    program = irr.build(["plain", "names, as labels", "C++"], encoder=Letters(), index_folder=tmp_path)
+    assert ids(program("nplia", top_k=1)) == ["plain"]
+
+
+def test_a_label_space_of_one(encoder: irr.SentenceEncoder, tmp_path: Path) -> None:
+    program = irr.build(["only"], encoder=encoder, index_folder=tmp_path)
+    assert ids(program("anything at all")) == ["only"]
+
+
+def test_no_labels_asked_for_is_an_error(program: InferRetrieveRank) -> None:
+    with pytest.raises(irr.IrrError, match="at least one"):
+        program("text", top_k=0)
