@@ -95,7 +95,8 @@ def trace(prediction: Prediction, top_k: int) -> None:
     candidates = Table("score", "label", "evidence: query → entry, match", title="retrieve: candidates")
     for candidate in prediction.trace.candidates[:top_k]:
         evidence = "\n".join(
-            f"{m.kind} {m.score:.2f}  {_short(m.query)} → {_short(m.entry)}" for m in candidate.matches
+            [f"{m.kind} {m.score:.2f}  {_short(m.query)} → {_short(m.entry)}" for m in candidate.matches]
+            + ([f"words {candidate.coverage:.0%} of the name"] if candidate.coverage else [])
         )
         candidates.add_row(f"{candidate.score:.3f}", Text(candidate.label.name), Text(evidence))
     stdout.print(candidates)

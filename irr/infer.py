@@ -7,24 +7,15 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from irr.types import Query, QueryKind
+from irr.words import WORD, is_content
 
-# A word, with what holds words together: C++, C#, node.js, front-end, TCP/IP, can't.
-_WORD = re.compile(r"\w+(?:[-'’+#./&]\w+)*[+#]*")
 # No span runs across these.
 _BREAK = re.compile(r"[.!?;:,()\[\]{}|•·\n\"“”]")
 _UNREADABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-# Words in one passage: what common encoders read (256 tokens) without cutting.
-_PASSAGE_WORDS = 150
-
-STOPWORDS = frozenset(
-    """a about above after again all also am an and any are as at be because been before being below
-    between both but by can could did do does doing down during each either etc few for from further
-    had has have having he her here hers him his how i if in into is it its itself just may me might
-    more most must my neither no nor not of off on once only or other our ours out over own per same
-    shall she should so some such than that the their theirs them then there these they this those
-    through to too under until up upon us very via was we were what when where whether which while
-    who whom whose why will with within without would you your yours""".split()
-)
+# A passage is well below what common encoders read (256 tokens); passages overlap, so that what one cuts
+# in two the next has whole.
+_PASSAGE_WORDS = 60
+_OVERLAP_WORDS = 20
 
 
 class Inferer(Protocol):
@@ -57,7 +48,7 @@ class SpanInferer:
 
     def _spans(self, text: str) -> Iterator[str]:
         for clause in _clauses(text):
-            content = [_is_content(word) for word in clause]
+            content = [is_content(word) for word in clause]
             for start in range(len(clause)):
                 if not content[start]:
                     continue
@@ -72,7 +63,7 @@ def _clauses(text: str) -> Iterator[list[str]]:
     """The words of a text, broken where punctuation stands between two of them."""
     clause: list[str] = []
     end = 0
-    for word in _WORD.finditer(text):
+    for word in WORD.finditer(text):
         if clause and _BREAK.search(text, end, word.start()):
             yield clause
             clause = []
@@ -87,17 +78,11 @@ def clean(text: str) -> str:
     return text if any(c.isprintable() and not c.isspace() for c in text) else ""
 
 
-def _is_content(word: str) -> bool:
-    return word.lower() not in STOPWORDS and not word.isnumeric()
-
-
 def _passages(text: str) -> Iterator[str]:
-    starts = [word.start() for word in _WORD.finditer(text)][::_PASSAGE_WORDS]
-    yield from (
-        (
-            text[start:end].strip()
-            for start, end in zip([0, *starts[1:]], [*starts[1:], len(text)], strict=True)
-        )
-        if starts
-        else (text,)
-    )
+    words = [word.start() for word in WORD.finditer(text)]
+    if len(words) <= _PASSAGE_WORDS:
+        yield text
+        return
+    for first in range(0, len(words) - _OVERLAP_WORDS, _PASSAGE_WORDS - _OVERLAP_WORDS):
+        after = first + _PASSAGE_WORDS
+        yield text[words[first] if first else 0 : words[after] if after < len(words) else len(text)].strip()

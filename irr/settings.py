@@ -22,7 +22,9 @@ class Settings(BaseModel):
         max_characters: A longer text is refused with an error of its own.
         text_weight: Weight of the best match over the text's passages.
         span_weight: Weight of the best match over its spans.
+        span_generality: What a span's matches lose for being near to many labels.
         term_weight: Weight of the best match over proposed terms.
+        lexical_weight: Weight of the share of the label's name that stands in the text, word by word.
         alias_margin: What a match with an alias loses, so that a name wins ties.
         description_margin: What a match with a description loses.
         prior_weight: A in score · log(A · prior + e); 0 ignores the label prior.
@@ -31,15 +33,17 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    fields: tuple[EntryKind, ...] = (EntryKind.NAME, EntryKind.ALIAS)
+    fields: tuple[EntryKind, ...] = tuple(EntryKind)
     span_words: Annotated[int, Field(ge=1, le=10)] = 5
     span_content_words: Annotated[int, Field(ge=1, le=10)] = 3
     max_characters: Annotated[int, Field(ge=1)] = 200_000
     text_weight: Weight = 0.7
     span_weight: Weight = 1.0
+    span_generality: Weight = 0.2
     term_weight: Weight = 1.0
-    alias_margin: Margin = 0.03
-    description_margin: Margin = 0.1
+    lexical_weight: Weight = 0.1
+    alias_margin: Margin = 0.06
+    description_margin: Margin = 0.05
     prior_weight: Weight = 0.0
     candidates: Annotated[int, Field(ge=1)] = 50
 

@@ -79,11 +79,13 @@ class Candidate(_Frozen):
     Attributes:
         label: The label.
         score: Fused over the kinds of query; comparable within one text.
+        coverage: Share of the name's words, by their rarity, that stand in the text.
         matches: The evidence, one match a kind; empty unless it was asked for.
     """
 
     label: Label
     score: float
+    coverage: float = 0.0
     matches: tuple[Match, ...] = ()
 
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from irr.infer import STOPWORDS, SpanInferer, clean
+from irr.infer import SpanInferer, clean
 from irr.types import Query, QueryKind
+from irr.words import STOPWORDS
 
 INFER = SpanInferer(max_words=5, max_content_words=3)
 
