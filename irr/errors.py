@@ -60,5 +60,24 @@ class LabelIndexError(IrrError):
     """The label index cannot be built or opened."""
 
 
+class MissingExtraError(IrrError):
+    """Something needs a package that is not installed; the hint is its pip line."""
+
+
+class LMError(IrrError):
+    """A language model gave no usable answer.
+
+    Attributes:
+        code: What went wrong, one of `unreachable`, `timeout`, `rate_limited`, `server_error`, `refused`
+            (bad key or unknown model), `bad_request`, `too_long`, `truncated`, `unparsable`, `empty`.
+        retryable: Whether the same request may go well a little later.
+    """
+
+    def __init__(self, code: str, message: str, hint: str = "", retryable: bool = False) -> None:
+        self.code = code
+        self.retryable = retryable
+        super().__init__(message, hint)
+
+
 class ProgramError(IrrError):
     """A frozen program's directory cannot be written or loaded."""

@@ -97,6 +97,33 @@ class RankedLabel(_Frozen):
     score: float
 
 
+class Usage(_Frozen):
+    """What language-model calls cost.
+
+    Attributes:
+        calls: Requests that were answered.
+        prompt_tokens: Tokens sent.
+        cached_tokens: How many of them the model had in its prefix cache.
+        new_tokens: Tokens generated.
+        seconds: Time from request to answer, summed over calls.
+    """
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    new_tokens: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            calls=self.calls + other.calls,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            new_tokens=self.new_tokens + other.new_tokens,
+            seconds=self.seconds + other.seconds,
+        )
+
+
 class RowError(_Frozen):
     """Why a text has no labels: a stable `code` and a `message` for people."""
 

@@ -10,6 +10,7 @@ import pytest
 from irr.encoder import SentenceEncoder
 from irr.index import open_index
 from irr.labels import LabelSpace
+from irr.lexical import NameCoverage
 from irr.retrieve import LabelRetriever
 from irr.settings import Settings
 from irr.types import EntryKind, Label, Query, QueryKind
@@ -47,21 +48,32 @@ def large() -> LabelSpace:
     )
 
 
-def plain_score(label: Label, queries: list[Query], encoder: SentenceEncoder, settings: Settings) -> float:
+def plain_score(
+    space: LabelSpace, label: Label, queries: list[Query], encoder: SentenceEncoder, settings: Settings
+) -> float:
+    """The formula of `LabelRetriever`, a query and an entry at a time."""
     entries = [(EntryKind.NAME, label.name)]
     entries += [(EntryKind.ALIAS, alias) for alias in label.aliases]
     entries += [(EntryKind.DESCRIPTION, label.description)] if label.description else []
+    names = encoder.encode([other.name for other in space])
     total = 0.0
     for kind in QueryKind:
-        texts = [q.text for q in queries if q.kind is kind]
-        if texts:
-            similarity = encoder.encode(texts) @ encoder.encode([text for _, text in entries]).T
-            total += settings.kind_weight(kind) * max(
-                similarity[i, j] - settings.margin(entries[j][0])
-                for i in range(len(texts))
-                for j in range(len(entries))
-            )
-    return total * float(np.log(settings.prior_weight * (label.prior or 0) + np.e))
+        matches = []
+        for query in queries:
+            if query.kind is kind:
+                vector = encoder.encode([query.text])[0]
+                generality = np.sort(names @ vector)[-20:].mean() if kind is QueryKind.SPAN else 0.0
+                matches += [
+                    vector @ encoder.encode([text])[0]
+                    - settings.margin(entry)
+                    - settings.span_generality * generality
+                    for entry, text in entries
+                ]
+        total += settings.kind_weight(kind) * max(matches, default=0.0)
+    passages = [q.text for q in queries if q.kind is QueryKind.TEXT]
+    coverage = NameCoverage(other.name for other in space)(passages)[space.number_of[label.id]]
+    total += settings.lexical_weight * coverage
+    return float(total * np.log(settings.prior_weight * (label.prior or 0) + np.e))
 
 
 @pytest.mark.parametrize("exact_entries", [10_000, 0], ids=["scan", "graph"])
@@ -73,7 +85,7 @@ def test_scores_are_the_formula(
     results = retriever.retrieve(QUERIES, top_k=5)
     assert [len(candidates) for candidates in results] == [5, 0, 5]
     for queries, candidates in zip(QUERIES, results, strict=True):
-        expected = {label.id: plain_score(label, queries, encoder, SETTINGS) for label in kitchen}
+        expected = {label.id: plain_score(kitchen, label, queries, encoder, SETTINGS) for label in kitchen}
         best = sorted(expected, key=lambda label: -expected[label])[: len(candidates)]
         assert [c.label.id for c in candidates] == best
         for candidate in candidates:
@@ -126,6 +138,7 @@ def test_matches_say_which_query_met_which_entry(
     for candidate in candidates:
         prior = candidate.label.prior or 0
         fused = sum(SETTINGS.kind_weight(m.kind) * m.score for m in candidate.matches)
+        fused += SETTINGS.lexical_weight * candidate.coverage
         assert candidate.score == pytest.approx(fused * np.log(prior + np.e), abs=1e-4)
 
 

@@ -1,0 +1,101 @@
+"""The language-model seam: what a stage may ask of a model, and what each answer cost."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from irr.types import Usage
+
+if TYPE_CHECKING:
+    import dspy
+
+T = TypeVar("T")
+
+
+class LanguageModel(Protocol):
+    """A language model, wherever it runs. Every call adds its cost to the meter that is open around it."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in traces and frozen programs."""
+        ...
+
+    def dspy_lm(self) -> dspy.LM:
+        """The model as DSPy calls it, for prompts that are answered in words."""
+        ...
+
+    async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:
+        """The mean log-probability per token of each continuation after `prefix + context`.
+
+        Args:
+            prefix: What is the same for every text; kept in the model's cache.
+            context: What belongs to this text.
+            continuations: What may follow; each ends in the token that ends it.
+
+        Raises:
+            LMError: If the model gives no usable answer.
+        """
+        ...
+
+    async def probabilities(
+        self, prefix: str, context: str, items: Sequence[str], yes: str, no: str
+    ) -> list[float]:
+        """The probability of `yes` against `no` after `prefix + context + item`, for each item.
+
+        Raises:
+            LMError: If the model gives no usable answer.
+        """
+        ...
+
+
+class Meter:
+    """Adds up what the calls under it cost."""
+
+    def __init__(self) -> None:
+        self.usage = Usage()
+
+    def add(self, usage: Usage) -> None:
+        """Counts one call."""
+        self.usage = self.usage + usage
+
+
+_meter: ContextVar[Meter | None] = ContextVar("irr_meter", default=None)
+
+
+@contextmanager
+def metered() -> Iterator[Meter]:
+    """Opens a meter for the calls made in this block, and in tasks that are started from it."""
+    meter = Meter()
+    token = _meter.set(meter)
+    try:
+        yield meter
+    finally:
+        _meter.reset(token)
+
+
+def count(usage: Usage) -> None:
+    """Adds the cost of a call to the meter that is open, if one is."""
+    meter = _meter.get()
+    if meter is not None:
+        meter.add(usage)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine on the one event loop that all models share, from any thread but the loop's own.
+
+    Connections belong to the loop they were opened on, so there is only one.
+    """
+    return asyncio.run_coroutine_threadsafe(work, _loop()).result()
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="irr-lm", daemon=True).start()
+    return loop
