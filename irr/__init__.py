@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from irr.encoder import Encoder, SentenceEncoder
     from irr.errors import IrrError
+    from irr.frozen import freeze, load
     from irr.labels import LabelSpace
     from irr.pipeline import InferRetrieveRank, build
     from irr.rank import Ranker
@@ -30,6 +31,8 @@ _HOMES = {
     "SentenceEncoder": "encoder",
     "Settings": "settings",
     "build": "pipeline",
+    "freeze": "frozen",
+    "load": "frozen",
 }
 
 __all__ = [
@@ -46,6 +49,8 @@ __all__ = [
     "Settings",
     "__version__",
     "build",
+    "freeze",
+    "load",
 ]
 
 

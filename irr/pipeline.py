@@ -26,18 +26,21 @@ class InferRetrieveRank:
 
     Attributes:
         space: The label space.
+        encoder: What queries and labels are encoded with.
         settings: The numbers it runs with.
     """
 
     def __init__(
         self,
         space: LabelSpace,
+        encoder: Encoder,
         inferer: Inferer,
         retriever: Retriever,
         ranker: Ranker,
         settings: Settings,
     ) -> None:
         self.space = space
+        self.encoder = encoder
         self.settings = settings
         self._inferer = inferer
         self._retriever = retriever
@@ -126,7 +129,7 @@ def build(
     index = open_index(space, encoder, settings.fields, root, progress)
     retriever = LabelRetriever(index, encoder, settings)
     inferer = SpanInferer(settings.span_words, settings.span_content_words)
-    return InferRetrieveRank(space, inferer, retriever, ranker or RetrievalRanker(), settings)
+    return InferRetrieveRank(space, encoder, inferer, retriever, ranker or RetrievalRanker(), settings)
 
 
 def default_index_folder() -> Path:
