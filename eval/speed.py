@@ -121,7 +121,8 @@ def against_reference(space: LabelSpace, texts: Sequence[str], encoder: Sentence
     import torch
     from sentence_transformers.util import semantic_search
 
-    spans = SpanInferer(SETTINGS.span_words, SETTINGS.span_content_words).infer(texts)
+    inferer = SpanInferer(SETTINGS.span_words, SETTINGS.span_content_words)
+    spans = [inference.queries for inference in inferer.infer(texts)]
     five = [
         [Query(text=text, kind=QueryKind.TEXT), *[q for q in group if q.kind is QueryKind.SPAN]][
             :REFERENCE_QUERIES

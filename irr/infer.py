@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from irr.types import Query, QueryKind
+from irr.types import Inference, Query, QueryKind
 from irr.words import WORD, is_content
 
 # No span runs across these.
@@ -21,7 +21,7 @@ _OVERLAP_WORDS = 20
 class Inferer(Protocol):
     """Maps texts to the queries that retrieval looks up."""
 
-    def infer(self, texts: Sequence[str]) -> list[list[Query]]:
+    def infer(self, texts: Sequence[str]) -> list[Inference]:
         """Returns the queries of each text, without duplicates."""
         ...
 
@@ -38,13 +38,15 @@ class SpanInferer:
         self._max_words = max_words
         self._max_content_words = max_content_words
 
-    def infer(self, texts: Sequence[str]) -> list[list[Query]]:
+    def infer(self, texts: Sequence[str]) -> list[Inference]:
         """Returns the passages and spans of each text."""
-        return [
-            [Query(text=passage, kind=QueryKind.TEXT) for passage in dict.fromkeys(_passages(text))]
-            + [Query(text=span, kind=QueryKind.SPAN) for span in dict.fromkeys(self._spans(text))]
-            for text in texts
-        ]
+        return [Inference(queries=tuple(self._queries(text))) for text in texts]
+
+    def _queries(self, text: str) -> Iterator[Query]:
+        for passage in dict.fromkeys(_passages(text)):
+            yield Query(text=passage, kind=QueryKind.TEXT)
+        for span in dict.fromkeys(self._spans(text)):
+            yield Query(text=span, kind=QueryKind.SPAN)
 
     def _spans(self, text: str) -> Iterator[str]:
         for clause in _clauses(text):

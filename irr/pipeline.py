@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,16 @@ from irr.labels import LabelSpace
 from irr.rank import Ranker, RetrievalRanker
 from irr.retrieve import LabelRetriever, Retriever
 from irr.settings import Settings
-from irr.types import Label, Prediction, RowError, Trace
+from irr.types import (
+    Candidate,
+    Costs,
+    Inference,
+    Label,
+    Prediction,
+    Ranking,
+    RowError,
+    Trace,
+)
 
 # Texts go through the stages in groups: enough to fill the encoder's batches, few enough to stream.
 _GROUP_TEXTS = 64
@@ -28,6 +40,8 @@ class InferRetrieveRank:
         space: The label space.
         encoder: What queries and labels are encoded with.
         settings: The numbers it runs with.
+        workers: Groups of texts that go through the stages at a time; more than one pays when a stage waits
+            for a server.
     """
 
     def __init__(
@@ -38,10 +52,12 @@ class InferRetrieveRank:
         retriever: Retriever,
         ranker: Ranker,
         settings: Settings,
+        workers: int = 1,
     ) -> None:
         self.space = space
         self.encoder = encoder
         self.settings = settings
+        self.workers = workers
         self._inferer = inferer
         self._retriever = retriever
         self._ranker = ranker
@@ -63,26 +79,34 @@ class InferRetrieveRank:
         """Yields one prediction for each text, in order, while the texts are still being read."""
         if top_k < 1:
             raise UsageError(f"top_k is {top_k}", "ask for at least one label")
-        for group in _groups(texts):
-            yield from self._group(group, top_k, trace)
+        groups = _groups(texts)
+        if self.workers == 1:
+            for group in groups:
+                yield from self._group(group, top_k, trace)
+            return
+        # Some groups are under way at once, so that a model that is waited for always has work.
+        with ThreadPoolExecutor(self.workers, "irr-group") as pool:
+            under_way: deque[Future[list[Prediction]]] = deque()
+            try:
+                for group in groups:
+                    under_way.append(pool.submit(self._group, group, top_k, trace))
+                    if len(under_way) > self.workers:
+                        yield from under_way.popleft().result()
+                while under_way:
+                    yield from under_way.popleft().result()
+            finally:
+                for future in under_way:
+                    future.cancel()
 
     def _group(self, texts: Sequence[str], top_k: int, trace: bool) -> list[Prediction]:
         cleaned = [clean(text) for text in texts]
         problems = [self._problem(text) for text in cleaned]
         usable = [text for text, problem in zip(cleaned, problems, strict=True) if problem is None]
-        queries = self._inferer.infer(usable)
+        inferences = self._inferer.infer(usable)
         depth = max(top_k, self.settings.candidates)
-        candidates = self._retriever.retrieve(queries, depth, explain=trace)
-        rankings = self._ranker.rank(usable, candidates)
-        answers = iter(
-            Prediction(
-                labels=tuple(ranking[:top_k]),
-                trace=Trace(queries=tuple(asked), candidates=tuple(found), ranking=tuple(ranking))
-                if trace
-                else None,
-            )
-            for asked, found, ranking in zip(queries, candidates, rankings, strict=True)
-        )
+        found = self._retriever.retrieve([inference.queries for inference in inferences], depth, trace)
+        rankings = self._ranker.rank(usable, found)
+        answers = map(partial(_prediction, top_k, trace), inferences, found, rankings)
         return [Prediction(error=problem) if problem else next(answers) for problem in problems]
 
     def _problem(self, text: str) -> RowError | None:
@@ -93,6 +117,20 @@ class InferRetrieveRank:
             message = f"{len(text):,} characters, at most {limit:,} are read: split the text"
             return RowError(code="text_too_long", message=message)
         return None
+
+
+def _prediction(
+    top_k: int, trace: bool, inference: Inference, candidates: Sequence[Candidate], ranking: Ranking
+) -> Prediction:
+    fallbacks = (inference.fallback, ranking.fallback)
+    return Prediction(
+        labels=ranking.labels[:top_k],
+        fallbacks=tuple(fallback for fallback in fallbacks if fallback is not None),
+        costs=Costs(infer=inference.usage, rank=ranking.usage),
+        trace=Trace(queries=inference.queries, candidates=tuple(candidates), ranking=ranking.labels)
+        if trace
+        else None,
+    )
 
 
 def build(

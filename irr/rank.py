@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from irr.types import Candidate, RankedLabel
+from irr.types import Candidate, RankedLabel, Ranking
 
 
 class Ranker(Protocol):
     """Orders candidates. Returns exactly the candidates it was given, best first, each with a score."""
 
-    def rank(
-        self, texts: Sequence[str], candidates: Sequence[Sequence[Candidate]]
-    ) -> list[list[RankedLabel]]:
+    def rank(self, texts: Sequence[str], candidates: Sequence[Sequence[Candidate]]) -> list[Ranking]:
         """Ranks the candidates of each text."""
         ...
 
@@ -21,11 +19,17 @@ class Ranker(Protocol):
 class RetrievalRanker:
     """Keeps the order and the scores of retrieval."""
 
-    def rank(
-        self, texts: Sequence[str], candidates: Sequence[Sequence[Candidate]]
-    ) -> list[list[RankedLabel]]:
+    def rank(self, texts: Sequence[str], candidates: Sequence[Sequence[Candidate]]) -> list[Ranking]:
         """Returns each text's candidates as retrieval ordered them."""
-        return [
-            [RankedLabel(id=c.label.id, name=c.label.name, score=c.score) for c in group]
-            for group in candidates
-        ]
+        return [by_score(group, [candidate.score for candidate in group]) for group in candidates]
+
+
+def by_score(candidates: Sequence[Candidate], scores: Sequence[float]) -> Ranking:
+    """The candidates ordered by these scores, best first, ties as they stood."""
+    order = sorted(range(len(candidates)), key=lambda i: -scores[i])
+    return Ranking(
+        labels=tuple(
+            RankedLabel(id=candidates[i].label.id, name=candidates[i].label.name, score=round(scores[i], 6))
+            for i in order
+        )
+    )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +15,9 @@ from irr.settings import Settings
 from irr.types import Candidate, EntryKind, Match, Query, QueryKind
 
 Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+# The rows of one text's query vectors, by kind of query.
+Kinds = Mapping[QueryKind, Ints]
 
 # Up to here a scan of all entries is as fast as the graph, and exact: see eval/scale.py.
 EXACT_ENTRIES = 200_000
@@ -78,107 +80,135 @@ class LabelRetriever:
     ) -> list[list[Candidate]]:
         """Returns at most `top_k` candidates for each text, best first, ties in label order."""
         texts = list(dict.fromkeys(query.text for group in queries for query in group))
+        results: list[list[Candidate]] = [[] for _ in queries]
         if not texts:
-            return [[] for _ in queries]
+            return results
         vectors = self._encoder.encode(texts)
         row_of = {text: row for row, text in enumerate(texts)}
-        proposed = None if self._exact else self._index.nearest(vectors, _NEIGHBOURS)
-        results = []
-        for group in queries:
-            rows = np.array([row_of[query.text] for query in group], np.int64)
-            near = None if proposed is None else proposed[rows]
-            results.append(self._one(group, vectors[rows], near, top_k, explain) if group else [])
+        asked = [i for i, group in enumerate(queries) if group]
+        kinds = [_by_kind(queries[i], row_of) for i in asked]
+        scored = self._scan(kinds, vectors) if self._exact else self._graph(kinds, vectors)
+        for i, (labels, scores) in zip(asked, scored, strict=True):
+            passages = [query.text for query in queries[i] if query.kind is QueryKind.TEXT]
+            coverage = self._coverage(passages)[labels]
+            scores = (scores + self._settings.lexical_weight * coverage) * self._factor[labels]
+            results[i] = [
+                Candidate(
+                    label=self._index.space[int(labels[top])],
+                    score=round(float(scores[top]), 6),
+                    coverage=round(float(coverage[top]), 6),
+                    matches=self._matches(int(labels[top]), queries[i], row_of, vectors) if explain else (),
+                )
+                for top in _top(scores, top_k)
+            ]
         return results
 
-    def _one(
-        self,
-        queries: Sequence[Query],
-        vectors: Floats,
-        proposed: NDArray[np.int64] | None,
-        top_k: int,
-        explain: bool,
-    ) -> list[Candidate]:
-        index, settings = self._index, self._settings
-        if proposed is None:
-            labels = np.arange(len(index.space))
-            entries, margins, starts = index.vectors, self._margin_of, self._starts
-        else:
-            labels = np.unique(index.label_of[proposed.ravel()])
-            chosen, starts = self._entries_of(labels)
-            entries, margins = index.vectors[chosen], self._margin_of[chosen]
-        scores = np.zeros(len(labels), np.float32)
-        offsets = np.zeros(len(queries), np.float32)
-        for kind, members in _by_kind(queries):
-            best = np.full(len(entries), -np.inf, np.float32)
-            for rows in _blocks(members, len(entries)):
-                similarity = vectors[rows] @ entries.T
-                if kind is QueryKind.SPAN and settings.span_generality:
-                    names = similarity[:, starts]
-                    offsets[rows] = settings.span_generality * _mean_of_highest(names)
-                    similarity -= offsets[rows, None]
-                np.maximum(best, similarity.max(axis=0), out=best)
-            scores += settings.kind_weight(kind) * np.maximum.reduceat(best - margins, starts)
-        coverage = self._coverage(q.text for q in queries if q.kind is QueryKind.TEXT)[labels]
-        scores += settings.lexical_weight * coverage
-        scores *= self._factor[labels]
-        return [
-            Candidate(
-                label=index.space[int(labels[i])],
-                score=round(float(scores[i]), 6),
-                coverage=round(float(coverage[i]), 6),
-                matches=self._matches(int(labels[i]), queries, vectors, offsets) if explain else (),
-            )
-            for i in _top(scores, top_k)
-        ]
+    def _scan(self, texts: Sequence[Kinds], vectors: Floats) -> Iterator[tuple[Ints, Floats]]:
+        """Labels and scores for each text, by looking at every entry."""
+        labels = np.arange(len(self._index.space))
+        for scores in self._fuse(texts, vectors, self._index.vectors, self._margin_of, self._starts):
+            yield labels, scores
 
-    def _entries_of(self, labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _graph(self, texts: Sequence[Kinds], vectors: Floats) -> Iterator[tuple[Ints, Floats]]:
+        """Labels and scores for each text, of the labels that Chroma's graph finds near its queries."""
+        near = self._index.nearest(vectors, _NEIGHBOURS)
+        for kinds in texts:
+            labels = np.unique(self._index.label_of[near[np.concatenate(list(kinds.values()))].ravel()])
+            entries, starts = self._entries_of(labels)
+            margins = self._margin_of[entries]
+            for scores in self._fuse([kinds], vectors, self._index.vectors[entries], margins, starts):
+                yield labels, scores
+
+    def _fuse(
+        self, texts: Sequence[Kinds], vectors: Floats, entries: Floats, margins: Floats, starts: Ints
+    ) -> Iterator[Floats]:
+        """The weighted sum over kinds of each text's best matches with each label.
+
+        Queries of many texts meet the entries in one product: alone, each would read all entries again.
+        """
+        best: dict[QueryKind, Floats] = {}
+        current = 0
+        for block in _blocks(texts, max(1, _BLOCK_FLOATS // len(entries))):
+            similarity = vectors[np.concatenate([rows for _, _, rows in block])] @ entries.T
+            first = 0
+            for text, kind, rows in block:
+                if text != current:
+                    yield self._sum(best, margins, starts)
+                    best, current = {}, text
+                part = similarity[first : first + len(rows)]
+                first += len(rows)
+                if kind is QueryKind.SPAN:
+                    part -= self._generality(part[:, starts])[:, None]
+                highest = part.max(axis=0)
+                best[kind] = np.maximum(best[kind], highest) if kind in best else highest
+        yield self._sum(best, margins, starts)
+
+    def _sum(self, best: dict[QueryKind, Floats], margins: Floats, starts: Ints) -> Floats:
+        scores = np.zeros(len(starts), np.float32)
+        for kind, highest in best.items():
+            scores += self._settings.kind_weight(kind) * np.maximum.reduceat(highest - margins, starts)
+        return scores
+
+    def _generality(self, similarity: Floats) -> Floats:
+        """What each span's matches lose, from its similarities to names, shape (spans, names)."""
+        count = min(_HIGHEST, similarity.shape[1])
+        highest = np.partition(similarity, -count, axis=1)[:, -count:]
+        lost: Floats = self._settings.span_generality * highest.mean(axis=1)
+        return lost
+
+    def _entries_of(self, labels: Ints) -> tuple[Ints, Ints]:
         """The entries of these labels, one label after the other, and where each label's begin."""
         counts = self._ends[labels] - self._starts[labels]
         starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
         return np.repeat(self._starts[labels] - starts, counts) + np.arange(counts.sum()), starts
 
     def _matches(
-        self, label: int, queries: Sequence[Query], vectors: Floats, offsets: Floats
+        self, label: int, queries: Sequence[Query], row_of: Mapping[str, int], vectors: Floats
     ) -> tuple[Match, ...]:
-        entries = slice(self._starts[label], self._ends[label])
-        scores = vectors @ self._index.vectors[entries].T - self._margin_of[entries] - offsets[:, None]
+        own = slice(self._starts[label], self._ends[label])
+        entries = self._index.vectors
         found = []
-        for kind, members in _by_kind(queries):
-            member, entry = np.unravel_index(scores[members].argmax(), scores[members].shape)
-            row = members[member]
+        for kind, rows in _by_kind(queries, row_of).items():
+            scores = vectors[rows] @ entries[own].T - self._margin_of[own]
+            if kind is QueryKind.SPAN:
+                scores -= self._generality(vectors[rows] @ entries[self._starts].T)[:, None]
+            query, entry = np.unravel_index(scores.argmax(), scores.shape)
             found.append(
                 Match(
                     kind=kind,
-                    query=queries[row].text,
+                    query=next(text for text, row in row_of.items() if row == rows[query]),
                     entry=self._index.entry_text(int(self._starts[label] + entry)),
-                    score=round(float(scores[row, entry]), 6),
+                    score=round(float(scores[query, entry]), 6),
                 )
             )
         return tuple(found)
 
 
-def _by_kind(queries: Sequence[Query]) -> list[tuple[QueryKind, NDArray[np.int64]]]:
-    order = sorted(range(len(queries)), key=lambda i: queries[i].kind)
-    return [
-        (kind, np.array(list(members))) for kind, members in groupby(order, key=lambda i: queries[i].kind)
-    ]
+def _by_kind(queries: Sequence[Query], row_of: Mapping[str, int]) -> Kinds:
+    """The rows of a text's query vectors, by kind."""
+    rows: dict[QueryKind, list[int]] = {}
+    for query in queries:
+        rows.setdefault(query.kind, []).append(row_of[query.text])
+    return {kind: np.array(numbers) for kind, numbers in rows.items()}
 
 
-def _blocks(rows: NDArray[np.int64], entries: int) -> Iterator[NDArray[np.int64]]:
-    """The rows in pieces whose similarities to all entries fit in bounded memory."""
-    step = max(1, _BLOCK_FLOATS // entries)
-    for start in range(0, len(rows), step):
-        yield rows[start : start + step]
+def _blocks(texts: Sequence[Kinds], size: int) -> Iterator[list[tuple[int, QueryKind, Ints]]]:
+    """All query rows with their text's number and kind, in order, in blocks of at most `size` rows."""
+    block: list[tuple[int, QueryKind, Ints]] = []
+    room = size
+    for text, kinds in enumerate(texts):
+        for kind, rows in kinds.items():
+            while len(rows):
+                block.append((text, kind, rows[:room]))
+                rows, room = rows[room:], room - len(rows[:room])
+                if not room:
+                    yield block
+                    block, room = [], size
+    if block:
+        yield block
 
 
-def _mean_of_highest(similarity: Floats) -> Floats:
-    """The mean of each row's highest values."""
-    count = min(_HIGHEST, similarity.shape[1])
-    mean: Floats = np.partition(similarity, -count, axis=1)[:, -count:].mean(axis=1)
-    return mean
-
-
-def _top(scores: Floats, top_k: int) -> NDArray[np.int64]:
+def _top(scores: Floats, top_k: int) -> Ints:
     """Positions of the highest scores, best first, ties by position."""
     if top_k < len(scores):
         floor = np.partition(scores, -top_k)[-top_k]

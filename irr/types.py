@@ -124,11 +124,45 @@ class Usage(_Frozen):
         )
 
 
+class Fallback(_Frozen):
+    """A stage that did without its language model for a text: which, a stable `code`, and why."""
+
+    stage: str
+    code: str
+    message: str
+
+
+class Inference(_Frozen):
+    """What infer makes of one text: its queries, what they cost, and whether the model was done without."""
+
+    queries: tuple[Query, ...]
+    usage: Usage = Usage()
+    fallback: Fallback | None = None
+
+
 class RowError(_Frozen):
     """Why a text has no labels: a stable `code` and a `message` for people."""
 
     code: str
     message: str
+
+
+class Ranking(_Frozen):
+    """A text's candidates in their final order, what ranking cost, and whether the model was done without."""
+
+    labels: tuple[RankedLabel, ...]
+    usage: Usage = Usage()
+    fallback: Fallback | None = None
+
+
+class Costs(_Frozen):
+    """What each stage's language-model calls cost for one text."""
+
+    infer: Usage = Usage()
+    rank: Usage = Usage()
+
+    def __add__(self, other: Costs) -> Costs:
+        return Costs(infer=self.infer + other.infer, rank=self.rank + other.rank)
 
 
 class Trace(_Frozen):
@@ -145,9 +179,14 @@ class Prediction(_Frozen):
     Attributes:
         labels: At most `top_k` of them, without duplicates.
         error: None when the text was answered.
+        fallbacks: Stages that did without their language model, and why; the labels are those that the
+            stage before it gave.
+        costs: What language-model calls cost, by stage.
         trace: The stages' outputs; None unless it was asked for.
     """
 
     labels: tuple[RankedLabel, ...] = ()
     error: RowError | None = None
+    fallbacks: tuple[Fallback, ...] = ()
+    costs: Costs = Costs()
     trace: Trace | None = None

@@ -15,7 +15,7 @@ INFER = SpanInferer(max_words=5, max_content_words=3)
 
 def queries(text: str, kind: QueryKind) -> list[str]:
     (found,) = INFER.infer([text])
-    return [query.text for query in found if query.kind is kind]
+    return [query.text for query in found.queries if query.kind is kind]
 
 
 def test_spans_are_windows_between_content_words() -> None:
@@ -45,7 +45,8 @@ def test_numbers_alone_are_no_spans_but_names_with_numbers_are() -> None:
 
 @given(st.text(max_size=300))
 def test_any_text_gives_bounded_distinct_queries(text: str) -> None:
-    (found,) = INFER.infer([text])
+    (inference,) = INFER.infer([text])
+    found = inference.queries
     assert len(set(found)) == len(found)
     for query in found:
         if query.kind is QueryKind.SPAN:
@@ -64,7 +65,8 @@ def test_a_long_text_is_read_to_its_end() -> None:
 
 
 def test_a_short_text_is_its_own_passage() -> None:
-    assert INFER.infer(["!!!"]) == [[Query(text="!!!", kind=QueryKind.TEXT)]]
+    (inference,) = INFER.infer(["!!!"])
+    assert inference.queries == (Query(text="!!!", kind=QueryKind.TEXT),)
     assert queries("包饺子", QueryKind.TEXT) == ["包饺子"]
 
 

@@ -12,7 +12,8 @@ from conftest import KITCHEN
 
 import irr
 from irr.pipeline import InferRetrieveRank
-from irr.types import Candidate, RankedLabel
+from irr.rank import by_score
+from irr.types import Candidate, Ranking
 
 TEXTS = [
     "You will bake sourdough bread every morning.",
@@ -36,7 +37,12 @@ def test_good_labels_come_first(program: InferRetrieveRank) -> None:
 
 
 def test_one_call_and_a_batch_agree(program: InferRetrieveRank) -> None:
-    assert [program(text) for text in TEXTS] == list(program.batch(TEXTS))
+    for text, in_batch in zip(TEXTS, program.batch(TEXTS), strict=True):
+        alone = program(text)
+        assert ids(alone) == ids(in_batch)
+        assert alone.error == in_batch.error
+        for one, other in zip(alone.labels, in_batch.labels, strict=True):
+            assert one.score == pytest.approx(other.score, abs=1e-5)
 
 
 def test_a_prediction_has_distinct_labels_with_falling_scores(program: InferRetrieveRank) -> None:
@@ -83,13 +89,8 @@ def test_the_trace_holds_every_stage(program: InferRetrieveRank) -> None:
 
 
 class Backwards:
-    def rank(
-        self, texts: Sequence[str], candidates: Sequence[Sequence[Candidate]]
-    ) -> list[list[RankedLabel]]:
-        return [
-            [RankedLabel(id=c.label.id, name=c.label.name, score=-c.score) for c in reversed(group)]
-            for group in candidates
-        ]
+    def rank(self, texts: Sequence[str], candidates: Sequence[Sequence[Candidate]]) -> list[Ranking]:
+        return [by_score(group, [-candidate.score for candidate in group]) for group in candidates]
 
 
 class Letters:

@@ -1,0 +1,182 @@
+"""What fits DSPy to irr: our models behind `dspy.LM`, answers held to a schema, one kind of error."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from irr.errors import LMError
+from irr.lm import run
+
+if TYPE_CHECKING:
+    import dspy
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """What DSPy asks of a model in one call.
+
+    Attributes:
+        messages: Pairs of role (`system`, `user` or `assistant`) and text.
+        schema: The JSON schema that the answer must fit; None when any text will do.
+        extra: What the caller of DSPy added beyond these, for servers that know it.
+    """
+
+    messages: tuple[tuple[str, str], ...]
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    schema: Mapping[str, Any] | None = None
+    json: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+Answer = Callable[[ChatRequest], Awaitable[str]]
+
+
+def prepare_dspy() -> Any:
+    """Imports DSPy so that it asks no network for prices or models; returns the module.
+
+    Nothing of the user's own DSPy settings is touched: the models made here turn caches and retries off for
+    themselves, and `dspy_context` turns the rest off for one block.
+    """
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    import dspy
+
+    return dspy
+
+
+def dspy_model(name: str, answer: Answer) -> dspy.LM:
+    """A `dspy.LM` whose requests `answer` answers, awaited or from any thread but the models' own."""
+    dspy = prepare_dspy()
+    engine = _Engine(name, answer)
+    return dspy.LM(
+        f"irr/{name}",
+        engine=engine,
+        async_engine=_AsyncEngine(engine),
+        temperature=0.0,
+        cache=False,
+        num_retries=0,
+    )
+
+
+def dspy_context(lm: dspy.LM) -> AbstractContextManager[None]:
+    """Makes a block's DSPy calls go to `lm`, hold answers to the schema they send, and keep no history."""
+    context: AbstractContextManager[None] = prepare_dspy().context(
+        lm=lm, adapter=bounded_json(), disable_history=True
+    )
+    return context
+
+
+def schema_config(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The `config` of a DSPy call whose answer must fit a JSON schema.
+
+    DSPy's own schema loses the bounds of arrays, and an unbounded array is filled until the tokens run out.
+    """
+    named = {"name": "answer", "schema": dict(schema), "strict": True}
+    return {"response_format": {"type": "json_schema", "json_schema": named}}
+
+
+@cache
+def bounded_json() -> Any:
+    """DSPy's JSON adapter, but a schema given in `config` is the one that is sent."""
+    base: Any = prepare_dspy().JSONAdapter
+
+    class BoundedJSON(base):  # type: ignore[misc]
+        def _prepare_response_format(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> None:
+            if "response_format" not in lm_kwargs:
+                super()._prepare_response_format(lm, lm_kwargs, signature)
+
+    return BoundedJSON()
+
+
+def as_lm_error(error: Exception) -> LMError:
+    """The LMError inside what came out of a DSPy call.
+
+    Raises:
+        Exception: `error` itself, when it is no model's fault and so hides a mistake of ours.
+    """
+    dspy = prepare_dspy()
+    link: BaseException | None = error
+    while link is not None:  # DSPy wraps what an engine raises
+        if isinstance(link, LMError):
+            return link
+        if isinstance(link, dspy.utils.exceptions.AdapterParseError):
+            return LMError("unparsable", "the answer is not the JSON that was asked for")
+        link = link.__cause__ or link.__context__
+    raise error
+
+
+class _Engine:
+    """What `dspy.LM` calls without awaiting."""
+
+    supports_response_schema = True
+    supports_function_calling = False
+    supports_reasoning = False
+    supported_params = ("response_format", "max_tokens", "temperature", "top_p", "stop", "seed")
+
+    def __init__(self, name: str, answer: Answer) -> None:
+        self._name = name
+        self._answer = answer
+
+    def complete(self, request: Any) -> Any:
+        work: Coroutine[Any, Any, Any] = self.respond(request)
+        return run(work)
+
+    async def respond(self, request: Any) -> Any:
+        lm15 = prepare_dspy().lm15
+        text = await self._answer(_chat_request(request))
+        return lm15.Response(
+            id=None,
+            model=self._name,
+            message=lm15.Message.assistant(text),
+            finish_reason="stop",
+            usage=lm15.Usage(),  # counted by the model itself, where cached tokens are known
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Engine:
+        return self  # optimizers copy programs; the connections behind this are not theirs to copy
+
+
+class _AsyncEngine:
+    """What `dspy.LM` awaits."""
+
+    supports_response_schema = _Engine.supports_response_schema
+    supports_function_calling = _Engine.supports_function_calling
+    supports_reasoning = _Engine.supports_reasoning
+    supported_params = _Engine.supported_params
+
+    def __init__(self, engine: _Engine) -> None:
+        self._engine = engine
+
+    async def complete(self, request: Any) -> Any:
+        return await self._engine.respond(request)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _AsyncEngine:
+        return self
+
+
+def _chat_request(request: Any) -> ChatRequest:
+    config = request.config
+    system = request.system
+    if system is not None and not isinstance(system, str):
+        system = "".join(part.text for part in system)
+    messages = [(message.role, message.text or "") for message in request.messages]
+    wanted = config.response_format or {}
+    return ChatRequest(
+        messages=(*((("system", system),) if system else ()), *messages),
+        max_tokens=config.max_tokens,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        seed=config.seed,
+        stop=tuple(config.stop or ()),
+        schema=wanted.get("schema"),
+        json=bool(wanted),
+        extra=dict(config.extensions or {}),
+    )
