@@ -1,17 +1,20 @@
 """The main job on input that any machine has: Python packages into the 896 trove classifiers.
 
-The texts are the packages of this environment (name, summary, start of the description); the classifiers
-that their authors declared are the gold. Run with `make demo`.
+The texts are packages of this environment (name, summary, keywords, start of the description), the gold the
+classifiers that their authors declared. Every second package serves as history: how often its classifiers
+occur there is each label's prior. The others are classified. Run with `make demo`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
@@ -22,11 +25,11 @@ from rich.text import Text
 from trove_classifiers import sorted_classifiers
 
 FOLDER = Path("build/demo")
-# READMEs go on into change logs and badges; what a package is for stands at their start.
-DESCRIPTION_CHARACTERS = 1_500
-# Families that say how a package is made or licensed, which its text does not.
-UNSTATED = ("License ::", "Development Status ::", "Programming Language ::", "Operating System ::")
-SHOWN = ("scikit-learn", "typer", "aiohttp", "transformers", "chromadb")
+# What a package is for stands at the start of its description.
+DESCRIPTION_CHARACTERS = 600
+MARKUP = re.compile(r"<[^>]+>|https?://\S+|\.\. \S+::.*|[=\-`*#~]{2,}")
+LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
+SHOWN = 5
 
 console = Console(highlight=False, width=120)
 
@@ -35,50 +38,55 @@ def main() -> None:
     """Writes labels and texts, runs the commands a user would type, and shows what came out."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     labels, texts, output = (FOLDER / f"{name}.jsonl" for name in ("labels", "texts", "output"))
-    _write(labels, _labels())
-    rows = list(_texts())
-    _write(texts, rows)
-    console.print(f"{len(sorted_classifiers)} trove classifiers, {len(rows)} packages\n")
+    packages = [package for package in _installed() if _declared(package)]
+    history, rest = packages[::2], packages[1::2]
+    _write(labels, _labels(history))
+    _write(texts, ({"id": p.name, "text": _text(p), "labels": _declared(p)} for p in rest))
+    console.print(f"{len(sorted_classifiers)} labels, {len(rest)} texts; priors from {len(history)} others\n")
 
     start = time.perf_counter()
     _run("classify", "--labels", str(labels), "--input", str(texts), "--output", str(output))
     _run("eval", "--labels", str(labels), "--gold", str(texts))
     _show(output)
-    console.print(
-        f"\n{time.perf_counter() - start:.0f} seconds in all; every package's labels are in {output}"
-    )
+    console.print(f"\n{time.perf_counter() - start:.0f} seconds; every package's labels are in {output}")
 
 
-def _labels() -> Iterator[dict[str, Any]]:
+def _installed() -> list[Distribution]:
+    by_name = {package.name: package for package in distributions()}
+    return [by_name[name] for name in sorted(by_name, key=str.lower)]
+
+
+def _declared(package: Distribution) -> list[str]:
     known = set(sorted_classifiers)
+    return [c for c in dict.fromkeys(package.metadata.get_all("Classifier") or []) if c in known]
+
+
+def _labels(history: Sequence[Distribution]) -> Iterator[dict[str, Any]]:
+    counts = Counter(classifier for package in history for classifier in _declared(package))
     for classifier in sorted_classifiers:
-        parts = classifier.split(" :: ")
-        parent = " :: ".join(parts[:-1])
+        *_, last = parts = classifier.split(" :: ")
         yield {
             "id": classifier,
-            "name": " ".join(parts[-2:]) if len(parts) > 1 else classifier,
-            "aliases": [parts[-1]],
-            "parents": [parent] if parent in known else [],
+            "name": " ".join(parts[-2:]),
+            "aliases": [last],
+            "prior": round(counts[classifier] / len(history), 4),
         }
-
-
-def _texts() -> Iterator[dict[str, Any]]:
-    seen = set()
-    for package in sorted(distributions(), key=lambda d: d.name.lower()):
-        if package.name not in seen:
-            seen.add(package.name)
-            declared = package.metadata.get_all("Classifier") or []
-            gold = [c for c in declared if c in sorted_classifiers and not c.startswith(UNSTATED)]
-            yield {"id": package.name, "text": _text(package), "labels": gold}
 
 
 def _text(package: Distribution) -> str:
     metadata = package.metadata.json
-    description = str(metadata.get("description", ""))[:DESCRIPTION_CHARACTERS]
-    return "\n".join([package.name, str(metadata.get("summary", "")), description]).strip()
+    description = MARKUP.sub(" ", LINK.sub(r"\1", str(metadata.get("description", ""))))
+    keywords = metadata.get("keywords", [])
+    parts = [
+        package.name,
+        str(metadata.get("summary", "")),
+        keywords if isinstance(keywords, str) else ", ".join(keywords),
+        re.sub(r"\s+", " ", description)[:DESCRIPTION_CHARACTERS],
+    ]
+    return "\n".join(part for part in parts if part)
 
 
-def _write(path: Path, rows: Any) -> None:
+def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
 
 
@@ -89,15 +97,15 @@ def _run(*arguments: str) -> None:
 
 def _show(output: Path) -> None:
     table = Table("package", "proposed, best first", "declared by its author", show_lines=True)
-    rows = {row["id"]: row for row in map(json.loads, output.read_text("utf-8").splitlines())}
-    for name in SHOWN:
-        if name in rows:
-            declared = rows[name]["meta"]["labels"]
-            proposed = Text()
-            for label in rows[name]["labels"][:6]:
-                right = label["id"] in declared
-                proposed.append(f"{'✓' if right else ' '} {label['id']}\n", "green" if right else "")
-            table.add_row(name, proposed, Text("\n".join(declared)))
+    rows = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
+    topical = [row for row in rows if any(c.startswith("Topic ::") for c in row["meta"]["labels"])]
+    for row in topical[:: max(1, len(topical) // SHOWN)][:SHOWN]:
+        declared = row["meta"]["labels"]
+        proposed = Text()
+        for label in row["labels"]:
+            right = label["id"] in declared
+            proposed.append(f"{'✓' if right else '·'} {label['id']}\n", "green" if right else "")
+        table.add_row(row["id"], proposed, Text("\n".join(declared)))
     console.print(table)
 
 

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import tee
 from pathlib import Path
 from typing import TextIO
@@ -15,8 +16,33 @@ from irr.errors import TextsError, UsageError
 from irr.files import replace_file
 from irr.pipeline import InferRetrieveRank
 from irr.texts import TextRow, output_row, read_rows
+from irr.types import Costs, Prediction
 
 STANDARD = "-"
+
+
+@dataclass
+class Summary:
+    """What a batch came to.
+
+    Attributes:
+        texts: Rows read and written.
+        errors: How many of them carry an error.
+        fallbacks: How many were answered without a language model that should have been asked.
+        costs: What language-model calls cost, by stage.
+    """
+
+    texts: int = 0
+    errors: int = 0
+    fallbacks: int = 0
+    costs: Costs = field(default_factory=Costs)
+
+    def add(self, prediction: Prediction) -> None:
+        """Counts one text."""
+        self.texts += 1
+        self.errors += prediction.error is not None
+        self.fallbacks += bool(prediction.fallbacks)
+        self.costs += prediction.costs
 
 
 def classify_file(
@@ -24,22 +50,18 @@ def classify_file(
     source: Path,
     out: TextIO,
     top_k: int,
+    costs: bool = False,
     on_text: Callable[[], None] = lambda: None,
-) -> tuple[int, int]:
-    """Classifies every row of `source` and writes an output row for each as it is done.
-
-    Returns:
-        How many texts there were, and how many of them carry an error.
-    """
+) -> Summary:
+    """Classifies every row of `source` and writes an output row for each as it is done."""
     # Predictions come in groups: `tee` holds the rows that the program has read ahead.
     rows, ahead = tee(row for _, row in read_rows(source, TextRow))
-    texts = errors = 0
+    summary = Summary()
     for row, prediction in zip(rows, program.batch((r.text for r in ahead), top_k), strict=True):
-        out.write(output_row(row, prediction))
-        texts += 1
-        errors += prediction.error is not None
+        out.write(output_row(row, prediction, costs))
+        summary.add(prediction)
         on_text()
-    return texts, errors
+    return summary
 
 
 @contextmanager

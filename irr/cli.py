@@ -14,7 +14,23 @@ from rich.logging import RichHandler
 
 from irr import display
 from irr.errors import IrrError, UsageError
-from irr.options import EncoderName, Fields, IndexFolder, Labels, ProgramFolder, ProgramOptions
+from irr.lm import NO_MODEL
+from irr.options import (
+    ApiBase,
+    EncoderName,
+    Fields,
+    IndexFolder,
+    InferLM,
+    Labels,
+    LMName,
+    LMOptions,
+    ProgramFolder,
+    ProgramOptions,
+    RankLM,
+    RankMethodName,
+    Task,
+)
+from irr.settings import RankMethod
 
 EXIT_ROW_ERRORS = 1
 EXIT_UNUSABLE = 2
@@ -47,9 +63,16 @@ def classify(
     labels: Labels = None,
     program: ProgramFolder = None,
     top_k: Annotated[int, typer.Option(help="Labels a text.", min=1)] = 10,
+    costs: Annotated[bool, typer.Option("--costs", help="Write what each row's calls cost.")] = False,
     encoder: EncoderName = None,
     fields: Fields = None,
     index_folder: IndexFolder = None,
+    lm: LMName = NO_MODEL,
+    api_base: ApiBase = None,
+    infer_lm: InferLM = None,
+    rank_lm: RankLM = None,
+    rank_method: RankMethodName = RankMethod.AUTO,
+    task: Task = "default",
 ) -> None:
     """Classify every text of a file.
 
@@ -60,16 +83,17 @@ def classify(
     from irr.batch import classify_file, open_input, open_output
     from irr.texts import count_rows
 
-    options = ProgramOptions(labels, program, encoder, fields, index_folder)
+    lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task)
+    options = ProgramOptions(labels, program, encoder, fields, index_folder, lms)
     space = options.read_space()
     with open_input(input) as source:
         total = count_rows(source)
         with open_output(output, source) as out:
             runner = options.build(space)
             with display.progress("texts", total) as on_text:
-                texts, errors = classify_file(runner, source, out, top_k, on_text)
-    if errors:
-        display.note(f'{errors} of {texts} texts carry an error: see "error" in their rows')
+                summary = classify_file(runner, source, out, top_k, costs, on_text)
+    display.summary(summary)
+    if summary.errors:
         raise typer.Exit(EXIT_ROW_ERRORS)
 
 
@@ -92,13 +116,20 @@ def evaluate(
     encoder: EncoderName = None,
     fields: Fields = None,
     index_folder: IndexFolder = None,
+    lm: LMName = NO_MODEL,
+    api_base: ApiBase = None,
+    infer_lm: InferLM = None,
+    rank_lm: RankLM = None,
+    rank_method: RankMethodName = RankMethod.AUTO,
+    task: Task = "default",
 ) -> None:
     """Measure the answers against gold labels, with 95 % intervals."""
     from irr.batch import STANDARD, open_output
     from irr.evaluate import evaluate as run
     from irr.texts import read_gold
 
-    options = ProgramOptions(labels, program, encoder, fields, index_folder)
+    lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task)
+    options = ProgramOptions(labels, program, encoder, fields, index_folder, lms)
     space = options.read_space()
     rows = read_gold(gold, space)
     with open_output(json_file or os.devnull, gold) as out:
@@ -119,9 +150,16 @@ def inspect(
     encoder: EncoderName = None,
     fields: Fields = None,
     index_folder: IndexFolder = None,
+    lm: LMName = NO_MODEL,
+    api_base: ApiBase = None,
+    infer_lm: InferLM = None,
+    rank_lm: RankLM = None,
+    rank_method: RankMethodName = RankMethod.AUTO,
+    task: Task = "default",
 ) -> None:
     """Show what every stage makes of one text."""
-    options = ProgramOptions(labels, program, encoder, fields, index_folder)
+    lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task)
+    options = ProgramOptions(labels, program, encoder, fields, index_folder, lms)
     prediction = options.build(options.read_space())(text, top_k, trace=True)
     if prediction.error:
         raise UsageError(f"--text: {prediction.error.message}")

@@ -20,8 +20,9 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from irr.batch import Summary
     from irr.evaluate import Report
-    from irr.types import Prediction
+    from irr.types import Costs, Prediction
 
 stdout = Console(highlight=False)
 stderr = Console(stderr=True, highlight=False)
@@ -30,6 +31,29 @@ stderr = Console(stderr=True, highlight=False)
 def note(message: str) -> None:
     """One line for the user on stderr, never wrapped, colored or cut."""
     stderr.print(message, markup=False, soft_wrap=True)
+
+
+def summary(result: Summary) -> None:
+    """What a user must know of a batch that is done: rows without an answer, and what models cost."""
+    if result.errors:
+        note(f'{result.errors} of {result.texts} texts carry an error: see "error" in their rows')
+    if result.fallbacks:
+        note(
+            f"{result.fallbacks} of {result.texts} texts did without the language model: "
+            'see "fallbacks" in their rows'
+        )
+    for line in _costs(result.costs):
+        note(line)
+
+
+def _costs(costs: Costs) -> Iterator[str]:
+    for stage, usage in (("infer", costs.infer), ("rank", costs.rank)):
+        if usage.calls:
+            share = usage.cached_tokens / usage.prompt_tokens if usage.prompt_tokens else 0.0
+            yield (
+                f"{stage}: {usage.calls:,} calls, {usage.prompt_tokens:,} prompt tokens "
+                f"({share:.0%} cached), {usage.new_tokens:,} new tokens, {usage.seconds:,.1f} s waited"
+            )
 
 
 class _Rate(ProgressColumn):
@@ -82,6 +106,10 @@ def report(result: Report) -> None:
         stdout.print(f"{result.texts_without_gold} texts have no gold labels and count in no mean")
     if result.errors:
         stdout.print(f"{result.errors} texts were answered with an error")
+    if result.fallbacks:
+        stdout.print(f"{result.fallbacks} texts did without the language model")
+    for line in _costs(result.costs):
+        stdout.print(line)
 
 
 def trace(prediction: Prediction, top_k: int) -> None:
@@ -104,6 +132,10 @@ def trace(prediction: Prediction, top_k: int) -> None:
     for rank, label in enumerate(prediction.trace.ranking[:top_k], 1):
         ranking.add_row(str(rank), f"{label.score:.3f}", Text(label.id), Text(label.name))
     stdout.print(ranking)
+    for fallback in prediction.fallbacks:
+        stdout.print(f"{fallback.stage} did without its language model: {fallback.message}", markup=False)
+    for line in _costs(prediction.costs):
+        stdout.print(line, markup=False)
 
 
 def _short(text: str, width: int = 40) -> str:

@@ -97,7 +97,7 @@ def bounded_json() -> Any:
 
 
 def as_lm_error(error: Exception) -> LMError:
-    """The LMError inside what came out of a DSPy call.
+    """The LMError inside what came out of a DSPy call; raise it `from None`, as `error` comes from it.
 
     Raises:
         Exception: `error` itself, when it is no model's fault and so hides a mistake of ours.

@@ -20,6 +20,7 @@ from irr.metrics import (
 )
 from irr.pipeline import InferRetrieveRank
 from irr.texts import GoldRow
+from irr.types import Costs
 
 Metric = Callable[[Sequence[str], set[str]], float]
 
@@ -41,6 +42,8 @@ class Report(BaseModel):
         texts: How many texts were classified.
         texts_without_gold: How many of them had no gold and count in no mean.
         errors: How many of them were answered with an error; with gold, each scores 0.
+        fallbacks: How many were answered without a language model that should have been asked.
+        costs: What language-model calls cost, by stage.
         seconds: What classifying them took.
     """
 
@@ -50,6 +53,8 @@ class Report(BaseModel):
     texts: int
     texts_without_gold: int
     errors: int
+    fallbacks: int
+    costs: Costs
     seconds: float
 
     @property
@@ -65,6 +70,8 @@ class Report(BaseModel):
             "texts": self.texts,
             "texts_without_gold": self.texts_without_gold,
             "errors": self.errors,
+            "fallbacks": self.fallbacks,
+            "costs": self.costs.model_dump(),
             "texts_per_second": round(self.texts_per_second, 3),
             "seconds": round(self.seconds, 3),
         }
@@ -86,10 +93,13 @@ def evaluate(
     if not any(row.labels for row in rows):
         raise UsageError("no text has gold labels", 'give texts with "labels"')
     values: dict[str, list[float]] = {name: [] for name in METRICS}
-    errors = 0
+    errors = fallbacks = 0
+    costs = Costs()
     start = time.perf_counter()
     for row, prediction in zip(rows, program.batch((r.text for r in rows), _DEPTH), strict=True):
         errors += prediction.error is not None
+        fallbacks += bool(prediction.fallbacks)
+        costs += prediction.costs
         if row.labels:
             predicted = [label.id for label in prediction.labels]
             for name, metric in METRICS.items():
@@ -101,5 +111,7 @@ def evaluate(
         texts=len(rows),
         texts_without_gold=sum(not row.labels for row in rows),
         errors=errors,
+        fallbacks=fallbacks,
+        costs=costs,
         seconds=seconds,
     )

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from irr.errors import ProgramError
 from irr.index import Progress
 from irr.labels import LabelSpace
+from irr.lm import LanguageModel
 from irr.pipeline import InferRetrieveRank, build
+from irr.prompts import TaskPack
 from irr.settings import Settings
 
 _MANIFEST = "program.json"
@@ -56,12 +58,21 @@ def freeze(program: InferRetrieveRank, folder: str | Path) -> None:
 
 
 def load(
-    folder: str | Path, *, index_folder: str | Path | None = None, progress: Progress | None = None
+    folder: str | Path,
+    *,
+    infer_lm: LanguageModel | None = None,
+    rank_lm: LanguageModel | None = None,
+    task: TaskPack | str = "default",
+    index_folder: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> InferRetrieveRank:
     """Loads a frozen program; its index is made on the first call and reused afterwards.
 
     Args:
         folder: What `freeze` wrote.
+        infer_lm: Proposes terms for each text; none if None.
+        rank_lm: Orders the candidates; none if None.
+        task: What the language models are told: a task pack, its name, or its folder.
         index_folder: Where indexes are kept; the user's cache folder if None.
         progress: Called with (entries done, entries in all) while an index is built.
 
@@ -75,6 +86,9 @@ def load(
         read_labels(folder),
         encoder=manifest.encoder,
         settings=manifest.settings,
+        infer_lm=infer_lm,
+        rank_lm=rank_lm,
+        task=task,
         index_folder=index_folder,
         progress=progress,
     )

@@ -10,12 +10,18 @@ from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from irr.errors import UsageError
 from irr.types import Usage
 
 if TYPE_CHECKING:
     import dspy
 
 T = TypeVar("T")
+
+NO_MODEL = "none"
+EMBEDDED = "embedded"
+_SERVED = "openai/"
+_OPENAI = "https://api.openai.com/v1"
 
 
 class LanguageModel(Protocol):
@@ -52,6 +58,40 @@ class LanguageModel(Protocol):
             LMError: If the model gives no usable answer.
         """
         ...
+
+
+def open_model(name: str, api_base: str | None = None) -> LanguageModel | None:
+    """The language model of that name: `none`, `embedded`, or `openai/MODEL` at an OpenAI-compatible URL.
+
+    Args:
+        name: What to open.
+        api_base: The server's URL up to and with `/v1`; OpenAI's own if None.
+
+    Raises:
+        UsageError: If the name is none of these.
+        MissingExtraError: If the embedded model's package is not installed.
+    """
+    check_name(name)
+    if name == NO_MODEL:
+        return None
+    if name == EMBEDDED:
+        from irr.embedded import EmbeddedModel
+
+        return EmbeddedModel()
+    from irr.served import ServedModel
+
+    return ServedModel(name.removeprefix(_SERVED), api_base or _OPENAI)
+
+
+def check_name(name: str) -> None:
+    """Checks that `open_model` knows such a name.
+
+    Raises:
+        UsageError: If it does not.
+    """
+    if name not in (NO_MODEL, EMBEDDED) and not (name.startswith(_SERVED) and len(name) > len(_SERVED)):
+        hint = "name none, embedded, or openai/MODEL with --api-base URL"
+        raise UsageError(f'no language model "{name}"', hint)
 
 
 class Meter:

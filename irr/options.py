@@ -10,11 +10,13 @@ import typer
 
 from irr import display
 from irr.errors import UsageError
-from irr.settings import Settings
+from irr.lm import NO_MODEL, check_name, open_model
+from irr.settings import RankMethod, Settings
 from irr.types import EntryKind
 
 if TYPE_CHECKING:
     from irr.labels import LabelSpace
+    from irr.lm import LanguageModel
     from irr.pipeline import InferRetrieveRank
 
 Labels = Annotated[
@@ -59,6 +61,70 @@ IndexFolder = Annotated[
         show_envvar=False,
     ),
 ]
+LMName = Annotated[
+    str,
+    typer.Option(
+        "--lm", help="Language model for both stages: none, embedded, or openai/MODEL.", metavar="NAME"
+    ),
+]
+ApiBase = Annotated[
+    str | None,
+    typer.Option(
+        help="URL of the OpenAI-compatible server of openai/MODEL, with /v1. The key: OPENAI_API_KEY.",
+        metavar="URL",
+        show_default=False,
+    ),
+]
+InferLM = Annotated[
+    str | None,
+    typer.Option("--infer-lm", help="Another one for infer.", metavar="NAME", show_default=False),
+]
+RankLM = Annotated[
+    str | None,
+    typer.Option("--rank-lm", help="Another one for rank.", metavar="NAME", show_default=False),
+]
+RankMethodName = Annotated[
+    RankMethod, typer.Option("--rank-method", help="How the language model ranks.", show_default=True)
+]
+Task = Annotated[
+    str,
+    typer.Option(
+        help="What language models are told: a task pack (attack, biodex, default, esco, icd10, subjects) "
+        "or a folder with a task.toml.",
+        metavar="NAME",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class LMOptions:
+    """Which language models to ask, and what to tell them."""
+
+    lm: str = NO_MODEL
+    api_base: str | None = None
+    infer_lm: str | None = None
+    rank_lm: str | None = None
+    rank_method: RankMethod = RankMethod.AUTO
+    task: str = "default"
+
+    def check(self) -> None:
+        """Raises what is wrong with the options before anything slow is done.
+
+        Raises:
+            UsageError: If they name no model.
+            InputError: If they name no task.
+        """
+        from irr.prompts import load_task
+
+        load_task(self.task)
+        for name in (self.infer_lm or self.lm, self.rank_lm or self.lm):
+            check_name(name)
+
+    def open(self) -> tuple[LanguageModel | None, LanguageModel | None]:
+        """The models for infer and rank; one and the same where they have one name."""
+        names = (self.infer_lm or self.lm, self.rank_lm or self.lm)
+        models = {name: open_model(name, self.api_base) for name in dict.fromkeys(names)}
+        return models[names[0]], models[names[1]]
 
 
 @dataclass(frozen=True)
@@ -70,6 +136,7 @@ class ProgramOptions:
     encoder: str | None
     fields: str | None
     index_folder: Path | None
+    lms: LMOptions = LMOptions()
 
     def read_space(self) -> LabelSpace:
         """Reads the label space, and checks that the options fit together, before anything slow is done.
@@ -83,6 +150,7 @@ class ProgramOptions:
         from irr.labels import LabelSpace
 
         self._settings()
+        self.lms.check()
         if self.program is None:
             if self.labels is None:
                 raise UsageError("no labels", "give --labels FILE, or --program DIR")
@@ -101,23 +169,35 @@ class ProgramOptions:
         from irr.frozen import load
         from irr.pipeline import build
 
+        infer_lm, rank_lm = self.lms.open()
         with display.progress("label entries", None) as on_entries:
             if self.program is not None:
-                return load(self.program, index_folder=self.index_folder, progress=on_entries)
+                return load(
+                    self.program,
+                    infer_lm=infer_lm,
+                    rank_lm=rank_lm,
+                    task=self.lms.task,
+                    index_folder=self.index_folder,
+                    progress=on_entries,
+                )
             return build(
                 space,
                 encoder=self.encoder,
                 settings=self._settings(),
+                infer_lm=infer_lm,
+                rank_lm=rank_lm,
+                task=self.lms.task,
                 index_folder=self.index_folder,
                 progress=on_entries,
             )
 
     def _settings(self) -> Settings:
+        settings = Settings(rank_method=self.lms.rank_method)
         if self.fields is None:
-            return Settings()
+            return settings
         known = [kind.value for kind in EntryKind]
         names = [name.strip() for name in self.fields.split(",")]
         for name in names:
             if name not in known:
                 raise UsageError(f'--fields: no field "{name}"', f"name some of {','.join(known)}")
-        return Settings(fields=tuple(EntryKind(name) for name in names))
+        return settings.model_copy(update={"fields": tuple(EntryKind(name) for name in names)})

@@ -14,9 +14,11 @@ from irr.errors import UsageError
 from irr.index import Progress, open_index
 from irr.infer import Inferer, SpanInferer, clean
 from irr.labels import LabelSpace
+from irr.lm import EMBEDDED, LanguageModel
+from irr.prompts import TaskPack, load_task
 from irr.rank import Ranker, RetrievalRanker
 from irr.retrieve import LabelRetriever, Retriever
-from irr.settings import Settings
+from irr.settings import RankMethod, Settings
 from irr.types import (
     Candidate,
     Costs,
@@ -31,6 +33,8 @@ from irr.types import (
 # Texts go through the stages in groups: enough to fill the encoder's batches, few enough to stream.
 _GROUP_TEXTS = 64
 _GROUP_CHARACTERS = 30_000
+# Groups under way at a time when a language model is waited for.
+_LM_WORKERS = 3
 
 
 class InferRetrieveRank:
@@ -138,6 +142,9 @@ def build(
     *,
     encoder: Encoder | str | None = None,
     settings: Settings | None = None,
+    infer_lm: LanguageModel | None = None,
+    rank_lm: LanguageModel | None = None,
+    task: TaskPack | str = "default",
     ranker: Ranker | None = None,
     index_folder: str | Path | None = None,
     progress: Progress | None = None,
@@ -148,7 +155,10 @@ def build(
         labels: A label file, a label space, or the labels themselves.
         encoder: An encoder, or the name or folder of a sentence-transformers model.
         settings: The numbers to run with.
-        ranker: Orders the candidates; by retrieval score if None.
+        infer_lm: Proposes terms for each text; none if None.
+        rank_lm: Orders the candidates; none if None.
+        task: What the language models are told: a task pack, its name, or its folder.
+        ranker: Orders the candidates, instead of a language model.
         index_folder: Where indexes are kept; the user's cache folder if None.
         progress: Called with (entries done, entries in all) while an index is built.
 
@@ -166,8 +176,40 @@ def build(
     root = Path(index_folder) if index_folder else default_index_folder()
     index = open_index(space, encoder, settings.fields, root, progress)
     retriever = LabelRetriever(index, encoder, settings)
-    inferer = SpanInferer(settings.span_words, settings.span_content_words)
-    return InferRetrieveRank(space, encoder, inferer, retriever, ranker or RetrievalRanker(), settings)
+    inferer: Inferer = SpanInferer(settings.span_words, settings.span_content_words)
+    ranker = ranker or RetrievalRanker()
+    if infer_lm or rank_lm:
+        task = load_task(task) if isinstance(task, str) else task
+        if infer_lm:
+            inferer = _lm_inferer(inferer, infer_lm, task, settings)
+        if rank_lm:
+            ranker = _lm_ranker(rank_lm, task, settings)
+    workers = _LM_WORKERS if infer_lm or rank_lm else 1
+    return InferRetrieveRank(space, encoder, inferer, retriever, ranker, settings, workers)
+
+
+def _lm_inferer(base: Inferer, model: LanguageModel, task: TaskPack, settings: Settings) -> Inferer:
+    from irr.infer_lm import LMInferer
+
+    return LMInferer(base, model, task, settings.demos)
+
+
+def _lm_ranker(model: LanguageModel, task: TaskPack, settings: Settings) -> Ranker:
+    from irr.rank_lm import Evidence, Likelihood, Listwise, LMRanker, Pointwise
+
+    method = settings.rank_method
+    if method is RankMethod.AUTO:
+        method = RankMethod.LIKELIHOOD if model.name == EMBEDDED else RankMethod.LISTWISE
+    evidence: Evidence
+    match method:
+        case RankMethod.POINTWISE:
+            evidence, weight = Pointwise(model, task), settings.pointwise_weight
+        case RankMethod.LIKELIHOOD:
+            evidence, weight = Likelihood(model, task), settings.likelihood_weight
+        case _:
+            evidence = Listwise(model, task, settings.demos, window=settings.rank_window)
+            weight = settings.listwise_weight
+    return LMRanker(evidence, weight, settings.candidates)
 
 
 def default_index_folder() -> Path:

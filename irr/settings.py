@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,6 +11,15 @@ from irr.types import EntryKind, QueryKind
 
 Weight = Annotated[float, Field(ge=0.0, le=10.0)]
 Margin = Annotated[float, Field(ge=0.0, le=2.0)]
+
+
+class RankMethod(StrEnum):
+    """How a language model ranks; `auto` is listwise, but by likelihood for the small embedded model."""
+
+    AUTO = "auto"
+    LISTWISE = "listwise"
+    POINTWISE = "pointwise"
+    LIKELIHOOD = "likelihood"
 
 
 class Settings(BaseModel):
@@ -29,6 +39,12 @@ class Settings(BaseModel):
         description_margin: What a match with a description loses.
         prior_weight: A in score · log(A · prior + e); 0 ignores the label prior.
         candidates: How many labels retrieval hands to the ranker.
+        demos: How many of a task's examples a language model is shown.
+        rank_method: How a language model ranks.
+        rank_window: For listwise: candidates seen at a time, 0 for all.
+        listwise_weight: Weight of a place in the model's list, 1 down to 0.
+        pointwise_weight: Weight of the model's probability of "yes", in [0, 1].
+        likelihood_weight: Weight of a name's mean log-probability per token.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,8 +60,14 @@ class Settings(BaseModel):
     lexical_weight: Weight = 0.1
     alias_margin: Margin = 0.06
     description_margin: Margin = 0.05
-    prior_weight: Weight = 0.0
+    prior_weight: Weight = 1.0
     candidates: Annotated[int, Field(ge=1)] = 50
+    demos: Annotated[int, Field(ge=0, le=32)] = 2
+    rank_method: RankMethod = RankMethod.AUTO
+    rank_window: Annotated[int, Field(ge=0)] = 0
+    listwise_weight: Weight = 2.0
+    pointwise_weight: Weight = 1.0
+    likelihood_weight: Weight = 0.015
 
     def kind_weight(self, kind: QueryKind) -> float:
         """The weight of one kind of query."""

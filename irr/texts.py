@@ -80,9 +80,13 @@ def read_gold(path: Path, space: LabelSpace) -> list[GoldRow]:
     return rows
 
 
-def output_row(row: TextRow, prediction: Prediction) -> str:
-    """One line of output for one row of input."""
+def output_row(row: TextRow, prediction: Prediction, costs: bool = False) -> str:
+    """One line of output for one row of input; with what its language-model calls cost where `costs`."""
     fields = {"id": row.id, **prediction.model_dump(include={"labels", "error"})}
+    if prediction.fallbacks:
+        fields["fallbacks"] = [fallback.model_dump() for fallback in prediction.fallbacks]
+    if costs:
+        fields["costs"] = prediction.costs.model_dump()
     if row.model_extra:
         fields["meta"] = row.model_extra
     return json.dumps(fields, ensure_ascii=False) + "\n"

@@ -1,0 +1,74 @@
+"""Infer by a language model: the terms it proposes join the queries of a text."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+from irr.dspy_glue import as_lm_error, dspy_context
+from irr.errors import LMError
+from irr.infer import Inferer
+from irr.lm import LanguageModel, metered, run
+from irr.modules import ProposeTerms
+from irr.prompts import TaskPack
+from irr.types import Fallback, Inference, Query, QueryKind
+
+# A longer text is asked about in parts of this size, so that none of it goes unread.
+_PART_CHARACTERS = 8_000
+
+
+class LMInferer:
+    """Adds proposed terms to the queries of another inferer.
+
+    Args:
+        base: Gives the queries that need no model.
+        model: Proposes the terms.
+        task: What the model is told.
+        demos: How many of the task's examples it is shown.
+    """
+
+    def __init__(self, base: Inferer, model: LanguageModel, task: TaskPack, demos: int) -> None:
+        self._base = base
+        self._lm = model.dspy_lm()
+        self.module = ProposeTerms(task, demos)
+
+    def infer(self, texts: Sequence[str]) -> list[Inference]:
+        """Returns the queries of each text; without terms, and saying so, where the model failed."""
+        return run(self._infer(texts))
+
+    async def _infer(self, texts: Sequence[str]) -> list[Inference]:
+        # The requests are on their way while the queries that need no model are made.
+        proposals = [asyncio.create_task(self._propose(text)) for text in texts]
+        bases = await asyncio.to_thread(self._base.infer, texts)
+        return [_joined(base, await proposal) for base, proposal in zip(bases, proposals, strict=True)]
+
+    async def _propose(self, text: str) -> Inference:
+        with metered() as meter, dspy_context(self._lm):
+            terms: dict[str, None] = {}
+            fallback = None
+            try:
+                for part in _parts(text):
+                    terms.update(dict.fromkeys(await self.module.aforward(part)))
+            except LMError as e:
+                fallback = _fallback(e)
+            except Exception as e:
+                fallback = _fallback(as_lm_error(e))
+        queries = tuple(Query(text=term, kind=QueryKind.TERM) for term in terms)
+        return Inference(queries=queries, usage=meter.usage, fallback=fallback)
+
+
+def _joined(base: Inference, proposal: Inference) -> Inference:
+    return proposal.model_copy(update={"queries": base.queries + proposal.queries})
+
+
+def _fallback(error: LMError) -> Fallback:
+    return Fallback(stage="infer", code=error.code, message=error.message)
+
+
+def _parts(text: str) -> Iterator[str]:
+    while len(text) > _PART_CHARACTERS:
+        cut = text.rfind(" ", _PART_CHARACTERS // 2, _PART_CHARACTERS)
+        cut = cut if cut > 0 else _PART_CHARACTERS
+        yield text[:cut]
+        text = text[cut:].lstrip()
+    yield text

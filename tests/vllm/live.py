@@ -1,0 +1,38 @@
+"""A real vLLM server that a test may kill and start again."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import ExitStack
+
+from irr.serve import Server, running_server
+
+VARIABLE = "IRR_VLLM_PYTHON"
+
+
+class LiveServer:
+    """The small model under one address, whatever tests do to its process."""
+
+    def __init__(self, python: str) -> None:
+        self._python = python
+        self._open = ExitStack()
+        self.server: Server
+        self._start(0)
+
+    def _start(self, port: int) -> None:
+        self.server = self._open.enter_context(running_server("embedded", port=port, python=self._python))
+
+    def kill(self) -> None:
+        """Kills the server and its workers, as a machine that runs out of memory would."""
+        os.killpg(self.server.process.pid, signal.SIGKILL)
+        self.server.process.wait()
+
+    def restart(self) -> None:
+        """Starts it again on the same port."""
+        self._open.close()
+        self._start(self.server.port)
+
+    def close(self) -> None:
+        """Stops it for good."""
+        self._open.close()
