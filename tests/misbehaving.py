@@ -92,6 +92,7 @@ def misbehaving_server() -> Iterator[MisbehavingServer]:
         asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
+        loop.close()
 
 
 def completion(text: str | None, finish: str = "stop") -> web.Response:

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from misbehaving import Behaviour, Call, MisbehavingServer, completion, failure, misbehaving_server
 
 from irr.dspy_glue import as_lm_error, dspy_context, prepare_dspy, schema_config
 from irr.errors import LMError, UsageError
 from irr.lm import metered, run
 from irr.served import ServedModel
 from irr.types import Usage
-from tests.misbehaving import Behaviour, Call, MisbehavingServer, completion, failure, misbehaving_server
 
 GOOD = '{"terms": ["bake bread", "wash up"]}'
 SCHEMA = {

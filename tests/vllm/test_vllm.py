@@ -1,4 +1,4 @@
-"""A served model against a real vLLM: schemas kept, scores right, the cache used, a server killed and back."""
+"""A served model against a real vLLM: schemas kept, scores right, the cache used, a server that returns."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import math
 import os
 import socket
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from live import VARIABLE, LiveServer
 
 from irr.dspy_glue import as_lm_error, dspy_context, prepare_dspy, schema_config
 from irr.errors import IrrError, LMError, MissingExtraError, UsageError
 from irr.lm import metered, run
 from irr.serve import running_server
 from irr.served import ServedModel
-from tests.vllm.live import VARIABLE, LiveServer
 
 TEXT = "Strong knowledge of HTML and CSS, solid understanding of Angular, React or similar frameworks."
 SKILLS = ["CSS", "drive vehicles", "bake bread", "JavaScript frameworks", "包饺子 (dumplings)"]
@@ -181,7 +182,8 @@ def test_a_server_that_is_killed_in_mid_run_and_comes_back(live_server: LiveServ
     assert run(one(0)) == "answered"  # by the same object, over new connections
 
 
-def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+def test_a_server_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where the log stays
     (tmp_path / "config.json").write_text('{"model_type": "no such thing"}')
     with (
         pytest.raises(IrrError, match="no such thing"),
