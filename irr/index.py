@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,6 @@ from irr.encoder import Encoder
 from irr.errors import EncoderError, LabelIndexError
 from irr.labels import LabelSpace
 from irr.types import EntryKind, Label
-
-if TYPE_CHECKING:
-    from chromadb.api import ClientAPI
 
 # Raised whenever what is written below changes, so that an older index is never read as a newer one.
 _FORMAT = 1
@@ -65,12 +62,15 @@ class LabelIndex:
         """
         n_results = min(n_results, MAX_RESULTS, len(self.vectors))
         try:
-            with _chroma(self.path) as client:
-                collection = client.get_collection(_COLLECTION, embedding_function=None)
-                found = collection.query(query_embeddings=cast(Any, vectors), n_results=n_results, include=[])
+            found = self._collection.query(query_embeddings=vectors, n_results=n_results, include=[])
         except Exception as e:  # Chroma's errors have no common base
             raise LabelIndexError(f"the index in {self.path} cannot be queried", "delete that folder") from e
         return np.asarray(found["ids"], dtype=np.int64)
+
+    @cached_property
+    def _collection(self) -> Any:
+        # Kept open: Chroma reads the whole graph when it opens it.
+        return _client(self.path).get_collection(_COLLECTION, embedding_function=None)
 
     def entry_text(self, entry: int) -> str:
         """The text that an entry was made from."""
@@ -153,7 +153,7 @@ def _build(
     np.save(path / "label_of.npy", np.array([number for number, _, _ in entries], np.int32))
     np.save(path / "kind_of.npy", np.array([_KINDS.index(kind) for _, kind, _ in entries], np.uint8))
     vectors: NDArray[np.float32] | None = None
-    with _chroma(path) as client:
+    with _client(path) as client:
         collection = client.create_collection(
             _COLLECTION,
             embedding_function=None,
@@ -168,7 +168,7 @@ def _build(
             vectors[start : start + len(block)] = part
             collection.add(
                 ids=[str(start + i) for i in range(len(block))],
-                embeddings=cast(Any, part),
+                embeddings=part,
                 metadatas=[{"label": space[number].id, "kind": kind.value} for number, kind, _ in block],
             )
             if progress:
@@ -193,11 +193,9 @@ def _open(path: Path, space: LabelSpace, encoder: Encoder) -> LabelIndex | None:
     return LabelIndex(space, vectors, label_of, kind_of, path)
 
 
-@contextmanager
-def _chroma(path: Path) -> Iterator[ClientAPI]:
+def _client(path: Path) -> Any:
     import chromadb
     from chromadb.config import Settings
 
-    settings = Settings(anonymized_telemetry=False)
-    with cast(Any, chromadb.PersistentClient(str(path / "chroma"), settings=settings)) as client:
-        yield client
+    # Any: ClientAPI has no close() although the client has.
+    return chromadb.PersistentClient(str(path / "chroma"), settings=Settings(anonymized_telemetry=False))
