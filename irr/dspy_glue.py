@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager
@@ -69,7 +70,7 @@ def dspy_model(name: str, answer: Answer) -> dspy.LM:
 def dspy_context(lm: dspy.LM) -> AbstractContextManager[None]:
     """Makes a block's DSPy calls go to `lm`, hold answers to the schema they send, and keep no history."""
     context: AbstractContextManager[None] = prepare_dspy().context(
-        lm=lm, adapter=bounded_json(), disable_history=True
+        lm=lm, adapter=lean_json(), disable_history=True
     )
     return context
 
@@ -84,16 +85,54 @@ def schema_config(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def bounded_json() -> Any:
-    """DSPy's JSON adapter, but a schema given in `config` is the one that is sent."""
+def lean_json() -> Any:
+    """DSPy's JSON adapter in a third of its words, and held to the schema that is given in `config`.
+
+    The system message is the instructions and one line on the answer's form; a field is its description and
+    its value. What DSPy says besides costs some 250 tokens a call, and a schema says it better.
+    """
     base: Any = prepare_dspy().JSONAdapter
 
-    class BoundedJSON(base):  # type: ignore[misc]
+    class LeanJSON(base):  # type: ignore[misc]
+        def format_system_message(self, signature: Any) -> str:
+            form = ", ".join(f'"{name}": [{_described(f)}]' for name, f in signature.output_fields.items())
+            return f"{signature.instructions}\nAnswer in JSON: {{{form}}}"
+
+        def format_user_message_content(
+            self,
+            signature: Any,
+            inputs: dict[str, Any],
+            prefix: str = "",
+            suffix: str = "",
+            main_request: bool = False,
+        ) -> str:
+            fields = [
+                _titled(_described(field), str(inputs[name]))
+                for name, field in signature.input_fields.items()
+                if name in inputs
+            ]
+            return "\n".join(part for part in (prefix, *fields, suffix) if part)
+
+        def format_assistant_message_content(
+            self, signature: Any, outputs: dict[str, Any], missing_field_message: str | None = None
+        ) -> str:
+            answer = {name: outputs.get(name, missing_field_message) for name in signature.output_fields}
+            return json.dumps(answer, ensure_ascii=False)
+
         def _prepare_response_format(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> None:
             if "response_format" not in lm_kwargs:
                 super()._prepare_response_format(lm, lm_kwargs, signature)
 
-    return BoundedJSON()
+    return LeanJSON()
+
+
+def _described(field: Any) -> str:
+    return str(field.json_schema_extra["desc"])
+
+
+def _titled(title: str, value: str) -> str:
+    """One line for a value of one line, else the title above the value."""
+    return f"{title[:1].upper()}{title[1:]}:{chr(10) if chr(10) in value else ' '}{value}"
 
 
 def as_lm_error(error: Exception) -> LMError:

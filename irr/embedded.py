@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from irr.errors import IrrError, LMError
 from irr.kept import shared
-from irr.lm import count
+from irr.lm import EMBEDDED, count
 from irr.smollm import converted_folder
 from irr.transformer import Transformer, Wanted
 
 if TYPE_CHECKING:
     import dspy
-
-EMBEDDED = "embedded"
 
 logger = logging.getLogger(__name__)
 

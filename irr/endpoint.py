@@ -78,6 +78,7 @@ class Endpoint:
         self._concurrency = concurrency
         self._connections: dict[asyncio.AbstractEventLoop, _Connection] = {}
         atexit.register(_close_at_exit, weakref.ref(self))
+        weakref.finalize(self, _close_soon, self._connections).atexit = False
 
     async def post(self, url: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
         """Posts `body`; returns the answer and the seconds that the answered try took.
@@ -154,6 +155,12 @@ class Endpoint:
             connection = _Connection(session, asyncio.Semaphore(self._concurrency))
             self._connections[loop] = connection
         return connection
+
+
+def _close_soon(connections: dict[asyncio.AbstractEventLoop, _Connection]) -> None:
+    for loop, connection in connections.items():
+        if loop.is_running():
+            asyncio.run_coroutine_threadsafe(connection.session.close(), loop)
 
 
 def _close_at_exit(endpoint: weakref.ref[Endpoint]) -> None:

@@ -152,7 +152,7 @@ class Likelihood:
     same after a text that says nothing.
     """
 
-    def __init__(self, model: LanguageModel, task: TaskPack, correction: float = 0.5) -> None:
+    def __init__(self, model: LanguageModel, task: TaskPack, correction: float = 0.75) -> None:
         self._model = model
         self._correction = correction
         # One line each: what the model has to learn here is "text -> label", not the task.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from irr.dspy_glue import ChatRequest, dspy_model
@@ -17,9 +17,12 @@ from irr.types import Usage
 if TYPE_CHECKING:
     import dspy
 
-# One entry of `prompt_logprobs` takes some 100 bytes, so this many tokens keep an answer under a megabyte.
-_TOKENS_A_REQUEST = 8_000
+# Tokens of a continuation, up to one whose chance is asked for.
+_Step = tuple[int, ...]
+# How many tokens' chances vLLM tells at a time, unless it was started with another --max-logprobs.
+_TOKENS_A_REQUEST = 20
 _REMEMBERED = 50_000
+_NEEDS_VLLM = "this way to rank needs a recent vLLM; choose another"
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +58,8 @@ class ServedModel:
     async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:
         """The mean log-probability per token of each continuation after `prefix + context`.
 
-        The server computes the whole prompt for each: vLLM reads nothing from its cache for such requests.
+        Asked one token at a time, because vLLM then reads the prompt from its cache, and beginnings that
+        continuations share are read once; `prompt_logprobs` would compute every prompt anew.
 
         Args:
             prefix: What is the same for every text.
@@ -65,16 +69,17 @@ class ServedModel:
         Raises:
             LMError: If the server gives no usable answer; `bad_request` if it is not vLLM.
         """
-        head, limit = await self._prompt_tokens(prefix + context)
+        head, limit = await self._tokenize(prefix + context, special=True)
         tails = await asyncio.gather(*map(self._piece_tokens, continuations))
         if not all(tails):
             raise LMError("bad_request", "a continuation has no tokens")
-        # One more token is always generated.
-        _check_length(len(head) + max(map(len, tails), default=0) + 1, limit)
-        step = max(1, _TOKENS_A_REQUEST // len(head)) if head else len(tails)
-        groups = [tails[start : start + step] for start in range(0, len(tails), step)]
-        parts = await asyncio.gather(*(self._score_group(head, group) for group in groups))
-        return [value for part in parts for value in part]
+        # A continuation's last token is not sent, but one token is always generated.
+        _check_length(len(head) + max(map(len, tails), default=0), limit)
+        paths = [[tuple(tail[:end]) for end in range(1, len(tail) + 1)] for tail in tails]
+        steps = {step for path in paths for step in path}
+        parts = await asyncio.gather(*(self._next_tokens(head, group) for group in _groups(steps)))
+        known = {step: value for part in parts for step, value in part.items()}
+        return [sum(known[step] for step in path) / len(path) for path in paths]
 
     async def probabilities(
         self, prefix: str, context: str, items: Sequence[str], yes: str, no: str
@@ -89,7 +94,7 @@ class ServedModel:
         if not items:
             return []
         (query, limit), *words = await asyncio.gather(
-            self._prompt_tokens(prefix + context), self._piece_tokens(yes), self._piece_tokens(no)
+            self._tokenize(prefix + context, special=True), self._piece_tokens(yes), self._piece_tokens(no)
         )
         if not all(words) or words[0][0] == words[1][0]:
             raise LMError("bad_request", f"{yes!r} and {no!r} begin with the same token", "use other words")
@@ -155,33 +160,33 @@ class ServedModel:
             body["response_format"] = {"type": "json_object"}
         return {key: value for key, value in body.items() if value is not None} | dict(request.extra)
 
-    async def _score_group(self, head: list[int], tails: Sequence[list[int]]) -> list[float]:
+    async def _next_tokens(self, head: list[int], steps: Sequence[_Step]) -> dict[_Step, float]:
+        """The log-probability of each step's last token after `head` and the tokens before it."""
+        before = list(dict.fromkeys(step[:-1] for step in steps))
+        wanted = list(dict.fromkeys(step[-1] for step in steps))
         answer = await self._post(
             f"{self._endpoint.base}/completions",
             {
-                "prompt": [head + tail for tail in tails],
+                "prompt": [[*head, *tokens] for tokens in before],
                 "max_tokens": 1,
                 "temperature": 0,
-                "prompt_logprobs": 0,
+                "logprobs": len(wanted),
+                "logprob_token_ids": wanted,
+                "return_tokens_as_token_ids": True,
             },
         )
         try:
-            rows = {choice["index"]: choice["prompt_logprobs"] for choice in answer["choices"]}
-            return [_mean(rows[i][len(head) :], tail) for i, tail in enumerate(tails)]
+            rows = {before[row["index"]]: row["logprobs"]["top_logprobs"][0] for row in answer["choices"]}
+            return {step: _finite(rows[step[:-1]][f"token_id:{step[-1]}"]) for step in steps}
         except (KeyError, TypeError, ValueError, IndexError) as e:
-            hint = "likelihoods need vLLM; rank another way"
-            raise LMError("bad_request", "the server gives no log-probabilities of a prompt", hint) from e
+            raise LMError("bad_request", "the server tells no chances of given tokens", _NEEDS_VLLM) from e
 
     async def _check_items(self, items: Sequence[str], room: int) -> None:
         """Makes sure that nothing is cut off: vLLM shortens what is too long here without a word."""
         # A token stands for a byte or more, so that only long items have to be counted.
-        long = [item for item in items if 2 * len(item.encode()) + 8 > room]
+        long = [item for item in items if 2 * len(item.encode("utf-8", "replace")) + 8 > room]
         for tokens in await asyncio.gather(*map(self._piece_tokens, long)):
             _check_length(len(tokens), room)
-
-    async def _prompt_tokens(self, text: str) -> tuple[list[int], int]:
-        """The tokens of a prompt's start, and how many tokens the model takes in all."""
-        return await self._tokenize(text, special=True)
 
     async def _piece_tokens(self, text: str) -> list[int]:
         """The tokens of a piece that stands within a prompt; remembered, since labels come back."""
@@ -194,13 +199,13 @@ class ServedModel:
         return tokens
 
     async def _tokenize(self, text: str, *, special: bool) -> tuple[list[int], int]:
+        """The tokens of a text, and how many the model takes in all."""
         body = {"model": self.name, "prompt": text, "add_special_tokens": special}
         answer, _ = await self._endpoint.post(f"{self._endpoint.root}/tokenize", body)
         try:
             return [int(token) for token in answer["tokens"]], int(answer["max_model_len"])
         except (KeyError, TypeError, ValueError) as e:
-            hint = "likelihoods and probabilities need vLLM; rank another way"
-            raise LMError("bad_request", "the server's /tokenize is not vLLM's", hint) from e
+            raise LMError("bad_request", "the server's /tokenize is not vLLM's", _NEEDS_VLLM) from e
 
     async def _post(self, url: str, body: dict[str, Any]) -> dict[str, Any]:
         answer, seconds = await self._endpoint.post(url, {"model": self.name, **body})
@@ -235,9 +240,14 @@ def _check_length(tokens: int, limit: int) -> None:
         raise LMError("too_long", f"the prompt is too long for the model: {tokens} tokens, {limit} fit")
 
 
-def _mean(row: Sequence[dict[str, dict[str, float]]], tokens: Sequence[int]) -> float:
-    values = [entry[str(token)]["logprob"] for entry, token in zip(row, tokens, strict=True)]
-    return _finite(sum(values) / len(values))
+def _groups(steps: Collection[_Step]) -> Iterator[list[_Step]]:
+    """Steps that one request can answer, those that end in the same token together."""
+    by_token: dict[int, list[_Step]] = {}
+    for step in steps:
+        by_token.setdefault(step[-1], []).append(step)
+    tokens = list(by_token)
+    for start in range(0, len(tokens), _TOKENS_A_REQUEST):
+        yield [step for token in tokens[start : start + _TOKENS_A_REQUEST] for step in by_token[token]]
 
 
 def _finite(value: float) -> float:

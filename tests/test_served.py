@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import gc
 import json
 import logging
 import socket
@@ -323,6 +324,16 @@ def test_calls_from_several_threads_and_from_a_loop_of_the_callers_own(server: M
     assert one(7) == (["text 7"], 1)
 
 
+def test_a_model_that_is_dropped_leaves_nothing_open(
+    server: MisbehavingServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk = server.desk(always(lambda: completion(GOOD)))
+    run(terms(ServedModel("small", desk.api_base)))
+    gc.collect()
+    run(asyncio.sleep(0.1))
+    assert "Unclosed" not in caplog.text
+
+
 def test_scores_need_vllm_and_say_so(server: MisbehavingServer) -> None:
     desk = server.desk(always(lambda: web.json_response({"detail": "Not Found"}, status=404)))
     model = ServedModel("small", desk.api_base)
@@ -347,8 +358,9 @@ def vllm_like(limit: int, *, logprob: float = -1.0) -> Behaviour:
             assert body["label_token_ids"] == [ord("y"), ord("n")]
             rows = [{"index": i, "score": len(item) / 100} for i, item in enumerate(body["items"])]
             return web.json_response({"data": rows[::-1], "usage": {"prompt_tokens": 7}})
-        rows = [[None] + [{str(t): {"logprob": logprob * t}} for t in p[1:]] for p in body["prompt"]]
-        choices = [{"index": i, "prompt_logprobs": row} for i, row in enumerate(rows)]
+        assert len(body["logprob_token_ids"]) == body["logprobs"] <= 20
+        chances = {f"token_id:{t}": logprob * t for t in body["logprob_token_ids"]}
+        choices = [{"index": i, "logprobs": {"top_logprobs": [chances]}} for i in range(len(body["prompt"]))]
         return web.json_response({"choices": choices, "usage": {"prompt_tokens": 9}})
 
     return behave
@@ -366,10 +378,20 @@ def test_scores_belong_to_their_items(server: MisbehavingServer) -> None:
         run(model.probabilities("pre", "fix", ["a"], "yes", "yet"))
 
 
+def test_a_beginning_that_continuations_share_is_sent_once(server: MisbehavingServer) -> None:
+    desk = server.desk(vllm_like(500))
+    found = run(ServedModel("small", desk.api_base).loglikelihoods("pre", "fix", ["abc\n", "abd\n", "abc\n"]))
+    assert found == [-(97 + 98 + 99 + 10) / 4, -(97 + 98 + 100 + 10) / 4, found[0]]
+    (sent,) = [call.body["prompt"] for call in desk.calls if call.path == "/v1/completions"]
+    texts = sorted("".join(map(chr, tokens)) for tokens in sent)
+    assert texts == ["prefix", "prefixa", "prefixab", "prefixabc", "prefixabd"]
+
+
 def test_a_long_list_is_scored_in_several_requests(server: MisbehavingServer) -> None:
-    desk = server.desk(vllm_like(10_000))
-    found = run(ServedModel("small", desk.api_base).loglikelihoods("p" * 3_000, "", list("abcde")))
-    assert found == [-97, -98, -99, -100, -101]
+    desk = server.desk(vllm_like(500))
+    letters = [chr(97 + i) + "\n" for i in range(50)]
+    found = run(ServedModel("small", desk.api_base).loglikelihoods("pre", "fix", letters))
+    assert found == [-(97 + i + 10) / 2 for i in range(50)]
     assert sum(call.path == "/v1/completions" for call in desk.calls) == 3
 
 
@@ -379,7 +401,7 @@ def test_nothing_is_cut_off_silently(server: MisbehavingServer) -> None:
     for work in (
         model.probabilities("p" * 10, "", ["i", "i" * 10], "yes", "no"),
         model.probabilities("p" * 20, "", ["i"], "yes", "no"),
-        model.loglikelihoods("p" * 10, "", ["i", "i" * 10]),
+        model.loglikelihoods("p" * 10, "", ["i", "i" * 11]),
     ):
         with pytest.raises(LMError) as caught:
             run(work)

