@@ -2,7 +2,8 @@
 
 The texts are packages of this environment (name, summary, keywords, start of the description), the gold the
 classifiers that their authors declared. Every second package serves as history: how often its classifiers
-occur there is each label's prior. The others are classified. Run with `make demo`.
+occur there is each label's prior. The others are classified. Then a small language model joins in, and a
+table shows what each stage gains by it, and what that costs. Run with `make demo`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,13 @@ DESCRIPTION_CHARACTERS = 600
 MARKUP = re.compile(r"<[^>]+>|https?://\S+|\.\. \S+::.*|[=\-`*#~]{2,}")
 LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 SHOWN = 5
+LM_TEXTS = 16
+LM_STAGES = {
+    "no stage": [],
+    "infer": ["--infer-lm", "embedded"],
+    "rank": ["--rank-lm", "embedded"],
+    "both": ["--lm", "embedded"],
+}
 
 console = Console(highlight=False, width=120)
 
@@ -48,7 +56,9 @@ def main() -> None:
     _run("classify", "--labels", str(labels), "--input", str(texts), "--output", str(output))
     _run("eval", "--labels", str(labels), "--gold", str(texts))
     _show(output)
-    console.print(f"\n{time.perf_counter() - start:.0f} seconds; every package's labels are in {output}")
+    console.print(f"\nEvery package's labels are in {output}.\n")
+    _stages(labels, texts)
+    console.print(f"\n{time.perf_counter() - start:.0f} seconds in all")
 
 
 def _installed() -> list[Distribution]:
@@ -90,9 +100,10 @@ def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
 
 
-def _run(*arguments: str) -> None:
-    console.print(f"[bold]$ irr {shlex.join(arguments)}[/bold]")
-    subprocess.run([sys.executable, "-m", "irr", *arguments], check=True)
+def _run(*arguments: str, quiet: bool = False) -> None:
+    console.print(f"$ irr {shlex.join(arguments)}", style="bold", markup=False, soft_wrap=True)
+    output = subprocess.DEVNULL if quiet else None
+    subprocess.run([sys.executable, "-m", "irr", *arguments], check=True, stdout=output)
 
 
 def _show(output: Path) -> None:
@@ -107,6 +118,40 @@ def _show(output: Path) -> None:
             proposed.append(f"{'✓' if right else '·'} {label['id']}\n", "green" if right else "")
         table.add_row(row["id"], proposed, Text("\n".join(declared)))
     console.print(table)
+
+
+def _stages(labels: Path, texts: Path) -> None:
+    """What the embedded language model makes of one package, and gains on some, stage by stage."""
+    console.print("With a language model: SmolLM2-135M-Instruct, on this machine.\n")
+    rows = texts.read_text("utf-8").splitlines(keepends=True)
+    some = FOLDER / "some.jsonl"
+    some.write_text("".join(rows[:: max(1, len(rows) // LM_TEXTS)][:LM_TEXTS]), "utf-8")
+    one = json.loads(rows[len(rows) // 2])["text"][:300]
+    _run("inspect", "--labels", str(labels), "--lm", "embedded", "--top-k", "5", "--text", one)
+    table = Table(
+        "language model in", "RP@10", "95 % interval", "seconds a text", "calls", "prompt / new tokens"
+    )
+    scores = FOLDER / "scores.json"
+    for stage, options in LM_STAGES.items():
+        _run(
+            "eval", "--labels", str(labels), "--gold", str(some), "--json", str(scores), *options, quiet=True
+        )
+        report = json.loads(scores.read_text("utf-8"))
+        low, high = report["ci95"]["rp@10"]
+        costs = report["costs"].values()
+        calls, prompt, new = (sum(c[k] for c in costs) for k in ("calls", "prompt_tokens", "new_tokens"))
+        table.add_row(
+            stage,
+            f"{100 * report['rp@10']:.1f}",
+            f"{100 * low:.1f} – {100 * high:.1f}",
+            f"{report['seconds'] / report['texts']:.2f}",
+            f"{calls:,}",
+            f"{prompt:,} / {new:,}",
+        )
+    console.print(table)
+    console.print(
+        f"{LM_TEXTS} texts: a difference this small says little. `irr eval` on your own gold says more."
+    )
 
 
 if __name__ == "__main__":

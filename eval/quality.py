@@ -15,6 +15,7 @@ from rich.table import Table
 from eval.record import record
 from irr.evaluate import evaluate
 from irr.labels import LabelSpace
+from irr.lm import open_model
 from irr.pipeline import build
 from irr.settings import Settings
 from irr.texts import read_gold
@@ -29,6 +30,10 @@ def main() -> None:
     parser.add_argument("--gold", type=Path, nargs="+", required=True)
     parser.add_argument("--fields", default="name,alias,description")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings to change")
+    parser.add_argument("--infer-lm", default="none", help="none, embedded or openai/MODEL")
+    parser.add_argument("--rank-lm", default="none", help="likewise")
+    parser.add_argument("--api-base", help="of openai/MODEL")
+    parser.add_argument("--task", default="default", help="what language models are told")
     parser.add_argument("--limit", type=int, help="only the first texts of each set")
     parser.add_argument("--name", help="record the result under this name")
     arguments = parser.parse_args()
@@ -36,7 +41,13 @@ def main() -> None:
     changes = dict(item.split("=", 1) for item in arguments.set)
     settings = Settings.model_validate({"fields": tuple(arguments.fields.split(",")), **changes})
     space = LabelSpace.read(arguments.labels)
-    program = build(space, settings=settings)
+    program = build(
+        space,
+        settings=settings,
+        infer_lm=open_model(arguments.infer_lm, arguments.api_base),
+        rank_lm=open_model(arguments.rank_lm, arguments.api_base),
+        task=arguments.task,
+    )
     table = Table("set", "texts", *SHOWN, title=f"{len(space):,} labels, by {arguments.fields}")
     figures: dict[str, Any] = {}
     for gold in arguments.gold:

@@ -166,6 +166,35 @@ def inspect(
     display.trace(prediction, top_k)
 
 
+@app.command(
+    "serve-lm",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    epilog="Example:  irr serve-lm Qwen/Qwen3-8B --port 8000 -- --max-model-len 8192",
+)
+def serve_lm(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="A model's name on the hub, its folder, or embedded.")],
+    host: Annotated[str, typer.Option(help="The address to listen on.", metavar="HOST")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port; 0 for any that is free.", metavar="PORT")] = 8000,
+    python: Annotated[
+        Path | None,
+        typer.Option(help="The Python that has vLLM, if not this one.", metavar="PATH", show_default=False),
+    ] = None,
+) -> None:
+    """Serve a language model with vLLM, with the flags that suit irr, until Ctrl-C.
+
+    Prints the options that use it, once it answers. What follows "--" goes to vLLM.
+    """
+    from irr.serve import Server, serve
+
+    def ready(server: Server) -> None:
+        display.note(f"ready after {server.seconds[1]:.0f} s; use it with")
+        typer.echo(f"--lm openai/{server.name} --api-base {server.api_base}")
+
+    display.note(f"starting vLLM with {model}: this can take minutes")
+    serve(model, ready=ready, host=host, port=port, python=python, extra=context.args)
+
+
 def main() -> None:
     """Runs the command line; what a user got wrong ends in one line and exit code 2."""
     logging.basicConfig(

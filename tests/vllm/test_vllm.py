@@ -63,8 +63,8 @@ def test_terms_stay_within_the_bounds(served: ServedModel) -> None:
     assert 1 <= len(terms) <= 3
     assert all(1 <= len(term) <= 20 for term in terms)
     assert meter.usage.calls == 1
-    assert meter.usage.prompt_tokens > 100
-    assert 0 < meter.usage.new_tokens < 60
+    assert meter.usage.prompt_tokens > 20
+    assert 0 < meter.usage.new_tokens <= 120
     assert meter.usage.seconds > 0
 
 
