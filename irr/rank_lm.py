@@ -112,7 +112,7 @@ class Listwise:
             try:
                 named: list[int] = await self.module.aforward(text, names, self._count)
             except Exception as e:
-                raise as_lm_error(e) from e
+                raise as_lm_error(e) from None  # its causes are in it already
         if not named:
             raise LMError("empty", "the answer names no candidate")
         return named
