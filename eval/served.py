@@ -102,7 +102,7 @@ def main() -> None:
             "throughput": throughput(bench),
             "prefix_cache": {
                 "listwise_4_demos": cache_share(bench, RankMethod.LISTWISE),
-                "pointwise": cache_share(bench, RankMethod.POINTWISE),
+                "pointwise_4_demos": cache_share(bench, RankMethod.POINTWISE),
             },
             "tokens_a_text": tokens(bench),
         }

@@ -203,7 +203,7 @@ def _lm_ranker(model: LanguageModel, task: TaskPack, settings: Settings) -> Rank
     evidence: Evidence
     match method:
         case RankMethod.POINTWISE:
-            evidence, weight = Pointwise(model, task), settings.pointwise_weight
+            evidence, weight = Pointwise(model, task, settings.demos), settings.pointwise_weight
         case RankMethod.LIKELIHOOD:
             evidence, weight = Likelihood(model, task), settings.likelihood_weight
         case _:

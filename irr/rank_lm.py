@@ -123,13 +123,21 @@ class Pointwise:
 
     Against the model's liking for a label whatever the text, its log-odds for a text that says nothing are
     taken off (Zhao et al. 2021, arXiv 2102.09690).
+
+    Args:
+        model: Does the judging.
+        task: What it is asked.
+        demos: How many examples it is shown, each with a label that applies and one that does not.
     """
 
-    def __init__(self, model: LanguageModel, task: TaskPack) -> None:
+    def __init__(self, model: LanguageModel, task: TaskPack, demos: int) -> None:
         self._model = model
-        self._prefix = f"{task.rank.question} Answer yes or no.\n{task.notes}\n\n"
         self._text = task.text.capitalize()
         self._label = task.label.capitalize()
+        self._prefix = f"{task.rank.question} Answer yes or no.\n{task.notes}\n\n"
+        for demo, other in zip(task.demos[:demos], [*task.demos[1:], task.demos[0]], strict=False):
+            for term, answer in ((demo.terms[0], "yes"), (other.terms[0], "no")):
+                self._prefix += f"{self._text}: {demo.text}{self._item(term)} {answer}\n\n"
         self._anyway = _Anyway(self._log_odds)
 
     async def weigh(self, text: str, candidates: Sequence[Candidate]) -> list[float]:
@@ -139,10 +147,13 @@ class Pointwise:
         return [1 / (1 + math.exp(b - a)) for a, b in zip(odds, anyway, strict=True)]
 
     async def _log_odds(self, text: str, candidates: Sequence[Candidate]) -> list[float]:
-        items = [f"\n{self._label}: {_described(candidate)}\nAnswer:" for candidate in candidates]
+        items = [self._item(_described(candidate)) for candidate in candidates]
         context = f"{self._text}: {text}"
         found = await self._model.probabilities(self._prefix, context, items, " yes", " no")
         return [math.log(max(p, 1e-6) / max(1 - p, 1e-6)) for p in found]
+
+    def _item(self, label: str) -> str:
+        return f"\n{self._label}: {label}\nAnswer:"
 
 
 class Likelihood:

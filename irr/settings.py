@@ -56,7 +56,7 @@ class Settings(BaseModel):
     text_weight: Weight = 0.7
     span_weight: Weight = 1.0
     span_generality: Weight = 0.2
-    term_weight: Weight = 1.0
+    term_weight: Weight = 0.5
     lexical_weight: Weight = 0.1
     alias_margin: Margin = 0.06
     description_margin: Margin = 0.05

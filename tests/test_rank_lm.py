@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +13,7 @@ from scripted import Scripted
 
 from irr.errors import LMError
 from irr.prompts import load_task
-from irr.rank_lm import Likelihood, Listwise, LMRanker, Pointwise
+from irr.rank_lm import Evidence, Likelihood, Listwise, LMRanker, Pointwise
 from irr.types import Candidate, Label, Ranking
 
 TASK = load_task("esco")
@@ -121,10 +121,14 @@ def test_no_candidates_need_no_model() -> None:
     assert model.requests == []
 
 
-@pytest.mark.parametrize("way", [Pointwise, Likelihood])
-def test_judgements_are_corrected_by_a_text_that_says_nothing(way: type[Pointwise | Likelihood]) -> None:
+WAYS = [lambda model: Pointwise(model, TASK, demos=2), lambda model: Likelihood(model, TASK)]
+NAMED = pytest.mark.parametrize("way", WAYS, ids=["pointwise", "likelihood"])
+
+
+@NAMED
+def test_judgements_are_corrected_by_a_text_that_says_nothing(way: Callable[[Scripted], Evidence]) -> None:
     model = Scripted()
-    ranker = LMRanker(way(model, TASK), 1.0, 50)
+    ranker = LMRanker(way(model), 1.0, 50)
     first, second = ranker.rank(["bake bread", "bake bread"], [CANDIDATES, CANDIDATES])
     assert first.labels[0].id == "l0"
     assert sorted(ids(first)) == sorted(c.label.id for c in CANDIDATES)
@@ -138,10 +142,10 @@ def test_judgements_are_corrected_by_a_text_that_says_nothing(way: type[Pointwis
     assert len(model.judged) == asked + 1, "what is known of a label is asked again"
 
 
-@pytest.mark.parametrize("way", [Pointwise, Likelihood])
-def test_a_judge_that_fails_leaves_the_retrieval_order(way: type[Pointwise | Likelihood]) -> None:
+@NAMED
+def test_a_judge_that_fails_leaves_the_retrieval_order(way: Callable[[Scripted], Evidence]) -> None:
     model = Scripted(fails=LMError("unreachable", "connection refused"))
-    (ranking,) = LMRanker(way(model, TASK), 1.0, 50).rank(["t"], [CANDIDATES])
+    (ranking,) = LMRanker(way(model), 1.0, 50).rank(["t"], [CANDIDATES])
     assert ids(ranking) == [c.label.id for c in CANDIDATES]
     assert ranking.fallback is not None
     assert ranking.fallback.code == "unreachable"
