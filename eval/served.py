@@ -53,7 +53,7 @@ class Recorder(ServedModel):
 
     async def _post(self, url: str, body: dict[str, Any]) -> dict[str, Any]:
         self.sent.append((url, {"model": self.name, **body}))
-        return await super()._post(url, {**body, "cache_salt": self.salt})
+        return await super()._post(url, body | ({"cache_salt": self.salt} if self.salt else {}))
 
 
 @dataclass(frozen=True)

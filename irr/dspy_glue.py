@@ -70,7 +70,7 @@ def dspy_model(name: str, answer: Answer) -> dspy.LM:
 def dspy_context(lm: dspy.LM) -> AbstractContextManager[None]:
     """Makes a block's DSPy calls go to `lm`, hold answers to the schema they send, and keep no history."""
     context: AbstractContextManager[None] = prepare_dspy().context(
-        lm=lm, adapter=lean_json(), disable_history=True
+        lm=lm, adapter=lean_json(), disable_history=True, trace=None
     )
     return context
 
@@ -91,7 +91,9 @@ def lean_json() -> Any:
     The system message is the instructions and one line on the answer's form; a field is its description and
     its value. What DSPy says besides costs some 250 tokens a call, and a schema says it better.
     """
-    base: Any = prepare_dspy().JSONAdapter
+    dspy = prepare_dspy()
+    base: Any = dspy.JSONAdapter
+    parse_error = dspy.utils.exceptions.AdapterParseError
 
     class LeanJSON(base):  # type: ignore[misc]
         def format_system_message(self, signature: Any) -> str:
@@ -119,6 +121,17 @@ def lean_json() -> Any:
             answer = {name: outputs.get(name, missing_field_message) for name in signature.output_fields}
             return json.dumps(answer, ensure_ascii=False)
 
+        def parse(self, signature: Any, completion: str) -> dict[str, Any]:
+            try:
+                fields: dict[str, Any] = super().parse(signature, completion)
+            except parse_error:
+                raise
+            except (ValueError, RecursionError) as e:  # what deep nesting does to the parser
+                raise parse_error(
+                    adapter_name="LeanJSON", signature=signature, lm_response=completion[:200]
+                ) from e
+            return fields
+
         def _prepare_response_format(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> None:
             if "response_format" not in lm_kwargs:
                 super()._prepare_response_format(lm, lm_kwargs, signature)
@@ -143,7 +156,9 @@ def as_lm_error(error: Exception) -> LMError:
     """
     dspy = prepare_dspy()
     link: BaseException | None = error
-    while link is not None:  # DSPy wraps what an engine raises
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:  # DSPy wraps what an engine raises
+        seen.add(id(link))
         if isinstance(link, LMError):
             return link
         if isinstance(link, dspy.utils.exceptions.AdapterParseError):

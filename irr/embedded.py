@@ -36,6 +36,7 @@ class EmbeddedModel:
 
     def __init__(self, name: str = EMBEDDED, threads: int | None = None) -> None:
         self.name = name
+        self.concurrency = 1
         self.transformer = Transformer(name, *_load(name))
         if threads:
             import torch

@@ -25,9 +25,11 @@ _COLLECTION = "labels"
 _KINDS = tuple(EntryKind)
 # Entries encoded and added at a time; below Chroma's limit of 5,461 a call.
 _BLOCK = 4_096
+# Queries asked at a time: ids come back as strings, a hundred for each.
+_QUERIES = 1_024
 # ef_search must be well above n_results, or recall falls.
 _EF_SEARCH = 400
-MAX_RESULTS = 200
+_MAX_RESULTS = 200
 
 Progress = Callable[[int, int], None]
 logger = logging.getLogger(__name__)
@@ -60,12 +62,17 @@ class LabelIndex:
         Returns:
             Entry numbers, nearest first, shape (queries, n_results). Approximate, as HNSW graphs are.
         """
-        n_results = min(n_results, MAX_RESULTS, len(self.vectors))
+        n_results = min(n_results, _MAX_RESULTS, len(self.vectors))
         try:
-            found = self._collection.query(query_embeddings=vectors, n_results=n_results, include=[])
+            found = [
+                self._collection.query(
+                    query_embeddings=vectors[start : start + _QUERIES], n_results=n_results, include=[]
+                )["ids"]
+                for start in range(0, len(vectors), _QUERIES)
+            ]
         except Exception as e:  # Chroma's errors have no common base
             raise LabelIndexError(f"the index in {self.path} cannot be queried", "delete that folder") from e
-        return np.asarray(found["ids"], dtype=np.int64)
+        return np.concatenate([np.asarray(ids, dtype=np.int64) for ids in found])
 
     @cached_property
     def _collection(self) -> Any:

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from irr.types import Inference, Query, QueryKind
-from irr.words import WORD, is_content
+from irr.words import is_content, words
 
 # No span runs across these.
 _BREAK = re.compile(r"[.!?;:,()\[\]{}|•·\n\"“”]")
-_UNREADABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-# A passage is well below what common encoders read (256 tokens); passages overlap, so that what one cuts
-# in two the next has whole.
+# A passage is below what common encoders read (256 tokens). Passages overlap, so that what one cuts in two
+# the next has whole.
 _PASSAGE_WORDS = 60
+_PASSAGE_CHARACTERS = 500
 _OVERLAP_WORDS = 20
 
 
@@ -65,26 +65,29 @@ def _clauses(text: str) -> Iterator[list[str]]:
     """The words of a text, broken where punctuation stands between two of them."""
     clause: list[str] = []
     end = 0
-    for word in WORD.finditer(text):
-        if clause and _BREAK.search(text, end, word.start()):
+    for start, after in words(text):
+        if clause and _BREAK.search(text, end, start):
             yield clause
             clause = []
-        clause.append(word[0])
-        end = word.end()
+        clause.append(text[start:after])
+        end = after
     yield clause
 
 
-def clean(text: str) -> str:
-    """The text without control characters and half surrogate pairs; "" if nothing to read is left."""
-    text = _UNREADABLE.sub(" ", text).strip()
-    return text if any(c.isprintable() and not c.isspace() for c in text) else ""
-
-
 def _passages(text: str) -> Iterator[str]:
-    words = [word.start() for word in WORD.finditer(text)]
-    if len(words) <= _PASSAGE_WORDS:
+    places = list(words(text))
+    first = after = 0
+    while after < len(places):
+        # The first passage begins with the text, the last ends with it: nothing between words is lost.
+        start = places[first][0] if first else 0
+        after = first + 1
+        while (
+            after < len(places)
+            and after - first < _PASSAGE_WORDS
+            and places[after][1] - start <= _PASSAGE_CHARACTERS
+        ):
+            after += 1
+        yield text[start : places[after][0] if after < len(places) else len(text)].strip()
+        first = max(first + 1, after - _OVERLAP_WORDS)
+    if not places:
         yield text
-        return
-    for first in range(0, len(words) - _OVERLAP_WORDS, _PASSAGE_WORDS - _OVERLAP_WORDS):
-        after = first + _PASSAGE_WORDS
-        yield text[words[first] if first else 0 : words[after] if after < len(words) else len(text)].strip()

@@ -33,14 +33,16 @@ class LMInferer:
         self.module = ProposeTerms(task, demos)
 
     def infer(self, texts: Sequence[str]) -> list[Inference]:
-        """Returns the queries of each text; without terms, and saying so, where the model failed."""
+        """Returns the queries of each text; with fewer or no terms, and saying so, where the model failed."""
         return run(self._infer(texts))
 
     async def _infer(self, texts: Sequence[str]) -> list[Inference]:
-        # The requests are on their way while the queries that need no model are made.
-        proposals = [asyncio.create_task(self._propose(text)) for text in texts]
-        bases = await asyncio.to_thread(self._base.infer, texts)
-        return [_joined(base, await proposal) for base, proposal in zip(bases, proposals, strict=True)]
+        # The queries that need no model are made while the requests are on their way.
+        bases, proposals = await asyncio.gather(
+            asyncio.to_thread(self._base.infer, texts),
+            asyncio.gather(*(self._propose(text) for text in texts)),
+        )
+        return [_joined(base, proposal) for base, proposal in zip(bases, proposals, strict=True)]
 
     async def _propose(self, text: str) -> Inference:
         with metered() as meter, dspy_context(self._lm):

@@ -49,7 +49,8 @@ def _first(cache: Any, length: int) -> Any:
     """A cache that shows the first tokens of another, which stays as it is."""
     part = copy.copy(cache)
     part.layers = [copy.copy(layer) for layer in cache.layers]
-    part.crop(length - cache.get_seq_length())
+    if surplus := cache.get_seq_length() - length:  # crop(0) empties the cache in older releases
+        part.crop(-surplus)
     return part
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from irr.errors import UsageError
@@ -30,6 +30,11 @@ class LanguageModel(Protocol):
     @property
     def name(self) -> str:
         """What it is called in traces and frozen programs."""
+        ...
+
+    @property
+    def concurrency(self) -> int:
+        """How many calls it works on at a time."""
         ...
 
     def dspy_lm(self) -> dspy.LM:
@@ -126,16 +131,82 @@ def count(usage: Usage) -> None:
         meter.add(usage)
 
 
+class Requests:
+    """The calls that are under way for one caller, so that they can be called off together."""
+
+    def __init__(self) -> None:
+        self._under_way: set[Future[Any]] = set()
+        self._cancelled = False
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def made_here(self) -> Iterator[None]:
+        """Counts what `run` is given in this block, on this thread, as a call for this caller."""
+        token = _requests.set(self)
+        try:
+            yield
+        finally:
+            _requests.reset(token)
+
+    def cancel(self) -> None:
+        """Calls off all that are under way, and all that come after."""
+        with self._lock:
+            self._cancelled = True
+            under_way = list(self._under_way)
+        for future in under_way:
+            future.cancel()
+
+    def _add(self, future: Future[Any]) -> None:
+        with self._lock:
+            self._under_way.add(future)
+            cancelled = self._cancelled
+        future.add_done_callback(self._under_way.discard)
+        if cancelled:
+            future.cancel()
+
+
+_requests: ContextVar[Requests | None] = ContextVar("irr_requests", default=None)
+
+
+class _Loop:
+    """The one event loop that all models share, since connections belong to the loop they were opened on."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            # A forked child has the loop but not its thread.
+            if self._loop is None or self._thread is None or not self._thread.is_alive():
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="irr-lm", daemon=True)
+                self._thread.start()
+            return self._loop
+
+    def is_here(self) -> bool:
+        return self._thread is threading.current_thread()
+
+
+_loop = _Loop()
+
+
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine on the one event loop that all models share, from any thread but the loop's own.
+    """Runs a coroutine on the event loop that all models share, and waits for it.
 
-    Connections belong to the loop they were opened on, so there is only one.
+    Raises:
+        RuntimeError: If it is called on that loop, where waiting would never end.
     """
-    return asyncio.run_coroutine_threadsafe(work, _loop()).result()
-
-
-@cache
-def _loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="irr-lm", daemon=True).start()
-    return loop
+    if _loop.is_here():
+        work.close()
+        raise RuntimeError("run() was called on the models' own event loop: await the work instead")
+    future = asyncio.run_coroutine_threadsafe(work, _loop.start())
+    requests = _requests.get()
+    if requests is not None:
+        requests._add(future)
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise

@@ -8,13 +8,16 @@ from typing import Any
 import dspy
 
 from irr.dspy_glue import schema_config
+from irr.lm import count as count_usage
 from irr.prompts import Demo, TaskPack
+from irr.types import Usage
+from irr.words import clean
 
-# Enough for the longest answer that the schemas below allow; a longer one is no answer.
-_TERMS_TOKENS = 400
+# Enough for the longest answer that the schemas below allow, a token a character; a longer one is no answer.
+_TERMS_TOKENS = 800
 _RANKING_TOKENS = 120
 _MAX_TERMS = 10
-_MAX_TERM_CHARACTERS = 80
+_MAX_TERM_CHARACTERS = 60
 
 
 class ProposeTerms(dspy.Module):  # type: ignore[misc]
@@ -37,7 +40,7 @@ class ProposeTerms(dspy.Module):  # type: ignore[misc]
         items = {"type": "string", "minLength": 1, "maxLength": _MAX_TERM_CHARACTERS}
         config = _array("terms", items, _MAX_TERMS) | {"max_tokens": _TERMS_TOKENS}
         answer = await self.predict.acall(text=text, config=config)
-        terms = (term.strip()[:_MAX_TERM_CHARACTERS] for term in answer.terms)
+        terms = (clean(term)[:_MAX_TERM_CHARACTERS].strip() for term in answer.terms)
         return list(dict.fromkeys(term for term in terms if term))[:_MAX_TERMS]
 
 
@@ -57,13 +60,15 @@ class OrderCandidates(dspy.Module):  # type: ignore[misc]
     async def aforward(self, text: str, candidates: Sequence[str], count: int) -> list[int]:
         """Returns positions in `candidates`, best first: distinct, in range, as many as the model gave.
 
-        What is no candidate's number cannot come from a server that keeps to the schema, and is dropped
-        from one that does not.
+        What is no candidate's number, or comes twice, cannot be had from a server that keeps to the schema;
+        it is dropped, and counted, where one does not.
         """
         items = {"type": "integer", "minimum": 1, "maximum": len(candidates)}
         config = _array("ranking", items, min(count, len(candidates))) | {"max_tokens": _RANKING_TOKENS}
         answer = await self.predict.acall(text=text, candidates=_numbered(candidates), config=config)
-        return [n - 1 for n in dict.fromkeys(answer.ranking) if 1 <= n <= len(candidates)]
+        named = [n - 1 for n in dict.fromkeys(answer.ranking) if 1 <= n <= len(candidates)]
+        count_usage(Usage(dropped=len(answer.ranking) - len(named)))
+        return named
 
 
 def _instructions(task: TaskPack, instructions: str) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from irr import display
 from irr.errors import UsageError
-from irr.lm import NO_MODEL, check_name, open_model
+from irr.lm import EMBEDDED, NO_MODEL, check_name, open_model
 from irr.settings import RankMethod, Settings
 from irr.types import EntryKind
 
@@ -70,7 +70,7 @@ LMName = Annotated[
 ApiBase = Annotated[
     str | None,
     typer.Option(
-        help="URL of the OpenAI-compatible server of openai/MODEL, with /v1. The key: OPENAI_API_KEY.",
+        help="URL of the server of openai/MODEL, up to /v1. Default: OpenAI's. Its key: OPENAI_API_KEY.",
         metavar="URL",
         show_default=False,
     ),
@@ -117,6 +117,10 @@ class LMOptions:
         from irr.prompts import load_task
 
         load_task(self.task)
+        if self.api_base and not any(
+            (name or self.lm) not in (NO_MODEL, EMBEDDED) for name in (self.infer_lm, self.rank_lm)
+        ):
+            raise UsageError("--api-base is given, but no model of that server", "add --lm openai/MODEL")
         for name in (self.infer_lm or self.lm, self.rank_lm or self.lm):
             check_name(name)
 
@@ -155,7 +159,9 @@ class ProgramOptions:
             if self.labels is None:
                 raise UsageError("no labels", "give --labels FILE, or --program DIR")
             return LabelSpace.read(self.labels)
-        for name, value in (("--encoder", self.encoder), ("--fields", self.fields)):
+        method = None if self.lms.rank_method is RankMethod.AUTO else self.lms.rank_method
+        fixed = {"--encoder": self.encoder, "--fields": self.fields, "--rank-method": method}
+        for name, value in fixed.items():
             if value is not None:
                 raise UsageError(f"{name} is fixed in a frozen program", "leave it out")
         space = read_labels(self.program)

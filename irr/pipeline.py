@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,9 +13,9 @@ from typing import Any
 from irr.encoder import Encoder, SentenceEncoder
 from irr.errors import UsageError
 from irr.index import Progress, open_index
-from irr.infer import Inferer, SpanInferer, clean
+from irr.infer import Inferer, SpanInferer
 from irr.labels import LabelSpace
-from irr.lm import EMBEDDED, LanguageModel
+from irr.lm import EMBEDDED, LanguageModel, Requests
 from irr.prompts import TaskPack, load_task
 from irr.rank import Ranker, RetrievalRanker
 from irr.retrieve import LabelRetriever, Retriever
@@ -29,12 +30,13 @@ from irr.types import (
     RowError,
     Trace,
 )
+from irr.words import clean
 
 # Texts go through the stages in groups: enough to fill the encoder's batches, few enough to stream.
 _GROUP_TEXTS = 64
 _GROUP_CHARACTERS = 30_000
-# Groups under way at a time when a language model is waited for.
-_LM_WORKERS = 3
+# The same where a language model is waited for: small groups, so that none waits long for its slowest text.
+_LM_GROUP_TEXTS = 8
 
 
 class InferRetrieveRank:
@@ -44,8 +46,8 @@ class InferRetrieveRank:
         space: The label space.
         encoder: What queries and labels are encoded with.
         settings: The numbers it runs with.
-        workers: Groups of texts that go through the stages at a time; more than one pays when a stage waits
-            for a server.
+        group_texts: How many texts go through the stages together.
+        workers: Groups that are under way at a time; more than one pays when a stage waits for a server.
     """
 
     def __init__(
@@ -56,15 +58,17 @@ class InferRetrieveRank:
         retriever: Retriever,
         ranker: Ranker,
         settings: Settings,
-        workers: int = 1,
     ) -> None:
         self.space = space
         self.encoder = encoder
         self.settings = settings
-        self.workers = workers
+        self.group_texts = _GROUP_TEXTS
+        self.workers = 1
         self._inferer = inferer
         self._retriever = retriever
         self._ranker = ranker
+        # Encoders need not bear several threads, and gain nothing from them.
+        self._retrieving = threading.Lock()
 
     def __call__(self, text: str, top_k: int = 10, trace: bool = False) -> Prediction:
         """Puts one text into the label space.
@@ -83,24 +87,30 @@ class InferRetrieveRank:
         """Yields one prediction for each text, in order, while the texts are still being read."""
         if top_k < 1:
             raise UsageError(f"top_k is {top_k}", "ask for at least one label")
-        groups = _groups(texts)
+        groups = _groups(texts, self.group_texts)
         if self.workers == 1:
             for group in groups:
                 yield from self._group(group, top_k, trace)
             return
         # Some groups are under way at once, so that a model that is waited for always has work.
-        with ThreadPoolExecutor(self.workers, "irr-group") as pool:
-            under_way: deque[Future[list[Prediction]]] = deque()
-            try:
-                for group in groups:
-                    under_way.append(pool.submit(self._group, group, top_k, trace))
-                    if len(under_way) > self.workers:
-                        yield from under_way.popleft().result()
-                while under_way:
+        under_way: deque[Future[list[Prediction]]] = deque()
+        requests = Requests()
+        pool = ThreadPoolExecutor(self.workers, "irr-group")
+        try:
+            for group in groups:
+                under_way.append(pool.submit(self._tracked, requests, group, top_k, trace))
+                if len(under_way) > self.workers:
                     yield from under_way.popleft().result()
-            finally:
-                for future in under_way:
-                    future.cancel()
+            while under_way:
+                yield from under_way.popleft().result()
+        finally:
+            # Whoever leaves early is not made to wait, or to pay, for answers that nobody reads.
+            requests.cancel()
+            pool.shutdown(cancel_futures=True)
+
+    def _tracked(self, requests: Requests, texts: Sequence[str], top_k: int, trace: bool) -> list[Prediction]:
+        with requests.made_here():
+            return self._group(texts, top_k, trace)
 
     def _group(self, texts: Sequence[str], top_k: int, trace: bool) -> list[Prediction]:
         cleaned = [clean(text) for text in texts]
@@ -108,7 +118,8 @@ class InferRetrieveRank:
         usable = [text for text, problem in zip(cleaned, problems, strict=True) if problem is None]
         inferences = self._inferer.infer(usable)
         depth = max(top_k, self.settings.candidates)
-        found = self._retriever.retrieve([inference.queries for inference in inferences], depth, trace)
+        with self._retrieving:
+            found = self._retriever.retrieve([i.queries for i in inferences], depth, trace)
         rankings = self._ranker.rank(usable, found)
         answers = map(partial(_prediction, top_k, trace), inferences, found, rankings)
         return [Prediction(error=problem) if problem else next(answers) for problem in problems]
@@ -163,10 +174,13 @@ def build(
         progress: Called with (entries done, entries in all) while an index is built.
 
     Raises:
+        UsageError: If both `ranker` and `rank_lm` are given.
         LabelSpaceError: If the labels are not a label space.
         EncoderError: If the encoder is not there.
         LabelIndexError: If the index cannot be written.
     """
+    if ranker and rank_lm:
+        raise UsageError("both a ranker and a language model to rank", "give one of them")
     settings = settings or Settings()
     if isinstance(labels, str | Path):
         labels = LabelSpace.read(labels)
@@ -184,8 +198,12 @@ def build(
             inferer = _lm_inferer(inferer, infer_lm, task, settings)
         if rank_lm:
             ranker = _lm_ranker(rank_lm, task, settings)
-    workers = _LM_WORKERS if infer_lm or rank_lm else 1
-    return InferRetrieveRank(space, encoder, inferer, retriever, ranker, settings, workers)
+    program = InferRetrieveRank(space, encoder, inferer, retriever, ranker, settings)
+    if models := [model for model in (infer_lm, rank_lm) if model]:
+        program.group_texts = _LM_GROUP_TEXTS
+        # Twice what a model works on at a time: while one half is asked about, the other is retrieved.
+        program.workers = max(1, 2 * max(model.concurrency for model in models) // _LM_GROUP_TEXTS)
+    return program
 
 
 def _lm_inferer(base: Inferer, model: LanguageModel, task: TaskPack, settings: Settings) -> Inferer:
@@ -219,13 +237,13 @@ def default_index_folder() -> Path:
     return user_cache_path("irr", appauthor=False) / "indexes"
 
 
-def _groups(texts: Iterable[str]) -> Iterator[list[str]]:
+def _groups(texts: Iterable[str], size: int) -> Iterator[list[str]]:
     group: list[str] = []
     characters = 0
     for text in texts:
         group.append(text)
         characters += len(text)
-        if len(group) >= _GROUP_TEXTS or characters >= _GROUP_CHARACTERS:
+        if len(group) >= size or characters >= _GROUP_CHARACTERS:
             yield group
             group, characters = [], 0
     if group:

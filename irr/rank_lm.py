@@ -16,7 +16,7 @@ from irr.rank import by_score
 from irr.types import Candidate, Fallback, Ranking
 
 # What stands for a text that says nothing, to learn what a model would answer anyway.
-_CONTENT_FREE = "N/A"
+_NOTHING = "N/A"
 
 
 class Evidence(Protocol):
@@ -132,19 +132,21 @@ class Pointwise:
 
     def __init__(self, model: LanguageModel, task: TaskPack, demos: int) -> None:
         self._model = model
-        self._text = task.text.capitalize()
-        self._label = task.label.capitalize()
+        self._text = task.text[:1].upper() + task.text[1:]
+        self._label = task.label[:1].upper() + task.label[1:]
         self._prefix = f"{task.rank.question} Answer yes or no.\n{task.notes}\n\n"
         for demo, other in zip(task.demos[:demos], [*task.demos[1:], task.demos[0]], strict=False):
             for term, answer in ((demo.terms[0], "yes"), (other.terms[0], "no")):
+                if answer == "no" and term in demo.terms:
+                    continue
                 self._prefix += f"{self._text}: {demo.text}{self._item(term)} {answer}\n\n"
-        self._anyway = _Anyway(self._log_odds)
+        self._content_free = _ContentFree(self._log_odds)
 
     async def weigh(self, text: str, candidates: Sequence[Candidate]) -> list[float]:
         """Returns corrected probabilities of yes, in (0, 1)."""
         odds = await self._log_odds(text, candidates)
-        anyway = await self._anyway(candidates)
-        return [1 / (1 + math.exp(b - a)) for a, b in zip(odds, anyway, strict=True)]
+        bias = await self._content_free(candidates)
+        return [1 / (1 + math.exp(b - a)) for a, b in zip(odds, bias, strict=True)]
 
     async def _log_odds(self, text: str, candidates: Sequence[Candidate]) -> list[float]:
         items = [self._item(_described(candidate)) for candidate in candidates]
@@ -168,31 +170,34 @@ class Likelihood:
         self._correction = correction
         # One line each: what the model has to learn here is "text -> label", not the task.
         self._prefix = "".join(f"{_line(demo.text)} -> {demo.terms[0]}\n" for demo in task.demos)
-        self._anyway = _Anyway(self._likelihood)
+        self._content_free = _ContentFree(self._likelihood)
 
     async def weigh(self, text: str, candidates: Sequence[Candidate]) -> list[float]:
         """Returns corrected mean log-probabilities."""
         likely = await self._likelihood(text, candidates)
-        anyway = await self._anyway(candidates)
-        return [a - self._correction * b for a, b in zip(likely, anyway, strict=True)]
+        bias = await self._content_free(candidates)
+        return [a - self._correction * b for a, b in zip(likely, bias, strict=True)]
 
     async def _likelihood(self, text: str, candidates: Sequence[Candidate]) -> list[float]:
         continuations = [f" {_line(candidate.label.name)}\n" for candidate in candidates]
         return await self._model.loglikelihoods(self._prefix, f"{_line(text)} ->", continuations)
 
 
-class _Anyway:
+class _ContentFree:
     """Evidence for labels after a text that says nothing; asked for once a label."""
 
     def __init__(self, weigh: _Weigh) -> None:
         self._weigh = weigh
         self._known: dict[str, float] = {}
+        # One text at a time, or texts that are ranked together would all ask for the same labels.
+        self._asking = asyncio.Lock()
 
     async def __call__(self, candidates: Sequence[Candidate]) -> list[float]:
-        new = [candidate for candidate in candidates if candidate.label.id not in self._known]
-        if new:
-            found = await self._weigh(_CONTENT_FREE, new)
-            self._known.update(zip((candidate.label.id for candidate in new), found, strict=True))
+        async with self._asking:
+            new = [candidate for candidate in candidates if candidate.label.id not in self._known]
+            if new:
+                found = await self._weigh(_NOTHING, new)
+                self._known.update(zip((candidate.label.id for candidate in new), found, strict=True))
         return [self._known[candidate.label.id] for candidate in candidates]
 
 

@@ -51,8 +51,9 @@ class LabelRetriever:
     times log(prior_weight · prior(l) + e) where priors are used. h(q), for spans only, is the mean of q's
     20 highest similarities to any name: what is near to many labels says little for one of them.
 
-    Labels that one kind of query finds get their true score from the others: all scores of the candidates
-    are exact, also above `exact_entries`, where Chroma's graph proposes which labels are scored.
+    Labels that one kind of query finds get their true score from the others. Above `exact_entries` Chroma's
+    graph proposes which labels are scored; their matches are exact all the same, and h(q) is taken over
+    their names.
     """
 
     def __init__(
@@ -87,8 +88,10 @@ class LabelRetriever:
         row_of = {text: row for row, text in enumerate(texts)}
         asked = [i for i, group in enumerate(queries) if group]
         kinds = [_by_kind(queries[i], row_of) for i in asked]
-        scored = self._scan(kinds, vectors) if self._exact else self._graph(kinds, vectors)
-        for i, (labels, scores) in zip(asked, scored, strict=True):
+        # What each query's matches lose; filled in as texts are scored.
+        lost = np.zeros(len(texts), np.float32)
+        scored = self._scan(kinds, vectors, lost) if self._exact else self._graph(kinds, vectors, lost)
+        for i, rows, (labels, scores) in zip(asked, kinds, scored, strict=True):
             passages = [query.text for query in queries[i] if query.kind is QueryKind.TEXT]
             coverage = self._coverage(passages)[labels]
             scores = (scores + self._settings.lexical_weight * coverage) * self._factor[labels]
@@ -97,30 +100,36 @@ class LabelRetriever:
                     label=self._index.space[int(labels[top])],
                     score=round(float(scores[top]), 6),
                     coverage=round(float(coverage[top]), 6),
-                    matches=self._matches(int(labels[top]), queries[i], row_of, vectors) if explain else (),
+                    matches=self._matches(int(labels[top]), rows, texts, vectors, lost) if explain else (),
                 )
                 for top in _top(scores, top_k)
             ]
         return results
 
-    def _scan(self, texts: Sequence[Kinds], vectors: Floats) -> Iterator[tuple[Ints, Floats]]:
+    def _scan(self, texts: Sequence[Kinds], vectors: Floats, lost: Floats) -> Iterator[tuple[Ints, Floats]]:
         """Labels and scores for each text, by looking at every entry."""
         labels = np.arange(len(self._index.space))
-        for scores in self._fuse(texts, vectors, self._index.vectors, self._margin_of, self._starts):
+        for scores in self._fuse(texts, vectors, lost, self._index.vectors, self._margin_of, self._starts):
             yield labels, scores
 
-    def _graph(self, texts: Sequence[Kinds], vectors: Floats) -> Iterator[tuple[Ints, Floats]]:
+    def _graph(self, texts: Sequence[Kinds], vectors: Floats, lost: Floats) -> Iterator[tuple[Ints, Floats]]:
         """Labels and scores for each text, of the labels that Chroma's graph finds near its queries."""
         near = self._index.nearest(vectors, _NEIGHBOURS)
         for kinds in texts:
             labels = np.unique(self._index.label_of[near[np.concatenate(list(kinds.values()))].ravel()])
             entries, starts = self._entries_of(labels)
             margins = self._margin_of[entries]
-            for scores in self._fuse([kinds], vectors, self._index.vectors[entries], margins, starts):
+            for scores in self._fuse([kinds], vectors, lost, self._index.vectors[entries], margins, starts):
                 yield labels, scores
 
     def _fuse(
-        self, texts: Sequence[Kinds], vectors: Floats, entries: Floats, margins: Floats, starts: Ints
+        self,
+        texts: Sequence[Kinds],
+        vectors: Floats,
+        lost: Floats,
+        entries: Floats,
+        margins: Floats,
+        starts: Ints,
     ) -> Iterator[Floats]:
         """The weighted sum over kinds of each text's best matches with each label.
 
@@ -138,7 +147,8 @@ class LabelRetriever:
                 part = similarity[first : first + len(rows)]
                 first += len(rows)
                 if kind is QueryKind.SPAN:
-                    part -= self._generality(part[:, starts])[:, None]
+                    lost[rows] = self._generality(part[:, starts])
+                    part -= lost[rows, None]
                 highest = part.max(axis=0)
                 best[kind] = np.maximum(best[kind], highest) if kind in best else highest
         yield self._sum(best, margins, starts)
@@ -163,20 +173,17 @@ class LabelRetriever:
         return np.repeat(self._starts[labels] - starts, counts) + np.arange(counts.sum()), starts
 
     def _matches(
-        self, label: int, queries: Sequence[Query], row_of: Mapping[str, int], vectors: Floats
+        self, label: int, kinds: Kinds, texts: Sequence[str], vectors: Floats, lost: Floats
     ) -> tuple[Match, ...]:
         own = slice(self._starts[label], self._ends[label])
-        entries = self._index.vectors
         found = []
-        for kind, rows in _by_kind(queries, row_of).items():
-            scores = vectors[rows] @ entries[own].T - self._margin_of[own]
-            if kind is QueryKind.SPAN:
-                scores -= self._generality(vectors[rows] @ entries[self._starts].T)[:, None]
+        for kind, rows in kinds.items():
+            scores = vectors[rows] @ self._index.vectors[own].T - self._margin_of[own] - lost[rows, None]
             query, entry = np.unravel_index(scores.argmax(), scores.shape)
             found.append(
                 Match(
                     kind=kind,
-                    query=next(text for text, row in row_of.items() if row == rows[query]),
+                    query=texts[rows[query]],
                     entry=self._index.entry_text(int(self._starts[label] + entry)),
                     score=round(float(scores[query, entry]), 6),
                 )

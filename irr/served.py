@@ -47,6 +47,7 @@ class ServedModel:
         self, name: str, api_base: str, *, timeout: float = 120, retries: int = 3, concurrency: int = 64
     ) -> None:
         self.name = name
+        self.concurrency = concurrency
         self._endpoint = Endpoint(api_base, timeout=timeout, retries=retries, concurrency=concurrency)
         self._unsupported: set[str] = set()
         self._tokens: dict[str, list[int]] = {}
@@ -153,7 +154,9 @@ class ServedModel:
             "seed": request.seed,
             "stop": list(request.stop) or None,
         }
-        if request.schema is not None:
+        if "response_format" in self._unsupported:
+            pass  # the prompt asks for JSON too
+        elif request.schema is not None:
             schema = {"name": "answer", "schema": request.schema, "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         elif request.json:
@@ -229,8 +232,12 @@ def _usage(reported: Any, seconds: float) -> Usage:
 
 
 def _unsupported(error: LMError) -> str | None:
-    """The setting that a reasoning model rejects, in the words that OpenAI's servers use."""
-    if error.code != "bad_request" or "nsupported" not in error.message:
+    """The setting that a server rejects, in the words that OpenAI's servers use."""
+    if error.code != "bad_request":
+        return None
+    if any(word in error.message for word in ("response_format", "json_schema", "schema")):
+        return "response_format"
+    if "nsupported" not in error.message:
         return None
     return next((name for name in ("max_tokens", "temperature") if f"'{name}'" in error.message), None)
 

@@ -39,7 +39,7 @@ class Settings(BaseModel):
         description_margin: What a match with a description loses.
         prior_weight: A in score · log(A · prior + e); 0 ignores the label prior.
         candidates: How many labels retrieval hands to the ranker.
-        demos: How many of a task's examples a language model is shown.
+        demos: How many of a task's examples a language model is shown; by likelihood it sees all.
         rank_method: How a language model ranks.
         rank_window: For listwise: candidates seen at a time, 0 for all.
         listwise_weight: Weight of a place in the model's list, 1 down to 0.

@@ -177,7 +177,8 @@ class Transformer:
             position_ids=torch.tensor([positions]),
             logits_to_keep=order[max(0, len(rest) - 1) :],
         )
-        cache.crop(len(rest) - size)
+        if surplus := size - len(rest):  # crop(0) empties the cache in older releases
+            cache.crop(-surplus)
         return logits
 
     def _read_alone(self, branch: list[int], cache: Any, wanted: Wanted) -> list[float]:

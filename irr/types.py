@@ -106,6 +106,7 @@ class Usage(_Frozen):
         cached_tokens: How many of them the model had in its prefix cache.
         new_tokens: Tokens generated.
         seconds: Time from request to answer, summed over calls.
+        dropped: Parts of answers that named no candidate, or one twice.
     """
 
     calls: int = 0
@@ -113,6 +114,7 @@ class Usage(_Frozen):
     cached_tokens: int = 0
     new_tokens: int = 0
     seconds: float = 0.0
+    dropped: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -121,6 +123,7 @@ class Usage(_Frozen):
             cached_tokens=self.cached_tokens + other.cached_tokens,
             new_tokens=self.new_tokens + other.new_tokens,
             seconds=self.seconds + other.seconds,
+            dropped=self.dropped + other.dropped,
         )
 
 

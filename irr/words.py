@@ -1,10 +1,11 @@
-"""Words: where they begin and end in a text, which of them carry content, and their stems."""
+"""Words: what can be read of a text, where its words begin and end, which carry content, and their stems."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from functools import cache
+import threading
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import snowballstemmer
 
@@ -24,12 +25,36 @@ STOPWORDS = frozenset(
 )
 
 
+# Scripts without spaces, and what is no language: a longer run of letters is taken in pieces.
+_LONGEST_WORD = 40
+_PIECE = 12
+
+_UNREADABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _stemmer = snowballstemmer.stemmer("english")
+# The stemmer keeps the word that it works on.
+_stemming = threading.Lock()
+
+
+def clean(text: str) -> str:
+    """The text without control characters and half surrogate pairs; "" if nothing to read is left."""
+    text = _UNREADABLE.sub(" ", text).strip()
+    return text if any(c.isprintable() and not c.isspace() for c in text) else ""
+
+
+def words(text: str) -> Iterator[tuple[int, int]]:
+    """Where each word of a text begins and ends."""
+    for match in WORD.finditer(text):
+        start, end = match.span()
+        if end - start <= _LONGEST_WORD:
+            yield start, end
+        else:
+            for piece in range(start, end, _PIECE):
+                yield piece, min(piece + _PIECE, end)
 
 
 def is_content(word: str) -> bool:
-    """Whether a word says something by itself: no stopword and no number."""
-    return word.lower() not in STOPWORDS and not word.isnumeric()
+    """Whether a word says something by itself: it has a letter and is no stopword."""
+    return word.lower() not in STOPWORDS and any(c.isalpha() for c in word)
 
 
 def stems(texts: Iterable[str]) -> set[str]:
@@ -37,6 +62,7 @@ def stems(texts: Iterable[str]) -> set[str]:
     return {_stem(part) for text in texts for part in _PART.findall(text.lower()) if part not in STOPWORDS}
 
 
-@cache
+@lru_cache(2**17)
 def _stem(word: str) -> str:
-    return str(_stemmer.stemWord(word))
+    with _stemming:
+        return str(_stemmer.stemWord(word))

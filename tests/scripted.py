@@ -17,6 +17,7 @@ class Scripted:
     """Answers chats by `reply`, and judges a label by how many letters of it stand in the text."""
 
     name = "scripted"
+    concurrency = 64
 
     def __init__(self, reply: Reply | None = None, fails: LMError | None = None) -> None:
         self._reply = reply

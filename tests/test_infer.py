@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from irr.infer import SpanInferer, clean
+from irr.infer import SpanInferer
 from irr.types import Query, QueryKind
-from irr.words import STOPWORDS
+from irr.words import STOPWORDS, clean
 
 INFER = SpanInferer(max_words=5, max_content_words=3)
 
@@ -62,6 +62,18 @@ def test_a_long_text_is_read_to_its_end() -> None:
     assert len(passages) > 10
     assert passages[-1].endswith("They baked sourdough.")
     assert "baked sourdough" in queries(text, QueryKind.SPAN)
+
+
+def test_a_long_text_without_spaces_is_read_in_pieces() -> None:
+    text = "".join(chr(0x4E00 + i) for i in range(3_000))
+    passages = queries(text, QueryKind.TEXT)
+    assert all(len(passage) <= 520 for passage in passages)
+    assert passages[-1].endswith(text[-10:])
+    assert max(len(span) for span in queries(text, QueryKind.SPAN)) < 60
+
+
+def test_numbers_with_points_are_numbers() -> None:
+    assert queries("version 3.5 or 4/5", QueryKind.SPAN) == ["version"]
 
 
 def test_a_short_text_is_its_own_passage() -> None:
