@@ -17,6 +17,8 @@ from irr.words import clean
 _TERMS_TOKENS = 800
 _RANKING_TOKENS = 120
 _MAX_TERMS = 10
+# Candidates of a demo that do not apply.
+_OTHERS = 3
 _MAX_TERM_CHARACTERS = 60
 
 
@@ -94,7 +96,7 @@ def _ranking_demos(demos: Sequence[Demo]) -> list[dspy.Example]:
     examples = []
     for i, demo in enumerate(demos):
         others = [term for term in demos[(i + 1) % len(demos)].terms if term not in demo.terms]
-        candidates = sorted({*demo.terms, *others})
+        candidates = sorted({*demo.terms, *others[:_OTHERS]})
         examples.append(
             dspy.Example(
                 text=demo.text,
