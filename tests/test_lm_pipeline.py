@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
@@ -75,7 +76,12 @@ class Endless(Scripted):
 
     cancelled = 0
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = threading.Event()
+
     async def _answer(self, request: ChatRequest) -> str:
+        self.asked.set()
         try:
             await asyncio.sleep(3_600)
         except asyncio.CancelledError:
@@ -92,6 +98,7 @@ def test_who_leaves_early_does_not_wait_for_the_model(
 
     def texts() -> Iterator[str]:
         yield from (f"text {i}" for i in range(60))
+        assert model.asked.wait(60)
         raise KeyboardInterrupt  # as if a user pressed Ctrl-C while the answers were awaited
 
     start = time.monotonic()
