@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from irr.errors import IrrError
     from irr.frozen import freeze, load
     from irr.labels import LabelSpace
+    from irr.lm import LanguageModel, open_model
     from irr.pipeline import InferRetrieveRank, build
     from irr.rank import Ranker
     from irr.settings import Settings
@@ -25,6 +26,7 @@ _HOMES = {
     "IrrError": "errors",
     "Label": "types",
     "LabelSpace": "labels",
+    "LanguageModel": "lm",
     "Prediction": "types",
     "RankedLabel": "types",
     "Ranker": "rank",
@@ -33,6 +35,7 @@ _HOMES = {
     "build": "pipeline",
     "freeze": "frozen",
     "load": "frozen",
+    "open_model": "lm",
 }
 
 __all__ = [
@@ -42,6 +45,7 @@ __all__ = [
     "IrrError",
     "Label",
     "LabelSpace",
+    "LanguageModel",
     "Prediction",
     "RankedLabel",
     "Ranker",
@@ -51,6 +55,7 @@ __all__ = [
     "build",
     "freeze",
     "load",
+    "open_model",
 ]
 
 

@@ -34,7 +34,6 @@ from irr.settings import RankMethod
 
 EXIT_ROW_ERRORS = 1
 EXIT_UNUSABLE = 2
-EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="irr",
@@ -207,9 +206,3 @@ def main() -> None:
     except IrrError as e:
         display.note(f"irr: {e}")
         sys.exit(EXIT_UNUSABLE)
-    except KeyboardInterrupt:
-        display.note("irr: interrupted")
-        sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of stdout has gone; closing it again at exit must not complain either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,6 +8,7 @@ from functools import partial
 
 from pydantic import BaseModel, ConfigDict
 
+from irr.batch import Summary
 from irr.errors import UsageError
 from irr.metrics import (
     Estimate,
@@ -93,13 +94,10 @@ def evaluate(
     if not any(row.labels for row in rows):
         raise UsageError("no text has gold labels", 'give texts with "labels"')
     values: dict[str, list[float]] = {name: [] for name in METRICS}
-    errors = fallbacks = 0
-    costs = Costs()
+    summary = Summary()
     start = time.perf_counter()
     for row, prediction in zip(rows, program.batch((r.text for r in rows), _DEPTH), strict=True):
-        errors += prediction.error is not None
-        fallbacks += bool(prediction.fallbacks)
-        costs += prediction.costs
+        summary.add(prediction)
         if row.labels:
             predicted = [label.id for label in prediction.labels]
             for name, metric in METRICS.items():
@@ -108,10 +106,10 @@ def evaluate(
     seconds = time.perf_counter() - start
     return Report(
         metrics={name: estimate(column) for name, column in values.items()},
-        texts=len(rows),
+        texts=summary.texts,
         texts_without_gold=sum(not row.labels for row in rows),
-        errors=errors,
-        fallbacks=fallbacks,
-        costs=costs,
+        errors=summary.errors,
+        fallbacks=summary.fallbacks,
+        costs=summary.costs,
         seconds=seconds,
     )

@@ -36,7 +36,7 @@ def test_classify_answers_every_row_in_order(irr: Irr, labels_file: Path, tmp_pa
         assert row["labels"] == []
         assert row["error"].keys() == {"code", "message"}
         assert row["error"]["code"] == code
-    assert list(tmp_path.iterdir()) == [output, texts] or not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_classify_from_stdin_to_stdout(irr: Irr, labels_file: Path) -> None:

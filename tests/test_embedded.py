@@ -172,7 +172,7 @@ def test_what_cannot_be_judged(
     with pytest.raises(LMError) as caught:
         judge(model, labels, context, prefix)
     assert caught.value.code == code
-    assert time.monotonic() - started < 1  # before any work
+    assert time.monotonic() - started < 10  # before any work
     assert judge(model, LABELS[:1])  # and the model still works
 
 

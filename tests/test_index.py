@@ -12,6 +12,7 @@ from typing import Any
 import chromadb
 import numpy as np
 import pytest
+from chromadb.config import Settings
 from conftest import KITCHEN
 
 from irr.encoder import SentenceEncoder
@@ -46,7 +47,8 @@ def test_chroma_holds_an_entry_per_name_alias_and_description(
     kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path
 ) -> None:
     index, _ = opened(kitchen, encoder, tmp_path)
-    with chromadb.PersistentClient(str(index.path / "chroma")) as client:
+    settings = Settings(anonymized_telemetry=False)
+    with chromadb.PersistentClient(str(index.path / "chroma"), settings=settings) as client:
         found = client.get_collection("labels", embedding_function=None).get(include=["metadatas"])
     entries = [(m["label"], m["kind"]) for m in found["metadatas"]]
     assert sorted(entries) == sorted(

@@ -122,13 +122,13 @@ def test_a_server_may_say_when_to_come_back(server: MisbehavingServer) -> None:
     desk = server.desk(first(lambda: failure(429, **{"Retry-After": "1"})))
     started = time.monotonic()
     run(terms(ServedModel("small", desk.api_base)))
-    assert 1.0 <= time.monotonic() - started < 4
+    assert 1.0 <= time.monotonic() - started < 20
 
     in_two_seconds = email.utils.formatdate(time.time() + 2.5, usegmt=True)
     desk = server.desk(first(lambda: failure(503, **{"Retry-After": in_two_seconds})))
     started = time.monotonic()
     run(terms(ServedModel("small", desk.api_base)))
-    assert 0.8 <= time.monotonic() - started < 5
+    assert 0.8 <= time.monotonic() - started < 20
 
 
 def test_a_server_that_wants_a_long_pause_is_given_up_at_once(server: MisbehavingServer) -> None:
@@ -146,7 +146,7 @@ def test_a_server_that_always_fails_is_given_up(server: MisbehavingServer) -> No
 
 def test_a_server_that_takes_too_long(server: MisbehavingServer) -> None:
     async def sleep(_call: Call, number: int) -> web.StreamResponse:
-        await asyncio.sleep(3 if number == 0 else 0)
+        await asyncio.sleep(30 if number == 0 else 0)
         return completion(GOOD)
 
     assert run(terms(ServedModel("small", server.desk(sleep).api_base, timeout=0.4))) == [
