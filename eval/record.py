@@ -30,7 +30,7 @@ def record(name: str, figures: dict[str, Any]) -> None:
         },
         "figures": figures,
     }
-    RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", "utf-8")
     sys.stderr.write(f"recorded in {path}\n")

@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--texts", type=Path, required=True)
     parser.add_argument("--python", type=Path, required=True, help="the Python that has vLLM")
-    parser.add_argument("--limit", type=int, default=48, help="texts (default 48)")
+    parser.add_argument("--limit", type=int, default=32, help="texts (default 32)")
     parser.add_argument("--name", help="record the result under this name")
     arguments = parser.parse_args()
     texts = [row.text for _, row in list(read_rows(arguments.texts, TextRow))[: arguments.limit]]
