@@ -12,7 +12,7 @@ from itertools import tee
 from pathlib import Path
 from typing import TextIO
 
-from irr.errors import TextsError, UsageError
+from irr.errors import OutputError, TextsError, UsageError
 from irr.files import replace_file
 from irr.pipeline import InferRetrieveRank
 from irr.texts import TextRow, output_row, read_rows
@@ -66,33 +66,46 @@ def classify_file(
 
 @contextmanager
 def open_input(name: str) -> Iterator[Path]:
-    """The file of that name, or all of stdin put into a file, so that it can be checked before any work."""
-    if name != STANDARD:
-        yield Path(name)
+    """The file of that name; what can be read once only (stdin, a pipe) is put into a file first.
+
+    It is read twice: to check it before any work, and to classify it.
+    """
+    path = Path(name)
+    if name != STANDARD and (path.is_file() or not path.exists() or path.is_dir()):
+        yield path
         return
+    shown = "stdin" if name == STANDARD else name
     with tempfile.TemporaryDirectory(prefix="irr-") as folder:
-        path = Path(folder) / "stdin"
-        with path.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
+        copy = Path(folder) / "stdin"
+        with copy.open("wb") as file:
+            if name == STANDARD:
+                shutil.copyfileobj(sys.stdin.buffer, file)
+            else:
+                with path.open("rb") as source:
+                    shutil.copyfileobj(source, file)
         try:
-            yield path
+            yield copy
         except TextsError as e:
-            raise TextsError("stdin", e.problem, e.hint, e.row) from e
+            raise TextsError(shown, e.problem, e.hint, e.row) from e
 
 
 @contextmanager
-def open_output(name: str, source: Path) -> Iterator[TextIO]:
+def open_output(name: str, *sources: Path | None) -> Iterator[TextIO]:
     """The file of that name, complete or not there, or stdout.
 
     Raises:
         OutputError: If it cannot be written; raised before the block starts.
-        UsageError: If it is the input.
+        UsageError: If it is one of the files that are read.
     """
     if name == STANDARD:
         yield sys.stdout
         return
     path = Path(name)
-    if path.exists() and source.exists() and path.samefile(source):
-        raise UsageError(f"{name} is both input and output", "name another output file")
+    try:
+        for source in sources:
+            if source and path.is_file() and source.exists() and path.samefile(source):
+                raise UsageError(f"{name} is both read and written", "name another output file")
+    except OSError as e:
+        raise OutputError(path, f"cannot be written ({e.strerror})", "choose another output path") from e
     with replace_file(path) as file:
         yield file

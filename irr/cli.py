@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.logging import RichHandler
 
 from irr import display
 from irr.errors import IrrError, UsageError
@@ -34,10 +35,10 @@ from irr.settings import RankMethod
 
 EXIT_ROW_ERRORS = 1
 EXIT_UNUSABLE = 2
+EXIT_TERMINATED = 143
 
 app = typer.Typer(
     name="irr",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Puts any text into a label space of ten to a million labels, without training.",
@@ -87,7 +88,7 @@ def classify(
     space = options.read_space()
     with open_input(input) as source:
         total = count_rows(source)
-        with open_output(output, source) as out:
+        with open_output(output, source, *options.files()) as out:
             runner = options.build(space)
             with display.progress("texts", total) as on_text:
                 summary = classify_file(runner, source, out, top_k, costs, on_text)
@@ -131,13 +132,15 @@ def evaluate(
     options = ProgramOptions(labels, program, encoder, fields, index_folder, lms)
     space = options.read_space()
     rows = read_gold(gold, space)
-    with open_output(json_file or os.devnull, gold) as out:
+    with open_output(json_file or os.devnull, gold, *options.files()) as out:
         runner = options.build(space)
         with display.progress("texts", len(rows)) as on_text:
             report = run(runner, rows, on_text)
         out.write(json.dumps(report.as_json(), indent=2) + "\n")
     if json_file != STANDARD:
         display.report(report)
+    if report.errors:
+        raise typer.Exit(EXIT_ROW_ERRORS)
 
 
 @app.command(epilog="Example:  irr inspect --labels skills.jsonl --text 'You will bake bread and cakes'")
@@ -196,13 +199,20 @@ def serve_lm(
 
 def main() -> None:
     """Runs the command line; what a user got wrong ends in one line and exit code 2."""
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(message)s",
-        handlers=[RichHandler(console=display.stderr, show_time=False, show_path=False)],
-    )
+    logging.basicConfig(level=logging.WARNING, format="irr: %(message)s")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))  # so that nothing is left behind
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
-        app()
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except IrrError as e:
         display.note(f"irr: {e}")
-        sys.exit(EXIT_UNUSABLE)
+        code = EXIT_UNUSABLE
+    except typer.TyperException as e:
+        display.note(f"irr: {getattr(e, 'format_message', e.__str__)()} See irr --help.")
+        code = EXIT_UNUSABLE
+    except OSError as e:
+        display.note(f"irr: {e.filename or 'the output'} cannot be read or written: {e.strerror}")
+        code = EXIT_UNUSABLE
+    sys.exit(code)

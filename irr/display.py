@@ -29,8 +29,9 @@ stderr = Console(stderr=True, highlight=False)
 
 
 def note(message: str) -> None:
-    """One line for the user on stderr, never wrapped, colored or cut."""
-    stderr.print(message, markup=False, soft_wrap=True)
+    """One line for the user on stderr, never wrapped, colored or cut, whatever names stand in it."""
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+    stderr.print(line, markup=False, emoji=False, soft_wrap=True)
 
 
 def summary(result: Summary) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,10 +122,22 @@ def _load(name: str, device: str | None) -> SentenceTransformer:
     except Exception:
         logger.warning("encoder %s is not on this machine: asking the model hub for it", name)
     try:
+        ask_hub()
         return SentenceTransformer(name, device=device)
     except Exception as e:
         hint = "check the name, or give the folder of a sentence-transformers model"
         raise EncoderError(f'no encoder "{name}" here, and the model hub gave none', hint) from e
+
+
+def ask_hub() -> None:
+    """Finds out in seconds whether the model hub answers; its own client takes minutes.
+
+    Raises:
+        OSError: If it does not.
+    """
+    host = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co")).hostname or ""
+    if os.environ.get("HF_HUB_OFFLINE", "0") in ("", "0"):
+        socket.create_connection((host, 443), timeout=5).close()
 
 
 def _local_path(name: str) -> Path | None:
@@ -136,8 +150,11 @@ def _local_path(name: str) -> Path | None:
         spec = importlib.util.find_spec(_PACKAGED[name])
         return Path(spec.origin).parent / "model" if spec and spec.origin else None
     path = Path(name).expanduser()
-    if path.is_dir():
-        return path
+    try:
+        if path.is_dir():
+            return path.resolve()
+    except OSError as e:
+        raise EncoderError(f"{name} cannot be read ({e.strerror})", "name another folder") from e
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise EncoderError(f"no encoder folder {name}", "check the path")
     return None

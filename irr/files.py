@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,7 +63,7 @@ def parse_json_row(
 def _without_surrogates(line: str) -> str:
     try:
         return json.dumps(json.loads(line), ensure_ascii=False).encode("utf-8", "replace").decode()
-    except ValueError:
+    except (ValueError, RecursionError):
         return line
 
 
@@ -87,24 +88,45 @@ def _explain(e: ValidationError) -> tuple[str, str]:
 def replace_file(path: Path) -> Iterator[TextIO]:
     """Opens `path` for writing so that it only ever holds a complete result.
 
-    The text goes to a `.part` file beside it that takes its place when the block ends well, and stays
-    for inspection when it does not. What is no regular file (a pipe, `/dev/null`) is written directly.
+    The text goes to a new file beside it that takes its place when the block ends well, and stays under its
+    own name, unless it is empty, when it does not. What is no regular file (a pipe, a device) is written
+    directly.
 
     Raises:
         OutputError: If the place cannot be written; raised before the block starts.
     """
-    special = path.exists() and not path.is_file()
-    target = path if special else path.with_name(path.name + ".part")
     try:
-        if path.is_dir():
+        # A link stays a link: its target is what is replaced.
+        target = Path(os.path.realpath(path))
+        # What stands under these is a way to an open file, even where it looks like one.
+        device = path.is_absolute() and path.parts[1] in ("dev", "proc")
+        if target.is_dir():
             raise OutputError(path, "is a folder", "name a file")
-        if path.exists() and not os.access(path, os.W_OK):
+        if target.exists() and not os.access(target, os.W_OK):
             raise OutputError(path, "is write-protected", "choose another output path")
-        file = target.open("w", encoding="utf-8", newline="\n")
+        if device or (target.exists() and not target.is_file()):
+            part, file = None, path.open("w", encoding="utf-8", newline="\n")
+        else:
+            descriptor, name = tempfile.mkstemp(".part", target.name[:100] + ".", target.parent)
+            part = Path(name)
+            # mkstemp gives no rights to others; a result has those that any new file has.
+            part.chmod(0o666 & ~_umask())
+            file = os.fdopen(descriptor, "w", encoding="utf-8", newline="\n")
     except OSError as e:
         hint = "choose a folder that exists and can be written"
         raise OutputError(path, f"cannot be written ({e.strerror})", hint) from e
-    with file:
-        yield file
-    if not special:
-        target.replace(path)
+    try:
+        with file:
+            yield file
+        if part:
+            part.replace(target)
+    except BaseException:
+        if part and part.exists() and not part.stat().st_size:
+            part.unlink()
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -35,11 +35,18 @@ def freeze(program: InferRetrieveRank, folder: str | Path) -> None:
     The folder appears complete or not at all; a frozen program that stands there is replaced.
 
     Raises:
-        ProgramError: If something else stands there, or it cannot be written.
+        ProgramError: If something else stands there, it cannot be written, or the program has a ranker or an
+            encoder of the caller's own.
     """
     folder = Path(folder)
-    if folder.exists() and not (folder / _MANIFEST).is_file():
-        raise ProgramError(f"{folder} exists and is no frozen program", "name another folder")
+    try:
+        there = {path.name for path in folder.iterdir()} if folder.exists() else None
+    except OSError as e:
+        raise ProgramError(f"{folder} cannot be read ({e.strerror})", "name another folder") from e
+    if there is not None and there != {_MANIFEST, _LABELS}:
+        raise ProgramError(f"{folder} exists and is no frozen program, or holds more", "name another folder")
+    if program.custom:
+        raise ProgramError(f"a program with {program.custom} cannot be frozen", "freeze one without")
     manifest = _Manifest(
         encoder=program.encoder.name, fingerprint=program.space.fingerprint, settings=program.settings
     )
@@ -50,9 +57,13 @@ def freeze(program: InferRetrieveRank, folder: str | Path) -> None:
         (beside / _MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
         with (beside / _LABELS).open("w", encoding="utf-8", newline="\n") as file:
             file.writelines(label.model_dump_json(exclude_defaults=True) + "\n" for label in program.space)
-        if folder.exists():
-            shutil.rmtree(folder)
-        beside.rename(folder)
+        if there is None:
+            beside.rename(folder)
+        else:
+            aside = folder.with_name(folder.name + ".old")
+            folder.rename(aside)
+            beside.rename(folder)
+            shutil.rmtree(aside)
     except OSError as e:
         raise ProgramError(f"{folder} cannot be written ({e.strerror})", "name another folder") from e
 
@@ -112,7 +123,7 @@ def _read_manifest(folder: Path) -> _Manifest:
     path = folder / _MANIFEST
     try:
         return _Manifest.model_validate_json(path.read_text("utf-8"))
-    except OSError as e:
+    except (OSError, UnicodeDecodeError) as e:
         raise ProgramError(f"{folder} holds no frozen program", f"{_MANIFEST} must be in it") from e
     except ValidationError as e:
         where = ".".join(str(part) for part in e.errors()[0]["loc"]) or "content"

@@ -111,6 +111,9 @@ def open_index(
     kinds = [kind for kind in _KINDS if kind in fields or kind is EntryKind.NAME]
     path = root / _key(space, encoder, kinds)
     try:
+        # Before the lock: an index that others keep in a read-only folder is as good.
+        if path.is_dir() and (index := _open(path, space, encoder)):
+            return index
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             index = _open(path, space, encoder) if path.is_dir() else None
@@ -190,7 +193,10 @@ def _open(path: Path, space: LabelSpace, encoder: Encoder) -> LabelIndex | None:
         vectors, label_of, kind_of = (
             np.load(path / f"{name}.npy", mmap_mode="r") for name in ("vectors", "label_of", "kind_of")
         )
-    except (OSError, ValueError):
+        whole = len(vectors) == len(label_of) == len(kind_of)
+        if not whole or not np.array_equal(np.unique(label_of), np.arange(len(space))):
+            raise ValueError("arrays that do not belong together")
+    except (OSError, ValueError, EOFError):
         logger.warning("the index in %s is damaged: building it again", path)
         return None
     probe = encoder.encode([space[0].name.strip()])[0]

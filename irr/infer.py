@@ -10,7 +10,7 @@ from irr.types import Inference, Query, QueryKind
 from irr.words import is_content, words
 
 # No span runs across these.
-_BREAK = re.compile(r"[.!?;:,()\[\]{}|•·\n\"“”]")
+_BREAK = re.compile(r"[.!?;:,()\[\]{}|•·\n\"“”。！？；：，、（）「」『』…]")
 # A passage is below what common encoders read (256 tokens). Passages overlap, so that what one cuts in two
 # the next has whole.
 _PASSAGE_WORDS = 60

@@ -133,14 +133,20 @@ def _read_txt(path: Path) -> Iterator[tuple[int, Label]]:
 
 
 def _read_csv(path: Path) -> Iterator[tuple[int, Label]]:
-    reader = csv.DictReader(line for _, line in read_lines(path, LabelSpaceError))
-    missing = {"id", "name"} - set(reader.fieldnames or ())
-    if missing and reader.fieldnames is not None:
-        column = sorted(missing)[0]
-        hint = "the first row names the columns, id and name among them"
-        raise LabelSpaceError(path, f'no column "{column}"', hint, 1)
+    reader = csv.DictReader((line for _, line in read_lines(path, LabelSpaceError)), strict=True)
     try:
+        columns = reader.fieldnames or ()
+        for column in ("id", "name"):
+            if columns and columns.count(column) != 1:
+                problem = f'{"no" if column not in columns else "more than one"} column "{column}"'
+                raise LabelSpaceError(
+                    path, problem, "the first row names the columns, id and name among them", 1
+                )
         for values in reader:
+            if None in values:
+                raise LabelSpaceError(
+                    path, "more cells than columns", "quote cells with commas", reader.line_num
+                )
             yield reader.line_num, _from_csv(values, path, reader.line_num)
     except csv.Error as e:
         raise LabelSpaceError(path, f"not CSV ({e})", "quote the cell", reader.line_num) from e

@@ -170,6 +170,11 @@ class ProgramOptions:
             raise UsageError(f"{self.labels} is not the label space of {self.program}", hint)
         return space
 
+    def files(self) -> list[Path]:
+        """The files that are read, none of which may be written."""
+        files = [self.labels] if self.labels else []
+        return files + (list(self.program.iterdir()) if self.program else [])
+
     def build(self, space: LabelSpace) -> InferRetrieveRank:
         """Builds or loads the program, with progress while its index is made."""
         from irr.frozen import load

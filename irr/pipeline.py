@@ -46,6 +46,7 @@ class InferRetrieveRank:
         space: The label space.
         encoder: What queries and labels are encoded with.
         settings: The numbers it runs with.
+        custom: A part that the caller brought and that no name stands for; "" if there is none.
         group_texts: How many texts go through the stages together.
         workers: Groups that are under way at a time; more than one pays when a stage waits for a server.
     """
@@ -62,6 +63,7 @@ class InferRetrieveRank:
         self.space = space
         self.encoder = encoder
         self.settings = settings
+        self.custom = ""
         self.group_texts = _GROUP_TEXTS
         self.workers = 1
         self._inferer = inferer
@@ -84,9 +86,18 @@ class InferRetrieveRank:
         return next(self.batch([text], top_k, trace))
 
     def batch(self, texts: Iterable[str], top_k: int = 10, trace: bool = False) -> Iterator[Prediction]:
-        """Yields one prediction for each text, in order, while the texts are still being read."""
+        """Yields one prediction for each text, in order, while the texts are still being read.
+
+        Raises:
+            UsageError: At the call, if `texts` is one text, or no label is asked for.
+        """
+        if isinstance(texts, str | bytes):
+            raise UsageError("batch takes many texts", "call the program with one")
         if top_k < 1:
             raise UsageError(f"top_k is {top_k}", "ask for at least one label")
+        return self._batch(texts, top_k, trace)
+
+    def _batch(self, texts: Iterable[str], top_k: int, trace: bool) -> Iterator[Prediction]:
         groups = _groups(texts, self.group_texts)
         if self.workers == 1:
             for group in groups:
@@ -182,6 +193,11 @@ def build(
     if ranker and rank_lm:
         raise UsageError("both a ranker and a language model to rank", "give one of them")
     settings = settings or Settings()
+    custom = "a ranker of its own" if ranker else ""
+    if encoder and not isinstance(encoder, str | SentenceEncoder):
+        custom = "an encoder of its own"
+    if isinstance(labels, Mapping):
+        raise UsageError("labels are one mapping", 'give a list of labels, each with "id" and "name"')
     if isinstance(labels, str | Path):
         labels = LabelSpace.read(labels)
     space = labels if isinstance(labels, LabelSpace) else LabelSpace(labels)
@@ -199,6 +215,7 @@ def build(
         if rank_lm:
             ranker = _lm_ranker(rank_lm, task, settings)
     program = InferRetrieveRank(space, encoder, inferer, retriever, ranker, settings)
+    program.custom = custom
     if models := [model for model in (infer_lm, rank_lm) if model]:
         program.group_texts = _LM_GROUP_TEXTS
         # Twice what a model works on at a time: while one half is asked about, the other is retrieved.

@@ -77,6 +77,8 @@ def read_gold(path: Path, space: LabelSpace) -> list[GoldRow]:
             hint = "correct it, or give the label file that holds it"
             raise TextsError(path, f'gold label "{unknown}" is not in the label space', hint, number)
         rows.append(row)
+    if not any(row.labels for row in rows):
+        raise TextsError(path, "no text has gold labels", 'give texts with "labels"')
     return rows
 
 
@@ -89,4 +91,12 @@ def output_row(row: TextRow, prediction: Prediction, costs: bool = False) -> str
         fields["costs"] = prediction.costs.model_dump()
     if row.model_extra:
         fields["meta"] = row.model_extra
-    return json.dumps(fields, ensure_ascii=False) + "\n"
+    try:
+        return json.dumps(fields, ensure_ascii=False, allow_nan=False) + "\n"
+    except ValueError:  # NaN came in with the other keys; JSON has none
+        return output_row(row.model_copy(update=_without_nan(row)), prediction, costs)
+
+
+def _without_nan(row: TextRow) -> dict[str, object]:
+    extra: dict[str, object] = json.loads(json.dumps(row.model_extra), parse_constant=lambda _: None)
+    return extra

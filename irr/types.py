@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _none_is_empty(value: Any) -> Any:
+    return () if value is None else value
 
 
 class Label(BaseModel):
@@ -29,8 +33,8 @@ class Label(BaseModel):
     id: Annotated[str, Field(min_length=1)]
     name: Annotated[str, Field(min_length=1)]
     description: str | None = None
-    aliases: tuple[str, ...] = ()
-    parents: tuple[str, ...] = ()
+    aliases: Annotated[tuple[str, ...], BeforeValidator(_none_is_empty)] = ()
+    parents: Annotated[tuple[str, ...], BeforeValidator(_none_is_empty)] = ()
     prior: Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)] | None = None
 
 

@@ -9,10 +9,13 @@ from functools import lru_cache
 
 import snowballstemmer
 
-# A word, with what holds words together: C++, C#, node.js, front-end, TCP/IP, can't.
-WORD = re.compile(r"\w+(?:[-'’+#./&]\w+)*[+#]*")
+# Scripts without spaces: every character is a word, as common tokenizers have it.
+_HAN = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+_LETTER = rf"[^\W{_HAN}]"
+# Else a word, with what holds words together: C++, C#, node.js, front-end, TCP/IP, can't.
+WORD = re.compile(rf"[{_HAN}]|{_LETTER}+(?:[-'’+#./&]{_LETTER}+)*[+#]*")
 # Its parts: "front-end" is also "front" and "end"; C++ and C# stay whole.
-_PART = re.compile(r"\w+[+#]*")
+_PART = re.compile(rf"[{_HAN}]|{_LETTER}+[+#]*")
 
 STOPWORDS = frozenset(
     """a about above after again all also am an and any are as at be because been before being below
@@ -25,7 +28,7 @@ STOPWORDS = frozenset(
 )
 
 
-# Scripts without spaces, and what is no language: a longer run of letters is taken in pieces.
+# Other scripts without spaces, and what is no language: a longer run of letters is taken in pieces.
 _LONGEST_WORD = 40
 _PIECE = 12
 

@@ -90,7 +90,9 @@ def misbehaving_server() -> Iterator[MisbehavingServer]:
         yield server
     finally:
         asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
+        for task in asyncio.all_tasks(loop):  # those that still sleep
+            loop.call_soon_threadsafe(task.cancel)
+        loop.call_soon_threadsafe(loop.call_soon, loop.stop)
         thread.join(10)
         loop.close()
 

@@ -153,8 +153,58 @@ def test_an_output_that_cannot_be_written_stops_the_call(irr: Irr, labels_file: 
     call = ("classify", "--labels", labels_file, "--input", texts, "--output")
     unusable(irr(*call, tmp_path / "no" / "out.jsonl"), "out.jsonl: cannot be written")
     unusable(irr(*call, tmp_path), "is a folder")
-    unusable(irr(*call, texts), "both input and output")
+    before = labels_file.read_text("utf-8")
+    for read in (texts, labels_file):
+        unusable(irr(*call, read), "is both read and written")
+    assert (texts.read_text(), labels_file.read_text("utf-8")) == (GOOD, before)
+    gold = tmp_path / "gold.jsonl"
+    gold.write_text('{"id": "1", "text": "bread", "labels": ["bake"]}\n')
+    scores = ("eval", "--labels", labels_file, "--gold", gold, "--json")
+    unusable(irr(*scores, labels_file), "is both read and written")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gold.jsonl", "texts.jsonl"]
+
+
+def test_an_input_that_looks_like_a_partial_output_is_safe(
+    irr: Irr, labels_file: Path, tmp_path: Path
+) -> None:
+    texts = tmp_path / "out.jsonl.part"
+    texts.write_text(GOOD)
+    output = tmp_path / "out.jsonl"
+    assert irr("classify", "--labels", labels_file, "--input", texts, "--output", output).returncode == 0
     assert texts.read_text() == GOOD
+    assert len(read_jsonl(output)) == 1
+
+
+def test_a_link_stays_a_link(irr: Irr, labels_file: Path, tmp_path: Path) -> None:
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text(GOOD)
+    link, target = tmp_path / "link.jsonl", tmp_path / "target.jsonl"
+    link.symlink_to(target)
+    assert irr("classify", "--labels", labels_file, "--input", texts, "--output", link).returncode == 0
+    assert link.is_symlink()
+    assert len(read_jsonl(target)) == 1
+
+
+def test_a_pipe_is_read_once(irr: Irr, labels_file: Path) -> None:
+    call = ("classify", "--labels", labels_file, "--input", "/dev/stdin", "--output", "/dev/stdout")
+    result = irr(*call, stdin=GOOD)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["labels"][0]["id"] == "bake"
+
+
+def test_a_full_disk_is_one_line(irr: Irr, labels_file: Path, tmp_path: Path) -> None:
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text(GOOD)
+    result = irr("classify", "--labels", labels_file, "--input", texts, "--output", "/dev/full")
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert "No space left" in result.stderr
+
+
+def test_what_json_has_no_word_for_does_not_reach_the_output(irr: Irr, labels_file: Path) -> None:
+    rows = '{"id": "1", "text": "bread", "x": NaN}\n'
+    result = irr("classify", "--labels", labels_file, "--input", "-", "--output", "-", stdin=rows)
+    assert json.loads(result.stdout, parse_constant=pytest.fail)["meta"] == {"x": None}
 
 
 def test_an_encoder_that_is_not_there_stops_the_call(irr: Irr, labels_file: Path, tmp_path: Path) -> None:
@@ -165,6 +215,10 @@ def test_an_encoder_that_is_not_there_stops_the_call(irr: Irr, labels_file: Path
     unusable(irr(*call, "./no-such-folder"), "no encoder folder ./no-such-folder")
     (tmp_path / "broken").mkdir()
     unusable(irr(*call, tmp_path / "broken"), "holds no encoder that loads")
+    result = irr(*call, "no-such-model")
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith('irr: no encoder "no-such-model" here')
+    assert len(result.stderr.splitlines()) == 2, "what is asked of the hub is said, then that it failed"
     assert not output.exists()
 
 
@@ -175,11 +229,15 @@ def test_gold_must_be_in_the_label_space(irr: Irr, labels_file: Path, tmp_path: 
     unusable(result, "gold.jsonl, row 2", 'gold label "bale" is not in the label space')
     gold.write_text(GOOD)
     unusable(irr("eval", "--labels", labels_file, "--gold", gold), "row 1", 'no "labels"')
+    gold.write_text('{"id": "1", "text": "x", "labels": []}\n')
+    unusable(irr("eval", "--labels", labels_file, "--gold", gold), "no text has gold labels")
 
 
 def test_other_unusable_calls(irr: Irr, labels_file: Path) -> None:
     call = ("inspect", "--labels", labels_file, "--text")
     unusable(irr(*call, " "), "--text", "nothing to read")
     unusable(irr(*call, "x", "--fields", "name,title"), "--fields", '"title"')
-    assert irr(*call, "x", "--top-k", "0").returncode == 2
-    assert irr("classify").returncode == 2
+    unusable(irr(*call, "x", "--top-k", "0"), "--top-k")
+    unusable(irr("classify"), "Missing option")
+    unusable(irr("clasify"), "No such command")
+    assert "classify" in irr().stdout

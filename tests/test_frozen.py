@@ -10,6 +10,7 @@ from conftest import Irr, read_jsonl, write_jsonl
 
 import irr as package
 from irr.errors import ProgramError
+from irr.rank import RetrievalRanker
 from irr.settings import Settings
 
 TEXTS = ["Bake bread and plan the menus", "purchasing of ingredients", "C++, 包饺子"]
@@ -75,9 +76,17 @@ def test_what_is_no_program_is_named(
     with pytest.raises(ProgramError, match="is no frozen program"):
         package.freeze(program, tmp_path)
 
+    own = package.build(["a"], encoder=program.encoder, ranker=RetrievalRanker(), index_folder=tmp_path / "i")
+    with pytest.raises(ProgramError, match="a ranker of its own"):
+        package.freeze(own, tmp_path / "own")
+
     broken = tmp_path / "broken"
     package.freeze(program, broken)
     package.freeze(program, broken)  # in its own place: replaced
+    (broken / "notes.txt").write_text("mine")
+    with pytest.raises(ProgramError, match="or holds more"):
+        package.freeze(program, broken)
+    (broken / "notes.txt").unlink()
     labels = broken / "labels.jsonl"
     labels.write_text(labels.read_text("utf-8").replace("bake bread", "bake cake"), "utf-8")
     with pytest.raises(ProgramError, match="is not what was frozen"):

@@ -113,13 +113,14 @@ def test_another_model_under_the_same_name_never_meets_old_vectors(
     np.testing.assert_allclose(index.vectors[3], other.encode(["C++"])[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("length", [0, 60])
 @pytest.mark.parametrize("damage", ["vectors.npy", "label_of.npy", "kind_of.npy"])
 def test_a_damaged_index_is_built_again(
-    kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path, damage: str
+    kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path, damage: str, length: int
 ) -> None:
     index, _ = opened(kitchen, encoder, tmp_path, NAMES)
     file = index.path / damage
-    file.write_bytes(file.read_bytes()[:60])
+    file.write_bytes(file.read_bytes()[:length])
     index, built = opened(kitchen, encoder, tmp_path, NAMES)
     assert built
     assert len(index.nearest(encoder.encode(["bread"]), 3)[0]) == 3

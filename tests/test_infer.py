@@ -72,6 +72,12 @@ def test_a_long_text_without_spaces_is_read_in_pieces() -> None:
     assert max(len(span) for span in queries(text, QueryKind.SPAN)) < 60
 
 
+def test_chinese_is_read_character_by_character() -> None:
+    spans = queries("今天找电工，修理电线", QueryKind.SPAN)
+    assert "电 工" in spans
+    assert "工 修" not in spans
+
+
 def test_numbers_with_points_are_numbers() -> None:
     assert queries("version 3.5 or 4/5", QueryKind.SPAN) == ["version"]
 

@@ -124,3 +124,10 @@ def test_a_label_space_of_one(encoder: irr.SentenceEncoder, tmp_path: Path) -> N
 def test_no_labels_asked_for_is_an_error(program: InferRetrieveRank) -> None:
     with pytest.raises(irr.IrrError, match="at least one"):
         program("text", top_k=0)
+
+
+def test_one_text_is_no_batch(program: InferRetrieveRank) -> None:
+    with pytest.raises(irr.IrrError, match="batch takes many texts"):
+        program.batch("bread")
+    with pytest.raises(irr.IrrError, match="labels are one mapping"):
+        irr.build({"a": "bake"})
