@@ -25,10 +25,10 @@ import aiohttp
 from eval.record import record
 from irr.encoder import SentenceEncoder
 from irr.labels import LabelSpace
+from irr.models.serve import Server, running_server
+from irr.models.served import ServedModel
 from irr.pipeline import build
 from irr.prompts import load_task
-from irr.serve import Server, running_server
-from irr.served import ServedModel
 from irr.settings import RankMethod, Settings
 from irr.texts import TextRow, read_rows
 from irr.types import EntryKind

@@ -187,7 +187,7 @@ def serve_lm(
 
     Prints the options that use it, once it answers. What follows "--" goes to vLLM.
     """
-    from irr.serve import Server, serve
+    from irr.models.serve import Server, serve
 
     def ready(server: Server) -> None:
         display.note(f"ready after {server.seconds[1]:.0f} s; use it with")

@@ -80,10 +80,10 @@ def open_model(name: str, api_base: str | None = None) -> LanguageModel | None:
     if name == NO_MODEL:
         return None
     if name == EMBEDDED:
-        from irr.embedded import EmbeddedModel
+        from irr.models.embedded import EmbeddedModel
 
         return EmbeddedModel()
-    from irr.served import ServedModel
+    from irr.models.served import ServedModel
 
     return ServedModel(name.removeprefix(_SERVED), api_base or _OPENAI)
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from irr import smollm
 from irr.dspy_glue import as_lm_error, dspy_context, prepare_dspy, schema_config
-from irr.embedded import EmbeddedModel
 from irr.errors import IrrError, LMError, MissingExtraError
 from irr.lm import metered
+from irr.models import smollm
+from irr.models.embedded import EmbeddedModel
 
 PREFIX = (
     "The cat slept all day on the sofa -> pets\n"
@@ -272,7 +272,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_a_killed_conversion_is_no_model(model_folder: Path, tmp_path: Path) -> None:
-    code = "from irr.smollm import converted_folder; converted_folder()"
+    code = "from irr.models.smollm import converted_folder; converted_folder()"
     environment = {**os.environ, "IRR_MODEL_FOLDER": str(tmp_path)}
     process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL)
     beside = tmp_path / f"{model_folder.name}.building"

@@ -22,7 +22,7 @@ from misbehaving import Behaviour, Call, MisbehavingServer, completion, failure,
 from irr.dspy_glue import as_lm_error, dspy_context, prepare_dspy, schema_config
 from irr.errors import LMError, UsageError
 from irr.lm import metered, run
-from irr.served import ServedModel
+from irr.models.served import ServedModel
 from irr.types import Usage
 
 GOOD = '{"terms": ["bake bread", "wash up"]}'

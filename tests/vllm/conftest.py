@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from live import VARIABLE, LiveServer
 
-from irr.served import ServedModel
+from irr.models.served import ServedModel
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,8 +13,8 @@ import pytest
 from live import LiveServer
 
 from irr.labels import LabelSpace
+from irr.models.served import ServedModel
 from irr.pipeline import InferRetrieveRank, build
-from irr.served import ServedModel
 from irr.settings import RankMethod, Settings
 from irr.types import QueryKind
 

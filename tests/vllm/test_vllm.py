@@ -17,8 +17,8 @@ from live import VARIABLE, LiveServer
 from irr.dspy_glue import as_lm_error, dspy_context, prepare_dspy, schema_config
 from irr.errors import IrrError, LMError, MissingExtraError, UsageError
 from irr.lm import metered, run
-from irr.serve import running_server
-from irr.served import ServedModel
+from irr.models.serve import running_server
+from irr.models.served import ServedModel
 
 TEXT = "Strong knowledge of HTML and CSS, solid understanding of Angular, React or similar frameworks."
 SKILLS = ["CSS", "drive vehicles", "bake bread", "JavaScript frameworks", "包饺子 (dumplings)"]
@@ -104,7 +104,7 @@ def test_scores_are_those_of_the_model_itself(served: ServedModel) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from irr.smollm import converted_folder
+    from irr.models.smollm import converted_folder
 
     folder = converted_folder("bfloat16")
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from irr.errors import IrrError, LMError
-from irr.kept import KeptPrompts
+from irr.models.kept import KeptPrompts
 from irr.types import Usage
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from irr.dspy_glue import ChatRequest, dspy_model
-from irr.endpoint import Endpoint
 from irr.errors import LMError
 from irr.lm import count
+from irr.models.endpoint import Endpoint
 from irr.types import Usage
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from irr.dspy_glue import ChatRequest, dspy_model
 from irr.errors import LMError
 from irr.lm import count
-from irr.transformer import Transformer
-from irr.writing import writing_for
+from irr.models.transformer import Transformer
+from irr.models.writing import writing_for
 
 if TYPE_CHECKING:
     import dspy

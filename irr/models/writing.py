@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from irr.errors import LMError
-from irr.transformer import Transformer, Writing
+from irr.models.transformer import Transformer, Writing
 
 
 class Answer(Writing, Protocol):

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from irr.errors import IrrError, LMError
-from irr.kept import shared
 from irr.lm import EMBEDDED, count
-from irr.smollm import converted_folder
-from irr.transformer import Transformer, Wanted
+from irr.models.kept import shared
+from irr.models.smollm import converted_folder
+from irr.models.transformer import Transformer, Wanted
 
 if TYPE_CHECKING:
     import dspy
@@ -45,7 +45,7 @@ class EmbeddedModel:
 
     def dspy_lm(self) -> dspy.LM:
         """The model as DSPy calls it: greedy, and JSON of one bounded list where a schema asks for that."""
-        from irr.embedded_engine import dspy_lm
+        from irr.models.engine import dspy_lm
 
         return dspy_lm(self.name, self.transformer)
 

@@ -16,10 +16,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from irr.endpoint import KEY_VARIABLE
 from irr.errors import IrrError, LMError, MissingExtraError, UsageError
 from irr.lm import run
-from irr.served import ServedModel
+from irr.models.endpoint import KEY_VARIABLE
+from irr.models.served import ServedModel
 
 # The model that comes as a package; the same word as in `--lm embedded`.
 EMBEDDED = "embedded"
@@ -174,7 +174,7 @@ def _probe(python: str) -> bool:
 def _model(model: str) -> tuple[str, str, bool]:
     """What vLLM loads, what it is called, and whether it is on this machine."""
     if model == EMBEDDED:
-        from irr import smollm
+        from irr.models import smollm
 
         return str(smollm.converted_folder("bfloat16")), smollm.NAME, True
     folder = Path(model).expanduser()
