@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dspy
-
-from irr.dspy_glue import schema_config
+from irr.dspy_glue import prepare_dspy, schema_config
 from irr.lm import count as count_usage
 from irr.prompts import Demo, TaskPack
 from irr.types import Usage
 from irr.words import clean
+
+if TYPE_CHECKING:
+    import dspy
+else:
+    dspy = prepare_dspy()
 
 # Enough for the longest answer that the schemas below allow, a token a character; a longer one is no answer.
 _TERMS_TOKENS = 800

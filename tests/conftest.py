@@ -82,7 +82,7 @@ def irr(index_folder: Path) -> Irr:
             text=True,
             encoding="utf-8",
             env={**os.environ, "IRR_INDEX_FOLDER": str(index_folder), "COLUMNS": "160"},
-            timeout=120,
+            timeout=300,
         )
 
     return run
