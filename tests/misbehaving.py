@@ -90,11 +90,18 @@ def misbehaving_server() -> Iterator[MisbehavingServer]:
         yield server
     finally:
         asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
-        for task in asyncio.all_tasks(loop):  # those that still sleep
-            loop.call_soon_threadsafe(task.cancel)
-        loop.call_soon_threadsafe(loop.call_soon, loop.stop)
+        asyncio.run_coroutine_threadsafe(_end_all(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
+
+
+async def _end_all() -> None:
+    """Ends those answers that still sleep."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def completion(text: str | None, finish: str = "stop") -> web.Response:
