@@ -30,8 +30,8 @@ class SpanInferer:
     """The text itself, in passages if it is long, and its spans.
 
     Spans are the windows of 1 to `max_words` words, at most `max_content_words` of them content words,
-    that neither begin nor end in a stopword or a number and do not run across punctuation. On the dev
-    sets a third of all windows is left and retrieval loses nothing (eval/README.md).
+    that neither begin nor end in a stopword or a number and do not run across punctuation: about a third of
+    all windows, and on the dev sets nothing is lost by it (eval/README.md).
     """
 
     def __init__(self, max_words: int, max_content_words: int) -> None:
