@@ -17,12 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from irr.errors import IrrError, LMError, MissingExtraError, UsageError
-from irr.lm import run
+from irr.lm import EMBEDDED, run
 from irr.models.endpoint import KEY_VARIABLE
 from irr.models.served import ServedModel
 
-# The model that comes as a package; the same word as in `--lm embedded`.
-EMBEDDED = "embedded"
 _FLAGS = (
     "--enable-prefix-caching",
     "--enable-prompt-tokens-details",  # tells how many tokens came from the cache

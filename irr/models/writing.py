@@ -75,17 +75,32 @@ class _Prose:
         return [] if ends else [token]
 
 
-class _Strings:
+class _List:
+    """A list of items under a name: what both kinds have in common."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._items: list[Any] = []
+
+    @property
+    def text(self) -> str:
+        return json.dumps({self._name: self._items}, ensure_ascii=False)
+
+    @property
+    def usable_when_cut(self) -> bool:
+        return bool(self._items)
+
+
+class _Strings(_List):
     """A list of different strings. What the model opens and does not close is left out."""
 
     def __init__(self, transformer: Transformer, name: str, most: int | None, longest: int | None) -> None:
         self.opening = json.dumps({name: [""]}, ensure_ascii=False)[:-3]
-        self._name = name
+        super().__init__(name)
         self._most = most
         self._longest = longest
         self._tokenizer = transformer.tokenizer
         self._tokens: list[int] = []
-        self._items: list[str] = []
 
     def allowed(self) -> list[int] | None:
         return None
@@ -116,23 +131,15 @@ class _Strings:
             if not text:
                 return False
 
-    @property
-    def text(self) -> str:
-        return json.dumps({self._name: self._items}, ensure_ascii=False)
 
-    @property
-    def usable_when_cut(self) -> bool:
-        return bool(self._items)
-
-
-class _Integers:
+class _Integers(_List):
     """A list of different integers of a range. Digit by digit, only what leads to one of them is allowed."""
 
     def __init__(
         self, transformer: Transformer, name: str, numbers: range, fewest: int, most: int | None
     ) -> None:
         self.opening = json.dumps({name: []}, ensure_ascii=False)[:-2]
-        self._name = name
+        super().__init__(name)
         self._left = {str(number) for number in numbers}
         self._most = len(numbers) if most is None else min(most, len(numbers))
         self._fewest = min(fewest, self._most)
@@ -142,7 +149,6 @@ class _Integers:
         self._comma = tokens(",")[-1]
         self._space = tokens(" ")[-1]
         self._closing = [ids[0] for text in ("]", "]}") if len(ids := tokens(text)) == 1] or tokens("]")[-1:]
-        self._items: list[int] = []
         self._digits_so_far = ""
 
     def allowed(self) -> list[int] | None:
@@ -168,11 +174,3 @@ class _Integers:
             self._items.append(int(self._digits_so_far))
             self._digits_so_far = ""
         return [token, self._space] if token == self._comma else []
-
-    @property
-    def text(self) -> str:
-        return json.dumps({self._name: self._items}, ensure_ascii=False)
-
-    @property
-    def usable_when_cut(self) -> bool:
-        return bool(self._items)
