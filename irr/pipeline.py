@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +17,7 @@ from irr.errors import UsageError
 from irr.index import Progress, open_index
 from irr.infer import Inferer, SpanInferer
 from irr.labels import LabelSpace
-from irr.lm import EMBEDDED, LanguageModel, Requests
+from irr.lm import EMBEDDED, NO_MODEL, LanguageModel, Requests
 from irr.prompts import TaskPack, load_task
 from irr.rank import Ranker, RetrievalRanker
 from irr.retrieve import LabelRetriever, Retriever
@@ -47,6 +49,8 @@ class InferRetrieveRank:
         encoder: What queries and labels are encoded with.
         settings: The numbers it runs with.
         custom: A part that the caller brought and that no name stands for; "" if there is none.
+        digest: SHA-256 over all that its answers depend on: labels, encoder, settings, models and what they
+            are told. Two programs of one digest answer alike.
         group_texts: How many texts go through the stages together.
         workers: Groups that are under way at a time; more than one pays when a stage waits for a server.
     """
@@ -64,6 +68,7 @@ class InferRetrieveRank:
         self.encoder = encoder
         self.settings = settings
         self.custom = ""
+        self.digest = ""
         self.group_texts = _GROUP_TEXTS
         self.workers = 1
         self._inferer = inferer
@@ -216,6 +221,14 @@ def build(
             ranker = _lm_ranker(rank_lm, task, settings)
     program = InferRetrieveRank(space, encoder, inferer, retriever, ranker, settings)
     program.custom = custom
+    program.digest = _digest(
+        space.fingerprint,
+        encoder.name,
+        custom,
+        settings.model_dump_json(),
+        *((model.name if model else NO_MODEL) for model in (infer_lm, rank_lm)),
+        task.model_dump_json() if isinstance(task, TaskPack) else "",
+    )
     if models := [model for model in (infer_lm, rank_lm) if model]:
         program.group_texts = _LM_GROUP_TEXTS
         # Twice what a model works on at a time: while one half is asked about, the other is retrieved.
@@ -245,6 +258,10 @@ def _lm_ranker(model: LanguageModel, task: TaskPack, settings: Settings) -> Rank
             evidence = Listwise(model, task, settings.demos, window=settings.rank_window)
             weight = settings.listwise_weight
     return LMRanker(evidence, weight, settings.candidates)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def default_index_folder() -> Path:
