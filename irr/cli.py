@@ -15,7 +15,6 @@ import typer
 
 from irr import display
 from irr.errors import IrrError, UsageError
-from irr.lm import NO_MODEL
 from irr.options import (
     ApiBase,
     EncoderName,
@@ -29,6 +28,7 @@ from irr.options import (
     ProgramOptions,
     RankLM,
     RankMethodName,
+    Rebind,
     Task,
 )
 from irr.settings import RankMethod
@@ -62,17 +62,18 @@ def classify(
     ],
     labels: Labels = None,
     program: ProgramFolder = None,
+    rebind: Rebind = False,
     top_k: Annotated[int, typer.Option(help="Labels a text.", min=1)] = 10,
     costs: Annotated[bool, typer.Option("--costs", help="Write what each row's calls cost.")] = False,
     encoder: EncoderName = None,
     fields: Fields = None,
     index_folder: IndexFolder = None,
-    lm: LMName = NO_MODEL,
+    lm: LMName = None,
     api_base: ApiBase = None,
     infer_lm: InferLM = None,
     rank_lm: RankLM = None,
     rank_method: RankMethodName = RankMethod.AUTO,
-    task: Task = "default",
+    task: Task = None,
 ) -> None:
     """Classify every text of a file.
 
@@ -84,7 +85,7 @@ def classify(
     from irr.texts import count_rows
 
     lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task)
-    options = ProgramOptions(labels, program, encoder, fields, index_folder, lms)
+    options = ProgramOptions(labels, program, encoder, fields, index_folder, lms, rebind)
     space = options.read_space()
     with open_input(input) as source:
         total = count_rows(source)
@@ -104,6 +105,7 @@ def evaluate(
     ],
     labels: Labels = None,
     program: ProgramFolder = None,
+    rebind: Rebind = False,
     json_file: Annotated[
         str | None,
         typer.Option(
@@ -116,12 +118,12 @@ def evaluate(
     encoder: EncoderName = None,
     fields: Fields = None,
     index_folder: IndexFolder = None,
-    lm: LMName = NO_MODEL,
+    lm: LMName = None,
     api_base: ApiBase = None,
     infer_lm: InferLM = None,
     rank_lm: RankLM = None,
     rank_method: RankMethodName = RankMethod.AUTO,
-    task: Task = "default",
+    task: Task = None,
 ) -> None:
     """Measure the answers against gold labels, with 95 % intervals."""
     from irr.batch import STANDARD, open_output
@@ -129,7 +131,7 @@ def evaluate(
     from irr.texts import read_gold
 
     lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task)
-    options = ProgramOptions(labels, program, encoder, fields, index_folder, lms)
+    options = ProgramOptions(labels, program, encoder, fields, index_folder, lms, rebind)
     space = options.read_space()
     rows = read_gold(gold, space)
     with open_output(json_file or os.devnull, gold, *options.files()) as out:
@@ -148,20 +150,21 @@ def inspect(
     text: Annotated[str, typer.Option(help="The text.", metavar="TEXT")],
     labels: Labels = None,
     program: ProgramFolder = None,
+    rebind: Rebind = False,
     top_k: Annotated[int, typer.Option(help="Labels to show.", min=1)] = 10,
     encoder: EncoderName = None,
     fields: Fields = None,
     index_folder: IndexFolder = None,
-    lm: LMName = NO_MODEL,
+    lm: LMName = None,
     api_base: ApiBase = None,
     infer_lm: InferLM = None,
     rank_lm: RankLM = None,
     rank_method: RankMethodName = RankMethod.AUTO,
-    task: Task = "default",
+    task: Task = None,
 ) -> None:
     """Show what every stage makes of one text."""
     lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task)
-    options = ProgramOptions(labels, program, encoder, fields, index_folder, lms)
+    options = ProgramOptions(labels, program, encoder, fields, index_folder, lms, rebind)
     prediction = options.build(options.read_space())(text, top_k, trace=True)
     if prediction.error:
         raise UsageError(f"--text: {prediction.error.message}")

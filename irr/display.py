@@ -126,6 +126,7 @@ def trace(prediction: Prediction, top_k: int) -> None:
         evidence = "\n".join(
             [f"{m.kind} {m.score:.2f}  {_short(m.query)} → {_short(m.entry)}" for m in candidate.matches]
             + ([f"words {candidate.coverage:.0%} of the name"] if candidate.coverage else [])
+            + ([f"example {candidate.example:.2f}"] if candidate.example else [])
         )
         candidates.add_row(f"{candidate.score:.3f}", Text(candidate.label.name), Text(evidence))
     stdout.print(candidates)

@@ -35,11 +35,14 @@ class Settings(BaseModel):
         span_generality: What a span's matches lose for being near to many labels.
         term_weight: Weight of the best match over proposed terms.
         lexical_weight: Weight of the share of the label's name that stands in the text, word by word.
+        example_weight: Weight of the similarity to the nearest example that has the label.
         alias_margin: What a match with an alias loses, so that a name wins ties.
         description_margin: What a match with a description loses.
         prior_weight: A in score · log(A · prior + e); 0 ignores the label prior.
         candidates: How many labels retrieval hands to the ranker.
         demos: How many of a task's examples a language model is shown; by likelihood it sees all.
+        near_demos: If not 0, it is shown instead this many of the program's examples, those that resemble
+            the text most.
         rank_method: How a language model ranks.
         rank_window: For listwise: candidates seen at a time, 0 for all.
         listwise_weight: Weight of a place in the model's list, 1 down to 0.
@@ -58,11 +61,13 @@ class Settings(BaseModel):
     span_generality: Weight = 0.2
     term_weight: Weight = 0.5
     lexical_weight: Weight = 0.1
+    example_weight: Weight = 0.2
     alias_margin: Margin = 0.06
     description_margin: Margin = 0.05
     prior_weight: Weight = 1.0
     candidates: Annotated[int, Field(ge=1)] = 50
     demos: Annotated[int, Field(ge=0, le=32)] = 2
+    near_demos: Annotated[int, Field(ge=0, le=32)] = 0
     rank_method: RankMethod = RankMethod.AUTO
     rank_window: Annotated[int, Field(ge=0)] = 0
     listwise_weight: Weight = 2.0
@@ -88,3 +93,13 @@ class Settings(BaseModel):
                 return self.alias_margin
             case EntryKind.DESCRIPTION:
                 return self.description_margin
+
+    def method_weight(self, method: RankMethod) -> float:
+        """The weight of what a model says, by how it ranks."""
+        match method:
+            case RankMethod.POINTWISE:
+                return self.pointwise_weight
+            case RankMethod.LIKELIHOOD:
+                return self.likelihood_weight
+            case _:
+                return self.listwise_weight

@@ -84,12 +84,14 @@ class Candidate(_Frozen):
         label: The label.
         score: Fused over the kinds of query; comparable within one text.
         coverage: Share of the name's words, by their rarity, that stand in the text.
+        example: Similarity of the text to the nearest example that has the label; 0 without one.
         matches: The evidence, one match a kind; empty unless it was asked for.
     """
 
     label: Label
     score: float
     coverage: float = 0.0
+    example: float = 0.0
     matches: tuple[Match, ...] = ()
 
 
