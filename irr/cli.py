@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from irr import display
+from irr.cli_programs import optimize, show
 from irr.errors import IrrError, UsageError
 from irr.options import (
     ApiBase,
@@ -198,6 +199,12 @@ def serve_lm(
 
     display.note(f"starting vLLM with {model}: this can take minutes")
     serve(model, ready=ready, host=host, port=port, python=python, extra=context.args)
+
+
+app.command(epilog="Example:  irr optimize --labels skills.jsonl --train examples.jsonl --output program")(
+    optimize
+)
+app.command(epilog="Example:  irr show program")(show)
 
 
 def main() -> None:

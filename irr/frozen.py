@@ -51,6 +51,7 @@ class Manifest(BaseModel):
         format: The version of the folder's layout.
         recipe: The program, without its label space and examples, which have files of their own.
         labels: How many labels there are.
+        examples: How many examples there are.
         fingerprint: The label space's.
         digest: The program's: programs of one digest answer alike.
         scores: What it scored when it was frozen, by what it was scored on.
@@ -63,6 +64,7 @@ class Manifest(BaseModel):
     format: int = FORMAT
     recipe: Recipe
     labels: int
+    examples: int = 0
     fingerprint: str
     digest: str
     scores: Mapping[str, Scores] = {}
@@ -100,6 +102,7 @@ def freeze(
     manifest = Manifest(
         recipe=program.recipe.model_copy(update={"examples": ()}),
         labels=len(program.space),
+        examples=len(program.examples),
         fingerprint=program.space.fingerprint,
         digest=program.digest,
         scores=scores or {},

@@ -175,7 +175,7 @@ class ProgramOptions:
         from irr.frozen import read_labels, read_manifest
         from irr.labels import LabelSpace
 
-        self._settings()
+        self.settings()
         if self.rebind and not (self.program and self.labels):
             raise UsageError("--rebind runs a frozen program on other labels", "give --program and --labels")
         if self.program is None:
@@ -228,7 +228,7 @@ class ProgramOptions:
             return build(
                 space,
                 encoder=self.encoder,
-                settings=self._settings(),
+                settings=self.settings(),
                 infer_lm=infer_lm,
                 rank_lm=rank_lm,
                 task=self.lms.task or "default",
@@ -236,7 +236,8 @@ class ProgramOptions:
                 progress=on_entries,
             )
 
-    def _settings(self) -> Settings:
+    def settings(self) -> Settings:
+        """The numbers that the options ask for."""
         settings = Settings(rank_method=self.lms.rank_method)
         if self.fields is None:
             return settings

@@ -22,7 +22,7 @@ from irr.neighbours import Example, Neighbours
 from irr.prompts import ChooseDemos, TaskPack, load_task
 from irr.rank import Ranker, RetrievalRanker
 from irr.recipe import Recipe, model_of
-from irr.retrieve import LabelRetriever, Retriever
+from irr.retrieve import EXACT_ENTRIES, LabelRetriever, Retriever
 from irr.settings import RankMethod, Settings
 from irr.types import (
     Candidate,
@@ -264,6 +264,7 @@ def assemble(
     examples: tuple[Example, ...] = (),
     leave_one_out: bool = False,
     ranker: Ranker | None = None,
+    exact_entries: int = EXACT_ENTRIES,
 ) -> InferRetrieveRank:
     """Joins the stages over an index that is open.
 
@@ -277,18 +278,22 @@ def assemble(
         examples: Texts with labels of the label space.
         leave_one_out: Whether an example counts for other texts only, as it must where examples are scored.
         ranker: Orders the candidates, instead of a language model.
+        exact_entries: Up to here every entry is scored.
     """
     models = [model for model in (infer_lm, rank_lm) if model]
     shared = OneAtATime(encoder) if models else encoder
     neighbours = Neighbours(examples, index.space, shared, passages, leave_one_out) if examples else None
-    choose = neighbours.chooser(settings.near_demos) if neighbours and settings.near_demos else None
+
+    def chooser(count: int) -> ChooseDemos | None:
+        return neighbours.chooser(count) if neighbours and count else None
+
     inferer: Inferer = SpanInferer(settings.span_words, settings.span_content_words)
     if infer_lm:
-        inferer = _lm_inferer(inferer, infer_lm, task, settings, choose)
-    retriever = LabelRetriever(index, shared, settings, neighbours=neighbours)
+        inferer = _lm_inferer(inferer, infer_lm, task, settings, chooser(settings.infer_near_demos))
+    retriever = LabelRetriever(index, shared, settings, exact_entries, neighbours)
     ranker = ranker or RetrievalRanker()
     if rank_lm:
-        ranker = _lm_ranker(rank_lm, task, settings, choose)
+        ranker = _lm_ranker(rank_lm, task, settings, chooser(settings.rank_near_demos))
     program = InferRetrieveRank(index.space, encoder, inferer, retriever, ranker, settings)
     program.infer_lm, program.rank_lm = infer_lm, rank_lm
     program.task = task if models else None

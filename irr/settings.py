@@ -41,8 +41,9 @@ class Settings(BaseModel):
         prior_weight: A in score · log(A · prior + e); 0 ignores the label prior.
         candidates: How many labels retrieval hands to the ranker.
         demos: How many of a task's examples a language model is shown; by likelihood it sees all.
-        near_demos: If not 0, it is shown instead this many of the program's examples, those that resemble
-            the text most.
+        infer_near_demos: If not 0, the model that infers is shown instead this many of the program's own
+            examples, those that resemble the text most.
+        rank_near_demos: The same for the model that ranks.
         rank_method: How a language model ranks.
         rank_window: For listwise: candidates seen at a time, 0 for all.
         listwise_weight: Weight of a place in the model's list, 1 down to 0.
@@ -67,7 +68,8 @@ class Settings(BaseModel):
     prior_weight: Weight = 1.0
     candidates: Annotated[int, Field(ge=1)] = 50
     demos: Annotated[int, Field(ge=0, le=32)] = 2
-    near_demos: Annotated[int, Field(ge=0, le=32)] = 0
+    infer_near_demos: Annotated[int, Field(ge=0, le=32)] = 0
+    rank_near_demos: Annotated[int, Field(ge=0, le=32)] = 0
     rank_method: RankMethod = RankMethod.AUTO
     rank_window: Annotated[int, Field(ge=0)] = 0
     listwise_weight: Weight = 2.0
