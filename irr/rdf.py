@@ -145,13 +145,13 @@ def _check_entities(file: BinaryIO, path: Path) -> None:
 
 
 def _read_json(path: Path, add: Add) -> None:
-    from rdflib import Dataset
+    from rdflib import Graph
     from rdflib.plugins.parsers.jsonld import to_rdf
 
     with open_bytes(path, LabelSpaceError) as file:
         data = json.load(io.TextIOWrapper(file, "utf-8-sig"))
     _check_contexts(data, path)
-    to_rdf(data, Dataset(_store(add)), base=_BASE)
+    to_rdf(data, Graph(_store(add), bind_namespaces="none"), base=_BASE)
 
 
 def _check_contexts(data: Any, path: Path) -> None:
@@ -175,8 +175,6 @@ def _store(add: Add) -> Store:
     from rdflib.store import Store
 
     class Sink(Store):
-        context_aware = graph_aware = True  # as JSON-LD asks
-
         def add(self, triple: Any, context: Any, quoted: bool = False) -> None:
             add(*triple)
 
@@ -188,8 +186,6 @@ def _store(add: Add) -> Store:
         def namespace(self, prefix: str) -> None: ...
 
         def prefix(self, namespace: Any) -> None: ...
-
-        def add_graph(self, graph: Any) -> None: ...
 
     return Sink()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -62,6 +63,18 @@ class SkosCounts(BaseModel):
     collections: int
     others: int
 
+    @property
+    def language_hint(self) -> str:
+        """What to change if most names are in another language than was asked for; "" if they are not."""
+        if 2 * self.fallbacks <= self.labels:
+            return ""
+        languages = Languages(",".join(self.languages))
+        other = next(tag for tag in self.named_in if tag != UNTAGGED and languages.rank(tag) is None)
+        return (
+            f"most names are in {other}, not in {', '.join(self.languages)}, and aliases and descriptions "
+            f"in {other} were left out: give --language {other}"
+        )
+
 
 def read_skos(path: Path, language: str = DEFAULT_LANGUAGE) -> tuple[list[Label], SkosCounts]:
     """Reads the concepts of a SKOS file, sorted by their address, which is their id.
@@ -97,25 +110,28 @@ class _Things:
         role = ROLES.get(str(predicate))
         if role is None:
             return
-        value = str(object_)
+        # Addresses and languages come again and again: one object for each.
+        thing, value = sys.intern(str(subject)), str(object_)
         if isinstance(object_, Literal):
             if role in (Role.TYPE, Role.SUBCLASS, Role.BROADER, Role.NARROWER):
                 return
-            language = (object_.language or "").lower()
+            language = sys.intern((object_.language or "").lower())
             # Of other languages only names can be needed; things of their own may be names.
             if role not in (Role.NAME, Role.VALUE) and self._languages.rank(language) is None:
                 return
             value = Text(value, language)
         elif role is Role.TYPE and value in NO_CONCEPTS:
             return
-        if role is Role.NAME and str(predicate).startswith(GND):
-            self._said[Role.TYPE].setdefault(str(subject), []).append(CONCEPT)
-        if isinstance(subject, BNode):
-            self._blank.add(str(subject))
-        if role is Role.NARROWER:
-            self._said[Role.BROADER].setdefault(value, []).append(str(subject))
         else:
-            self._said[role].setdefault(str(subject), []).append(value)
+            value = sys.intern(value)
+        if isinstance(subject, BNode):
+            self._blank.add(thing)
+        if role is Role.NAME and str(predicate).startswith(GND):
+            self._said[Role.TYPE].setdefault(thing, []).append(CONCEPT)
+        if role is Role.NARROWER:
+            self._said[Role.BROADER].setdefault(value, []).append(thing)
+        else:
+            self._said[role].setdefault(thing, []).append(value)
 
     def labels(self, path: Path) -> tuple[list[Label], SkosCounts]:
         """The labels, and the counts of what was read."""
