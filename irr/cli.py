@@ -198,6 +198,7 @@ def labels(
 ) -> None:
     """Show a label space: what is in it, how it hangs together, and what of it hurts retrieval."""
     from irr.batch import STANDARD, open_output
+    from irr.encoder import DEFAULT_ENCODER
     from irr.labels import LabelSpace
     from irr.survey import survey
     from irr.survey_tables import show
@@ -210,7 +211,7 @@ def labels(
     with open_output(output or os.devnull, file) as out, open_output(json_file or os.devnull, file) as scores:
         display.skos(file, space.counts)
         out.writelines(label.model_dump_json(exclude_defaults=True) + "\n" for label in space)
-        found = survey(space, window)
+        found = survey(space, window, only_english=encoder in (None, DEFAULT_ENCODER))
         scores.write(found.model_dump_json(indent=2) + "\n")
     if STANDARD not in (output, json_file):
         show(found)

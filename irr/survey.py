@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from irr.labels import LabelSpace
+from irr.languages import UNTAGGED
 from irr.skos import SkosCounts
 from irr.tree import Tree, survey_tree
 from irr.window import Window
@@ -105,12 +106,13 @@ class Survey(_Frozen):
     warnings: tuple[str, ...] = ()
 
 
-def survey(space: LabelSpace, window: Window | None = None) -> Survey:
+def survey(space: LabelSpace, window: Window | None = None, only_english: bool = False) -> Survey:
     """Surveys a label space.
 
     Args:
         space: The labels.
         window: Counts tokens; words are counted if None.
+        only_english: Whether the encoder reads English only, as the default does.
     """
     names: dict[str, list[int]] = {}
     aliases: dict[str, list[int]] = {}
@@ -145,7 +147,7 @@ def survey(space: LabelSpace, window: Window | None = None) -> Survey:
         tree=survey_tree(space),
         read=space.counts,
     )
-    return result.model_copy(update={"warnings": tuple(_warnings(result))})
+    return result.model_copy(update={"warnings": tuple(_warnings(result, only_english))})
 
 
 def _folded(text: str) -> str:
@@ -183,7 +185,7 @@ def _lengths(texts: Sequence[str], window: Window | None) -> Lengths:
     )
 
 
-def _warnings(found: Survey) -> Iterator[str]:
+def _warnings(found: Survey, only_english: bool) -> Iterator[str]:
     if found.indistinct.count:
         yield (
             f"{found.indistinct.count:,} labels share a name and have neither description nor parents: "
@@ -223,3 +225,14 @@ def _warnings(found: Survey) -> Iterator[str]:
         )
     if found.read and (hint := found.read.language_hint):
         yield hint
+    elif found.read and only_english:
+        others = {
+            tag: count
+            for tag, count in found.read.named_in.items()
+            if tag != UNTAGGED and tag.split("-")[0] != "en"
+        }
+        if sum(others.values()) > _SOME * found.labels:
+            yield (
+                f"{sum(others.values()):,} names are in {', '.join(others)}, and the default encoder reads "
+                "English only: name a multilingual one with --encoder"
+            )

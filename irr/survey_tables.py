@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from irr.display import stdout
+from irr.languages import UNTAGGED
 from irr.survey import Lengths, SharedTexts, Survey
 
 _SHOWN_IDS = 3
@@ -48,7 +49,8 @@ def _counts(found: Survey) -> Table:
         table.add_row(what, f"{count:,} ({count / found.labels:.0%})", more if count else "")
     if found.read:
         for language, count in found.read.named_in.items():
-            table.add_row(f"named in {language}", f"{count:,} ({count / found.labels:.0%})", "")
+            said = "language not said" if language == UNTAGGED else f"named in {language}"
+            table.add_row(said, f"{count:,} ({count / found.labels:.0%})", "")
     table.columns[1].justify = "right"
     return table
 

@@ -21,6 +21,11 @@ PREF = "http://www.w3.org/2004/02/skos/core#prefLabel"
 SKOS = "@prefix skos: <http://www.w3.org/2004/02/skos/core#> . @prefix e: <http://e/> .\n"
 
 
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("the network was used"))
+
+
 def read(path: Path = THESAURUS, language: str | None = None) -> dict[str, Label]:
     return {label.id.removeprefix(K): label for label in LabelSpace.read(path, language)}
 
@@ -248,9 +253,8 @@ def test_entities_that_stand_for_addresses_are_read(tmp_path: Path) -> None:
     ],
 )
 def test_a_context_that_stands_elsewhere_is_refused_not_fetched(
-    tmp_path: Path, content: dict[str, object], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, content: dict[str, object]
 ) -> None:
-    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("the network was used"))
     path = tmp_path / "a.jsonld"
     path.write_text(json.dumps(content))
     (tmp_path / "context.jsonld").write_text("{}")
@@ -281,6 +285,7 @@ def test_converting_to_jsonl_keeps_every_label(irr: Irr, tmp_path: Path) -> None
     assert LabelSpace.read(output).fingerprint == LabelSpace.read(THESAURUS, "fi,en").fingerprint
     assert "13 labels of 17 concepts; named in fi 6, en 5, sv 1, untagged 1" in result.stderr
     assert "1 deprecated concepts, 2 concepts without a name" in result.stderr
+    assert "7 names are in fi, sv, and the default encoder reads English only" in result.stdout
     for shown in ("with parents", "steps from a root", "soup → ", "above themselves"):
         assert shown in result.stdout
     found = json.loads(survey.read_text("utf-8"))
