@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from irr.batch import Summary
     from irr.evaluate import Report
-    from irr.skos import SkosCounts
+    from irr.skos_counts import SkosCounts
     from irr.types import Costs, Prediction
 
 stdout = Console(highlight=False)

@@ -18,7 +18,7 @@ from irr.rdf import FORMATS as RDF_FORMATS
 from irr.types import Label
 
 if TYPE_CHECKING:
-    from irr.skos import SkosCounts
+    from irr.skos_counts import SkosCounts
 
 csv.field_size_limit(2**31 - 1)
 

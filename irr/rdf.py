@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,8 @@ FORMATS = {
 # What relative addresses are relative to: not the file's place, which would make ids depend on it.
 _BASE = "file:///"
 _TURTLE_ERROR = re.compile(r"at line (\d+) of <.*?>:\s*Bad syntax \((.*?)\) at \^", re.DOTALL)
+
+_XML_ERROR = re.compile(re.escape(_BASE) + r":(\d+):\d+: (.*)", re.DOTALL)
 
 Add = Callable[["Node", "Node", "Node"], None]
 
@@ -197,7 +200,9 @@ def _quiet() -> Iterator[None]:
     before = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="rdflib")
+            yield
     finally:
         logger.setLevel(before)
 
@@ -212,5 +217,7 @@ def _explain(e: Exception) -> tuple[str, int | None]:
     if isinstance(e, RecursionError):
         return "nested too deeply", None
     if found := _TURTLE_ERROR.match(str(e)):
-        return found[2], int(found[1])
+        return found[2].splitlines()[0], int(found[1])
+    if found := _XML_ERROR.match(str(e)):
+        return found[2].splitlines()[0], int(found[1])
     return (str(e) or type(e).__name__).splitlines()[0], None

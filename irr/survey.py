@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from irr.labels import LabelSpace
 from irr.languages import UNTAGGED
-from irr.skos import SkosCounts
+from irr.skos_counts import SkosCounts
 from irr.tree import Tree, survey_tree
 from irr.window import Window
 from irr.words import words

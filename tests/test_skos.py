@@ -196,6 +196,11 @@ RDF = 'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"'
         ("a.rdf", b"<rdf>\n<a>\n</b></rdf>", "a.rdf, row 3: not RDF/XML (mismatched tag)"),
         ("a.rdf", b"", "row 1: not RDF/XML (no element found)"),
         ("a.xml", b"<a/>", "no SKOS concepts"),
+        (
+            "a.rdf",
+            f'<rdf:RDF {RDF}>\n<rdf:Description rdf:ID="a b"/></rdf:RDF>'.encode(),
+            "a.rdf, row 2: not RDF/XML (rdf:ID value is not a valid NCName",
+        ),
         ("a.json", b'[{"id": "1",\n "name"}]', "a.json, row 2: not JSON-LD"),
         ("a.json", b'[{"id": "1", "name": "x"}]', "no SKOS concepts"),
         ("a.jsonld", b'{"@context": 5}', "not JSON-LD"),
