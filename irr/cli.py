@@ -20,9 +20,11 @@ from irr.options import (
     ApiBase,
     EncoderName,
     Fields,
+    HierarchyName,
     IndexFolder,
     InferLM,
     Labels,
+    Language,
     LMName,
     LMOptions,
     ProgramFolder,
@@ -75,6 +77,8 @@ def classify(
     rank_lm: RankLM = None,
     rank_method: RankMethodName = RankMethod.AUTO,
     task: Task = None,
+    language: Language = None,
+    hierarchy: HierarchyName = None,
 ) -> None:
     """Classify every text of a file.
 
@@ -86,7 +90,7 @@ def classify(
     from irr.texts import count_rows
 
     lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task)
-    options = ProgramOptions(labels, program, encoder, fields, index_folder, lms, rebind)
+    options = ProgramOptions(labels, program, encoder, fields, index_folder, lms, rebind, language, hierarchy)
     space = options.read_space()
     with open_input(input) as source:
         total = count_rows(source)
@@ -125,6 +129,8 @@ def evaluate(
     rank_lm: RankLM = None,
     rank_method: RankMethodName = RankMethod.AUTO,
     task: Task = None,
+    language: Language = None,
+    hierarchy: HierarchyName = None,
 ) -> None:
     """Measure the answers against gold labels, with 95 % intervals."""
     from irr.batch import STANDARD, open_output
@@ -132,7 +138,7 @@ def evaluate(
     from irr.texts import read_gold
 
     lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task)
-    options = ProgramOptions(labels, program, encoder, fields, index_folder, lms, rebind)
+    options = ProgramOptions(labels, program, encoder, fields, index_folder, lms, rebind, language, hierarchy)
     space = options.read_space()
     rows = read_gold(gold, space)
     with open_output(json_file or os.devnull, gold, *options.files()) as out:
@@ -162,14 +168,57 @@ def inspect(
     rank_lm: RankLM = None,
     rank_method: RankMethodName = RankMethod.AUTO,
     task: Task = None,
+    language: Language = None,
+    hierarchy: HierarchyName = None,
 ) -> None:
     """Show what every stage makes of one text."""
     lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task)
-    options = ProgramOptions(labels, program, encoder, fields, index_folder, lms, rebind)
+    options = ProgramOptions(labels, program, encoder, fields, index_folder, lms, rebind, language, hierarchy)
     prediction = options.build(options.read_space())(text, top_k, trace=True)
     if prediction.error:
         raise UsageError(f"--text: {prediction.error.message}")
     display.trace(prediction, top_k)
+
+
+@app.command(epilog="Example:  irr labels eurovoc.rdf.gz --language fi,en --output eurovoc.jsonl")
+def labels(
+    file: Annotated[Path, typer.Argument(help="A label file, as --labels takes it.", metavar="FILE")],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            help='Write the labels there as JSONL, which is read fastest; "-" writes stdout.',
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+    json_file: Annotated[
+        str | None,
+        typer.Option(
+            "--json", help='Write the survey there; "-" writes stdout.', metavar="FILE", show_default=False
+        ),
+    ] = None,
+    language: Language = None,
+    encoder: EncoderName = None,
+) -> None:
+    """Show a label space: what is in it, how it hangs together, and what of it hurts retrieval."""
+    from irr.batch import STANDARD, open_output
+    from irr.encoder import DEFAULT_ENCODER
+    from irr.labels import LabelSpace
+    from irr.survey import survey
+    from irr.survey_tables import show
+    from irr.window import open_window
+
+    if output == json_file == STANDARD:
+        raise UsageError("--output and --json both write stdout", "name a file for one of them")
+    window = open_window(encoder)
+    space = LabelSpace.read(file, language)
+    with open_output(output or os.devnull, file) as out, open_output(json_file or os.devnull, file) as scores:
+        display.skos(file, space.counts)
+        out.writelines(label.model_dump_json(exclude_defaults=True) + "\n" for label in space)
+        found = survey(space, window, only_english=encoder in (None, DEFAULT_ENCODER))
+        scores.write(found.model_dump_json(indent=2) + "\n")
+    if STANDARD not in (output, json_file):
+        show(found)
 
 
 @app.command(

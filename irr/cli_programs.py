@@ -18,9 +18,11 @@ from irr.options import (
     ApiBase,
     EncoderName,
     Fields,
+    HierarchyName,
     IndexFolder,
     InferLM,
     Labels,
+    Language,
     LMName,
     LMOptions,
     ProgramOptions,
@@ -96,6 +98,8 @@ def optimize(
         ),
     ] = None,
     task: Task = None,
+    language: Language = None,
+    hierarchy: HierarchyName = None,
 ) -> None:
     """Optimize a program on tens of examples, and freeze it.
 
@@ -108,7 +112,9 @@ def optimize(
     if optimizer not in OPTIMIZERS:
         raise UsageError(f'no optimizer "{optimizer}"', f"name one of {', '.join(OPTIMIZERS)}")
     lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task)
-    options = ProgramOptions(labels, None, encoder, fields, index_folder, lms)
+    options = ProgramOptions(
+        labels, None, encoder, fields, index_folder, lms, language=language, hierarchy=hierarchy
+    )
     space = options.read_space()
     teachers = LMOptions(
         teacher_lm or NO_MODEL, teacher_api_base or api_base, infer_teacher_lm, rank_teacher_lm

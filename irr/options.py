@@ -11,7 +11,7 @@ import typer
 from irr import display
 from irr.errors import ProgramError, UsageError
 from irr.lm import EMBEDDED, NO_MODEL, check_name, open_model
-from irr.settings import RankMethod, Settings
+from irr.settings import Hierarchy, RankMethod, Settings
 from irr.types import EntryKind
 
 if TYPE_CHECKING:
@@ -23,7 +23,27 @@ if TYPE_CHECKING:
 Labels = Annotated[
     Path | None,
     typer.Option(
-        help="Label file: .jsonl, .csv, or .txt with one name a line.", metavar="FILE", show_default=False
+        help="Label file: .jsonl, .csv, .txt with one name a line, or SKOS as .rdf, .xml, .owl, .ttl, .nt, "
+        ".jsonld or .json; .gz may follow.",
+        metavar="FILE",
+        show_default=False,
+    ),
+]
+Language = Annotated[
+    str | None,
+    typer.Option(
+        help="For SKOS: languages of the labels, most wanted first, as in fi,en. Default: en.",
+        metavar="LIST",
+        show_default=False,
+    ),
+]
+HierarchyName = Annotated[
+    Hierarchy | None,
+    typer.Option(
+        "--hierarchy",
+        help="closed adds the ancestors of the labels returned; leaves keeps the most specific. "
+        "Default: none.",
+        show_default=False,
     ),
 ]
 ProgramFolder = Annotated[
@@ -163,6 +183,8 @@ class ProgramOptions:
     index_folder: Path | None
     lms: LMOptions = LMOptions()
     rebind: bool = False
+    language: str | None = None
+    hierarchy: Hierarchy | None = None
 
     def read_space(self) -> LabelSpace:
         """Reads the label space, and checks that the options fit together, before anything slow is done.
@@ -178,20 +200,25 @@ class ProgramOptions:
         self.settings()
         if self.rebind and not (self.program and self.labels):
             raise UsageError("--rebind runs a frozen program on other labels", "give --program and --labels")
+        if self.language is not None and self.labels is None:
+            raise UsageError("--language is given, but no --labels", "leave it out")
         if self.program is None:
             self.lms.check()
             if self.labels is None:
                 raise UsageError("no labels", "give --labels FILE, or --program DIR")
-            return LabelSpace.read(self.labels)
+            space = LabelSpace.read(self.labels, self.language)
+            display.skos(self.labels, space.counts)
+            return space
         frozen = read_manifest(self.program).recipe
         self.lms.check(frozen)
         method = None if self.lms.rank_method is RankMethod.AUTO else self.lms.rank_method
         fixed = {"--encoder": self.encoder, "--fields": self.fields, "--rank-method": method}
+        fixed["--hierarchy"] = self.hierarchy
         fixed["--task"] = self.lms.task if frozen.task else None
         for name, value in fixed.items():
             if value is not None:
                 raise UsageError(f"{name} is fixed in a frozen program", "leave it out")
-        labels = LabelSpace.read(self.labels) if self.labels else None
+        labels = LabelSpace.read(self.labels, self.language) if self.labels else None
         try:
             space = read_labels(self.program, labels, self.rebind)
         except ProgramError as e:
@@ -238,7 +265,8 @@ class ProgramOptions:
 
     def settings(self) -> Settings:
         """The numbers that the options ask for."""
-        settings = Settings(rank_method=self.lms.rank_method)
+        hierarchy = self.hierarchy or Hierarchy.NONE
+        settings = Settings(rank_method=self.lms.rank_method, hierarchy=hierarchy)
         if self.fields is None:
             return settings
         known = [kind.value for kind in EntryKind]

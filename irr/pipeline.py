@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from irr.encoder import Encoder, OneAtATime, SentenceEncoder
 from irr.errors import UsageError
+from irr.hierarchy import arrange
 from irr.index import LabelIndex, Progress, open_index
 from irr.infer import Inferer, SpanInferer, passages
 from irr.labels import LabelSpace
@@ -30,6 +31,7 @@ from irr.types import (
     Inference,
     Label,
     Prediction,
+    RankedLabel,
     Ranking,
     RowError,
     Trace,
@@ -164,7 +166,8 @@ class InferRetrieveRank:
         with self._retrieving:
             found = self.retriever.retrieve([i.queries for i in inferences], depth, trace)
         rankings = self.ranker.rank(usable, found)
-        answers = map(partial(_prediction, top_k, trace), inferences, found, rankings)
+        arranged = partial(arrange, self.space, self.settings.hierarchy, top_k)
+        answers = map(partial(_prediction, arranged, trace), inferences, found, rankings)
         return [Prediction(error=problem) if problem else next(answers) for problem in problems]
 
     def _problem(self, text: str) -> RowError | None:
@@ -178,11 +181,15 @@ class InferRetrieveRank:
 
 
 def _prediction(
-    top_k: int, trace: bool, inference: Inference, candidates: Sequence[Candidate], ranking: Ranking
+    arranged: Callable[[Sequence[RankedLabel]], tuple[RankedLabel, ...]],
+    trace: bool,
+    inference: Inference,
+    candidates: Sequence[Candidate],
+    ranking: Ranking,
 ) -> Prediction:
     fallbacks = (inference.fallback, ranking.fallback)
     return Prediction(
-        labels=ranking.labels[:top_k],
+        labels=arranged(ranking.labels),
         fallbacks=tuple(fallback for fallback in fallbacks if fallback is not None),
         costs=Costs(infer=inference.usage, rank=ranking.usage),
         trace=Trace(queries=inference.queries, candidates=tuple(candidates), ranking=ranking.labels)

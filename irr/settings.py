@@ -22,6 +22,14 @@ class RankMethod(StrEnum):
     LIKELIHOOD = "likelihood"
 
 
+class Hierarchy(StrEnum):
+    """What is returned of a hierarchy: the best labels, their ancestors too, or the most specific only."""
+
+    NONE = "none"
+    CLOSED = "closed"
+    LEAVES = "leaves"
+
+
 class Settings(BaseModel):
     """How queries are made and how their matches become one score.
 
@@ -49,6 +57,7 @@ class Settings(BaseModel):
         listwise_weight: Weight of a place in the model's list, 1 down to 0.
         pointwise_weight: Weight of the model's probability of "yes", in [0, 1].
         likelihood_weight: Weight of a name's mean log-probability per token.
+        hierarchy: What is returned of a label's hierarchy.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,6 +84,7 @@ class Settings(BaseModel):
     listwise_weight: Weight = 2.0
     pointwise_weight: Weight = 1.0
     likelihood_weight: Weight = 0.04
+    hierarchy: Hierarchy = Hierarchy.NONE
 
     def kind_weight(self, kind: QueryKind) -> float:
         """The weight of one kind of query."""

@@ -186,7 +186,7 @@ class Prediction(_Frozen):
     """The labels of one text, best first, or the reason why there are none.
 
     Attributes:
-        labels: At most `top_k` of them, without duplicates.
+        labels: At most `top_k` of them, and their ancestors if they were asked for, without duplicates.
         error: None when the text was answered.
         fallbacks: Stages that did without their language model, and why; the labels are those that the
             stage before it gave.
