@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from irr.errors import LMError
 from irr.lm import ChatRequest
@@ -129,14 +131,18 @@ def list_schema(name: str, items: Mapping[str, Any], most: int) -> dict[str, Any
 
 def _as_list(value: Any, item: type) -> list[Any]:
     from json_repair import loads
-    from pydantic import TypeAdapter
 
     if isinstance(value, str):  # a list that was put in quotes
         value = loads(value) or value
-    found: list[Any] = TypeAdapter(list[item]).validate_python(value)  # type: ignore[valid-type]
-    return found
+    return _list_of(item).validate_python(value)
 
 
+@cache
+def _list_of(item: type) -> TypeAdapter[list[Any]]:
+    return TypeAdapter(list[item])  # type: ignore[valid-type]
+
+
+@cache
 def _json_object() -> Any:
     """The first object with balanced braces; the standard library's patterns cannot recurse."""
     import regex

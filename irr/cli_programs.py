@@ -121,18 +121,17 @@ def optimize(
     )
     for name in teachers.names:
         LMOptions(name).check()
-    from irr.frozen import check_place
-    from irr.texts import read_gold
-
-    trainset = read_gold(train, space)
-    valset = read_gold(val, space) if val else None
-    check_place(output)
     # DSPy's own bars would be drawn over ours.
     os.environ.setdefault("TQDM_DISABLE", "1")
-    from irr.frozen import freeze
-    from irr.optimize import Budget, Optimizer, Students
+    from irr.frozen import check_place, freeze
+    from irr.optimize import Budget, Optimizer, Students, check_models
     from irr.optimize import optimize as run
+    from irr.texts import read_gold
 
+    check_models(Optimizer(optimizer), end_to_end, lms.asked, teachers.asked)
+    check_place(output)
+    trainset = read_gold(train, space)
+    valset = read_gold(val, space) if val else None
     if valset is None:
         half = len(trainset) // 2
         rest = len(trainset) - half

@@ -104,7 +104,7 @@ def program(folder: Path, manifest: Manifest) -> None:
     for stage, model in (("infer", recipe.infer), ("rank", recipe.rank)):
         said = f"{model.name} ({model.revision or 'served'})" if model else "no language model"
         facts.add_row(stage, Text(said))
-    facts.add_row("examples", "see examples.jsonl" if manifest.examples else "none")
+    facts.add_row("examples", f"{manifest.examples:,}, in examples.jsonl" if manifest.examples else "none")
     facts.add_row("numbers changed", Text(_changed(recipe.settings)))
     if manifest.optimized:
         facts.add_row("optimized", ", ".join(f"{name} {value}" for name, value in manifest.optimized.items()))

@@ -141,6 +141,12 @@ class LMOptions:
         """The models named for infer and for rank."""
         return self.infer_lm or self.lm, self.rank_lm or self.lm
 
+    @property
+    def asked(self) -> tuple[str | None, str | None]:
+        """The same; None where that is none."""
+        infer, rank = (None if name == NO_MODEL else name for name in self.names)
+        return infer, rank
+
     def check(self, frozen: Recipe | None = None) -> None:
         """Raises what is wrong with the options before anything slow is done.
 

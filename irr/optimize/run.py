@@ -91,7 +91,10 @@ def optimize(
     """
     train, val = split(train, seed) if val is None else (list(train), list(val))
     models = models or Students()
-    check(train, val, models, optimizer, end_to_end)
+    check_examples(train, val)
+    named = [model.name if model else None for model in (models.infer, models.rank)]
+    teachers = [model.name if model else None for model in (models.infer_teacher, models.rank_teacher)]
+    check_models(optimizer, end_to_end, named, teachers)
     budget = budget or Budget()
     settings = settings or Settings()
     task = load_task(task) if isinstance(task, str) else task
@@ -143,29 +146,32 @@ def split(rows: Sequence[GoldRow], seed: int) -> tuple[list[GoldRow], list[GoldR
     return shuffled[:half], shuffled[half:]
 
 
-def check(
-    train: Sequence[GoldRow],
-    val: Sequence[GoldRow],
-    models: Students,
-    optimizer: Optimizer,
-    end_to_end: bool,
-) -> None:
-    """Checks that there is enough to work with, before anything slow is done.
+def check_examples(train: Sequence[GoldRow], val: Sequence[GoldRow]) -> None:
+    """Checks that there is enough to work with.
 
     Raises:
         UsageError: If there is not.
     """
     for rows, what in ((train, "learn from"), (val, "choose by")):
         if sum(bool(row.labels) for row in rows) < _FEWEST // 2:
-            raise UsageError(
-                f"too few examples to {what}", f"give at least {_FEWEST}, better 60, with labels"
-            )
-    if end_to_end and not (models.infer and models.rank):
+            hint = f"give at least {_FEWEST}, better 60, with labels"
+            raise UsageError(f"too few examples to {what}", hint)
+
+
+def check_models(
+    optimizer: Optimizer, end_to_end: bool, stages: Sequence[str | None], teachers: Sequence[str | None]
+) -> None:
+    """Checks by their names that the models of infer and rank, and their teachers, can do what is asked.
+
+    Raises:
+        UsageError: If they cannot.
+        MissingExtraError: If the optimizer needs a package that is not installed.
+    """
+    if end_to_end and not all(stages):
         raise UsageError("end to end means both stages", "give --lm, or --infer-lm and --rank-lm")
-    writers = (models.infer_teacher or models.infer, models.rank_teacher or models.rank)
-    for writer in writers:
-        if writer is not None:
-            check_optimizer(optimizer, writer)
+    for stage, teacher in zip(stages, teachers, strict=True):
+        if stage:
+            check_optimizer(optimizer, teacher or stage)
 
 
 def _steps(models: Students, end_to_end: bool) -> list[str]:

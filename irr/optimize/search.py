@@ -147,7 +147,7 @@ class Search:
         return _TRIALS * len(self.valset)
 
 
-def check_optimizer(optimizer: Optimizer, writer: LanguageModel | str | None) -> None:
+def check_optimizer(optimizer: Optimizer, writer: str) -> None:
     """Checks that an optimizer can run before anything slow is done.
 
     Raises:
@@ -159,8 +159,7 @@ def check_optimizer(optimizer: Optimizer, writer: LanguageModel | str | None) ->
 
         if not find_spec("optuna"):
             raise MissingExtraError("mipro needs optuna", "pip install 'irr[optimize]'")
-    name = writer if isinstance(writer, str) else getattr(writer, "name", None)
-    if optimizer in (Optimizer.MIPRO, Optimizer.GEPA) and name == EMBEDDED:
+    if optimizer in (Optimizer.MIPRO, Optimizer.GEPA) and writer == EMBEDDED:
         hint = "give --teacher-lm openai/MODEL, or use --optimizer bootstrap"
         raise UsageError(f"{optimizer} needs a model that can write instructions", hint)
 
