@@ -22,7 +22,10 @@ from rich.text import Text
 if TYPE_CHECKING:
     from irr.batch import Summary
     from irr.evaluate import Report
-    from irr.types import Costs, Prediction
+    from irr.types import Costs, Match, Prediction
+
+# Queries of one text that are shown; a long text has thousands.
+_QUERIES = 100
 
 stdout = Console(highlight=False)
 stderr = Console(stderr=True, highlight=False)
@@ -118,13 +121,18 @@ def trace(prediction: Prediction, top_k: int) -> None:
     if prediction.trace is None:
         raise ValueError("the prediction carries no trace")
     queries = Table("kind", "query", title="infer: queries")
-    for query in prediction.trace.queries:
+    shown = prediction.trace.queries[:_QUERIES]
+    for query in shown:
         queries.add_row(query.kind, Text(query.text))
     stdout.print(queries)
+    if more := len(prediction.trace.queries) - len(shown):
+        passages = len({query.passage for query in prediction.trace.queries})
+        stdout.print(f"and {more:,} more, from {passages:,} passages in all")
     candidates = Table("score", "label", "evidence: query → entry, match", title="retrieve: candidates")
     for candidate in prediction.trace.candidates[:top_k]:
+        matches = candidate.matches
         evidence = "\n".join(
-            [f"{m.kind} {m.score:.2f}  {_short(m.query)} → {_short(m.entry)}" for m in candidate.matches]
+            [f"{m.kind} {m.score:.2f}  {_place(m)}{_short(m.query)} → {_short(m.entry)}" for m in matches]
             + ([f"words {candidate.coverage:.0%} of the name"] if candidate.coverage else [])
         )
         candidates.add_row(f"{candidate.score:.3f}", Text(candidate.label.name), Text(evidence))
@@ -137,6 +145,11 @@ def trace(prediction: Prediction, top_k: int) -> None:
         stdout.print(f"{fallback.stage} did without its language model: {fallback.message}", markup=False)
     for line in _costs(prediction.costs):
         stdout.print(line, markup=False)
+
+
+def _place(match: Match) -> str:
+    """Where a match's query stands in the text, as characters."""
+    return "" if match.start is None else f"[{match.start:,}–{match.end:,}] "
 
 
 def _short(text: str, width: int = 40) -> str:

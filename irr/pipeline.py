@@ -18,6 +18,7 @@ from irr.index import Progress, open_index
 from irr.infer import Inferer, SpanInferer
 from irr.labels import LabelSpace
 from irr.lm import EMBEDDED, NO_MODEL, LanguageModel, Requests
+from irr.passages import excerpt
 from irr.prompts import TaskPack, load_task
 from irr.rank import Ranker, RetrievalRanker
 from irr.retrieve import LabelRetriever, Retriever
@@ -136,9 +137,14 @@ class InferRetrieveRank:
         depth = max(top_k, self.settings.candidates)
         with self._retrieving:
             found = self._retriever.retrieve([i.queries for i in inferences], depth, trace)
-        rankings = self._ranker.rank(usable, found)
+        rankings = self._ranker.rank([*map(self._shown, usable, found)], found)
         answers = map(partial(_prediction, top_k, trace), inferences, found, rankings)
         return [Prediction(error=problem) if problem else next(answers) for problem in problems]
+
+    def _shown(self, text: str, candidates: Sequence[Candidate]) -> str:
+        """What of a text the ranker reads: all of a short one, of a long one what speaks for candidates."""
+        places = (candidate.place for candidate in candidates if candidate.place)
+        return excerpt(text, places, self.settings.rank_characters)
 
     def _problem(self, text: str) -> RowError | None:
         if not text:
