@@ -57,7 +57,7 @@ class Settings(BaseModel):
     fields: tuple[EntryKind, ...] = tuple(EntryKind)
     span_words: Annotated[int, Field(ge=1, le=10)] = 5
     span_content_words: Annotated[int, Field(ge=1, le=10)] = 3
-    max_characters: Annotated[int, Field(ge=1)] = 2_000_000
+    max_characters: Annotated[int, Field(ge=1)] = 1_500_000
     text_weight: Weight = 0.7
     span_weight: Weight = 1.0
     span_generality: Weight = 0.2
