@@ -145,7 +145,7 @@ def evaluate(
 
 @app.command(epilog="Example:  irr inspect --labels skills.jsonl --text 'You will bake bread and cakes'")
 def inspect(
-    text: Annotated[str, typer.Option(help="The text.", metavar="TEXT")],
+    text: Annotated[str, typer.Option(help="The text, or - for stdin.", metavar="TEXT")],
     labels: Labels = None,
     program: ProgramFolder = None,
     top_k: Annotated[int, typer.Option(help="Labels to show.", min=1)] = 10,
@@ -162,7 +162,10 @@ def inspect(
     """Show what every stage makes of one text."""
     lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task)
     options = ProgramOptions(labels, program, encoder, fields, index_folder, lms)
-    prediction = options.build(options.read_space())(text, top_k, trace=True)
+    space = options.read_space()
+    if text == "-":
+        text = sys.stdin.buffer.read().decode("utf-8", "replace")
+    prediction = options.build(space)(text, top_k, trace=True)
     if prediction.error:
         raise UsageError(f"--text: {prediction.error.message}")
     display.trace(prediction, top_k)

@@ -22,7 +22,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from irr.batch import Summary
     from irr.evaluate import Report
-    from irr.types import Costs, Match, Prediction
+    from irr.types import Candidate, Costs, Match, Prediction
 
 # Queries of one text that are shown; a long text has thousands.
 _QUERIES = 100
@@ -133,7 +133,7 @@ def trace(prediction: Prediction, top_k: int) -> None:
         matches = candidate.matches
         evidence = "\n".join(
             [f"{m.kind} {m.score:.2f}  {_place(m)}{_short(m.query)} → {_short(m.entry)}" for m in matches]
-            + ([f"words {candidate.coverage:.0%} of the name"] if candidate.coverage else [])
+            + ([_words(candidate)] if candidate.likeness else [])
         )
         candidates.add_row(f"{candidate.score:.3f}", Text(candidate.label.name), Text(evidence))
     stdout.print(candidates)
@@ -145,6 +145,13 @@ def trace(prediction: Prediction, top_k: int) -> None:
         stdout.print(f"{fallback.stage} did without its language model: {fallback.message}", markup=False)
     for line in _costs(prediction.costs):
         stdout.print(line, markup=False)
+
+
+def _words(candidate: Candidate) -> str:
+    """What words the candidate shares with the passage that speaks for it, and where that is."""
+    start, end = candidate.place or (0, 0)
+    place = f"[{start:,}–{end:,}] " if candidate.place else ""
+    return f"words {place}{candidate.coverage:.0%} of the name, likeness {candidate.likeness:.2f}"
 
 
 def _place(match: Match) -> str:
