@@ -154,7 +154,7 @@ def evaluate(
 
 @app.command(epilog="Example:  irr inspect --labels skills.jsonl --text 'You will bake bread and cakes'")
 def inspect(
-    text: Annotated[str, typer.Option(help="The text.", metavar="TEXT")],
+    text: Annotated[str, typer.Option(help="The text, or - for stdin.", metavar="TEXT")],
     labels: Labels = None,
     program: ProgramFolder = None,
     rebind: Rebind = False,
@@ -174,7 +174,10 @@ def inspect(
     """Show what every stage makes of one text."""
     lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task)
     options = ProgramOptions(labels, program, encoder, fields, index_folder, lms, rebind, language, hierarchy)
-    prediction = options.build(options.read_space())(text, top_k, trace=True)
+    space = options.read_space()
+    if text == "-":
+        text = sys.stdin.buffer.read().decode("utf-8", "replace")
+    prediction = options.build(space)(text, top_k, trace=True)
     if prediction.error:
         raise UsageError(f"--text: {prediction.error.message}")
     display.trace(prediction, top_k)

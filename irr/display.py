@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from irr.batch import Summary
     from irr.evaluate import Report
     from irr.skos_counts import SkosCounts
-    from irr.types import Costs, Prediction
+    from irr.types import Candidate, Costs, Match, Prediction
+
+# Queries of one text that are shown; a long text has thousands.
+_QUERIES = 100
 
 stdout = Console(highlight=False)
 stderr = Console(stderr=True, highlight=False)
@@ -145,14 +148,19 @@ def trace(prediction: Prediction, top_k: int) -> None:
     if prediction.trace is None:
         raise ValueError("the prediction carries no trace")
     queries = Table("kind", "query", title="infer: queries")
-    for query in prediction.trace.queries:
+    shown = prediction.trace.queries[:_QUERIES]
+    for query in shown:
         queries.add_row(query.kind, Text(query.text))
     stdout.print(queries)
+    if more := len(prediction.trace.queries) - len(shown):
+        passages = len({query.passage for query in prediction.trace.queries})
+        stdout.print(f"and {more:,} more, from {passages:,} passages in all")
     candidates = Table("score", "label", "evidence: query → entry, match", title="retrieve: candidates")
     for candidate in prediction.trace.candidates[:top_k]:
+        matches = candidate.matches
         evidence = "\n".join(
-            [f"{m.kind} {m.score:.2f}  {_short(m.query)} → {_short(m.entry)}" for m in candidate.matches]
-            + ([f"words {candidate.coverage:.0%} of the name"] if candidate.coverage else [])
+            [f"{m.kind} {m.score:.2f}  {_place(m)}{_short(m.query)} → {_short(m.entry)}" for m in matches]
+            + ([_words(candidate)] if candidate.likeness else [])
             + ([f"example {candidate.example:.2f}"] if candidate.example else [])
         )
         candidates.add_row(f"{candidate.score:.3f}", Text(candidate.label.name), Text(evidence))
@@ -165,6 +173,18 @@ def trace(prediction: Prediction, top_k: int) -> None:
         stdout.print(f"{fallback.stage} did without its language model: {fallback.message}", markup=False)
     for line in _costs(prediction.costs):
         stdout.print(line, markup=False)
+
+
+def _words(candidate: Candidate) -> str:
+    """What words the candidate shares with the passage that speaks for it, and where that is."""
+    start, end = candidate.place or (0, 0)
+    place = f"[{start:,}–{end:,}] " if candidate.place else ""
+    return f"words {place}{candidate.coverage:.0%} of the name, likeness {candidate.likeness:.2f}"
+
+
+def _place(match: Match) -> str:
+    """Where a match's query stands in the text, as characters."""
+    return "" if match.start is None else f"[{match.start:,}–{match.end:,}] "
 
 
 def _short(text: str, width: int = 40) -> str:

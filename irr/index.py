@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,10 +18,11 @@ from numpy.typing import NDArray
 from irr.encoder import Encoder
 from irr.errors import EncoderError, LabelIndexError
 from irr.labels import LabelSpace
+from irr.lexical import Postings, WordEvidence
 from irr.types import EntryKind, Label
 
 # Raised whenever what is written below changes, so that an older index is never read as a newer one.
-_FORMAT = 1
+_FORMAT = 2
 _COLLECTION = "labels"
 _KINDS = tuple(EntryKind)
 # Entries encoded and added at a time; below Chroma's limit of 5,461 a call.
@@ -47,6 +49,7 @@ class LabelIndex:
         vectors: Unit vectors, shape (entries, dimensions), float32.
         label_of: Label number of each entry, shape (entries,), ascending.
         kind_of: Position of each entry's kind in `EntryKind`, shape (entries,).
+        words: What words labels hold.
         path: The index's folder.
     """
 
@@ -54,6 +57,7 @@ class LabelIndex:
     vectors: NDArray[np.float32]
     label_of: NDArray[np.int32]
     kind_of: NDArray[np.uint8]
+    words: WordEvidence
     path: Path
 
     def nearest(self, vectors: NDArray[np.float32], n_results: int) -> NDArray[np.int64]:
@@ -162,6 +166,8 @@ def _build(
     logger.info("building the index: %d entries of %d labels", len(entries), len(space))
     np.save(path / "label_of.npy", np.array([number for number, _, _ in entries], np.int32))
     np.save(path / "kind_of.npy", np.array([_KINDS.index(kind) for _, kind, _ in entries], np.uint8))
+    wholes = Postings.of_texts(" ".join(text for _, text in _entries(label, kinds)) for label in space)
+    WordEvidence(Postings.of_texts(label.name for label in space), wholes).save(path / "words.npz")
     vectors: NDArray[np.float32] | None = None
     with _client(path) as client:
         collection = client.create_collection(
@@ -196,14 +202,15 @@ def _open(path: Path, space: LabelSpace, encoder: Encoder) -> LabelIndex | None:
         whole = len(vectors) == len(label_of) == len(kind_of)
         if not whole or not np.array_equal(np.unique(label_of), np.arange(len(space))):
             raise ValueError("arrays that do not belong together")
-    except (OSError, ValueError, EOFError):
+        words = WordEvidence.load(path / "words.npz", len(space))
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
         logger.warning("the index in %s is damaged: building it again", path)
         return None
     probe = encoder.encode([space[0].name.strip()])[0]
     if probe.shape != vectors[0].shape or float(probe @ vectors[0]) < 0.999:
         logger.warning("the index in %s was made by another encoder: building it again", path)
         return None
-    return LabelIndex(space, vectors, label_of, kind_of, path)
+    return LabelIndex(space, vectors, label_of, kind_of, words, path)
 
 
 def _client(path: Path) -> Any:

@@ -6,16 +6,14 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from irr.passages import passages
 from irr.types import Inference, Query, QueryKind
-from irr.words import is_content, words
+from irr.words import is_content, is_han, words
 
 # No span runs across these.
-_BREAK = re.compile(r"[.!?;:,()\[\]{}|•·\n\"“”。！？；：，、（）「」『』…]")
-# A passage is below what common encoders read (256 tokens). Passages overlap, so that what one cuts in two
-# the next has whole.
-_PASSAGE_WORDS = 60
-_PASSAGE_CHARACTERS = 500
-_OVERLAP_WORDS = 20
+_BREAK = re.compile(r"[.!?;:,()\[\]{}|•·\n\"“”«»。！？；：，、（）「」『』…،؛؟।॥]")
+# A character of a script without spaces is about half a word.
+_HAN_WORDS = 0.5
 
 
 class Inferer(Protocol):
@@ -27,7 +25,7 @@ class Inferer(Protocol):
 
 
 class SpanInferer:
-    """The text itself, in passages if it is long, and its spans.
+    """The text itself, in passages if it is long, and the spans of each passage.
 
     Spans are the windows of 1 to `max_words` words, at most `max_content_words` of them content words,
     that neither begin nor end in a stopword or a number and do not run across punctuation: about a third of
@@ -43,52 +41,52 @@ class SpanInferer:
         return [Inference(queries=tuple(self._queries(text))) for text in texts]
 
     def _queries(self, text: str) -> Iterator[Query]:
-        for passage in dict.fromkeys(passages(text)):
-            yield Query(text=passage, kind=QueryKind.TEXT)
-        for span in dict.fromkeys(self._spans(text)):
-            yield Query(text=span, kind=QueryKind.SPAN)
+        for number, (start, end) in enumerate(passages(text)):
+            passage = text[start:end]
+            yield Query(text=passage.strip(), kind=QueryKind.TEXT, passage=number, start=start, end=end)
+            spans: dict[str, Query] = {}
+            for begin, after, span in self._spans(passage):
+                if span not in spans:
+                    spans[span] = Query(
+                        text=span,
+                        kind=QueryKind.SPAN,
+                        passage=number,
+                        start=start + begin,
+                        end=start + after,
+                    )
+            yield from spans.values()
 
-    def _spans(self, text: str) -> Iterator[str]:
+    def _spans(self, text: str) -> Iterator[tuple[int, int, str]]:
+        """Where each span begins and ends, and its words."""
         for clause in _clauses(text):
-            content = [is_content(word) for word in clause]
-            for start in range(len(clause)):
-                if not content[start]:
+            names = [text[start:end] for start, end in clause]
+            content = [is_content(word) for word in names]
+            size = [_HAN_WORDS if is_han(word) else 1.0 for word in names]
+            for first in range(len(clause)):
+                if not content[first]:
                     continue
-                for end in range(start, min(start + self._max_words, len(clause))):
-                    if sum(content[start : end + 1]) > self._max_content_words:
+                span, after = "", clause[first][0]
+                length = held = 0.0
+                for last in range(first, len(clause)):
+                    length += size[last]
+                    held += size[last] * content[last]
+                    if length > self._max_words or held > self._max_content_words:
                         break
-                    if content[end]:
-                        yield " ".join(clause[start : end + 1])
+                    # Words that touch, as in scripts without spaces, stay together.
+                    span += (" " if span and clause[last][0] > after else "") + names[last]
+                    after = clause[last][1]
+                    if content[last]:
+                        yield clause[first][0], after, span
 
 
-def _clauses(text: str) -> Iterator[list[str]]:
-    """The words of a text, broken where punctuation stands between two of them."""
-    clause: list[str] = []
+def _clauses(text: str) -> Iterator[list[tuple[int, int]]]:
+    """Where the words of a text are, broken where punctuation stands between two of them."""
+    clause: list[tuple[int, int]] = []
     end = 0
     for start, after in words(text):
         if clause and _BREAK.search(text, end, start):
             yield clause
             clause = []
-        clause.append(text[start:after])
+        clause.append((start, after))
         end = after
     yield clause
-
-
-def passages(text: str) -> Iterator[str]:
-    """The overlapping parts of a text that an encoder can read; a short text is one."""
-    places = list(words(text))
-    first = after = 0
-    while after < len(places):
-        # The first passage begins with the text, the last ends with it: nothing between words is lost.
-        start = places[first][0] if first else 0
-        after = first + 1
-        while (
-            after < len(places)
-            and after - first < _PASSAGE_WORDS
-            and places[after][1] - start <= _PASSAGE_CHARACTERS
-        ):
-            after += 1
-        yield text[start : places[after][0] if after < len(places) else len(text)].strip()
-        first = max(first + 1, after - _OVERLAP_WORDS)
-    if not places:
-        yield text

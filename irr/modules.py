@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from irr.asks import RANKING_TOKENS, TERMS_TOKENS, AskRanking, AskTerms, numbered
 from irr.chat import Prompt, list_schema
 from irr.dspy_glue import prepare_dspy, schema_config
+from irr.prompts import demo_text
 
 if TYPE_CHECKING:
     import dspy
@@ -30,7 +31,8 @@ class ProposeTerms(dspy.Module):  # type: ignore[misc]
     def forward(self, text: str) -> list[str]:
         """Returns the terms, without duplicates."""
         config = _config("terms", AskTerms.items, AskTerms.most, TERMS_TOKENS)
-        return AskTerms.kept(self.predict(text=text, config=config, lm=self.model).terms)
+        answer = self.predict(text=text, config=config, lm=self.model, demos=_shown(self.predict))
+        return AskTerms.kept(answer.terms)
 
 
 class OrderCandidates(dspy.Module):  # type: ignore[misc]
@@ -49,7 +51,13 @@ class OrderCandidates(dspy.Module):  # type: ignore[misc]
         """Returns positions in `candidates`, best first."""
         items, most = AskRanking.items(len(candidates)), min(count, len(candidates))
         config = _config("ranking", items, most, RANKING_TOKENS)
-        answer = self.predict(text=text, candidates=numbered(candidates), config=config, lm=self.model)
+        answer = self.predict(
+            text=text,
+            candidates=numbered(candidates),
+            config=config,
+            lm=self.model,
+            demos=_shown(self.predict),
+        )
         return AskRanking.kept(answer.ranking, len(candidates))
 
 
@@ -61,6 +69,11 @@ def _predict(prompt: Prompt) -> dspy.Predict:
     predict = dspy.Predict(dspy.Signature(fields, prompt.instructions))
     predict.demos = [dspy.Example(**demo).with_inputs(*prompt.inputs) for demo in prompt.demos]
     return predict
+
+
+def _shown(predict: dspy.Predict) -> list[Any]:
+    """The demos, of which optimizers make whole texts, as a task pack holds them."""
+    return [{**demo, "text": demo_text(demo["text"])} for demo in predict.demos]
 
 
 def _config(output: str, items: dict[str, Any], most: int, max_tokens: int) -> dict[str, Any]:

@@ -10,8 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from irr.encoder import Encoder
 from irr.labels import LabelSpace
-from irr.prompts import MAX_NAME, MAX_PASSAGE, MAX_TERMS, ChooseDemos, Demo
-from irr.words import clean
+from irr.prompts import MAX_NAME, MAX_TERMS, ChooseDemos, Demo, demo_text
 
 Floats = NDArray[np.float32]
 # Above this two texts are one and the same.
@@ -103,8 +102,7 @@ def demo_of(example: Example, space: LabelSpace) -> Demo:
     """An example as language models are shown it: cut to what a demo may hold, its labels by name."""
     names = (" ".join(space[space.number_of[label]].name.split()) for label in example.labels)
     distinct = {name.casefold(): name[:MAX_NAME].strip() for name in names}
-    text = clean(example.text)[:MAX_PASSAGE].strip() or "-"
-    return Demo(text=text, terms=tuple(distinct.values())[:MAX_TERMS])
+    return Demo(text=demo_text(example.text), terms=tuple(distinct.values())[:MAX_TERMS])
 
 
 def _mean(vectors: Floats) -> Floats:

@@ -16,10 +16,11 @@ from irr.encoder import Encoder, OneAtATime, SentenceEncoder
 from irr.errors import UsageError
 from irr.hierarchy import arrange
 from irr.index import LabelIndex, Progress, open_index
-from irr.infer import Inferer, SpanInferer, passages
+from irr.infer import Inferer, SpanInferer
 from irr.labels import LabelSpace
 from irr.lm import EMBEDDED, LanguageModel, Requests
 from irr.neighbours import Example, Neighbours
+from irr.passages import excerpt, passages
 from irr.prompts import ChooseDemos, TaskPack, load_task
 from irr.rank import Ranker, RetrievalRanker
 from irr.recipe import Recipe, model_of
@@ -165,10 +166,15 @@ class InferRetrieveRank:
         depth = max(top_k, self.settings.candidates)
         with self._retrieving:
             found = self.retriever.retrieve([i.queries for i in inferences], depth, trace)
-        rankings = self.ranker.rank(usable, found)
+        rankings = self.ranker.rank([*map(self.shown, usable, found)], found)
         arranged = partial(arrange, self.space, self.settings.hierarchy, top_k)
         answers = map(partial(_prediction, arranged, trace), inferences, found, rankings)
         return [Prediction(error=problem) if problem else next(answers) for problem in problems]
+
+    def shown(self, text: str, candidates: Sequence[Candidate]) -> str:
+        """What of a text the ranker reads: all of a short one, of a long one what speaks for candidates."""
+        places = (candidate.place for candidate in candidates if candidate.place)
+        return excerpt(text, places, self.settings.rank_characters)
 
     def _problem(self, text: str) -> RowError | None:
         if not text:
@@ -289,7 +295,7 @@ def assemble(
     """
     models = [model for model in (infer_lm, rank_lm) if model]
     shared = OneAtATime(encoder) if models else encoder
-    neighbours = Neighbours(examples, index.space, shared, passages, leave_one_out) if examples else None
+    neighbours = Neighbours(examples, index.space, shared, _passages, leave_one_out) if examples else None
 
     def chooser(count: int) -> ChooseDemos | None:
         return neighbours.chooser(count) if neighbours and count else None
@@ -310,6 +316,10 @@ def assemble(
         # Twice what a model works on at a time: while one half is asked about, the other is retrieved.
         program.workers = max(1, 2 * max(model.concurrency for model in models) // _LM_GROUP_TEXTS)
     return program
+
+
+def _passages(text: str) -> list[str]:
+    return [text[start:end].strip() for start, end in passages(text)]
 
 
 def _checked(examples: Iterable[Example | Mapping[str, Any]], space: LabelSpace) -> tuple[Example, ...]:

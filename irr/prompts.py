@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 
 from irr.errors import InputError
 from irr.files import read_lines
+from irr.words import clean
 
 FILE = "task.toml"
 MAX_NAME = 300
@@ -148,6 +149,11 @@ class TaskPack(_Part):
     def notes_of(self, stage: InferPrompt | RankPrompt) -> str:
         """The conventions that a stage is told."""
         return self.notes if stage.notes is None else stage.notes
+
+
+def demo_text(text: str) -> str:
+    """As much of a text as a demo shows."""
+    return clean(text)[:MAX_PASSAGE].strip() or "-"
 
 
 def task_names() -> list[str]:

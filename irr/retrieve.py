@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -10,8 +14,8 @@ from numpy.typing import NDArray
 
 from irr.encoder import Encoder
 from irr.index import LabelIndex
-from irr.lexical import NameCoverage
 from irr.neighbours import Neighbours
+from irr.relatives import Relatives
 from irr.settings import Settings
 from irr.types import Candidate, EntryKind, Match, Query, QueryKind
 
@@ -26,6 +30,10 @@ EXACT_ENTRIES = 200_000
 _NEIGHBOURS = 100
 # How many labels' names tell how general a span is.
 _HIGHEST = 20
+# Passages are joined by a soft maximum: the lower, the less the others add to the best.
+_SOFT = np.float32(0.05)
+# For each label asked for, so many are looked at for the spans they share.
+_POOL = 4
 # Floats of query-by-entry similarities held at a time (32 MiB).
 _BLOCK_FLOATS = 8_388_608
 
@@ -41,21 +49,28 @@ class Retriever(Protocol):
 
 
 class LabelRetriever:
-    """Scores labels by their best match with each kind of query.
+    """Scores labels by their best match with each kind of query in each passage of a text.
 
-    For a label l, its entries e and the queries q of each kind k, with c the cosine similarity:
+    For a label l, its entries e and the queries q of each kind k in a passage p, with c the cosine:
 
-        match(q, e) = c(q, e) - margin of e's kind - span_generality · h(q)
-        score(l)    = sum over k: weight of k · max over q, e: match(q, e)
-                      + lexical_weight · share of l's name that stands in the text
-                      + example_weight · similarity of the text to the nearest example of l
+        match(q, e)   = c(q, e) - margin of e's kind - span_generality · h(q)
+        words(p, l)   = lexical_weight · coverage(p, l) + likeness_weight · likeness(p, l)
+        score(p, l)   = sum over k: weight of k · max over q, e: match(q, e)
+                        + (1 + 1/2 · ln(number of passages)) · words(p, l)
+        score(l)      = 1/20 · ln(sum over p: exp(20 · score(p, l))) + term_weight · best match with a term
+                        + example_weight · similarity of the whole text to the nearest example of l
 
     times log(prior_weight · prior(l) + e) where priors are used. h(q), for spans only, is the mean of q's
-    20 highest similarities to any name: what is near to many labels says little for one of them.
+    20 highest similarities to any name: what is near to many labels says little for one of them. The sum
+    over passages is little more than the best of them, and is more where many speak for a label. The more
+    passages, the more of them are near to some label by chance, but few share its words: so words count more.
+
+    Then broader labels are lifted towards their narrower ones (`Relatives`), and of labels that rest on the
+    same span all but the best lose span_sharing · ln(1 + how many are better): a span means one of them.
 
     Labels that one kind of query finds get their true score from the others. Above `exact_entries` Chroma's
-    graph proposes which labels are scored; their matches are exact all the same, and h(q) is taken over
-    their names.
+    graph proposes which labels are scored, with their parents; their matches are exact all the same, and
+    h(q) is taken over their names.
     """
 
     def __init__(
@@ -71,12 +86,14 @@ class LabelRetriever:
         self._settings = settings
         self._neighbours = neighbours
         self._exact = len(index.vectors) <= exact_entries
-        margins = np.array([settings.margin(kind) for kind in EntryKind], np.float32)
-        self._margin_of: Floats = margins[index.kind_of]
+        self._margins: dict[QueryKind, Floats] = {
+            query: np.array([settings.margin(kind, query) for kind in EntryKind], np.float32)[index.kind_of]
+            for query in QueryKind
+        }
         # A label's entries are those from its start to the next label's; the first is its name.
         self._starts = np.searchsorted(index.label_of, np.arange(len(index.space)))
         self._ends = np.append(self._starts[1:], len(index.label_of))
-        self._coverage = NameCoverage(label.name for label in index.space)
+        self._relatives = Relatives(index.space, settings.broader_share)
         priors = np.array([label.prior or 0.0 for label in index.space], np.float32)
         self._factor: Floats = np.log(settings.prior_weight * priors + np.float32(np.e))
 
@@ -91,52 +108,118 @@ class LabelRetriever:
         vectors = self._encoder.encode(texts)
         row_of = {text: row for row, text in enumerate(texts)}
         asked = [i for i, group in enumerate(queries) if group]
-        kinds = [_by_kind(queries[i], row_of) for i in asked]
+        parts = [_parts(queries[i], row_of) for i in asked]
         # What each query's matches lose; filled in as texts are scored.
         lost = np.zeros(len(texts), np.float32)
-        scored = self._scan(kinds, vectors, lost) if self._exact else self._graph(kinds, vectors, lost)
-        for i, rows, (labels, scores) in zip(asked, kinds, scored, strict=True):
-            passages = [query.text for query in queries[i] if query.kind is QueryKind.TEXT]
-            coverage = self._coverage(passages)[labels]
-            example = self._example(rows, vectors)[labels]
-            scores = (
-                scores + self._settings.lexical_weight * coverage + self._settings.example_weight * example
-            )
-            scores *= self._factor[labels]
-            results[i] = [
-                Candidate(
-                    label=self._index.space[int(labels[top])],
-                    score=round(float(scores[top]), 6),
-                    coverage=round(float(coverage[top]), 6),
-                    example=round(float(example[top]), 6),
-                    matches=self._matches(int(labels[top]), rows, texts, vectors, lost) if explain else (),
+        scored = self._scan(parts, vectors, lost) if self._exact else self._graph(parts, vectors, lost)
+        for i, own, (labels, scores) in zip(asked, parts, scored, strict=True):
+            evidence = self._join(own, labels, scores)
+            example = self._example(own, vectors)[labels]
+            evidence.scores = evidence.scores + np.float32(self._settings.example_weight) * example
+            final = self._relatives.lift(labels, evidence.scores * self._factor[labels])
+            pool = _top(final, _POOL * top_k)
+            final = final[pool] - self._shared(own, labels[pool], evidence.part[pool], vectors, lost)
+            for top in _top(final, top_k):
+                at = pool[top]
+                label, part = int(labels[at]), own[int(evidence.part[at])]
+                speaking = [part] + [other for other in own if other.passage is None and other is not part]
+                results[i].append(
+                    Candidate(
+                        label=self._index.space[label],
+                        score=round(float(final[top]), 6),
+                        coverage=round(float(evidence.coverage[at]), 6),
+                        likeness=round(float(evidence.likeness[at]), 6),
+                        example=round(float(example[at]), 6),
+                        place=part.place,
+                        matches=self._matches(label, speaking, vectors, lost) if explain else (),
+                    )
                 )
-                for top in _top(scores, top_k)
-            ]
         return results
 
-    def _example(self, kinds: Kinds, vectors: Floats) -> Floats:
-        if self._neighbours is None or QueryKind.TEXT not in kinds:
+    def _example(self, parts: Sequence[_Part], vectors: Floats) -> Floats:
+        rows = [part.rows[QueryKind.TEXT] for part in parts if QueryKind.TEXT in part.rows]
+        if self._neighbours is None or not rows:
             return np.zeros(len(self._index.space), np.float32)
-        return self._neighbours.evidence(vectors[kinds[QueryKind.TEXT]])
+        return self._neighbours.evidence(vectors[np.concatenate(rows)])
 
-    def _scan(self, texts: Sequence[Kinds], vectors: Floats, lost: Floats) -> Iterator[tuple[Ints, Floats]]:
-        """Labels and scores for each text, by looking at every entry."""
+    def _scan(
+        self, texts: Sequence[Sequence[_Part]], vectors: Floats, lost: Floats
+    ) -> Iterator[tuple[Ints, Iterator[Floats]]]:
+        """Labels, and the scores of each part, for each text, by looking at every entry."""
         labels = np.arange(len(self._index.space))
-        for scores in self._fuse(texts, vectors, lost, self._index.vectors, self._margin_of, self._starts):
-            yield labels, scores
+        kinds = [part.rows for parts in texts for part in parts]
+        scores = self._fuse(kinds, vectors, lost, self._index.vectors, self._margins, self._starts)
+        for parts in texts:
+            yield labels, islice(scores, len(parts))
 
-    def _graph(self, texts: Sequence[Kinds], vectors: Floats, lost: Floats) -> Iterator[tuple[Ints, Floats]]:
-        """Labels and scores for each text, of the labels that Chroma's graph finds near its queries."""
+    def _graph(
+        self, texts: Sequence[Sequence[_Part]], vectors: Floats, lost: Floats
+    ) -> Iterator[tuple[Ints, Iterator[Floats]]]:
+        """Labels, and the scores of each part, for each text, of labels that the graph finds near it."""
         near = self._index.nearest(vectors, _NEIGHBOURS)
-        for kinds in texts:
-            labels = np.unique(self._index.label_of[near[np.concatenate(list(kinds.values()))].ravel()])
+        for parts in texts:
+            rows = np.unique(np.concatenate([rows for part in parts for rows in part.rows.values()]))
+            labels = np.unique(self._index.label_of[near[rows].ravel()])
             if self._neighbours is not None:
                 labels = np.union1d(labels, self._neighbours.labels)
+            labels = self._relatives.with_parents(labels)
             entries, starts = self._entries_of(labels)
-            margins = self._margin_of[entries]
-            for scores in self._fuse([kinds], vectors, lost, self._index.vectors[entries], margins, starts):
-                yield labels, scores
+            margins = {kind: margin[entries] for kind, margin in self._margins.items()}
+            kinds = [part.rows for part in parts]
+            yield labels, self._fuse(kinds, vectors, lost, self._index.vectors[entries], margins, starts)
+
+    def _join(self, parts: Sequence[_Part], labels: Ints, scores: Iterator[Floats]) -> _Evidence:
+        """One score a label from those of a text's parts."""
+        passages = sum(part.passage is not None for part in parts)
+        lexical = 1 + np.log(max(passages, 1)) / 2
+        joined: _Evidence | None = None
+        terms = np.zeros(len(labels), np.float32)
+        for number, (part, score) in enumerate(zip(parts, scores, strict=True)):
+            if part.passage is None:
+                terms = score
+                continue
+            coverage, likeness = (of_all[labels] for of_all in self._index.words(part.passage))
+            settings = self._settings
+            score += np.float32(lexical * settings.lexical_weight) * coverage
+            score += np.float32(lexical * settings.likeness_weight) * likeness
+            if joined is None:
+                joined = _Evidence(score, coverage, likeness, np.full(len(labels), number))
+                best = score
+            else:
+                joined.scores = _SOFT * np.logaddexp(joined.scores / _SOFT, score / _SOFT)
+                better = score > best
+                best = np.where(better, score, best)
+                joined.coverage = np.where(better, coverage, joined.coverage)
+                joined.likeness = np.where(better, likeness, joined.likeness)
+                joined.part[better] = number
+        if joined is None:
+            nothing = np.zeros(len(labels), np.float32)
+            return _Evidence(terms, nothing, nothing, np.zeros(len(labels), np.int64))
+        joined.scores = joined.scores + terms
+        return joined
+
+    def _shared(
+        self, parts: Sequence[_Part], labels: Ints, part_of: Ints, vectors: Floats, lost: Floats
+    ) -> Floats:
+        """What each label, best first, loses for resting on a span that better ones rest on."""
+        spans = np.full(len(labels), -1)
+        for number in np.unique(part_of):
+            rows = parts[number].rows.get(QueryKind.SPAN)
+            if rows is None:
+                continue
+            mine = np.flatnonzero(part_of == number)
+            entries, starts = self._entries_of(labels[mine])
+            matches = vectors[rows] @ self._index.vectors[entries].T - lost[rows, None]
+            matches -= self._margins[QueryKind.SPAN][entries]
+            spans[mine] = rows[np.maximum.reduceat(matches, starts, axis=1).argmax(axis=0)]
+        better = np.zeros(len(labels), np.float32)
+        count: Counter[int] = Counter()
+        for place, span in enumerate(spans.tolist()):
+            if span >= 0:
+                better[place] = count[span]
+                count[span] += 1
+        lost_by: Floats = np.float32(self._settings.span_sharing) * np.log1p(better)
+        return lost_by
 
     def _fuse(
         self,
@@ -144,10 +227,10 @@ class LabelRetriever:
         vectors: Floats,
         lost: Floats,
         entries: Floats,
-        margins: Floats,
+        margins: Mapping[QueryKind, Floats],
         starts: Ints,
     ) -> Iterator[Floats]:
-        """The weighted sum over kinds of each text's best matches with each label.
+        """The weighted sum over kinds of each text's, or part's, best matches with each label.
 
         Queries of many texts meet the entries in one product: alone, each would read all entries again.
         """
@@ -169,10 +252,12 @@ class LabelRetriever:
                 best[kind] = np.maximum(best[kind], highest) if kind in best else highest
         yield self._sum(best, margins, starts)
 
-    def _sum(self, best: dict[QueryKind, Floats], margins: Floats, starts: Ints) -> Floats:
+    def _sum(
+        self, best: dict[QueryKind, Floats], margins: Mapping[QueryKind, Floats], starts: Ints
+    ) -> Floats:
         scores = np.zeros(len(starts), np.float32)
         for kind, highest in best.items():
-            scores += self._settings.kind_weight(kind) * np.maximum.reduceat(highest - margins, starts)
+            scores += self._settings.kind_weight(kind) * np.maximum.reduceat(highest - margins[kind], starts)
         return scores
 
     def _generality(self, similarity: Floats) -> Floats:
@@ -189,30 +274,82 @@ class LabelRetriever:
         return np.repeat(self._starts[labels] - starts, counts) + np.arange(counts.sum()), starts
 
     def _matches(
-        self, label: int, kinds: Kinds, texts: Sequence[str], vectors: Floats, lost: Floats
+        self, label: int, parts: Sequence[_Part], vectors: Floats, lost: Floats
     ) -> tuple[Match, ...]:
         own = slice(self._starts[label], self._ends[label])
         found = []
-        for kind, rows in kinds.items():
-            scores = vectors[rows] @ self._index.vectors[own].T - self._margin_of[own] - lost[rows, None]
-            query, entry = np.unravel_index(scores.argmax(), scores.shape)
-            found.append(
-                Match(
-                    kind=kind,
-                    query=texts[rows[query]],
-                    entry=self._index.entry_text(int(self._starts[label] + entry)),
-                    score=round(float(scores[query, entry]), 6),
+        for part in parts:
+            for kind, rows in part.rows.items():
+                scores = vectors[rows] @ self._index.vectors[own].T - lost[rows, None]
+                scores -= self._margins[kind][own]
+                best, entry = np.unravel_index(scores.argmax(), scores.shape)
+                query = part.queries[kind][int(best)]
+                found.append(
+                    Match(
+                        kind=kind,
+                        query=query.text,
+                        entry=self._index.entry_text(int(self._starts[label] + entry)),
+                        score=round(float(scores[best, entry]), 6),
+                        start=query.start,
+                        end=query.end,
+                    )
                 )
-            )
         return tuple(found)
 
 
-def _by_kind(queries: Sequence[Query], row_of: Mapping[str, int]) -> Kinds:
-    """The rows of a text's query vectors, by kind."""
-    rows: dict[QueryKind, list[int]] = {}
+@dataclass(frozen=True)
+class _Part:
+    """A passage and its spans, or the terms proposed for the whole text.
+
+    Attributes:
+        passage: The passage's text; None for terms.
+        place: Where it stands in the text.
+        queries: Its queries by kind.
+        rows: The rows of their vectors.
+    """
+
+    passage: str | None
+    place: tuple[int, int] | None
+    queries: Mapping[QueryKind, Sequence[Query]]
+    rows: Kinds
+
+
+@dataclass
+class _Evidence:
+    """What a text's parts say together; each of shape (labels,).
+
+    Attributes:
+        scores: Summed softly over the passages.
+        coverage: In the passage that speaks most for the label.
+        likeness: Likewise.
+        part: That passage's number among the parts.
+    """
+
+    scores: Floats
+    coverage: Floats
+    likeness: Floats
+    part: Ints
+
+
+def _parts(queries: Sequence[Query], row_of: Mapping[str, int]) -> list[_Part]:
+    """A text's passages in order, then its terms."""
+    groups: dict[int, dict[QueryKind, list[Query]]] = {}
     for query in queries:
-        rows.setdefault(query.kind, []).append(row_of[query.text])
-    return {kind: np.array(numbers) for kind, numbers in rows.items()}
+        number = sys.maxsize if query.kind is QueryKind.TERM else query.passage
+        groups.setdefault(number, {}).setdefault(query.kind, []).append(query)
+    parts = []
+    for number, by_kind in sorted(groups.items()):
+        texts = by_kind.get(QueryKind.TEXT, [])
+        start, end = (texts[0].start, texts[-1].end) if texts else (None, None)
+        parts.append(
+            _Part(
+                passage=None if number == sys.maxsize else "\n".join(query.text for query in texts),
+                place=(start, end) if start is not None and end is not None else None,
+                queries=by_kind,
+                rows={kind: np.array([row_of[q.text] for q in group]) for kind, group in by_kind.items()},
+            )
+        )
+    return parts
 
 
 def _blocks(texts: Sequence[Kinds], size: int) -> Iterator[list[tuple[int, QueryKind, Ints]]]:

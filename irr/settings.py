@@ -42,12 +42,17 @@ class Settings(BaseModel):
         span_weight: Weight of the best match over its spans.
         span_generality: What a span's matches lose for being near to many labels.
         term_weight: Weight of the best match over proposed terms.
-        lexical_weight: Weight of the share of the label's name that stands in the text, word by word.
+        span_sharing: What a label loses when n better ones rest on the same span: this · ln(1 + n).
+        lexical_weight: Weight of the share of the label's name that stands in a passage, word by word.
+        likeness_weight: Weight of the cosine of the words of a passage and of all that the label says.
         example_weight: Weight of the similarity to the nearest example that has the label.
+        broader_share: How much of the way a label is lifted towards its best narrower label.
         alias_margin: What a match with an alias loses, so that a name wins ties.
-        description_margin: What a match with a description loses.
+        description_margin: What a match of a span or a term with a description loses.
         prior_weight: A in score · log(A · prior + e); 0 ignores the label prior.
         candidates: How many labels retrieval hands to the ranker.
+        rank_characters: How much of a longer text the ranking model sees: the passages that speak for the
+            candidates, best first, in text order.
         demos: How many of a task's examples a language model is shown; by likelihood it sees all.
         infer_near_demos: If not 0, the model that infers is shown instead this many of the program's own
             examples, those that resemble the text most.
@@ -65,17 +70,21 @@ class Settings(BaseModel):
     fields: tuple[EntryKind, ...] = tuple(EntryKind)
     span_words: Annotated[int, Field(ge=1, le=10)] = 5
     span_content_words: Annotated[int, Field(ge=1, le=10)] = 3
-    max_characters: Annotated[int, Field(ge=1)] = 100_000
+    max_characters: Annotated[int, Field(ge=1)] = 1_500_000
     text_weight: Weight = 0.7
     span_weight: Weight = 1.0
     span_generality: Weight = 0.2
     term_weight: Weight = 0.5
+    span_sharing: Weight = 0.07
     lexical_weight: Weight = 0.1
+    likeness_weight: Weight = 0.2
     example_weight: Weight = 0.2
+    broader_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     alias_margin: Margin = 0.06
     description_margin: Margin = 0.05
     prior_weight: Weight = 1.0
     candidates: Annotated[int, Field(ge=1)] = 50
+    rank_characters: Annotated[int, Field(ge=500)] = 4_000
     demos: Annotated[int, Field(ge=0, le=32)] = 2
     infer_near_demos: Annotated[int, Field(ge=0, le=32)] = 0
     rank_near_demos: Annotated[int, Field(ge=0, le=32)] = 0
@@ -96,15 +105,16 @@ class Settings(BaseModel):
             case QueryKind.TERM:
                 return self.term_weight
 
-    def margin(self, kind: EntryKind) -> float:
-        """What a match with this kind of entry loses."""
+    def margin(self, kind: EntryKind, query: QueryKind) -> float:
+        """What a match of this kind of query with this kind of entry loses."""
         match kind:
             case EntryKind.NAME:
                 return 0.0
             case EntryKind.ALIAS:
                 return self.alias_margin
             case EntryKind.DESCRIPTION:
-                return self.description_margin
+                # A passage says about as much as a description: neither is too short for the other.
+                return 0.0 if query is QueryKind.TEXT else self.description_margin
 
     def method_weight(self, method: RankMethod) -> float:
         """The weight of what a model says, by how it ranks."""

@@ -55,10 +55,21 @@ class EntryKind(StrEnum):
 
 
 class Query(_Frozen):
-    """Something to look up: the text or a passage of it, a span, or a term that a model proposed."""
+    """Something to look up: the text or a passage of it, a span, or a term that a model proposed.
+
+    Attributes:
+        text: What is looked up.
+        kind: Where it came from.
+        passage: Number of the passage that it is or stands in; a term stands for the whole text.
+        start: Where it begins in the text; None if it does not stand there.
+        end: Where it ends.
+    """
 
     text: str
     kind: QueryKind
+    passage: int = 0
+    start: int | None = None
+    end: int | None = None
 
 
 class Match(_Frozen):
@@ -69,12 +80,16 @@ class Match(_Frozen):
         query: The query's text.
         entry: The text of the label's entry that it met.
         score: Cosine similarity less the entry kind's margin.
+        start: Where the query begins in the text; None if it does not stand there.
+        end: Where it ends.
     """
 
     kind: QueryKind
     query: str
     entry: str
     score: float
+    start: int | None = None
+    end: int | None = None
 
 
 class Candidate(_Frozen):
@@ -83,15 +98,19 @@ class Candidate(_Frozen):
     Attributes:
         label: The label.
         score: Fused over the kinds of query; comparable within one text.
-        coverage: Share of the name's words, by their rarity, that stand in the text.
+        coverage: Share of the name's words, by their rarity, that stand in its passage.
+        likeness: Cosine of the words of its passage and of all that the label says.
         example: Similarity of the text to the nearest example that has the label; 0 without one.
-        matches: The evidence, one match a kind; empty unless it was asked for.
+        place: Where the passage that speaks most for it begins and ends in the text; None if not known.
+        matches: The evidence in that passage, one match a kind; empty unless it was asked for.
     """
 
     label: Label
     score: float
     coverage: float = 0.0
+    likeness: float = 0.0
     example: float = 0.0
+    place: tuple[int, int] | None = None
     matches: tuple[Match, ...] = ()
 
 

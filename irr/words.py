@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
@@ -11,11 +12,18 @@ import snowballstemmer
 
 # Scripts without spaces: every character is a word, as common tokenizers have it.
 _HAN = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-_LETTER = rf"[^\W{_HAN}]"
+# Accents and vowel signs that are characters of their own; Python counts them as no part of a word.
+_MARKS = (
+    r"\u0300-\u036f\u0591-\u05bd\u05bf\u05c1-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06ed"
+    r"\u0900-\u0963\u0971-\u0dff\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece"
+    r"\u0f71-\u0f84\u102b-\u103e\u17b4-\u17d3\u200c\u200d"
+)
+_LETTER = rf"(?:[^\W{_HAN}]|[{_MARKS}])"
 # Else a word, with what holds words together: C++, C#, node.js, front-end, TCP/IP, can't.
 WORD = re.compile(rf"[{_HAN}]|{_LETTER}+(?:[-'’+#./&]{_LETTER}+)*[+#]*")
 # Its parts: "front-end" is also "front" and "end"; C++ and C# stay whole.
 _PART = re.compile(rf"[{_HAN}]|{_LETTER}+[+#]*")
+_HAN_WORD = re.compile(rf"[{_HAN}]")
 
 STOPWORDS = frozenset(
     """a about above after again all also am an and any are as at be because been before being below
@@ -55,6 +63,11 @@ def words(text: str) -> Iterator[tuple[int, int]]:
                 yield piece, min(piece + _PIECE, end)
 
 
+def is_han(word: str) -> bool:
+    """Whether a word is one character of a script without spaces."""
+    return _HAN_WORD.match(word) is not None
+
+
 def is_content(word: str) -> bool:
     """Whether a word says something by itself: it has a letter and is no stopword."""
     return word.lower() not in STOPWORDS and any(c.isalpha() for c in word)
@@ -62,7 +75,12 @@ def is_content(word: str) -> bool:
 
 def stems(texts: Iterable[str]) -> set[str]:
     """The stems of the words of some texts, stopwords left out, compounds taken apart."""
-    return {_stem(part) for text in texts for part in _PART.findall(text.lower()) if part not in STOPWORDS}
+    return {_stem(part) for text in texts for part in _PART.findall(_folded(text)) if part not in STOPWORDS}
+
+
+def _folded(text: str) -> str:
+    # One form for what reads the same: composed or not, ß or ss, final sigma or not, full or half width.
+    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
 
 
 @lru_cache(2**17)

@@ -114,7 +114,7 @@ def test_another_model_under_the_same_name_never_meets_old_vectors(
 
 
 @pytest.mark.parametrize("length", [0, 60])
-@pytest.mark.parametrize("damage", ["vectors.npy", "label_of.npy", "kind_of.npy"])
+@pytest.mark.parametrize("damage", ["vectors.npy", "label_of.npy", "kind_of.npy", "words.npz"])
 def test_a_damaged_index_is_built_again(
     kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path, damage: str, length: int
 ) -> None:

@@ -74,8 +74,37 @@ def test_a_long_text_without_spaces_is_read_in_pieces() -> None:
 
 def test_chinese_is_read_character_by_character() -> None:
     spans = queries("今天找电工，修理电线", QueryKind.SPAN)
-    assert "电 工" in spans
-    assert "工 修" not in spans
+    assert {"电工", "修理电线"} <= set(spans)
+    assert not any("工修" in span for span in spans)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "Etsimme sähköasentajaa, joka osaa lukea piirustuksia.",
+            {"sähköasentajaa", "osaa lukea piirustuksia"},
+        ),
+        ("Erfahrung im Straßenbau; Kenntnisse der Statik", {"Erfahrung im Straßenbau", "Statik"}),
+        ("Γνώση προγραμματισμού· σχεδιασμός λογισμικού.", {"προγραμματισμού", "σχεδιασμός λογισμικού"}),
+        ("熟悉软件工程。会做饭", {"软件工程", "做饭"}),
+        ("خبرة في البرمجة، إدارة المشاريع", {"البرمجة", "إدارة المشاريع"}),
+        ("उन्हें हिन्दी भाषा आती है।", {"हिन्दी भाषा"}),
+        ("ソフトウェア開発の経験", {"ソフトウェア", "開発"}),
+    ],
+    ids=["Finnish", "German", "Greek", "Chinese", "Arabic", "Hindi", "Japanese"],
+)
+def test_spans_of_any_language(text: str, expected: set[str]) -> None:
+    assert expected <= set(queries(text, QueryKind.SPAN))
+
+
+def test_every_query_says_where_it_stands() -> None:
+    text = "We bake bread. " * 40 + "They supervise 厨房员工 and the staff."
+    (inference,) = INFER.infer([text])
+    assert max(query.passage for query in inference.queries) > 1
+    for query in inference.queries:
+        place = text[query.start : query.end]
+        assert " ".join(place.split()) == query.text
 
 
 def test_numbers_with_points_are_numbers() -> None:
@@ -84,7 +113,7 @@ def test_numbers_with_points_are_numbers() -> None:
 
 def test_a_short_text_is_its_own_passage() -> None:
     (inference,) = INFER.infer(["!!!"])
-    assert inference.queries == (Query(text="!!!", kind=QueryKind.TEXT),)
+    assert inference.queries == (Query(text="!!!", kind=QueryKind.TEXT, start=0, end=3),)
     assert queries("包饺子", QueryKind.TEXT) == ["包饺子"]
 
 

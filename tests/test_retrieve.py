@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from irr.encoder import SentenceEncoder
 from irr.index import open_index
 from irr.labels import LabelSpace
-from irr.lexical import NameCoverage
+from irr.lexical import Postings, WordEvidence
 from irr.retrieve import LabelRetriever
 from irr.settings import Settings
 from irr.types import EntryKind, Label, Query, QueryKind
@@ -18,14 +19,23 @@ from irr.types import EntryKind, Label, Query, QueryKind
 SETTINGS = Settings(fields=tuple(EntryKind), prior_weight=1.0)
 
 
-def query(text: str, kind: QueryKind = QueryKind.SPAN) -> Query:
-    return Query(text=text, kind=kind)
+def query(text: str, kind: QueryKind = QueryKind.SPAN, passage: int = 0) -> Query:
+    return Query(text=text, kind=kind, passage=passage)
 
 
 QUERIES = [
     [query("We need someone for the ovens and the sink", QueryKind.TEXT), query("ovens"), query("sink")],
     [],
     [query("baking loaves"), query("purchasing", QueryKind.TERM), query("menus", QueryKind.TERM)],
+    [
+        query("Our kitchen makes bread", QueryKind.TEXT),
+        query("bread"),
+        query("Plan the menus and cook", QueryKind.TEXT, 1),
+        query("menus", passage=1),
+        query("cook", passage=1),
+        query("Order supplies", QueryKind.TEXT, 2),
+        query("staff", QueryKind.TERM),
+    ],
 ]
 
 
@@ -48,32 +58,53 @@ def large() -> LabelSpace:
     )
 
 
-def plain_score(
-    space: LabelSpace, label: Label, queries: list[Query], encoder: SentenceEncoder, settings: Settings
-) -> float:
-    """The formula of `LabelRetriever`, a query and an entry at a time."""
-    entries = [(EntryKind.NAME, label.name)]
-    entries += [(EntryKind.ALIAS, alias) for alias in label.aliases]
-    entries += [(EntryKind.DESCRIPTION, label.description)] if label.description else []
-    names = encoder.encode([other.name for other in space])
-    total = 0.0
-    for kind in QueryKind:
+def plain_scores(
+    space: LabelSpace, queries: list[Query], encoder: SentenceEncoder, settings: Settings
+) -> dict[str, float]:
+    """The formula of `LabelRetriever`, a query and an entry at a time, before spans are shared."""
+    names = encoder.encode([label.name for label in space])
+    wholes = [" ".join([label.name, *label.aliases, label.description or ""]) for label in space]
+    words = WordEvidence(Postings.of_texts(label.name for label in space), Postings.of_texts(wholes))
+    passages = sorted({q.passage for q in queries if q.kind is not QueryKind.TERM})
+
+    def best(label: Label, kind: QueryKind, asked: list[Query]) -> float:
+        entries = [(EntryKind.NAME, label.name)]
+        entries += [(EntryKind.ALIAS, alias) for alias in label.aliases]
+        entries += [(EntryKind.DESCRIPTION, label.description)] if label.description else []
         matches = []
-        for query in queries:
-            if query.kind is kind:
-                vector = encoder.encode([query.text])[0]
-                generality = np.sort(names @ vector)[-20:].mean() if kind is QueryKind.SPAN else 0.0
-                matches += [
-                    vector @ encoder.encode([text])[0]
-                    - settings.margin(entry)
-                    - settings.span_generality * generality
-                    for entry, text in entries
-                ]
-        total += settings.kind_weight(kind) * max(matches, default=0.0)
-    passages = [q.text for q in queries if q.kind is QueryKind.TEXT]
-    coverage = NameCoverage(other.name for other in space)(passages)[space.number_of[label.id]]
-    total += settings.lexical_weight * coverage
-    return float(total * np.log(settings.prior_weight * (label.prior or 0) + np.e))
+        for q in asked:
+            vector = encoder.encode([q.text])[0]
+            generality = np.sort(names @ vector)[-20:].mean() if kind is QueryKind.SPAN else 0.0
+            matches += [
+                vector @ encoder.encode([text])[0]
+                - settings.margin(entry, kind)
+                - settings.span_generality * generality
+                for entry, text in entries
+            ]
+        return settings.kind_weight(kind) * max(matches, default=0.0)
+
+    def score(number: int, label: Label) -> float:
+        total = 0.0
+        for passage in passages:
+            of_passage = 0.0
+            for kind in (QueryKind.TEXT, QueryKind.SPAN):
+                asked = [q for q in queries if q.kind is kind and q.passage == passage]
+                of_passage += best(label, kind, asked)
+            text = " ".join(q.text for q in queries if q.kind is QueryKind.TEXT and q.passage == passage)
+            coverage, likeness = (of_all[number] for of_all in words(text))
+            shared = settings.lexical_weight * coverage + settings.likeness_weight * likeness
+            total += math.exp(20 * (of_passage + (1 + math.log(len(passages)) / 2) * shared))
+        joined = math.log(total) / 20 if passages else 0.0
+        joined += best(label, QueryKind.TERM, [q for q in queries if q.kind is QueryKind.TERM])
+        return joined * math.log(settings.prior_weight * (label.prior or 0) + math.e)
+
+    scores = {label.id: score(number, label) for number, label in enumerate(space)}
+    return {
+        label.id: scores[label.id]
+        + settings.broader_share
+        * max([0.0, *(scores[o.id] - scores[label.id] for o in space if label.id in o.parents)])
+        for label in space
+    }
 
 
 @pytest.mark.parametrize("exact_entries", [10_000, 0], ids=["scan", "graph"])
@@ -81,11 +112,14 @@ def test_scores_are_the_formula(
     kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path, exact_entries: int
 ) -> None:
     index = open_index(kitchen, encoder, SETTINGS.fields, tmp_path)
-    retriever = LabelRetriever(index, encoder, SETTINGS, exact_entries)
+    settings = SETTINGS.model_copy(update={"span_sharing": 0.0})
+    retriever = LabelRetriever(index, encoder, settings, exact_entries)
     results = retriever.retrieve(QUERIES, top_k=5)
-    assert [len(candidates) for candidates in results] == [5, 0, 5]
+    assert [len(candidates) for candidates in results] == [5, 0, 5, 5]
     for queries, candidates in zip(QUERIES, results, strict=True):
-        expected = {label.id: plain_score(kitchen, label, queries, encoder, SETTINGS) for label in kitchen}
+        if not queries:
+            continue
+        expected = plain_scores(kitchen, queries, encoder, settings)
         best = sorted(expected, key=lambda label: -expected[label])[: len(candidates)]
         assert [c.label.id for c in candidates] == best
         for candidate in candidates:
@@ -128,7 +162,7 @@ def test_matches_say_which_query_met_which_entry(
     kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path
 ) -> None:
     index = open_index(kitchen, encoder, SETTINGS.fields, tmp_path)
-    retriever = LabelRetriever(index, encoder, SETTINGS)
+    retriever = LabelRetriever(index, encoder, SETTINGS.model_copy(update={"span_sharing": 0.0}))
     (candidates,) = retriever.retrieve([QUERIES[2]], top_k=8, explain=True)
     found = {c.label.id: {m.kind: m for m in c.matches} for c in candidates}
     assert found["bake"][QueryKind.SPAN].query == "baking loaves"
@@ -138,8 +172,42 @@ def test_matches_say_which_query_met_which_entry(
     for candidate in candidates:
         prior = candidate.label.prior or 0
         fused = sum(SETTINGS.kind_weight(m.kind) * m.score for m in candidate.matches)
-        fused += SETTINGS.lexical_weight * candidate.coverage
+        # Its child "plan" lifts it.
+        if candidate.label.id == "cook":
+            continue
         assert candidate.score == pytest.approx(fused * np.log(prior + np.e), abs=1e-4)
+
+
+def test_a_span_means_one_label(encoder: SentenceEncoder, tmp_path: Path) -> None:
+    space = LabelSpace(["bread", "breads", "bread and bread", "wash dishes"])
+    index = open_index(space, encoder, (), tmp_path)
+    queries = [[query("bread"), query("clean the dishes")]]
+    settings = Settings(span_sharing=0.0)
+    (alone,) = LabelRetriever(index, encoder, settings).retrieve(queries, top_k=4)
+    (shared,) = LabelRetriever(index, encoder, Settings(span_sharing=0.5)).retrieve(queries, top_k=4)
+    before, after = ({c.label.id: c.score for c in found} for found in (alone, shared))
+    assert before["bread"] > before["breads"] > before["bread and bread"]
+    assert after["bread"] == before["bread"]
+    assert after["wash dishes"] == before["wash dishes"]
+    assert before["breads"] - after["breads"] == pytest.approx(0.5 * math.log(2), abs=1e-5)
+    assert before["bread and bread"] - after["bread and bread"] == pytest.approx(0.5 * math.log(3), abs=1e-5)
+
+
+def test_the_passage_that_speaks_for_a_label_is_named(
+    kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path
+) -> None:
+    index = open_index(kitchen, encoder, (), tmp_path)
+    passages = ["We bake bread all night.", "Nothing to see here.", "You wash dirty dishes."]
+    queries = []
+    for number, passage in enumerate(passages):
+        place = {"passage": number, "start": 100 * number, "end": 100 * number + len(passage)}
+        queries.append(Query(text=passage, kind=QueryKind.TEXT, **place))
+    (candidates,) = LabelRetriever(index, encoder, SETTINGS).retrieve([queries], top_k=8, explain=True)
+    found = {c.label.id: c for c in candidates}
+    assert found["bake"].place == (0, len(passages[0]))
+    assert found["wash"].place == (200, 200 + len(passages[2]))
+    (match,) = found["wash"].matches
+    assert (match.query, match.start) == (passages[2], 200)
 
 
 def test_more_candidates_than_labels_gives_all_labels(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -121,7 +121,7 @@ class Bench:
     ) -> None:
         self.index = index
         self.encoder = Remembered(encoder)
-        self._quick = RememberedIndex(index.space, index.vectors, index.label_of, index.kind_of, index.path)
+        self._quick = RememberedIndex(**{part.name: getattr(index, part.name) for part in fields(index)})
         # What has no gold has no score.
         self.train = [row for row in train if row.labels]
         self.val = [row for row in val if row.labels]

@@ -17,7 +17,10 @@ GRID: Mapping[str, Sequence[float]] = {
     "example_weight": (0.0, 0.1, 0.2, 0.4, 0.8),
     "text_weight": (0.35, 0.5, 0.7, 1.0, 1.4),
     "span_generality": (0.0, 0.2, 0.4),
+    "span_sharing": (0.0, 0.07, 0.15),
     "lexical_weight": (0.0, 0.1, 0.2, 0.4),
+    "likeness_weight": (0.0, 0.1, 0.2, 0.4),
+    "broader_share": (0.0, 0.5, 0.8),
     "description_margin": (0.0, 0.05, 0.1, 2.0),
     "alias_margin": (0.0, 0.03, 0.06, 0.1, 2.0),
     "prior_weight": (0.0, 1.0, 3.0),
@@ -87,6 +90,7 @@ def _applicable(space: LabelSpace, plan: Plan, bench: Bench) -> list[str]:
         "alias_margin": EntryKind.ALIAS not in fields or not any(label.aliases for label in space),
         "description_margin": EntryKind.DESCRIPTION not in fields
         or not any(label.description for label in space),
+        "broader_share": not any(label.parents for label in space),
         "prior_weight": not any(label.prior for label in space),
     }
     return [name for name in GRID if not idle.get(name)]

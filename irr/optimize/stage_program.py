@@ -15,7 +15,7 @@ from irr.lm import LanguageModel
 from irr.modules import OrderCandidates, ProposeTerms
 from irr.neighbours import Example, demo_of
 from irr.optimize.bench import Bench, Plan
-from irr.prompts import MAX_NAME, MAX_PASSAGE, MAX_TERMS, Demo, InferPrompt, RankPrompt, TaskPack
+from irr.prompts import MAX_NAME, MAX_TERMS, Demo, InferPrompt, RankPrompt, TaskPack, demo_text
 from irr.rank import by_score
 from irr.rank_lm import fuse, places
 from irr.settings import RankMethod
@@ -55,6 +55,10 @@ class Ground:
                 (self._known[key],) = self._program.retriever.retrieve([queries], self._depth)
         return self._known[key]
 
+    def shown(self, text: str, candidates: Sequence[Candidate]) -> str:
+        """What of a text the ranking model reads."""
+        return self._program.shown(text, candidates)
+
     def ranked(self, candidates: Sequence[Candidate], named: Sequence[int]) -> list[str]:
         """The ids of candidates of which some were named, best first."""
         retrieval = [candidate.score for candidate in candidates]
@@ -70,7 +74,7 @@ class Ground:
         return dspy.Example(
             key=key,
             gold=row.labels,
-            text=demo.text if len(row.text) > MAX_PASSAGE else row.text,
+            text=row.text,
             terms=list(demo.terms),
             candidates=numbered(shown),
             ranking=[shown.index(term) + 1 for term in demo.terms],
@@ -124,7 +128,8 @@ class StageProgram(dspy.Module):  # type: ignore[misc]
             candidates = self.ground.candidates(text, terms)
             if hasattr(self, "rank"):
                 names = [candidate.label.name for candidate in candidates]
-                named = _or_none(lambda: self.rank(text=text, candidates=names, count=10))
+                shown = self.ground.shown(text, candidates)
+                named = _or_none(lambda: self.rank(text=shown, candidates=names, count=10))
         return dspy.Prediction(found=self.ground.ranked(candidates, named), program=self)
 
 
@@ -237,20 +242,16 @@ def _demos(demos: Sequence[Any], read: Any) -> tuple[Demo, ...]:
 
 def _terms_demo(demo: Any) -> Demo | None:
     terms = _distinct(demo["terms"])
-    return Demo(text=_passage(demo["text"]), terms=terms) if terms else None
+    return Demo(text=demo_text(demo["text"]), terms=terms) if terms else None
 
 
 def _ranking_demo(demo: Any) -> Demo | None:
     candidates = tuple(line.partition(" ")[2][:MAX_NAME] for line in demo["candidates"].split("\n"))
     named = [candidates[n - 1] for n in demo["ranking"] if 1 <= n <= len(candidates)]
     terms = _distinct(named)
-    return Demo(text=_passage(demo["text"]), terms=terms, candidates=candidates) if terms else None
+    return Demo(text=demo_text(demo["text"]), terms=terms, candidates=candidates) if terms else None
 
 
 def _distinct(terms: Sequence[str]) -> tuple[str, ...]:
     cleaned = (" ".join(clean(term).split())[:MAX_NAME] for term in terms)
     return tuple({term.casefold(): term for term in cleaned if term}.values())[:MAX_TERMS]
-
-
-def _passage(text: str) -> str:
-    return clean(text)[:MAX_PASSAGE].strip() or "-"

@@ -1,0 +1,112 @@
+"""Quality on long texts, beside a plain encoder: the cosine of the whole text with what labels say.
+
+python -m eval.long --labels DIR/labels.jsonl --gold DIR/reports_test.jsonl --restrict DIR/dev.jsonl ...
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from rich.console import Console
+from rich.table import Table
+
+from eval.record import record
+from irr.encoder import SentenceEncoder
+from irr.evaluate import evaluate
+from irr.index import open_index
+from irr.labels import LabelSpace
+from irr.pipeline import InferRetrieveRank, build, default_index_folder
+from irr.rank import RetrievalRanker
+from irr.retrieve import LabelRetriever
+from irr.settings import Settings
+from irr.texts import read_gold
+from irr.types import Inference, Prediction, Query, QueryKind
+
+SHOWN = ("rp@5", "rp@10", "rp@50")
+# Cosine alone.
+PLAIN: dict[str, float] = {
+    "text_weight": 1.0,
+    "span_weight": 0.0,
+    "span_sharing": 0.0,
+    "lexical_weight": 0.0,
+    "likeness_weight": 0.0,
+    "broader_share": 0.0,
+    "alias_margin": 0.0,
+    "description_margin": 0.0,
+    "prior_weight": 0.0,
+}
+
+
+class WholeText:
+    """An inferer whose only query is the text: the encoder reads as much of it as fits its window."""
+
+    def infer(self, texts: Sequence[str]) -> list[Inference]:
+        """Returns one query a text."""
+        return [Inference(queries=(Query(text=text, kind=QueryKind.TEXT),)) for text in texts]
+
+
+class Restricted:
+    """A program that answers with some of its labels only."""
+
+    def __init__(self, program: InferRetrieveRank, ids: set[str]) -> None:
+        self._program = program
+        self._ids = ids
+
+    def batch(self, texts: Iterable[str], top_k: int) -> Iterator[Prediction]:
+        """Yields predictions, ranked over all labels, of those that are asked for."""
+        for prediction in self._program.batch(texts, len(self._program.space)):
+            labels = tuple(label for label in prediction.labels if label.id in self._ids)
+            yield prediction.model_copy(update={"labels": labels[:top_k]})
+
+
+def main() -> None:
+    """Evaluates both programs on each set, prints a table, and records it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--labels", type=Path, required=True)
+    parser.add_argument("--gold", type=Path, nargs="+", required=True)
+    parser.add_argument("--restrict", type=Path, nargs="*", help="count only labels that are gold in these")
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings to change")
+    parser.add_argument("--limit", type=int, help="only the first texts of each set")
+    parser.add_argument("--name", help="record the result under this name")
+    arguments = parser.parse_args()
+
+    settings = Settings.model_validate(dict(item.split("=", 1) for item in arguments.set))
+    space = LabelSpace.read(arguments.labels)
+    encoder = SentenceEncoder()
+    plain = settings.model_copy(update=PLAIN)
+    index = open_index(space, encoder, settings.fields, default_index_folder())
+    retriever = LabelRetriever(index, encoder, plain)
+    programs = {
+        "whole-text cosine": InferRetrieveRank(
+            space, encoder, WholeText(), retriever, RetrievalRanker(), plain
+        ),
+        "irr": build(space, encoder=encoder, settings=settings),
+    }
+    some = {
+        label for path in arguments.restrict or () for row in read_gold(path, space) for label in row.labels
+    }
+    table = Table("set", "labels", "program", "texts", *SHOWN, "texts/s")
+    figures: dict[str, Any] = {}
+    for gold in arguments.gold:
+        rows = read_gold(gold, space)[: arguments.limit]
+        for name, program in programs.items():
+            answering = cast(InferRetrieveRank, Restricted(program, some)) if some else program
+            report = evaluate(answering, rows)
+            figures.setdefault(gold.stem, {})[name] = report.as_json()
+            cells = [
+                f"{100 * e.mean:.1f} ({100 * e.low:.1f} – {100 * e.high:.1f})"
+                for e in (report.metrics[metric] for metric in SHOWN)
+            ]
+            count = f"{len(some or space):,}"
+            table.add_row(gold.stem, count, name, str(report.texts), *cells, f"{report.texts_per_second:.2f}")
+    Console(width=140).print(table)
+    if arguments.name:
+        result = {"settings": settings.model_dump(mode="json"), "restricted_to": len(some), "sets": figures}
+        record(arguments.name, result)
+
+
+if __name__ == "__main__":
+    main()
