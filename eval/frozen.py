@@ -86,7 +86,7 @@ def _same_answers(
     examples = [{"text": text, "labels": [space[i].id]} for i, text in enumerate(texts[:20])]
     program = build(
         space,
-        settings=Settings(text_weight=0.6, candidates=20),
+        settings=Settings(text_weight=0.6, candidates=8),
         rank_lm=open_model(name),
         task="esco",
         examples=examples,

@@ -35,10 +35,10 @@ class Watch:
         self._best = 0.0
 
     def trial(self, trial: Trial, most: int) -> None:
-        """Counts a trial; `most` is how many there may be in its step, 0 if that is unknown."""
+        """Counts a trial; `most` is about how many there are in its step."""
         if trial.step != self._step:
             self._step, self._best = trial.step, 0.0
-            self._bar.reset(self._task, description=trial.step, total=most or None)
+            self._bar.reset(self._task, description=trial.step, total=most)
             self._bar.start()
         self._best = max(self._best, trial.score.mean)
         best = f"{trial.metric} {100 * self._best:.1f}"

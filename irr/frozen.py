@@ -199,7 +199,7 @@ def load(
     encoder = SentenceEncoder(recipe.encoder.name)
     for model, frozen in ((encoder, recipe.encoder), (models[0], recipe.infer), (models[1], recipe.rank)):
         _check_revision(model, frozen)
-    return build(
+    program = build(
         space,
         encoder=encoder,
         settings=recipe.settings,
@@ -210,6 +210,11 @@ def load(
         index_folder=index_folder,
         progress=progress,
     )
+    as_frozen = infer_lm is None and rank_lm is None and not rebind
+    if as_frozen and program.digest != manifest.digest:
+        problem = f"irr {__version__} does not give the answers it was frozen with"
+        raise ProgramError(f"{folder}: {problem}", f"use irr {manifest.versions['irr']}, or freeze it again")
+    return program
 
 
 def read_manifest(folder: str | Path) -> Manifest:

@@ -191,3 +191,28 @@ def test_a_model_of_the_same_name_but_other_weights_is_refused(
     monkeypatch.setattr(package.SentenceEncoder, "revision", "sha256:other")
     with pytest.raises(ProgramError, match=r"is not the one that the program was frozen with.*sha256:"):
         package.load(frozen / "program", index_folder=tmp_path)
+
+
+def test_what_another_version_wrote_is_refused_where_it_means_something_else(
+    frozen: Path, tmp_path: Path
+) -> None:
+    """Every byte is right; but a setting is unknown, or missing, or answers would be others."""
+    folder = tmp_path / "program"
+    shutil.copytree(frozen / "program", folder)
+    path = folder / "program.json"
+    whole = json.loads(path.read_text("utf-8"))
+    settings = dict(whole["recipe"]["settings"])
+    del settings["text_weight"]
+    for change, said in (
+        ({"recipe": {**whole["recipe"], "pool": 3}}, "pool is not what this version reads"),
+        ({"labels": "many"}, "labels is not what this version reads"),
+        (
+            {"recipe": {**whole["recipe"], "settings": settings}},
+            "does not give the answers it was frozen with",
+        ),
+    ):
+        path.write_text(json.dumps(whole | change), "utf-8")
+        files = ["examples.jsonl", "labels.jsonl", "program.json"]
+        (folder / "SHA256SUMS").write_bytes(subprocess.check_output(["sha256sum", *files], cwd=folder))
+        with pytest.raises(ProgramError, match=said):
+            package.load(folder, index_folder=frozen / "indexes")

@@ -109,6 +109,7 @@ def test_prompts_are_optimized_stage_by_stage(run: Callable[..., Optimized], opt
     told = result.program.task
     assert told is not None
     assert NEEDS[optimizer] in told.infer.model_dump_json()
+    assert run(ODD, models=models, optimizer=optimizer).program.digest == result.program.digest
 
 
 def test_both_stages_together_and_a_stage_that_does_not_pay_is_left_out(

@@ -84,7 +84,7 @@ def optimize(
         encoder: Name or folder of a sentence-transformers model.
         index_folder: Where indexes are kept; the user's cache folder if None.
         progress: Called with (entries done, entries in all) while an index is built.
-        on_trial: Called with each trial, and how many trials there may be in its step (0: unknown).
+        on_trial: Called with each trial, and with about how many trials its step takes.
 
     Raises:
         UsageError: If there are too few examples, or the options do not fit together.

@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 _GOOD_ENOUGH = 0.5
 _DEMOS = 4
 _CANDIDATES = 8
-_TRIALS = 12
+# About so many prompts an optimizer scores on all examples to choose by.
+TRIALS = 12
 # A model's failures never come here, so that an error is a mistake, and must be seen.
 _ERRORS = 1
 
@@ -67,14 +68,6 @@ class Search:
     valset: Sequence[Any]
     threads: int
     seed: int
-
-    def expected_calls(self) -> int:
-        """About how many requests it takes."""
-        if self.optimizer is Optimizer.BOOTSTRAP:
-            return (_CANDIDATES + 3) * len(self.valset) + _CANDIDATES * _DEMOS
-        if self.optimizer is Optimizer.MIPRO:
-            return (_TRIALS + 1) * len(self.valset) + _CANDIDATES * (_DEMOS + 2)
-        return self._metric_calls()
 
     def run(self, ledger: Ledger, budget: Budget) -> None:
         """Runs it; what it found is in the ledger, whether it ended or was stopped."""
@@ -130,7 +123,7 @@ class Search:
             teacher=self.teacher,
             trainset=trainset,
             valset=valset,
-            num_trials=_TRIALS,
+            num_trials=TRIALS,
             minibatch=False,
         )
 
@@ -138,13 +131,10 @@ class Search:
         dspy.GEPA(
             metric=ledger,
             reflection_lm=lm,
-            max_metric_calls=self._metric_calls(),
+            max_metric_calls=TRIALS * len(valset),
             num_threads=self.threads,
             seed=self.seed,
         ).compile(self.student, trainset=trainset, valset=valset)
-
-    def _metric_calls(self) -> int:
-        return _TRIALS * len(self.valset)
 
 
 def check_optimizer(optimizer: Optimizer, writer: str) -> None:

@@ -11,7 +11,7 @@ from irr.lm import LanguageModel
 from irr.neighbours import Example, demo_of
 from irr.optimize.bench import Bench, Plan, Trial, Values, scored
 from irr.optimize.budget import Budget, Stopped
-from irr.optimize.search import Optimizer, Search
+from irr.optimize.search import TRIALS, Optimizer, Search
 from irr.pipeline import rank_method
 from irr.prompts import Demo, TaskPack
 from irr.settings import RankMethod
@@ -53,7 +53,7 @@ class Improver:
         optimizer: How prompts are optimized.
         budget: Says when to stop.
         seed: For whatever is drawn.
-        on_trial: Told of each trial, and of how many requests the step may take.
+        on_trial: Told of each trial, and of about how many its step takes.
     """
 
     bench: Bench
@@ -98,8 +98,15 @@ class Improver:
             values = self.bench.values(plan, self.bench.val, metric)
         except Stopped:
             return None
-        self.on_trial(scored(step, what, metric, values, self.budget.usage.calls), 0)
+        self.on_trial(scored(step, what, metric, values, self.budget.usage.calls), self._most(step))
         return values
+
+    def _most(self, step: str) -> int:
+        """About how many trials a step takes."""
+        searched = 0 if self.optimizer is Optimizer.NONE else TRIALS + _BEST
+        weights = [len(_WEIGHTS["term_weight"])] if step in (INFER, BOTH) else []
+        weights += [len(_WEIGHTS["listwise_weight"])] if step in (RANK, BOTH) else []
+        return 2 + searched + len(weights) + sum(weights)
 
     def _variants(self, plan: Plan, step: str) -> Iterator[tuple[str, Plan]]:
         yield "prompts as given", plan
@@ -137,7 +144,7 @@ class Improver:
 
         def completed(task: TaskPack, values: list[float]) -> None:
             what = f"{self.optimizer}, {_told(task, step)}"
-            self.on_trial(scored(step, what, metric, values, self.budget.usage.calls), 0)
+            self.on_trial(scored(step, what, metric, values, self.budget.usage.calls), self._most(step))
 
         valset = [ground.example(row, f"val {i}") for i, row in enumerate(self.bench.val)]
         ledger = Ledger(ground, metric, [example.key for example in valset], plan.task, completed)
