@@ -20,8 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from irr.batch import Summary
     from irr.evaluate import Report
+    from irr.tally import Price, Tally
     from irr.types import Costs, Prediction
 
 stdout = Console(highlight=False)
@@ -34,8 +34,10 @@ def note(message: str) -> None:
     stderr.print(line, markup=False, emoji=False, soft_wrap=True)
 
 
-def summary(result: Summary) -> None:
-    """What a user must know of a batch that is done: rows without an answer, and what models cost."""
+def summary(result: Tally, price: Price | None = None) -> None:
+    """What a user must know of a batch that is done: pace, rows without an answer, costs."""
+    pace = f" ({result.texts / result.seconds:,.1f}/s)" if result.seconds else ""
+    note(f"{result.texts:,} texts in {duration(result.seconds)}{pace}")
     if result.errors:
         note(f'{result.errors} of {result.texts} texts carry an error: see "error" in their rows')
     if result.fallbacks:
@@ -45,6 +47,16 @@ def summary(result: Summary) -> None:
         )
     for line in _costs(result.costs):
         note(line)
+    if price:
+        note(f"price: {price.of(result.usage):,.2f}")
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that people would use."""
+    for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:,.0f} s"
 
 
 def _costs(costs: Costs) -> Iterator[str]:

@@ -1,0 +1,96 @@
+"""The command `irr classify`: its options, and what it does with them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from irr import display
+from irr.lm import NO_MODEL
+from irr.options import (
+    ApiBase,
+    EncoderName,
+    Fields,
+    IndexFolder,
+    InferLM,
+    Labels,
+    LMName,
+    LMOptions,
+    ProgramFolder,
+    ProgramOptions,
+    RankLM,
+    RankMethodName,
+    Task,
+)
+from irr.settings import RankMethod
+
+EXIT_ROW_ERRORS = 1
+
+
+def classify(
+    input: Annotated[
+        str,
+        typer.Option(help='JSONL rows {"id", "text"}, also .gz or .zst; "-" reads stdin.', metavar="FILE"),
+    ],
+    output: Annotated[
+        str,
+        typer.Option(
+            help='One JSONL row for each input row, compressed if it ends in .gz or .zst; "-" writes stdout.',
+            metavar="FILE",
+        ),
+    ],
+    labels: Labels = None,
+    program: ProgramFolder = None,
+    top_k: Annotated[int, typer.Option(help="Labels a text.", min=1)] = 10,
+    costs: Annotated[bool, typer.Option("--costs", help="Write what each row's calls cost.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew, and replace an output that is there.")
+    ] = False,
+    retry_errors: Annotated[
+        bool,
+        typer.Option(
+            "--retry-errors",
+            help="Answer again those rows of a finished output that carry an error or did without their "
+            "language model.",
+        ),
+    ] = False,
+    summary: Annotated[
+        str | None,
+        typer.Option(help="Write the summary there, as JSON.", metavar="FILE", show_default=False),
+    ] = None,
+    encoder: EncoderName = None,
+    fields: Fields = None,
+    index_folder: IndexFolder = None,
+    lm: LMName = NO_MODEL,
+    api_base: ApiBase = None,
+    infer_lm: InferLM = None,
+    rank_lm: RankLM = None,
+    rank_method: RankMethodName = RankMethod.AUTO,
+    task: Task = "default",
+) -> None:
+    """Classify every text of a file.
+
+    The output has one row for each input row, in the same order, with its labels best first. A run that was
+    stopped, in whatever way, goes on where it was when the same call is repeated.
+
+    Exit code 0: all rows were answered; 1: some rows carry an error; 2: the call could not be used.
+    """
+    from irr.batch import Job, local, run
+    from irr.monitor import Monitor
+    from irr.outputs import open_output
+
+    lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task)
+    options = ProgramOptions(labels, program, encoder, fields, index_folder, lms)
+    space = options.read_space()
+    job = Job(input, output, top_k, costs, restart, retry_errors, tuple(options.files()))
+    with open_output(summary or os.devnull, Path(input), *job.reads) as report:
+        with Monitor(None) as monitor:
+            tally = run(job, lambda: options.build(space), local(job), monitor)
+        report.write(json.dumps(tally.summary(None), indent=2) + "\n")
+    display.summary(tally)
+    if tally.errors:
+        raise typer.Exit(EXIT_ROW_ERRORS)
