@@ -182,8 +182,10 @@ def _keep(
         for one in retry.among(answers) if retry else answers:
             journal.write(one)
             watch(journal.tally, source.share)
-    except BaseException:
+    except BaseException as e:
         journal.close()
+        if isinstance(e, KeyboardInterrupt | SystemExit):
+            logger.warning("stopped after row %s: repeat the same call to go on", f"{journal.tally.texts:,}")
         raise
     journal.finish()
     return journal.tally

@@ -35,6 +35,7 @@ from irr.options import (
 from irr.settings import RankMethod
 
 EXIT_UNUSABLE = 2
+EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
 app = typer.Typer(
@@ -172,6 +173,8 @@ def main() -> None:
     except IrrError as e:
         display.note(f"irr: {e}")
         code = EXIT_UNUSABLE
+    except (KeyboardInterrupt, typer.Abort):
+        code = EXIT_INTERRUPTED
     except typer.TyperException as e:
         display.note(f"irr: {getattr(e, 'format_message', e.__str__)()} See irr --help.")
         code = EXIT_UNUSABLE
