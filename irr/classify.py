@@ -62,6 +62,21 @@ def classify(
         str | None,
         typer.Option(help="Write the summary there, as JSON.", metavar="FILE", show_default=False),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Count the rows, classify a sample of 100, say what all will take, and write no output.",
+        ),
+    ] = False,
+    price_per_million: Annotated[
+        str | None,
+        typer.Option(
+            help="What a million tokens cost, sent and generated: 0.15,0.60.",
+            metavar="IN,OUT",
+            show_default=False,
+        ),
+    ] = None,
     encoder: EncoderName = None,
     fields: Fields = None,
     index_folder: IndexFolder = None,
@@ -80,17 +95,28 @@ def classify(
     Exit code 0: all rows were answered; 1: some rows carry an error; 2: the call could not be used.
     """
     from irr.batch import Job, local, run
+    from irr.estimate import estimate
     from irr.monitor import Monitor
     from irr.outputs import open_output
+    from irr.rows import rows_of
+    from irr.streams import open_source
+    from irr.tally import Price
 
     lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task)
     options = ProgramOptions(labels, program, encoder, fields, index_folder, lms)
     space = options.read_space()
+    price = Price.parse(price_per_million) if price_per_million else None
     job = Job(input, output, top_k, costs, restart, retry_errors, tuple(options.files()))
     with open_output(summary or os.devnull, Path(input), *job.reads) as report:
-        with Monitor(None) as monitor:
+        if dry_run:
+            with open_source(input) as source:
+                expected = estimate(options.build(space), rows_of(source), price)
+            display.estimate(expected)
+            report.write(expected.model_dump_json(indent=2) + "\n")
+            return
+        with Monitor(price) as monitor:
             tally = run(job, lambda: options.build(space), local(job), monitor)
-        report.write(json.dumps(tally.summary(None), indent=2) + "\n")
-    display.summary(tally)
+        report.write(json.dumps(tally.summary(price), indent=2) + "\n")
+    display.summary(tally, price)
     if tally.errors:
         raise typer.Exit(EXIT_ROW_ERRORS)

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from irr.estimate import Estimate
     from irr.evaluate import Report
     from irr.tally import Price, Tally
     from irr.types import Costs, Prediction
@@ -49,6 +50,18 @@ def summary(result: Tally, price: Price | None = None) -> None:
         note(line)
     if price:
         note(f"price: {price.of(result.usage):,.2f}")
+
+
+def estimate(result: Estimate) -> None:
+    """What a batch will take."""
+    bad = f", {result.bad_rows:,} of them bad" if result.bad_rows else ""
+    stdout.print(f"{result.rows:,} rows{bad}")
+    stdout.print(f"about {duration(result.seconds)} at the pace of {result.sample} of them")
+    if result.calls:
+        tokens = f"{result.prompt_tokens:,} prompt tokens, {result.new_tokens:,} new tokens"
+        stdout.print(f"about {result.calls:,} calls, {tokens}")
+    if result.price is not None:
+        stdout.print(f"about {result.price:,.2f} in the unit of the price")
 
 
 def duration(seconds: float) -> str:

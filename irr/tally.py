@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from irr.errors import UsageError
 from irr.types import Costs, Usage
 
 
@@ -14,8 +15,22 @@ class Price(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    prompt: float
-    new: float
+    prompt: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    new: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+    @classmethod
+    def parse(cls, prices: str) -> Price:
+        """Reads `IN,OUT`.
+
+        Raises:
+            UsageError: If it is no such pair of numbers.
+        """
+        try:
+            prompt, new = map(float, prices.split(","))
+            return cls(prompt=prompt, new=new)
+        except ValueError as e:
+            hint = "give what a million tokens cost, sent and generated: 0.15,0.60"
+            raise UsageError(f'"{prices}" is no price', hint) from e
 
     def of(self, usage: Usage) -> float:
         """The price of some calls; cached tokens count in full."""

@@ -21,12 +21,16 @@ from hypothesis import strategies as st
 
 from eval.batch import kill_often
 from eval.batch_work import program as hashing_program
-from eval.batch_work import served, write_texts
+from eval.batch_work import served, text, write_texts
 from irr.batch import Job, local, run
-from irr.errors import IrrError
+from irr.errors import IrrError, UsageError
+from irr.estimate import estimate
+from irr.monitor import Monitor
 from irr.pipeline import InferRetrieveRank
+from irr.rows import Row
 from irr.streams import LONGEST_LINE, _zstd
-from irr.tally import Tally
+from irr.tally import Price, Tally
+from irr.types import Costs, RowError, Usage
 
 
 @pytest.fixture(scope="module")
@@ -321,10 +325,7 @@ def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(tmp_path: Path) -> Non
     assert [row["id"] for row in read_jsonl(output)] == [f"t{i}" for i in range(1_000)]
 
 
-@pytest.mark.parametrize(("signal_name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_a_stopped_command_says_so_and_goes_on(
-    labels_file: Path, index_folder: Path, irr: Irr, tmp_path: Path, signal_name: str, code: int
-) -> None:
+def test_a_stopped_command_says_so(labels_file: Path, index_folder: Path, tmp_path: Path) -> None:
     rows = [{"id": str(i), "text": f"Bake bread and wash {i} dishes" * 5} for i in range(3_000)]
     source, output = write_jsonl(tmp_path / "t.jsonl", rows), tmp_path / "o.jsonl"
     arguments = ["classify", "--labels", labels_file, "--input", source, "--output", output]
@@ -334,11 +335,46 @@ def test_a_stopped_command_says_so_and_goes_on(
         end = time.monotonic() + 200
         while not (part.exists() and part.stat().st_size) and time.monotonic() < end:
             time.sleep(0.02)
-        process.send_signal(getattr(signal, signal_name))
+        process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
-    assert process.returncode == code, said
+    assert process.returncode == 130, said
     assert "Traceback" not in said
     assert "repeat the same call to go on" in said
     done = len(part.read_bytes().splitlines())
     assert 0 < done < 3_000
     assert part.read_bytes().endswith(b"\n")
+
+
+def test_what_a_run_will_take_is_known_before_it(program: InferRetrieveRank) -> None:
+    texts = [Row(f"t{i}", text(i), b"") for i in range(500)]
+    bad = Row(None, "", b"", error=RowError(code="bad_row", message="row 1: not JSON"))
+    with served(0.0, 64) as address:
+        expected = estimate(hashing_program(address), [bad, *texts], Price.parse("10,1000"))
+    assert (expected.rows, expected.bad_rows, expected.sample) == (501, 1, 100)
+    assert (expected.calls, expected.prompt_tokens, expected.new_tokens) == (500, 150_000, 4_000)
+    assert expected.price == 1.5 + 4.0
+    assert expected.seconds > 0
+    assert estimate(program, [], None).rows == 0
+
+
+@pytest.mark.parametrize("wrong", ["1", "1,2,3", "a,b", "-1,2", "nan,1", ""])
+def test_a_price_is_two_numbers(wrong: str) -> None:
+    with pytest.raises(UsageError, match="is no price"):
+        Price.parse(wrong)
+
+
+def test_a_log_gets_a_line_a_minute(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("irr.monitor.time.monotonic", lambda: now)
+    usage = Usage(calls=1, prompt_tokens=900, cached_tokens=450, new_tokens=100)
+    tally = Tally()
+    with Monitor(Price.parse("1,10")) as monitor:
+        for i in range(1, 151):
+            now = float(i)
+            tally = tally.add(i == 1, False, Costs(rank=usage))
+            monitor(tally, i / 600)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "61 texts, 1.0/s, 1 errors, 1,000 tokens/s (50% cached), price 0.12, 9.0 min left"
+    assert second.startswith("121 texts")
