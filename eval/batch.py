@@ -10,6 +10,7 @@ python -m eval.batch throughput                   # against a server of 200 ms a
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import random
@@ -17,13 +18,15 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.batch_work import write_texts
+from eval.batch_work import served, write_texts
+from eval.record import record
 
 
 @dataclass
