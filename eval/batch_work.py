@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from irr.batch import Job, local, run
 from irr.lm import open_model
+from irr.models.flow import Limits
 from irr.monitor import Monitor
 from irr.pipeline import InferRetrieveRank, build
 
@@ -63,12 +64,14 @@ class HashEncoder:
         return vector
 
 
-def program(api_base: str | None = None, folder: Path | None = None) -> InferRetrieveRank:
+def program(
+    api_base: str | None = None, folder: Path | None = None, limits: Limits | None = None
+) -> InferRetrieveRank:
     """The program; asked of a model server, listwise in rank, if one is named."""
     return build(
         LABELS,
         encoder=HashEncoder(),
-        rank_lm=open_model("openai/any", api_base) if api_base else None,
+        rank_lm=open_model("openai/any", api_base, limits) if api_base else None,
         index_folder=folder or Path(tempfile.gettempdir()) / "irr-eval-batch",
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,7 @@ from irr.options import (
     RankLM,
     RankMethodName,
     Task,
+    concurrency_limits,
 )
 from irr.settings import RankMethod
 
@@ -86,6 +88,31 @@ def classify(
     rank_lm: RankLM = None,
     rank_method: RankMethodName = RankMethod.AUTO,
     task: Task = "default",
+    concurrency: Annotated[
+        str,
+        typer.Option(
+            help="Requests to a model server at a time; auto finds how many pay, up to 256.", metavar="N|auto"
+        ),
+    ] = "auto",
+    requests_per_minute: Annotated[
+        float | None,
+        typer.Option(help="Requests to each model, at most.", min=0.001, metavar="N", show_default=False),
+    ] = None,
+    tokens_per_minute: Annotated[
+        float | None,
+        typer.Option(
+            help="Tokens sent to and from each model, at most.", min=1, metavar="N", show_default=False
+        ),
+    ] = None,
+    patience: Annotated[
+        float,
+        typer.Option(
+            help="Minutes to wait for a model server that is down or asks for a pause; then the run stops. "
+            "With 0 rows do without the model.",
+            min=0,
+            metavar="MINUTES",
+        ),
+    ] = 60,
 ) -> None:
     """Classify every text of a file.
 
@@ -102,7 +129,13 @@ def classify(
     from irr.streams import open_source
     from irr.tally import Price
 
-    lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task)
+    limits = replace(
+        concurrency_limits(concurrency),
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
+        patience=60 * patience,
+    )
+    lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task, limits)
     options = ProgramOptions(labels, program, encoder, fields, index_folder, lms)
     space = options.read_space()
     price = Price.parse(price_per_million) if price_per_million else None

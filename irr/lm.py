@@ -16,6 +16,8 @@ from irr.types import Usage
 if TYPE_CHECKING:
     import dspy
 
+    from irr.models.flow import Limits
+
 T = TypeVar("T")
 
 NO_MODEL = "none"
@@ -65,12 +67,13 @@ class LanguageModel(Protocol):
         ...
 
 
-def open_model(name: str, api_base: str | None = None) -> LanguageModel | None:
+def open_model(name: str, api_base: str | None = None, limits: Limits | None = None) -> LanguageModel | None:
     """The language model of that name: `none`, `embedded`, or `openai/MODEL` at an OpenAI-compatible URL.
 
     Args:
         name: What to open.
         api_base: The server's URL up to and with `/v1`; OpenAI's own if None.
+        limits: What the server is to bear.
 
     Raises:
         UsageError: If the name is none of these.
@@ -85,7 +88,7 @@ def open_model(name: str, api_base: str | None = None) -> LanguageModel | None:
         return EmbeddedModel()
     from irr.models.served import ServedModel
 
-    return ServedModel(name.removeprefix(_SERVED), api_base or _OPENAI)
+    return ServedModel(name.removeprefix(_SERVED), api_base or _OPENAI, limits=limits)
 
 
 def check_name(name: str) -> None:

@@ -11,6 +11,7 @@ import typer
 from irr import display
 from irr.errors import UsageError
 from irr.lm import EMBEDDED, NO_MODEL, check_name, open_model
+from irr.models.flow import Limits
 from irr.settings import RankMethod, Settings
 from irr.types import EntryKind
 
@@ -95,6 +96,22 @@ Task = Annotated[
     ),
 ]
 
+# Where finding out how many requests pay comes to an end.
+_MOST_REQUESTS = 256
+
+
+def concurrency_limits(concurrency: str) -> Limits:
+    """Reads `auto` or a number of requests.
+
+    Raises:
+        UsageError: If it is neither.
+    """
+    if concurrency == "auto":
+        return Limits(concurrency=_MOST_REQUESTS, auto=True)
+    if concurrency.isdecimal() and int(concurrency) > 0:
+        return Limits(concurrency=int(concurrency))
+    raise UsageError(f'--concurrency: "{concurrency}" is no number of requests', "give auto, or 1 or more")
+
 
 @dataclass(frozen=True)
 class LMOptions:
@@ -106,6 +123,7 @@ class LMOptions:
     rank_lm: str | None = None
     rank_method: RankMethod = RankMethod.AUTO
     task: str = "default"
+    limits: Limits | None = None
 
     def check(self) -> None:
         """Raises what is wrong with the options before anything slow is done.
@@ -127,7 +145,7 @@ class LMOptions:
     def open(self) -> tuple[LanguageModel | None, LanguageModel | None]:
         """The models for infer and rank; one and the same where they have one name."""
         names = (self.infer_lm or self.lm, self.rank_lm or self.lm)
-        models = {name: open_model(name, self.api_base) for name in dict.fromkeys(names)}
+        models = {name: open_model(name, self.api_base, self.limits) for name in dict.fromkeys(names)}
         return models[names[0]], models[names[1]]
 
 
