@@ -65,7 +65,8 @@ def stems(texts: Iterable[str]) -> set[str]:
     return {_stem(part) for text in texts for part in _PART.findall(text.lower()) if part not in STOPWORDS}
 
 
-@lru_cache(2**17)
+# Enough for the words that come again; those that do not are no reason to grow.
+@lru_cache(2**15)
 def _stem(word: str) -> str:
     with _stemming:
         return str(_stemmer.stemWord(word))
