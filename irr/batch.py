@@ -53,7 +53,7 @@ class Job:
 class Engine(Protocol):
     """Answers rows, in order."""
 
-    def __call__(self, program: InferRetrieveRank, rows: Iterator[Row], done: int) -> Iterator[Answer]:
+    def __call__(self, program: InferRetrieveRank, rows: Iterator[Row], done: int, /) -> Iterator[Answer]:
         """Yields an answer for each row that is left, after the `done` that were answered before."""
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +32,13 @@ from irr.options import (
 from irr.settings import RankMethod
 
 EXIT_ROW_ERRORS = 1
+
+
+class EngineName(StrEnum):
+    """Where a batch is worked on."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 def classify(
@@ -79,6 +87,13 @@ def classify(
             show_default=False,
         ),
     ] = None,
+    engine: Annotated[
+        EngineName,
+        typer.Option(
+            help="Where to work: here, or on Ray (irr[ray]; on a cluster if RAY_ADDRESS names one)."
+        ),
+    ] = EngineName.LOCAL,
+    workers: Annotated[int, typer.Option(help="Processes that answer, on Ray.", min=1)] = 2,
     encoder: EncoderName = None,
     fields: Fields = None,
     index_folder: IndexFolder = None,
@@ -147,8 +162,13 @@ def classify(
             display.estimate(expected)
             report.write(expected.model_dump_json(indent=2) + "\n")
             return
+        work = local(job)
+        if engine is EngineName.RAY:
+            from irr.ray_engine import on_ray
+
+            work = on_ray(job, options.elsewhere(), workers)
         with Monitor(price) as monitor:
-            tally = run(job, lambda: options.build(space), local(job), monitor)
+            tally = run(job, lambda: options.build(space), work, monitor)
         report.write(json.dumps(tally.summary(price), indent=2) + "\n")
     display.summary(tally, price)
     if tally.errors:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -220,6 +222,12 @@ class ProgramOptions:
                 progress=on_entries,
             )
 
+    def elsewhere(self) -> Callable[[], InferRetrieveRank]:
+        """What builds the same program in another process."""
+        labels = self.labels.absolute() if self.labels else None
+        program = self.program.absolute() if self.program else None
+        return partial(_build, replace(self, labels=labels, program=program))
+
     def _settings(self) -> Settings:
         settings = Settings(rank_method=self.lms.rank_method)
         if self.fields is None:
@@ -230,3 +238,7 @@ class ProgramOptions:
             if name not in known:
                 raise UsageError(f'--fields: no field "{name}"', f"name some of {','.join(known)}")
         return settings.model_copy(update={"fields": tuple(EntryKind(name) for name in names)})
+
+
+def _build(options: ProgramOptions) -> InferRetrieveRank:
+    return options.build(options.read_space())

@@ -60,8 +60,8 @@ def _answers(job: Job, make: Callable[[], InferRetrieveRank], workers: int, done
 
     local = "RAY_ADDRESS" not in os.environ
     # One processor more than the workers take, for the one that reads.
-    size = {"num_cpus": workers + 1, "include_dashboard": False} if local else {}
-    ray.init(log_to_driver=False, logging_level="ERROR", configure_logging=local, **size)
+    size: dict[str, Any] = {"num_cpus": workers + 1, "include_dashboard": False} if local else {}
+    ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=local, **size)
     try:
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
@@ -109,7 +109,7 @@ def _source(read: Callable[[], Iterable[Any]]) -> Any:
     from ray.data import Datasource, ReadTask
     from ray.data.block import BlockMetadata
 
-    class OneReader(Datasource):  # type: ignore[misc]
+    class OneReader(Datasource):
         def estimate_inmemory_data_size(self) -> int | None:
             return None
 
@@ -117,7 +117,7 @@ def _source(read: Callable[[], Iterable[Any]]) -> Any:
             unknown = BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
             return [ReadTask(read, unknown)]
 
-    return OneReader()
+    return OneReader()  # type: ignore[no-untyped-call]
 
 
 class _Worker:

@@ -14,7 +14,7 @@ import irr
 
 PACKAGE = Path(irr.__file__).parent
 STAGES = {"infer", "retrieve", "rank"}
-HEAVY = {"aiohttp", "torch", "sentence_transformers", "transformers", "chromadb", "dspy", "vllm"}
+HEAVY = {"aiohttp", "torch", "sentence_transformers", "transformers", "chromadb", "dspy", "ray", "vllm"}
 
 
 def test_every_exported_name_is_there() -> None:
