@@ -11,6 +11,7 @@ python -m eval.batch throughput                   # against a server of 200 ms a
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import json
 import random
@@ -20,13 +21,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.batch_work import served, write_texts
+from eval.batch_work import program, served, text, write_texts
 from eval.record import record
+from irr.batch import Job, local, run
+from irr.lm import run as on_models_loop
+from irr.models.flow import Limits
+from irr.models.served import ServedModel
+from irr.types import Prediction
 
 
 @dataclass
@@ -117,6 +124,113 @@ def memory(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }
 
 
+def repeated(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Requests that a model server got twice because of a kill at half of a run."""
+    rows = arguments.rows or 50_000
+    source, output = write_texts(folder / "texts.jsonl", rows), folder / "out.jsonl"
+    part = output.with_name("out.jsonl.part")
+    with served(0.05, 256) as address:
+        process = _work(source, output, address)
+        while not part.exists() or _lines(part) < rows / 2:
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        done = _lines(part)
+        assert _work(source, output, address).wait() == 0
+        with urllib.request.urlopen(address.removesuffix("/v1") + "/asked") as answer:
+            asked = json.load(answer)
+    assert _lines(output) == rows
+    return {"rows": rows, "killed_after": done, "requests": asked, "repeated": (asked - rows) / rows}
+
+
+def cost(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """CPU time a row: of the whole program with an encoder of hashes, and of the job around it."""
+    rows = arguments.rows or 20_000
+    source = write_texts(folder / "texts.jsonl", rows)
+    whole = program(folder=folder / "index")
+    answers = list(whole.batch([text(i) for i in range(100)]))
+
+    class Idle:
+        """Answers at once, so that what is left is the job's own work."""
+
+        space, encoder, settings, digest = whole.space, whole.encoder, whole.settings, "idle"
+
+        def batch(self, texts: Iterable[str], top_k: int) -> Iterator[Prediction]:
+            for i, _ in enumerate(texts):
+                yield answers[i % len(answers)]
+
+    figures: dict[str, Any] = {"rows": rows}
+    for name, what in (("program_and_job", whole), ("job", Idle())):
+        job = Job(str(source), str(folder / f"{name}.jsonl"))
+        began = time.process_time()
+        run(job, lambda what=what: what, local(job), lambda *_: None)  # type: ignore[misc]
+        figures[f"{name}_ms_a_row"] = (time.process_time() - began) / rows * 1_000
+    return figures
+
+
+def throughput(arguments: argparse.Namespace, _folder: Path) -> dict[str, Any]:
+    """Requests a second that a server of 200 ms and 256 places gets from `auto`, against what it can take.
+
+    The requests are those of the model client alone, then those of the whole program, which is bound by the
+    work that DSPy and the stages do for each.
+    """
+    seconds, slots = 0.2, 256
+    count = arguments.rows or 20_000
+    with served(seconds, slots) as address:
+        model = ServedModel("any", address, limits=Limits(slots, auto=True))
+        alone = count / _timed(lambda: on_models_loop(_ask(model, count)))
+        texts = [text(i) for i in range(count // 5)]
+        whole = program(address, limits=Limits(slots, auto=True))
+        list(whole.batch(texts[:16]))
+        end_to_end = len(texts) / _timed(lambda: list(whole.batch(texts)))
+    ideal = slots / seconds
+    return {
+        "requests": count,
+        "ideal_per_second": ideal,
+        "client_per_second": alone,
+        "client_of_ideal": alone / ideal,
+        "program_per_second": end_to_end,
+        "program_of_ideal": end_to_end / ideal,
+    }
+
+
+async def _ask(model: ServedModel, count: int) -> None:
+    body = {"messages": [{"role": "user", "content": "Which of these apply?"}], "max_tokens": 60}
+    url = f"{model._endpoint.base}/chat/completions"
+    left = iter(range(count))
+
+    async def some() -> None:
+        for _ in left:
+            await model._post(url, body)
+
+    await asyncio.gather(*(some() for _ in range(2 * model.concurrency)))
+
+
+def ray(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Two workers on a local Ray against one process, start included; the answers must be equal."""
+    source = write_texts(folder / "texts.jsonl", arguments.rows or 100_000)
+    figures: dict[str, Any] = {"rows": arguments.rows or 100_000}
+    outputs = []
+    for name, options in (("one_process", []), ("two_ray_workers", ["--workers", "2"])):
+        outputs.append(folder / f"{name}.jsonl")
+        figures[f"{name}_seconds"] = _timed(lambda o=options: _work(source, outputs[-1], None, *o).wait())  # type: ignore[misc]
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
+    figures["ratio"] = figures["one_process_seconds"] / figures["two_ray_workers_seconds"]
+    return figures
+
+
+def _timed(work: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(2**20), b""))
+
+
 def main() -> None:
     """Measures what the command line names, prints and records it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -134,14 +248,18 @@ def main() -> None:
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace, Path], dict[str, Any]]] = {
+    "cost": cost,
     "kills": kills,
     "memory": memory,
+    "ray": ray,
+    "repeated": repeated,
+    "throughput": throughput,
 }
 
 
-def _work(source: Path, output: Path, api_base: str | None) -> subprocess.Popen[bytes]:
+def _work(source: Path, output: Path, api_base: str | None, *options: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "eval.batch_work", "classify", "--input"]
-    command += [str(source), "--output", str(output)]
+    command += [str(source), "--output", str(output), *options]
     if api_base:
         command += ["--api-base", api_base]
     return subprocess.Popen(command, stderr=subprocess.DEVNULL)

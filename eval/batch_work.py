@@ -18,6 +18,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +121,14 @@ async def _serve(seconds: float, slots: int) -> None:
         }
     ).encode()
 
+    asked = 0
+
+    async def count(_request: web.Request) -> web.Response:
+        return web.json_response(asked)
+
     async def chat(request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
         await request.read()
         async with free:
             await asyncio.sleep(seconds)
@@ -128,6 +136,7 @@ async def _serve(seconds: float, slots: int) -> None:
 
     app = web.Application()
     app.router.add_post("/v1/chat/completions", chat)
+    app.router.add_get("/asked", count)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -143,6 +152,7 @@ def main() -> None:
     classify.add_argument("--input", required=True)
     classify.add_argument("--output", required=True)
     classify.add_argument("--api-base")
+    classify.add_argument("--workers", type=int, default=0, help="on Ray, so many; 0 is without Ray")
     serve = commands.add_parser("serve")
     serve.add_argument("--seconds", type=float, required=True)
     serve.add_argument("--slots", type=int, required=True)
@@ -151,8 +161,14 @@ def main() -> None:
         asyncio.run(_serve(arguments.seconds, arguments.slots))
         return
     job = Job(arguments.input, arguments.output)
+    make = partial(program, arguments.api_base, limits=Limits(256, auto=True))
+    work = local(job)
+    if arguments.workers:
+        from irr.ray_engine import on_ray
+
+        work = on_ray(job, make, arguments.workers)
     with Monitor(None) as monitor:
-        run(job, lambda: program(arguments.api_base), local(job), monitor)
+        run(job, make, work, monitor)
 
 
 if __name__ == "__main__":

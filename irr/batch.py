@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from irr.errors import IrrError, LMError, OutputError, UsageError
-from irr.journal import Identity, Journal, locked
-from irr.outputs import is_stream, open_stream, refuse_to_write_over
+from irr.identity import Identity
+from irr.journal import Journal
+from irr.outputs import is_stream, locked, open_stream, refuse_to_write_over
 from irr.retry import Retry
 from irr.rows import Answer, Row, answer, rows_of
 from irr.streams import Source, open_source

@@ -12,7 +12,6 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -20,54 +19,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from irr.errors import OutputError
 from irr.files import replace_file
+from irr.identity import Identity
 from irr.rows import Answer, Row, read_answer
-from irr.settings import Settings
 from irr.streams import compress, is_compressed, open_source
 from irr.tally import Tally
 
 # How far a power cut may set a run back; a kill loses nothing that was written.
 _SYNC_SECONDS = 5.0
 _RESTART = "repeat the call that began it, name another output, or add --restart to begin anew"
-
-
-class Identity(BaseModel):
-    """What a run's answers depend on, besides its input.
-
-    Attributes:
-        labels: The label space's fingerprint.
-        encoder: The encoder's name.
-        settings: The numbers the program runs with.
-        top_k: How many labels a text gets.
-        costs: Whether rows carry their costs.
-        program: The program's digest: labels, encoder, settings, and models and what they are told.
-        retry: Whether it answers the failed rows of a finished output again.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    labels: str
-    encoder: str
-    settings: Settings
-    top_k: int
-    costs: bool
-    program: str
-    retry: bool = False
-
-    def difference(self, other: Identity) -> str:
-        """What another run does otherwise, in words; "" if nothing."""
-        if self.labels != other.labels:
-            return "other labels"
-        for name in ("encoder", "top_k", "costs"):
-            then, now = getattr(self, name), getattr(other, name)
-            if then != now:
-                return f"--{name.replace('_', '-')} was {then}, is {now}"
-        theirs = other.settings.model_dump()
-        for name, then in self.settings.model_dump().items():
-            if then != theirs[name]:
-                return f"the setting {name} was {then}, is {theirs[name]}"
-        if self.program != other.program:
-            return "another language model or task"
-        return "" if self.retry == other.retry else "one of the two is with --retry-errors"
 
 
 class _Record(BaseModel):
@@ -246,37 +205,6 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self._part_record)
-
-
-@contextmanager
-def locked(output: Path) -> Iterator[None]:
-    """Keeps others from writing the same output meanwhile.
-
-    Raises:
-        OutputError: If one does already, or nothing can be written there.
-    """
-    from filelock import FileLock, Timeout
-
-    target = Path(os.path.realpath(output))
-    path = _beside(target, ".lock")
-    hint = "choose a folder that exists and can be written"
-    if target.is_dir():
-        raise OutputError(output, "is a folder", "name a file")
-    if not target.parent.is_dir():
-        raise OutputError(output, "cannot be written (no such folder)", hint)
-    if target.exists() and not os.access(target, os.W_OK):
-        raise OutputError(output, "is write-protected", "choose another output path")
-    try:
-        with FileLock(path, timeout=0):
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-    except Timeout as e:
-        problem = "is being written by another process"
-        raise OutputError(output, problem, "wait for it, or name another output") from e
-    except PermissionError as e:
-        raise OutputError(output, f"cannot be written ({e.strerror})", hint) from e
 
 
 def _beside(path: Path, ending: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,3 +70,34 @@ def open_output(name: str, *sources: Path | None) -> Iterator[TextIO]:
     refuse_to_write_over(name, *sources)
     with replace_file(Path(name)) as file:
         yield file
+
+
+@contextmanager
+def locked(output: Path) -> Iterator[None]:
+    """Keeps others from writing the same output meanwhile.
+
+    Raises:
+        OutputError: If one does already, or nothing can be written there.
+    """
+    from filelock import FileLock, Timeout
+
+    target = Path(os.path.realpath(output))
+    path = target.with_name(target.name + ".lock")
+    hint = "choose a folder that exists and can be written"
+    if target.is_dir():
+        raise OutputError(output, "is a folder", "name a file")
+    if not target.parent.is_dir():
+        raise OutputError(output, "cannot be written (no such folder)", hint)
+    if target.exists() and not os.access(target, os.W_OK):
+        raise OutputError(output, "is write-protected", "choose another output path")
+    try:
+        with FileLock(path, timeout=0):
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+    except Timeout as e:
+        problem = "is being written by another process"
+        raise OutputError(output, problem, "wait for it, or name another output") from e
+    except PermissionError as e:
+        raise OutputError(output, f"cannot be written ({e.strerror})", hint) from e

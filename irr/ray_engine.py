@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from irr.batch import Engine, Job, predictions
-from irr.errors import MissingExtraError, UsageError
+from irr.errors import IrrError, MissingExtraError, UsageError
 from irr.rows import Answer, RawRow, Row, answer, raw_rows_of, read_row
 from irr.streams import STANDARD, open_source
 from irr.types import Costs
@@ -67,7 +67,7 @@ def _answers(job: Job, make: Callable[[], InferRetrieveRank], workers: int, done
         context.execution_options.preserve_order = True
         context.target_max_block_size = _BLOCK_BYTES
         context.enable_progress_bars = False
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         answers = ray.data.read_datasource(
             _source(partial(_blocks, str(Path(job.input).absolute()), done)),
             override_num_blocks=1,
@@ -85,8 +85,22 @@ def _answers(job: Job, make: Callable[[], InferRetrieveRank], workers: int, done
         for table in answers.iter_batches(batch_size=None, batch_format="pyarrow"):
             for row in table.to_pylist():
                 yield Answer(**{**row, "costs": Costs.model_validate_json(row["costs"])})
+    except Exception as e:
+        if own := _own(e):
+            # Ray has added advice of its own, in further lines.
+            raise IrrError(str(own).splitlines()[0]) from e
+        raise
     finally:
         ray.shutdown()
+
+
+def _own(error: BaseException | None) -> IrrError | None:
+    """What was raised on purpose in another process, out of Ray's wrapping."""
+    while error is not None:
+        if isinstance(cause := getattr(error, "cause", error), IrrError):
+            return cause
+        error = error.__cause__
+    return None
 
 
 def _blocks(path: str, done: int) -> Iterator[pa.Table]:

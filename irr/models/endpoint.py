@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from irr.errors import LMError, UsageError
-from irr.models.flow import Flow, Limits, Outage
+from irr.models.flow import Flow, Limits
+from irr.models.outage import Outage
 
 if TYPE_CHECKING:
     import aiohttp

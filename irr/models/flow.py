@@ -1,16 +1,13 @@
-"""How requests flow to a model server: as many as it bears, no faster than allowed, none while it is down."""
+"""How requests flow to a model server: as many as it bears, and no faster than allowed."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-
-from irr.errors import LMError
 
 _FIRST_CONCURRENCY = 8
 # A step up has to bring so much more throughput to be worth the longer wait for each answer.
@@ -18,9 +15,6 @@ _WORTHWHILE = 1.05
 _CUT = 0.7
 # Rounds without a step, after one that brought nothing.
 _REST = 10
-_FIRST_PROBE, _LONGEST_PROBE = 1.0, 15.0
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -137,60 +131,6 @@ class Finder:
         self._before = (self.limit, rate)
         step = self.limit if self._doubling else max(1, self.limit // 10)
         self.limit = min(self._most, self.limit + step)
-
-
-class Outage:
-    """Waits for a server that is down, once for all requests that wait.
-
-    Args:
-        server: Its name in messages.
-        patience: Seconds after which it is given up.
-        is_up: Asks the server for a sign of life.
-    """
-
-    def __init__(self, server: str, patience: float, is_up: Callable[[], Awaitable[bool]]) -> None:
-        self._server = server
-        self._patience = patience
-        self._is_up = is_up
-        self._asking = asyncio.Lock()
-        self._back = 0.0
-        self._given_up = False
-
-    async def outlast(self, error: LMError, since: float) -> bool:
-        """Whether the server was down for a request that it got at `since`, and is up again.
-
-        Raises:
-            LMError: `down`, if it stays away longer than one has patience.
-        """
-        if not self._patience:
-            return False
-        async with self._asking:
-            if self._back > since:
-                return True
-            if not self._given_up:
-                if await self._is_up():
-                    return False  # it is this request that the server has no answer to
-                if await self._wait(error):
-                    return True
-            self._given_up = True
-            message = f"{self._server} stayed away for {self._patience:,.0f} s ({error.message})"
-            raise LMError("down", message, "start it again")
-
-    async def _wait(self, error: LMError) -> bool:
-        logger.warning(
-            "%s: waiting up to %.0f min for it; Ctrl-C stops, and the same call goes on later",
-            error.message,
-            self._patience / 60,
-        )
-        began, pause = time.monotonic(), _FIRST_PROBE
-        while (left := began + self._patience - time.monotonic()) > 0:
-            await asyncio.sleep(min(pause, left))
-            pause = min(_LONGEST_PROBE, 1.5 * pause)
-            if await self._is_up():
-                self._back = time.monotonic()
-                logger.warning("%s is back after %.0f s", self._server, self._back - began)
-                return True
-        return False
 
 
 class _Slots:
