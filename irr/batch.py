@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -51,10 +52,13 @@ class Job:
     reads: tuple[Path, ...] = ()
 
 
+Answers = Generator[Answer, None, None]
+
+
 class Engine(Protocol):
     """Answers rows, in order."""
 
-    def __call__(self, program: InferRetrieveRank, rows: Iterator[Row], done: int, /) -> Iterator[Answer]:
+    def __call__(self, program: InferRetrieveRank, rows: Iterator[Row], done: int, /) -> Answers:
         """Yields an answer for each row that is left, after the `done` that were answered before."""
         ...
 
@@ -86,7 +90,7 @@ def run(job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch:
 def local(job: Job) -> Engine:
     """The engine that works in this process."""
 
-    def work(program: InferRetrieveRank, rows: Iterator[Row], done: int) -> Iterator[Answer]:
+    def work(program: InferRetrieveRank, rows: Iterator[Row], done: int) -> Answers:
         for row, prediction in predictions(program, rows, job.top_k):
             yield answer(row, prediction, job.costs)
 
@@ -143,9 +147,9 @@ def _stream(
     for flag, given in (("--restart", job.restart), ("--retry-errors", job.retry_errors)):
         if given:
             raise UsageError(f"{flag} needs an output that is a file", "leave it out, or name a file")
-    with open_stream(job.output) as out:
+    with open_stream(job.output) as out, closing(engine(build(), rows_of(source), 0)) as answers:
         tally = Tally()
-        for one in _until_down(engine(build(), rows_of(source), 0)):
+        for one in map(_not_down, answers):
             out.write(one.line)
             out.flush()
             tally = tally.add(one.error, one.fallback, one.costs)
@@ -179,10 +183,11 @@ def _keep(
             logger.warning("going on after row %s", f"{journal.tally.texts:,}")
         retry = Retry(journal.output, journal.tally.texts) if job.retry_errors else None
         left = retry.failed(rows) if retry else rows
-        answers = _until_down(engine(program, left, journal.tally.texts))
-        for one in retry.among(answers) if retry else answers:
-            journal.write(one)
-            watch(journal.tally, source.share)
+        with closing(engine(program, left, journal.tally.texts)) as answers:
+            certain = map(_not_down, answers)
+            for one in retry.among(certain) if retry else certain:
+                journal.write(one)
+                watch(journal.tally, source.share)
     except BaseException as e:
         journal.close()
         if isinstance(e, KeyboardInterrupt | SystemExit):
@@ -204,14 +209,12 @@ def _identity(program: InferRetrieveRank, job: Job) -> Identity:
     )
 
 
-def _until_down(answers: Iterator[Answer]) -> Iterator[Answer]:
-    """Yields answers until one was made without a model server that stays away.
+def _not_down(one: Answer) -> Answer:
+    """The answer, if it was not made without a model server that stays away.
 
     Raises:
-        LMError: Then.
+        LMError: If it was.
     """
-    for one in answers:
-        if one.down:
-            hint = "start it, and repeat the same call to go on"
-            raise LMError("down", one.down, hint)
-        yield one
+    if one.down:
+        raise LMError("down", one.down, "start it, and repeat the same call to go on")
+    return one

@@ -30,7 +30,7 @@ _RESTART = "repeat the call that began it, name another output, or add --restart
 
 
 class _Record(BaseModel):
-    """A run, what it came to, and the digest of the input rows that this counts."""
+    """A run, what it came to, the digest of the input rows that this counts, and whether they are all."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,6 +38,7 @@ class _Record(BaseModel):
     run: Identity
     tally: Tally
     input: str
+    complete: bool = False
 
 
 class Journal:
@@ -45,7 +46,6 @@ class Journal:
 
     Args:
         output: The run's output; a link stays a link.
-
     """
 
     def __init__(self, output: Path) -> None:
@@ -56,7 +56,10 @@ class Journal:
         self._part_record = _beside(self.part, ".json")
         self._record = _beside(self.output, ".run.json")
         if not self.part.exists() and self._part_record.exists():
-            self._part_record.replace(self._record)  # a run that was killed just before its last step
+            if _read(self._part_record).complete:  # a run that was killed just before its last step
+                self._part_record.replace(self._record)
+            else:  # its rows were taken away
+                self._part_record.unlink()
 
     @property
     def tally(self) -> Tally:
@@ -105,9 +108,16 @@ class Journal:
             raise OutputError(path, f"is of another run ({difference})", _RESTART)
 
     def drop(self) -> None:
-        """Forgets what is unfinished."""
-        self.part.unlink(missing_ok=True)
-        self._part_record.unlink(missing_ok=True)
+        """Forgets what is unfinished.
+
+        Raises:
+            OutputError: If that was written by something else.
+        """
+        if self.unfinished:
+            # Rows first: a record without them means something else.
+            os.truncate(self.part, 0)
+            self._part_record.unlink()
+            self.part.unlink()
 
     def reread(self, rows: Iterator[Row]) -> Tally:
         """What a finished run came to, after making sure that it answers just these rows.
@@ -152,7 +162,8 @@ class Journal:
 
     def finish(self) -> None:
         """Makes the answers the output, at once."""
-        self.close()
+        with self._file:
+            self._sync(complete=True)
         if is_compressed(self.output):
             with replace_file(self.output) as file:
                 compress(self.part, file.buffer, self.output.suffix)
@@ -191,14 +202,14 @@ class Journal:
         problem = "is of a run on another input, which differs before or in row"
         return OutputError(path, f"{problem} {self.tally.texts + 1}", _RESTART)
 
-    def _sync(self) -> None:
+    def _sync(self, complete: bool = False) -> None:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._synced = time.monotonic()
         tally, rows = self._done
         tally = tally.model_copy(update={"seconds": self._before + self._synced - self._began})
         self._done = (tally, rows)
-        record = _Record(run=self._run, tally=tally, input=rows.hexdigest())
+        record = _Record(run=self._run, tally=tally, input=rows.hexdigest(), complete=complete)
         fresh = _beside(self._part_record, ".new")
         with fresh.open("w", encoding="utf-8") as file:
             file.write(record.model_dump_json(indent=2) + "\n")

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from irr.batch import Engine, Job, predictions
+from irr.batch import Answers, Engine, Job, predictions
 from irr.errors import IrrError, MissingExtraError, UsageError
 from irr.rows import Answer, RawRow, Row, answer, raw_rows_of, read_row
 from irr.streams import STANDARD, open_source
@@ -49,13 +49,13 @@ def on_ray(job: Job, make: Callable[[], InferRetrieveRank], workers: int) -> Eng
     if job.retry_errors:
         raise UsageError("--retry-errors does not need Ray", "leave --engine out")
 
-    def work(_program: InferRetrieveRank, _rows: Iterator[Row], done: int) -> Iterator[Answer]:
+    def work(_program: InferRetrieveRank, _rows: Iterator[Row], done: int) -> Answers:
         return _answers(job, make, workers, done)
 
     return work
 
 
-def _answers(job: Job, make: Callable[[], InferRetrieveRank], workers: int, done: int) -> Iterator[Answer]:
+def _answers(job: Job, make: Callable[[], InferRetrieveRank], workers: int, done: int) -> Answers:
     import ray
 
     local = "RAY_ADDRESS" not in os.environ

@@ -108,6 +108,21 @@ def test_a_kill_between_the_last_steps_is_made_good(
     assert classify(program, job).texts == 300
     assert files(tmp_path) == ["o.jsonl", "o.jsonl.run.json", "t.jsonl"]
 
+    other = Job(job.input, job.output, top_k=3, restart=True)
+    with pytest.raises(StoppedError):
+        classify(program, other, stop_after=100)
+    Path(job.output + ".part").unlink()  # by hand; what is there is still the output of the first run
+    assert classify(program, job).texts == 300
+    assert len(read_jsonl(Path(job.output))[0]["labels"]) == 10
+
+
+def test_what_is_in_the_way_is_not_removed(program: InferRetrieveRank, job: Job, tmp_path: Path) -> None:
+    mine = tmp_path / "o.jsonl.part"
+    mine.write_text("mine\n")
+    for restart in (False, True):
+        refused(program, Job(job.input, job.output, restart=restart), "is in the way, and of no run")
+    assert mine.read_text() == "mine\n"
+
 
 def test_another_run_is_refused_with_what_is_different(
     program: InferRetrieveRank, job: Job, tmp_path: Path
