@@ -9,14 +9,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 from conftest import read_jsonl
-from misbehaving import Behaviour, Call, MisbehavingServer, failure, misbehaving_server
+from misbehaving import Behaviour, Call, MisbehavingServer, completion, failure, misbehaving_server
 
-from eval.batch_work import program, served, write_texts
+from eval.batch_work import LABELS, HashEncoder, program, served, write_texts
 from irr.batch import Job, local
 from irr.batch import run as run_job
 from irr.errors import LMError, UsageError
@@ -24,6 +25,7 @@ from irr.lm import run
 from irr.models.flow import Finder, Limits
 from irr.models.served import ServedModel
 from irr.options import concurrency_limits
+from irr.pipeline import build
 from irr.tally import Tally
 
 
@@ -198,6 +200,53 @@ def test_a_run_whose_server_dies_stops_and_goes_on_with_the_next(tmp_path: Path)
     rows = read_jsonl(Path(job.output))
     assert [row["id"] for row in rows] == [f"t{i}" for i in range(600)]
     assert not any("fallbacks" in row for row in rows)
+
+
+async def faulty(call: Call, number: int) -> web.StreamResponse:
+    """Answers one time in six; else it is slow, drops out, lies about a length, or sends a proxy's page."""
+    good = completion('{"ranking": [2, 1]}')
+    match number % 6:
+        case 1:
+            await asyncio.sleep(3)
+        case 2:
+            return web.Response(text="<html>Bad gateway</html>", content_type="text/html")
+        case 3 | 4:
+            response = web.StreamResponse(headers={"Content-Length": "100000" if number % 6 == 3 else "20"})
+            await response.prepare(call.request)
+            await response.write(bytes(good.body or b"")[: 100 if number % 6 == 3 else 20])
+            assert call.request.transport
+            call.request.transport.close()
+            return response
+        case 5:
+            return failure(500, "CUDA error")
+    return good
+
+
+def test_a_server_with_every_fault_costs_no_row_and_its_rows_can_be_retried(
+    server: MisbehavingServer, tmp_path: Path
+) -> None:
+    job = Job(str(write_texts(tmp_path / "t.jsonl", 90)), str(tmp_path / "o.jsonl"))
+    desk = server.desk(faulty)
+    limits = Limits(concurrency=32, patience=60)
+    model = ServedModel("any", desk.api_base, timeout=1, retries=0, limits=limits)
+    troubled = build(LABELS, encoder=HashEncoder(), rank_lm=model, index_folder=tmp_path / "index")
+    tally = run_job(job, lambda: troubled, local(job), lambda *_: None)
+    assert (tally.texts, tally.errors) == (90, 0)
+    assert 45 < tally.fallbacks < 90
+    rows = read_jsonl(Path(job.output))
+    assert [row["id"] for row in rows] == [f"t{i}" for i in range(90)]
+    assert all(len(row["labels"]) == 10 for row in rows)
+    codes = {fallback["code"] for row in rows for fallback in row.get("fallbacks", ())}
+    assert codes == {"timeout", "unparsable", "unreachable", "server_error"}
+
+    again = Job(job.input, job.output, retry_errors=True)
+    with served(0.0, 64) as address:
+        make = partial(program, address, tmp_path / "index", limits)
+        tally = run_job(again, make, local(again), lambda *_: None)
+    assert (tally.texts, tally.fallbacks) == (90, 0)
+    kept = [row for row in rows if "fallbacks" not in row]
+    retried = {row["id"]: row for row in read_jsonl(Path(job.output))}
+    assert all(retried[row["id"]] == row for row in kept)
 
 
 def test_a_number_of_requests_is_a_number_or_auto() -> None:
