@@ -12,20 +12,22 @@ from typing import Annotated
 import typer
 
 from irr import display
-from irr.lm import NO_MODEL
 from irr.options import (
     ApiBase,
     EncoderName,
     Fields,
+    HierarchyName,
     IndexFolder,
     InferLM,
     Labels,
+    Language,
     LMName,
     LMOptions,
     ProgramFolder,
     ProgramOptions,
     RankLM,
     RankMethodName,
+    Rebind,
     Task,
     concurrency_limits,
 )
@@ -55,6 +57,7 @@ def classify(
     ],
     labels: Labels = None,
     program: ProgramFolder = None,
+    rebind: Rebind = False,
     top_k: Annotated[int, typer.Option(help="Labels a text.", min=1)] = 10,
     costs: Annotated[bool, typer.Option("--costs", help="Write what each row's calls cost.")] = False,
     restart: Annotated[
@@ -97,12 +100,14 @@ def classify(
     encoder: EncoderName = None,
     fields: Fields = None,
     index_folder: IndexFolder = None,
-    lm: LMName = NO_MODEL,
+    lm: LMName = None,
     api_base: ApiBase = None,
     infer_lm: InferLM = None,
     rank_lm: RankLM = None,
     rank_method: RankMethodName = RankMethod.AUTO,
-    task: Task = "default",
+    task: Task = None,
+    language: Language = None,
+    hierarchy: HierarchyName = None,
     concurrency: Annotated[
         str,
         typer.Option(
@@ -151,7 +156,7 @@ def classify(
         patience=60 * patience,
     )
     lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task, limits)
-    options = ProgramOptions(labels, program, encoder, fields, index_folder, lms)
+    options = ProgramOptions(labels, program, encoder, fields, index_folder, lms, rebind, language, hierarchy)
     space = options.read_space()
     price = Price.parse(price_per_million) if price_per_million else None
     job = Job(input, output, top_k, costs, restart, retry_errors, tuple(options.files()))

@@ -15,21 +15,24 @@ import typer
 
 from irr import display
 from irr.classify import EXIT_ROW_ERRORS, classify
+from irr.cli_programs import optimize, show
 from irr.errors import IrrError, UsageError
-from irr.lm import NO_MODEL
 from irr.options import (
     ApiBase,
     EncoderName,
     Fields,
+    HierarchyName,
     IndexFolder,
     InferLM,
     Labels,
+    Language,
     LMName,
     LMOptions,
     ProgramFolder,
     ProgramOptions,
     RankLM,
     RankMethodName,
+    Rebind,
     Task,
 )
 from irr.settings import RankMethod
@@ -67,6 +70,7 @@ def evaluate(
     ],
     labels: Labels = None,
     program: ProgramFolder = None,
+    rebind: Rebind = False,
     json_file: Annotated[
         str | None,
         typer.Option(
@@ -79,12 +83,14 @@ def evaluate(
     encoder: EncoderName = None,
     fields: Fields = None,
     index_folder: IndexFolder = None,
-    lm: LMName = NO_MODEL,
+    lm: LMName = None,
     api_base: ApiBase = None,
     infer_lm: InferLM = None,
     rank_lm: RankLM = None,
     rank_method: RankMethodName = RankMethod.AUTO,
-    task: Task = "default",
+    task: Task = None,
+    language: Language = None,
+    hierarchy: HierarchyName = None,
 ) -> None:
     """Measure the answers against gold labels, with 95 % intervals."""
     from irr.evaluate import evaluate as run
@@ -93,7 +99,7 @@ def evaluate(
     from irr.texts import read_gold
 
     lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task)
-    options = ProgramOptions(labels, program, encoder, fields, index_folder, lms)
+    options = ProgramOptions(labels, program, encoder, fields, index_folder, lms, rebind, language, hierarchy)
     space = options.read_space()
     rows = read_gold(gold, space)
     with open_output(json_file or os.devnull, gold, *options.files()) as out:
@@ -112,24 +118,69 @@ def inspect(
     text: Annotated[str, typer.Option(help="The text.", metavar="TEXT")],
     labels: Labels = None,
     program: ProgramFolder = None,
+    rebind: Rebind = False,
     top_k: Annotated[int, typer.Option(help="Labels to show.", min=1)] = 10,
     encoder: EncoderName = None,
     fields: Fields = None,
     index_folder: IndexFolder = None,
-    lm: LMName = NO_MODEL,
+    lm: LMName = None,
     api_base: ApiBase = None,
     infer_lm: InferLM = None,
     rank_lm: RankLM = None,
     rank_method: RankMethodName = RankMethod.AUTO,
-    task: Task = "default",
+    task: Task = None,
+    language: Language = None,
+    hierarchy: HierarchyName = None,
 ) -> None:
     """Show what every stage makes of one text."""
     lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task)
-    options = ProgramOptions(labels, program, encoder, fields, index_folder, lms)
+    options = ProgramOptions(labels, program, encoder, fields, index_folder, lms, rebind, language, hierarchy)
     prediction = options.build(options.read_space())(text, top_k, trace=True)
     if prediction.error:
         raise UsageError(f"--text: {prediction.error.message}")
     display.trace(prediction, top_k)
+
+
+@app.command(epilog="Example:  irr labels eurovoc.rdf.gz --language fi,en --output eurovoc.jsonl")
+def labels(
+    file: Annotated[Path, typer.Argument(help="A label file, as --labels takes it.", metavar="FILE")],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            help='Write the labels there as JSONL, which is read fastest; "-" writes stdout.',
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+    json_file: Annotated[
+        str | None,
+        typer.Option(
+            "--json", help='Write the survey there; "-" writes stdout.', metavar="FILE", show_default=False
+        ),
+    ] = None,
+    language: Language = None,
+    encoder: EncoderName = None,
+) -> None:
+    """Show a label space: what is in it, how it hangs together, and what of it hurts retrieval."""
+    from irr.encoder import DEFAULT_ENCODER
+    from irr.labels import LabelSpace
+    from irr.outputs import open_output
+    from irr.streams import STANDARD
+    from irr.survey import survey
+    from irr.survey_tables import show
+    from irr.window import open_window
+
+    if output == json_file == STANDARD:
+        raise UsageError("--output and --json both write stdout", "name a file for one of them")
+    window = open_window(encoder)
+    space = LabelSpace.read(file, language)
+    with open_output(output or os.devnull, file) as out, open_output(json_file or os.devnull, file) as scores:
+        display.skos(file, space.counts)
+        out.writelines(label.model_dump_json(exclude_defaults=True) + "\n" for label in space)
+        found = survey(space, window, only_english=encoder in (None, DEFAULT_ENCODER))
+        scores.write(found.model_dump_json(indent=2) + "\n")
+    if STANDARD not in (output, json_file):
+        show(found)
 
 
 @app.command(
@@ -159,6 +210,12 @@ def serve_lm(
 
     display.note(f"starting vLLM with {model}: this can take minutes")
     serve(model, ready=ready, host=host, port=port, python=python, extra=context.args)
+
+
+app.command(epilog="Example:  irr optimize --labels skills.jsonl --train examples.jsonl --output program")(
+    optimize
+)
+app.command(epilog="Example:  irr show program")(show)
 
 
 def main() -> None:

@@ -20,8 +20,11 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from irr.estimate import Estimate
     from irr.evaluate import Report
+    from irr.skos_counts import SkosCounts
     from irr.tally import Price, Tally
     from irr.types import Costs, Prediction
 
@@ -33,6 +36,30 @@ def note(message: str) -> None:
     """One line for the user on stderr, never wrapped, colored or cut, whatever names stand in it."""
     line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
     stderr.print(line, markup=False, emoji=False, soft_wrap=True)
+
+
+def skos(path: Path, counts: SkosCounts | None) -> None:
+    """What was read of a SKOS file, and what was not; nothing for other files."""
+    if counts is None:
+        return
+    languages = ", ".join(f"{tag} {n:,}" for tag, n in counts.named_in.items())
+    note(f"{path}: {counts.labels:,} labels of {counts.concepts:,} concepts; named in {languages}")
+    left = {
+        "deprecated concepts": counts.deprecated,
+        "concepts without a name": counts.unnamed,
+        "concepts without an address": counts.blank,
+        "parents that are no label here": counts.parents_dropped,
+        "concept schemes": counts.schemes,
+        "collections": counts.collections,
+        "named things of other kinds": counts.others,
+    }
+    if any(left.values()):
+        note("left out: " + ", ".join(f"{n:,} {what}" for what, n in left.items() if n))
+    if counts.fallbacks:
+        asked = ", ".join(counts.languages)
+        note(f"{counts.fallbacks:,} labels have no name in {asked}: theirs is in another language")
+    if counts.language_hint:
+        note(counts.language_hint)
 
 
 def summary(result: Tally, price: Price | None = None) -> None:
@@ -151,11 +178,12 @@ def trace(prediction: Prediction, top_k: int) -> None:
         evidence = "\n".join(
             [f"{m.kind} {m.score:.2f}  {_short(m.query)} → {_short(m.entry)}" for m in candidate.matches]
             + ([f"words {candidate.coverage:.0%} of the name"] if candidate.coverage else [])
+            + ([f"example {candidate.example:.2f}"] if candidate.example else [])
         )
         candidates.add_row(f"{candidate.score:.3f}", Text(candidate.label.name), Text(evidence))
     stdout.print(candidates)
     ranking = Table("rank", "score", "id", "label", title="rank: labels")
-    for rank, label in enumerate(prediction.trace.ranking[:top_k], 1):
+    for rank, label in enumerate(prediction.labels, 1):
         ranking.add_row(str(rank), f"{label.score:.3f}", Text(label.id), Text(label.name))
     stdout.print(ranking)
     for fallback in prediction.fallbacks:

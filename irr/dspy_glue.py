@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from irr.chat import assistant_text, system_text, user_text
 from irr.errors import LMError
-from irr.lm import run
+from irr.lm import ChatRequest, LanguageModel, run
 
 if TYPE_CHECKING:
     import dspy
-
-
-@dataclass(frozen=True)
-class ChatRequest:
-    """What DSPy asks of a model in one call.
-
-    Attributes:
-        messages: Pairs of role (`system`, `user` or `assistant`) and text.
-        schema: The JSON schema that the answer must fit; None when any text will do.
-        extra: What the caller of DSPy added beyond these, for servers that know it.
-    """
-
-    messages: tuple[tuple[str, str], ...]
-    max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    seed: int | None = None
-    stop: tuple[str, ...] = ()
-    schema: Mapping[str, Any] | None = None
-    json: bool = False
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-Answer = Callable[[ChatRequest], Awaitable[str]]
 
 
 def prepare_dspy() -> Any:
@@ -53,18 +28,17 @@ def prepare_dspy() -> Any:
     return dspy
 
 
-def dspy_model(name: str, answer: Answer) -> dspy.LM:
-    """A `dspy.LM` whose requests `answer` answers, awaited or from any thread but the models' own."""
+def dspy_model(model: LanguageModel, **kwargs: Any) -> dspy.LM:
+    """The model as DSPy calls it, awaited or from any thread but the models' own.
+
+    Args:
+        model: Answers the requests; its LMErrors come out of DSPy's by `as_lm_error`.
+        kwargs: Sampling settings, as `dspy.LM` takes them.
+    """
     dspy = prepare_dspy()
-    engine = _Engine(name, answer)
-    return dspy.LM(
-        f"irr/{name}",
-        engine=engine,
-        async_engine=_AsyncEngine(engine),
-        temperature=0.0,
-        cache=False,
-        num_retries=0,
-    )
+    engine = _Engine(model)
+    settings = {"temperature": 0.0, "cache": False, "num_retries": 0, **kwargs}
+    return dspy.LM(f"irr/{model.name}", engine=engine, async_engine=_AsyncEngine(engine), **settings)
 
 
 def dspy_context(lm: dspy.LM) -> AbstractContextManager[None]:
@@ -78,7 +52,7 @@ def dspy_context(lm: dspy.LM) -> AbstractContextManager[None]:
 def schema_config(schema: Mapping[str, Any]) -> dict[str, Any]:
     """The `config` of a DSPy call whose answer must fit a JSON schema.
 
-    DSPy's own schema loses the bounds of arrays, and an unbounded array is filled until the tokens run out.
+    DSPy's own schema loses the bounds of arrays.
     """
     named = {"name": "answer", "schema": dict(schema), "strict": True}
     return {"response_format": {"type": "json_schema", "json_schema": named}}
@@ -86,19 +60,15 @@ def schema_config(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def lean_json() -> Any:
-    """DSPy's JSON adapter in a third of its words, and held to the schema that is given in `config`.
-
-    The system message is the instructions and one line on the answer's form; a field is its description and
-    its value. What DSPy says besides costs some 250 tokens a call, and a schema says it better.
-    """
+    """DSPy's JSON adapter, with the wording of `irr.chat`, held to the schema that is given in `config`."""
     dspy = prepare_dspy()
     base: Any = dspy.JSONAdapter
     parse_error = dspy.utils.exceptions.AdapterParseError
 
     class LeanJSON(base):  # type: ignore[misc]
         def format_system_message(self, signature: Any) -> str:
-            form = ", ".join(f'"{name}": [{_described(f)}]' for name, f in signature.output_fields.items())
-            return f"{signature.instructions}\nAnswer in JSON: {{{form}}}"
+            outputs = {name: _described(field) for name, field in signature.output_fields.items()}
+            return system_text(signature.instructions, outputs)
 
         def format_user_message_content(
             self,
@@ -108,18 +78,16 @@ def lean_json() -> Any:
             suffix: str = "",
             main_request: bool = False,
         ) -> str:
-            fields = [
-                _titled(_described(field), str(inputs[name]))
-                for name, field in signature.input_fields.items()
-                if name in inputs
-            ]
-            return "\n".join(part for part in (prefix, *fields, suffix) if part)
+            fields = signature.input_fields.items()
+            text = user_text({_described(f): str(inputs[name]) for name, f in fields if name in inputs})
+            return "\n".join(part for part in (prefix, text, suffix) if part)
 
         def format_assistant_message_content(
             self, signature: Any, outputs: dict[str, Any], missing_field_message: str | None = None
         ) -> str:
-            answer = {name: outputs.get(name, missing_field_message) for name in signature.output_fields}
-            return json.dumps(answer, ensure_ascii=False)
+            return assistant_text(
+                {name: outputs.get(name, missing_field_message) for name in signature.output_fields}
+            )
 
         def parse(self, signature: Any, completion: str) -> dict[str, Any]:
             try:
@@ -141,11 +109,6 @@ def lean_json() -> Any:
 
 def _described(field: Any) -> str:
     return str(field.json_schema_extra["desc"])
-
-
-def _titled(title: str, value: str) -> str:
-    """One line for a value of one line, else the title above the value."""
-    return f"{title[:1].upper()}{title[1:]}:{chr(10) if chr(10) in value else ' '}{value}"
 
 
 def as_lm_error(error: Exception) -> LMError:
@@ -175,9 +138,8 @@ class _Engine:
     supports_reasoning = False
     supported_params = ("response_format", "max_tokens", "temperature", "top_p", "stop", "seed")
 
-    def __init__(self, name: str, answer: Answer) -> None:
-        self._name = name
-        self._answer = answer
+    def __init__(self, model: LanguageModel) -> None:
+        self._model = model
 
     def complete(self, request: Any) -> Any:
         work: Coroutine[Any, Any, Any] = self.respond(request)
@@ -185,10 +147,10 @@ class _Engine:
 
     async def respond(self, request: Any) -> Any:
         lm15 = prepare_dspy().lm15
-        text = await self._answer(_chat_request(request))
+        text = await self._model.chat(_chat_request(request))
         return lm15.Response(
             id=None,
-            model=self._name,
+            model=self._model.name,
             message=lm15.Message.assistant(text),
             finish_reason="stop",
             usage=lm15.Usage(),  # counted by the model itself, where cached tokens are known

@@ -6,7 +6,9 @@ import importlib.util
 import logging
 import os
 import socket
+import threading
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -16,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irr.errors import EncoderError
+from irr.revision import weights_revision
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -57,6 +60,11 @@ class SentenceEncoder:
         self.name = name
         self._model = _load(name, device)
 
+    @cached_property
+    def revision(self) -> str:
+        """What its weights hash to."""
+        return weights_revision(self._model)
+
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Returns unit vectors, shape (len(texts), dimensions), float32."""
         vectors: NDArray[np.float32] | None = None
@@ -87,6 +95,20 @@ class SentenceEncoder:
                 list(texts[start : start + _BATCH_TOKENS]), truncation=True, max_length=limit
             )["input_ids"]
         ]
+
+
+class OneAtATime:
+    """An encoder that several threads share: encoders need not bear that, and gain nothing from it."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self.name = encoder.name
+        self._free = threading.Lock()
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Returns what the encoder returns."""
+        with self._free:
+            return self.encoder.encode(texts)
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import BinaryIO, TextIO, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -17,26 +19,45 @@ from irr.errors import InputError, OutputError
 M = TypeVar("M", bound=BaseModel)
 
 
+def ending(path: Path) -> str:
+    """What says a file's format: the last part of its name, in lower case, `.gz` left out."""
+    return Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
+
+
+@contextmanager
+def open_bytes(path: Path, error: type[InputError]) -> Iterator[BinaryIO]:
+    """Opens a file, or what is packed in a `.gz` file.
+
+    Raises:
+        InputError: As `error`, for a file that is missing or cannot be read to its end.
+    """
+    try:
+        packed = path.suffix.lower() == ".gz"
+        with cast(BinaryIO, gzip.open(path)) if packed else path.open("rb") as file:
+            yield file
+    except FileNotFoundError as e:
+        raise error(path, "no such file", "check the path") from e
+    except (gzip.BadGzipFile, EOFError, zlib.error) as e:
+        raise error(path, f"not a whole gzip file ({e})", "fetch it again, or unpack it") from e
+    except OSError as e:
+        raise error(path, f"cannot be read ({e.strerror})", "name a readable file") from e
+
+
 def read_lines(path: Path, error: type[InputError]) -> Iterator[tuple[int, str]]:
-    """Yields the lines of a UTF-8 file with their row numbers, from 1, line ends kept.
+    """Yields the lines of a UTF-8 file, packed or not, with their row numbers, from 1, line ends kept.
 
     Lines end at a line feed only, so that the rarer Unicode separators may stand in a text.
 
     Raises:
         InputError: As `error`, for a file that is missing, cannot be read, or is not UTF-8.
     """
-    try:
-        with path.open("rb") as file:
-            for row, raw in enumerate(file, 1):
-                try:
-                    line = raw.decode("utf-8-sig" if row == 1 else "utf-8")
-                except UnicodeDecodeError as e:
-                    raise error(path, "not UTF-8", "save the file with UTF-8 encoding", row) from e
-                yield row, line
-    except FileNotFoundError as e:
-        raise error(path, "no such file", "check the path") from e
-    except OSError as e:
-        raise error(path, f"cannot be read ({e.strerror})", "name a readable file") from e
+    with open_bytes(path, error) as file:
+        for row, raw in enumerate(file, 1):
+            try:
+                line = raw.decode("utf-8-sig" if row == 1 else "utf-8")
+            except UnicodeDecodeError as e:
+                raise error(path, "not UTF-8", "save the file with UTF-8 encoding", row) from e
+            yield row, line
 
 
 def parse_json_row(

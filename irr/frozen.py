@@ -2,78 +2,168 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import platform
 import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from irr import __version__
+from irr.encoder import SentenceEncoder
 from irr.errors import ProgramError
 from irr.index import Progress
 from irr.labels import LabelSpace
-from irr.lm import LanguageModel
+from irr.lm import EMBEDDED, NO_MODEL, SERVED, LanguageModel, open_model
+from irr.metrics import Estimate
+from irr.models.flow import Limits
+from irr.neighbours import Example
 from irr.pipeline import InferRetrieveRank, build
-from irr.prompts import TaskPack
-from irr.settings import Settings
+from irr.prompts import TaskPack, load_task
+from irr.recipe import Model, Recipe, model_of
 
-_MANIFEST = "program.json"
-_LABELS = "labels.jsonl"
+FORMAT = 2
+MANIFEST = "program.json"
+LABELS = "labels.jsonl"
+EXAMPLES = "examples.jsonl"
+TRIALS = "trials.jsonl"
+# As `sha256sum --check` reads it.
+SUMS = "SHA256SUMS"
+_PACKAGES = ("chromadb", "sentence-transformers", "torch", "transformers")
 
 
-class _Manifest(BaseModel):
+class Scores(BaseModel):
+    """What a program scored when it was frozen: each metric's mean and 95 % interval over some texts."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
-    encoder: str
+    texts: int
+    metrics: Mapping[str, Estimate]
+
+
+class Manifest(BaseModel):
+    """What `program.json` holds.
+
+    Attributes:
+        format: The version of the folder's layout.
+        recipe: The program, without its label space and examples, which have files of their own.
+        labels: How many labels there are.
+        examples: How many examples there are.
+        fingerprint: The label space's.
+        digest: The program's: programs of one digest answer alike.
+        scores: What it scored when it was frozen, by what it was scored on.
+        optimized: How it came about, where it was optimized.
+        versions: What it was frozen with.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = FORMAT
+    recipe: Recipe
+    labels: int
+    examples: int = 0
     fingerprint: str
-    settings: Settings
+    digest: str
+    scores: Mapping[str, Scores] = {}
+    optimized: Mapping[str, str | int] = {}
+    versions: Mapping[str, str]
 
 
-def freeze(program: InferRetrieveRank, folder: str | Path) -> None:
-    """Writes a program: its label space, its settings and its encoder's name. No secret, no pickle.
+def freeze(
+    program: InferRetrieveRank,
+    folder: str | Path,
+    *,
+    scores: Mapping[str, Scores] | None = None,
+    optimized: Mapping[str, str | int] | None = None,
+    trials: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Writes a program: labels, settings, prompts, examples, and its models by name. No secret, no pickle.
 
     The folder appears complete or not at all; a frozen program that stands there is replaced.
+
+    Args:
+        program: The program.
+        folder: Where to.
+        scores: What it scored, by what it was scored on.
+        optimized: How it came about.
+        trials: What else was tried, one row each.
 
     Raises:
         ProgramError: If something else stands there, it cannot be written, or the program has a ranker or an
             encoder of the caller's own.
     """
     folder = Path(folder)
-    try:
-        there = {path.name for path in folder.iterdir()} if folder.exists() else None
-    except OSError as e:
-        raise ProgramError(f"{folder} cannot be read ({e.strerror})", "name another folder") from e
-    if there is not None and there != {_MANIFEST, _LABELS}:
-        raise ProgramError(f"{folder} exists and is no frozen program, or holds more", "name another folder")
+    there = check_place(folder)
     if program.custom:
         raise ProgramError(f"a program with {program.custom} cannot be frozen", "freeze one without")
-    manifest = _Manifest(
-        encoder=program.encoder.name, fingerprint=program.space.fingerprint, settings=program.settings
+    manifest = Manifest(
+        recipe=program.recipe.model_copy(update={"examples": ()}),
+        labels=len(program.space),
+        examples=len(program.examples),
+        fingerprint=program.space.fingerprint,
+        digest=program.digest,
+        scores=scores or {},
+        optimized=optimized or {},
+        versions={
+            "irr": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in _PACKAGES},
+        },
     )
+    files = {
+        MANIFEST: manifest.model_dump_json(indent=2) + "\n",
+        LABELS: _lines(label.model_dump_json(exclude_defaults=True) for label in program.space),
+        EXAMPLES: _lines(example.model_dump_json() for example in program.examples),
+        TRIALS: _lines(json.dumps(trial, ensure_ascii=False) for trial in trials),
+    }
+    contents = {name: text.encode() for name, text in files.items() if text}
+    contents[SUMS] = _sums(contents)
     beside = folder.with_name(folder.name + ".part")
     try:
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
-        (beside / _MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
-        with (beside / _LABELS).open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(label.model_dump_json(exclude_defaults=True) + "\n" for label in program.space)
-        if there is None:
-            beside.rename(folder)
-        else:
+        for name, content in contents.items():
+            (beside / name).write_bytes(content)
+        if there:
             aside = folder.with_name(folder.name + ".old")
             folder.rename(aside)
             beside.rename(folder)
             shutil.rmtree(aside)
+        else:
+            beside.rename(folder)
     except OSError as e:
         raise ProgramError(f"{folder} cannot be written ({e.strerror})", "name another folder") from e
+
+
+def check_place(folder: Path) -> bool:
+    """Whether a frozen program stands there already.
+
+    Raises:
+        ProgramError: If something else does.
+    """
+    try:
+        there = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    except OSError as e:
+        raise ProgramError(f"{folder} cannot be read ({e.strerror})", "name another folder") from e
+    if there and not {MANIFEST, LABELS} <= there <= {MANIFEST, LABELS, EXAMPLES, TRIALS, SUMS}:
+        raise ProgramError(f"{folder} exists and is no frozen program, or holds more", "name another folder")
+    return folder.exists()
 
 
 def load(
     folder: str | Path,
     *,
-    infer_lm: LanguageModel | None = None,
-    rank_lm: LanguageModel | None = None,
-    task: TaskPack | str = "default",
+    api_base: str | None = None,
+    limits: Limits | None = None,
+    infer_lm: LanguageModel | str | None = None,
+    rank_lm: LanguageModel | str | None = None,
+    task: TaskPack | str | None = None,
+    labels: LabelSpace | None = None,
+    rebind: bool = False,
     index_folder: str | Path | None = None,
     progress: Progress | None = None,
 ) -> InferRetrieveRank:
@@ -81,50 +171,158 @@ def load(
 
     Args:
         folder: What `freeze` wrote.
-        infer_lm: Proposes terms for each text; none if None.
-        rank_lm: Orders the candidates; none if None.
-        task: What the language models are told: a task pack, its name, or its folder.
+        api_base: Where its language models are served, if they are.
+        limits: What those servers are to bear.
+        infer_lm: Proposes terms instead of the model it was frozen with; "none" for none.
+        rank_lm: Orders the candidates instead; "none" for none.
+        task: What language models are told, if it was frozen without any.
+        labels: A label space that must be the one it was frozen with.
+        rebind: Whether that may be another one: the program then runs on it, with the examples that still
+            have labels in it.
         index_folder: Where indexes are kept; the user's cache folder if None.
         progress: Called with (entries done, entries in all) while an index is built.
 
     Raises:
-        ProgramError: If the folder holds no program, or its labels are not the ones it was frozen with.
+        ProgramError: If the folder holds no program, or not what was frozen, or needs an `api_base`.
         EncoderError: If its encoder is not there.
     """
     folder = Path(folder)
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
+    recipe = manifest.recipe
+    if recipe.task and task:
+        raise ProgramError(f"{folder} has prompts of its own", "leave the task out")
+    space = read_labels(folder, labels, rebind)
+    needed = [
+        _needed(folder, frozen, given, api_base)
+        for frozen, given in ((recipe.infer, infer_lm), (recipe.rank, rank_lm))
+    ]
+    # One and the same where both stages have one name.
+    names = {name for name in needed if isinstance(name, str)}
+    opened = {name: open_model(name, api_base, limits) for name in names}
+    models = [opened[name] if isinstance(name, str) else name for name in needed]
+    encoder = SentenceEncoder(recipe.encoder.name)
+    for model, frozen in ((encoder, recipe.encoder), (models[0], recipe.infer), (models[1], recipe.rank)):
+        _check_revision(model, frozen)
     return build(
-        read_labels(folder),
-        encoder=manifest.encoder,
-        settings=manifest.settings,
-        infer_lm=infer_lm,
-        rank_lm=rank_lm,
-        task=task,
+        space,
+        encoder=encoder,
+        settings=recipe.settings,
+        infer_lm=models[0],
+        rank_lm=models[1],
+        task=recipe.task or task or load_task("default"),
+        examples=_examples(folder, space, rebind),
         index_folder=index_folder,
         progress=progress,
     )
 
 
-def read_labels(folder: str | Path) -> LabelSpace:
-    """Reads the label space of a frozen program.
+def read_manifest(folder: str | Path) -> Manifest:
+    """Reads what a frozen program is, once every byte of it is known to be what was frozen.
 
     Raises:
-        ProgramError: If the folder holds no program, or its labels are not the ones it was frozen with.
+        ProgramError: If the folder holds no program, one of a newer version, or not what was frozen.
     """
-    manifest = _read_manifest(Path(folder))
-    path = Path(folder) / _LABELS
-    space = LabelSpace.read(path)
-    if space.fingerprint != manifest.fingerprint:
-        raise ProgramError(f"{path} is not what was frozen", "freeze the program again")
-    return space
-
-
-def _read_manifest(folder: Path) -> _Manifest:
-    path = folder / _MANIFEST
+    folder = Path(folder)
     try:
-        return _Manifest.model_validate_json(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as e:
-        raise ProgramError(f"{folder} holds no frozen program", f"{_MANIFEST} must be in it") from e
+        raw = (folder / MANIFEST).read_bytes()
+        there = {path.name for path in folder.iterdir()} - {SUMS}
+        contents = {name: (folder / name).read_bytes() for name in there}
+        sums = (folder / SUMS).read_bytes() if (folder / SUMS).exists() else b""
+    except OSError as e:
+        raise ProgramError(f"{folder} holds no frozen program", f"{MANIFEST} must be in it") from e
+    found = _format(raw)
+    if found is not None and found > FORMAT:
+        problem = f"{folder} was frozen by a newer irr (format {found}; this one reads {FORMAT})"
+        raise ProgramError(problem, "upgrade irr")
+    if found is not None and found < FORMAT:
+        raise ProgramError(f"{folder} was frozen by an older irr (format {found})", "freeze it again")
+    if sums != _sums(contents):
+        known = {line[66:] for line in sums.decode("utf-8", "replace").splitlines()}
+        right = set(sums.splitlines())
+        wrong = [name for name in sorted(there | known) if _sum(contents.get(name), name) not in right]
+        what = folder / (wrong[0] if wrong else SUMS)
+        raise ProgramError(f"{what} is not what was frozen", "restore the folder, or freeze it again")
+    try:
+        return Manifest.model_validate_json(raw)
     except ValidationError as e:
         where = ".".join(str(part) for part in e.errors()[0]["loc"]) or "content"
-        raise ProgramError(f"{path}: {where} is not what this version reads", "freeze it again") from e
+        raise ProgramError(
+            f"{folder / MANIFEST}: {where} is not what this version reads", "upgrade irr"
+        ) from e
+
+
+def read_labels(folder: str | Path, labels: LabelSpace | None = None, rebind: bool = False) -> LabelSpace:
+    """The label space of a frozen program, or the one to run it on instead.
+
+    Raises:
+        ProgramError: If the folder holds no program, or `labels` are others and `rebind` does not allow that.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    if labels is None:
+        return LabelSpace.read(folder / LABELS)
+    if labels.fingerprint != manifest.fingerprint and not rebind:
+        hint = "leave them out, or ask to rebind the program to them"
+        raise ProgramError(f"these labels are not the label space of {folder}", hint)
+    return labels
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: version(name) for name in _PACKAGES}
+    return {"irr": __version__, "python": platform.python_version(), **packages}
+
+
+def _examples(folder: Path, space: LabelSpace, rebind: bool) -> list[Example]:
+    path = folder / EXAMPLES
+    lines = path.read_text("utf-8").split("\n") if path.exists() else []
+    examples = [Example.model_validate_json(line) for line in lines if line]
+    if rebind:
+        kept = (Example(text=e.text, labels=tuple(x for x in e.labels if x in space)) for e in examples)
+        examples = [example for example in kept if example.labels]
+    return examples
+
+
+def _needed(
+    folder: Path, frozen: Model | None, given: LanguageModel | str | None, api_base: str | None
+) -> LanguageModel | str:
+    """The model for a stage, or the name to open it by."""
+    if given is not None:
+        return given
+    if frozen is None:
+        return NO_MODEL
+    if frozen.name == EMBEDDED:
+        return EMBEDDED
+    if api_base is None:
+        # Texts must not go to whoever is the default.
+        problem = f'{folder} asks the model "{frozen.name}" of a server'
+        raise ProgramError(problem, "say where, with --api-base URL")
+    return SERVED + frozen.name
+
+
+def _check_revision(model: SentenceEncoder | LanguageModel | None, frozen: Model | None) -> None:
+    if model is None or frozen is None or model.name != frozen.name:
+        return
+    here = model_of(model).revision
+    if here != frozen.revision:
+        problem = f'the model "{frozen.name}" here is not the one that the program was frozen with'
+        raise ProgramError(problem, f"get the one whose weights are {frozen.revision}")
+
+
+def _format(raw: bytes) -> int | None:
+    try:
+        found = json.loads(raw).get("format")
+    except (ValueError, AttributeError, RecursionError):
+        return None
+    return found if isinstance(found, int) else None
+
+
+def _sums(contents: Mapping[str, bytes]) -> bytes:
+    return b"".join(_sum(contents[name], name) + b"\n" for name in sorted(contents))
+
+
+def _sum(content: bytes | None, name: str) -> bytes:
+    return b"" if content is None else f"{hashlib.sha256(content).hexdigest()}  {name}".encode()
+
+
+def _lines(rows: Iterable[str]) -> str:
+    return "".join(row + "\n" for row in rows)

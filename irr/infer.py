@@ -43,7 +43,7 @@ class SpanInferer:
         return [Inference(queries=tuple(self._queries(text))) for text in texts]
 
     def _queries(self, text: str) -> Iterator[Query]:
-        for passage in dict.fromkeys(_passages(text)):
+        for passage in dict.fromkeys(passages(text)):
             yield Query(text=passage, kind=QueryKind.TEXT)
         for span in dict.fromkeys(self._spans(text)):
             yield Query(text=span, kind=QueryKind.SPAN)
@@ -74,7 +74,8 @@ def _clauses(text: str) -> Iterator[list[str]]:
     yield clause
 
 
-def _passages(text: str) -> Iterator[str]:
+def passages(text: str) -> Iterator[str]:
+    """The overlapping parts of a text that an encoder can read; a short text is one."""
     places = list(words(text))
     first = after = 0
     while after < len(places):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 
-from irr.dspy_glue import as_lm_error, dspy_context
+from irr.asks import AskTerms
 from irr.errors import LMError
 from irr.infer import Inferer
 from irr.lm import LanguageModel, metered, run
-from irr.modules import ProposeTerms
-from irr.prompts import TaskPack
+from irr.prompts import ChooseDemos, Demo, TaskPack
 from irr.types import Fallback, Inference, Query, QueryKind
 
 # A longer text is asked about in parts of this size, so that none of it goes unread.
@@ -25,46 +24,51 @@ class LMInferer:
         model: Proposes the terms.
         task: What the model is told.
         demos: How many of the task's examples it is shown.
+        choose: Chooses the examples for each text instead.
     """
 
-    def __init__(self, base: Inferer, model: LanguageModel, task: TaskPack, demos: int) -> None:
+    def __init__(
+        self,
+        base: Inferer,
+        model: LanguageModel,
+        task: TaskPack,
+        demos: int,
+        choose: ChooseDemos | None = None,
+    ) -> None:
         self._base = base
-        self._lm = model.dspy_lm()
-        self.module = ProposeTerms(task, demos)
+        self._model = model
+        self._ask = AskTerms(task, demos)
+        self._choose = choose
 
     def infer(self, texts: Sequence[str]) -> list[Inference]:
         """Returns the queries of each text; with fewer or no terms, and saying so, where the model failed."""
-        return run(self._infer(texts))
+        demos = self._choose(texts) if self._choose else [None] * len(texts)
+        return run(self._infer(texts, demos))
 
-    async def _infer(self, texts: Sequence[str]) -> list[Inference]:
+    async def _infer(self, texts: Sequence[str], demos: Sequence[Sequence[Demo] | None]) -> list[Inference]:
         # The queries that need no model are made while the requests are on their way.
         bases, proposals = await asyncio.gather(
             asyncio.to_thread(self._base.infer, texts),
-            asyncio.gather(*(self._propose(text) for text in texts)),
+            asyncio.gather(*map(self._propose, texts, demos)),
         )
         return [_joined(base, proposal) for base, proposal in zip(bases, proposals, strict=True)]
 
-    async def _propose(self, text: str) -> Inference:
-        with metered() as meter, dspy_context(self._lm):
+    async def _propose(self, text: str, demos: Sequence[Demo] | None) -> Inference:
+        with metered() as meter:
             terms: dict[str, None] = {}
             fallback = None
             try:
                 for part in _parts(text):
-                    terms.update(dict.fromkeys(await self.module.aforward(part)))
+                    answer = await self._model.chat(self._ask.request(part, demos))
+                    terms.update(dict.fromkeys(self._ask.read(answer)))
             except LMError as e:
-                fallback = _fallback(e)
-            except Exception as e:
-                fallback = _fallback(as_lm_error(e))
+                fallback = Fallback(stage="infer", code=e.code, message=e.message)
         queries = tuple(Query(text=term, kind=QueryKind.TERM) for term in terms)
         return Inference(queries=queries, usage=meter.usage, fallback=fallback)
 
 
 def _joined(base: Inference, proposal: Inference) -> Inference:
     return proposal.model_copy(update={"queries": base.queries + proposal.queries})
-
-
-def _fallback(error: LMError) -> Fallback:
-    return Fallback(stage="infer", code=error.code, message=error.message)
 
 
 def _parts(text: str) -> Iterator[str]:

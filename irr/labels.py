@@ -1,4 +1,4 @@
-"""The label space: reads and checks labels from JSONL, CSV or TXT, and fingerprints them."""
+"""The label space: reads and checks labels from JSONL, CSV, TXT or SKOS, and fingerprints them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from irr.errors import LabelSpaceError
-from irr.files import parse_json_row, read_lines
+from irr.errors import LabelSpaceError, UsageError
+from irr.files import ending, parse_json_row, read_lines
+from irr.languages import DEFAULT_LANGUAGE
+from irr.rdf import FORMATS as RDF_FORMATS
 from irr.types import Label
+
+if TYPE_CHECKING:
+    from irr.skos_counts import SkosCounts
 
 csv.field_size_limit(2**31 - 1)
 
-READERS = (".jsonl", ".csv", ".txt")
+READERS = (".jsonl", ".csv", ".txt", *RDF_FORMATS)
 
 
 class LabelSpace:
@@ -25,7 +30,10 @@ class LabelSpace:
 
     Attributes:
         labels: The labels; their position is the number that arrays use.
+        counts: What was read of a SKOS file, and what was not; None for other sources.
     """
+
+    counts: SkosCounts | None = None
 
     def __init__(self, labels: Iterable[Label | Mapping[str, Any] | str]) -> None:
         """Takes labels, their mappings, or bare names (the name is then the id).
@@ -36,20 +44,33 @@ class LabelSpace:
         self.labels = _checked(((row, _as_label(item, row)) for row, item in enumerate(labels, 1)), "labels")
 
     @classmethod
-    def read(cls, path: str | Path) -> LabelSpace:
-        """Reads a `.jsonl`, `.csv` or `.txt` file of labels.
+    def read(cls, path: str | Path, language: str | None = None) -> LabelSpace:
+        """Reads a `.jsonl`, `.csv` or `.txt` file of labels, or a SKOS file; `.gz` may follow.
+
+        Args:
+            path: The file, its format named by its ending.
+            language: For SKOS: language tags, most wanted first, with commas between; English if None.
 
         Raises:
             LabelSpaceError: With file and row, for whatever makes it unusable.
+            UsageError: If `language` is none, or the file is not SKOS.
         """
         path = Path(path)
-        match path.suffix.lower():
+        if language is not None and ending(path) not in RDF_FORMATS:
+            raise UsageError(f"a language is named, but {path} is not SKOS", "leave the language out")
+        counts: SkosCounts | None = None
+        match ending(path):
             case ".jsonl":
-                rows = _read_jsonl(path)
+                rows: Iterable[tuple[int, Label]] = _read_jsonl(path)
             case ".csv":
                 rows = _read_csv(path)
             case ".txt":
                 rows = _read_txt(path)
+            case suffix if suffix in RDF_FORMATS:
+                from irr.skos import read_skos
+
+                labels, counts = read_skos(path, DEFAULT_LANGUAGE if language is None else language)
+                rows = enumerate(labels, 1)
             case suffix:
                 raise LabelSpaceError(
                     path,
@@ -58,6 +79,7 @@ class LabelSpace:
                 )
         space = cls.__new__(cls)
         space.labels = _checked(rows, path)
+        space.counts = counts
         return space
 
     def __len__(self) -> int:

@@ -4,26 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from irr.errors import UsageError
 from irr.types import Usage
 
 if TYPE_CHECKING:
-    import dspy
-
     from irr.models.flow import Limits
 
 T = TypeVar("T")
 
 NO_MODEL = "none"
 EMBEDDED = "embedded"
-_SERVED = "openai/"
+SERVED = "openai/"
 _OPENAI = "https://api.openai.com/v1"
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """One call that is answered in words.
+
+    Attributes:
+        messages: Pairs of role (`system`, `user` or `assistant`) and text.
+        schema: The JSON schema that the answer must fit; None when any text will do.
+        extra: What else is sent, for servers that know it.
+    """
+
+    messages: tuple[tuple[str, str], ...]
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    schema: Mapping[str, Any] | None = None
+    json: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 class LanguageModel(Protocol):
@@ -39,8 +59,12 @@ class LanguageModel(Protocol):
         """How many calls it works on at a time."""
         ...
 
-    def dspy_lm(self) -> dspy.LM:
-        """The model as DSPy calls it, for prompts that are answered in words."""
+    async def chat(self, request: ChatRequest) -> str:
+        """Answers in words.
+
+        Raises:
+            LMError: If the model gives no usable answer.
+        """
         ...
 
     async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:
@@ -88,7 +112,7 @@ def open_model(name: str, api_base: str | None = None, limits: Limits | None = N
         return EmbeddedModel()
     from irr.models.served import ServedModel
 
-    return ServedModel(name.removeprefix(_SERVED), api_base or _OPENAI, limits=limits)
+    return ServedModel(name.removeprefix(SERVED), api_base or _OPENAI, limits=limits)
 
 
 def check_name(name: str) -> None:
@@ -97,7 +121,7 @@ def check_name(name: str) -> None:
     Raises:
         UsageError: If it does not.
     """
-    if name not in (NO_MODEL, EMBEDDED) and not (name.startswith(_SERVED) and len(name) > len(_SERVED)):
+    if name not in (NO_MODEL, EMBEDDED) and not (name.startswith(SERVED) and len(name) > len(SERVED)):
         hint = "name none, embedded, or openai/MODEL with --api-base URL"
         raise UsageError(f'no language model "{name}"', hint)
 

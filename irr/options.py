@@ -11,31 +11,55 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from irr import display
-from irr.errors import UsageError
+from irr.errors import ProgramError, UsageError
 from irr.lm import EMBEDDED, NO_MODEL, check_name, open_model
 from irr.models.flow import Limits
-from irr.settings import RankMethod, Settings
+from irr.settings import Hierarchy, RankMethod, Settings
 from irr.types import EntryKind
 
 if TYPE_CHECKING:
     from irr.labels import LabelSpace
     from irr.lm import LanguageModel
     from irr.pipeline import InferRetrieveRank
+    from irr.recipe import Recipe
 
 Labels = Annotated[
     Path | None,
     typer.Option(
-        help="Label file: .jsonl, .csv, or .txt with one name a line.", metavar="FILE", show_default=False
+        help="Label file: .jsonl, .csv, .txt with one name a line, or SKOS as .rdf, .xml, .owl, .ttl, .nt, "
+        ".jsonld or .json; .gz may follow.",
+        metavar="FILE",
+        show_default=False,
+    ),
+]
+Language = Annotated[
+    str | None,
+    typer.Option(
+        help="For SKOS: languages of the labels, most wanted first, as in fi,en. Default: en.",
+        metavar="LIST",
+        show_default=False,
+    ),
+]
+HierarchyName = Annotated[
+    Hierarchy | None,
+    typer.Option(
+        "--hierarchy",
+        help="closed adds the ancestors of the labels returned; leaves keeps the most specific. "
+        "Default: none.",
+        show_default=False,
     ),
 ]
 ProgramFolder = Annotated[
     Path | None,
     typer.Option(
         "--program",
-        help="A frozen program. It brings its labels, encoder and settings.",
+        help="A frozen program. It brings its labels, encoder, settings, prompts and models.",
         metavar="DIR",
         show_default=False,
     ),
+]
+Rebind = Annotated[
+    bool, typer.Option("--rebind", help="Run the frozen program on other --labels than it was frozen with.")
 ]
 EncoderName = Annotated[
     str | None,
@@ -65,9 +89,13 @@ IndexFolder = Annotated[
     ),
 ]
 LMName = Annotated[
-    str,
+    str | None,
     typer.Option(
-        "--lm", help="Language model for both stages: none, embedded, or openai/MODEL.", metavar="NAME"
+        "--lm",
+        help="Language model for both stages: none, embedded, or openai/MODEL. "
+        "Default: none, or those of the frozen program.",
+        metavar="NAME",
+        show_default=False,
     ),
 ]
 ApiBase = Annotated[
@@ -90,11 +118,12 @@ RankMethodName = Annotated[
     RankMethod, typer.Option("--rank-method", help="How the language model ranks.", show_default=True)
 ]
 Task = Annotated[
-    str,
+    str | None,
     typer.Option(
         help="What language models are told: a task pack (attack, biodex, default, esco, icd10, subjects) "
-        "or a folder with a task.toml.",
+        "or a folder with a task.toml. Default: default.",
         metavar="NAME",
+        show_default=False,
     ),
 ]
 
@@ -117,36 +146,48 @@ def concurrency_limits(concurrency: str) -> Limits:
 
 @dataclass(frozen=True)
 class LMOptions:
-    """Which language models to ask, and what to tell them."""
+    """Which language models to ask, and what to tell them; None leaves it to the program."""
 
-    lm: str = NO_MODEL
+    lm: str | None = None
     api_base: str | None = None
     infer_lm: str | None = None
     rank_lm: str | None = None
     rank_method: RankMethod = RankMethod.AUTO
-    task: str = "default"
+    task: str | None = None
     limits: Limits | None = None
 
-    def check(self) -> None:
+    @property
+    def names(self) -> tuple[str | None, str | None]:
+        """The models named for infer and for rank."""
+        return self.infer_lm or self.lm, self.rank_lm or self.lm
+
+    def check(self, frozen: Recipe | None = None) -> None:
         """Raises what is wrong with the options before anything slow is done.
 
+        Args:
+            frozen: The program that is to run, if it is a frozen one.
+
         Raises:
-            UsageError: If they name no model.
+            UsageError: If they name no model, or do not fit together.
             InputError: If they name no task.
         """
         from irr.prompts import load_task
 
-        load_task(self.task)
-        if self.api_base and not any(
-            (name or self.lm) not in (NO_MODEL, EMBEDDED) for name in (self.infer_lm, self.rank_lm)
-        ):
+        if self.task is not None:
+            load_task(self.task)
+        own = (frozen.infer, frozen.rank) if frozen else (None, None)
+        names = [
+            given or (model.name if model else NO_MODEL) for given, model in zip(self.names, own, strict=True)
+        ]
+        if self.api_base and all(name in (NO_MODEL, EMBEDDED) for name in names):
             raise UsageError("--api-base is given, but no model of that server", "add --lm openai/MODEL")
-        for name in (self.infer_lm or self.lm, self.rank_lm or self.lm):
-            check_name(name)
+        for given in self.names:
+            if given is not None:
+                check_name(given)
 
     def open(self) -> tuple[LanguageModel | None, LanguageModel | None]:
         """The models for infer and rank; one and the same where they have one name."""
-        names = (self.infer_lm or self.lm, self.rank_lm or self.lm)
+        names = [name or NO_MODEL for name in self.names]
         models = {name: open_model(name, self.api_base, self.limits) for name in dict.fromkeys(names)}
         return models[names[0]], models[names[1]]
 
@@ -161,6 +202,9 @@ class ProgramOptions:
     fields: str | None
     index_folder: Path | None
     lms: LMOptions = LMOptions()
+    rebind: bool = False
+    language: str | None = None
+    hierarchy: Hierarchy | None = None
 
     def read_space(self) -> LabelSpace:
         """Reads the label space, and checks that the options fit together, before anything slow is done.
@@ -170,24 +214,38 @@ class ProgramOptions:
             LabelSpaceError: If the labels are unusable.
             ProgramError: If the frozen program is.
         """
-        from irr.frozen import read_labels
+        from irr.frozen import read_labels, read_manifest
         from irr.labels import LabelSpace
 
-        self._settings()
-        self.lms.check()
+        self.settings()
+        if self.rebind and not (self.program and self.labels):
+            raise UsageError("--rebind runs a frozen program on other labels", "give --program and --labels")
+        if self.language is not None and self.labels is None:
+            raise UsageError("--language is given, but no --labels", "leave it out")
         if self.program is None:
+            self.lms.check()
             if self.labels is None:
                 raise UsageError("no labels", "give --labels FILE, or --program DIR")
-            return LabelSpace.read(self.labels)
+            space = LabelSpace.read(self.labels, self.language)
+            display.skos(self.labels, space.counts)
+            return space
+        frozen = read_manifest(self.program).recipe
+        self.lms.check(frozen)
         method = None if self.lms.rank_method is RankMethod.AUTO else self.lms.rank_method
         fixed = {"--encoder": self.encoder, "--fields": self.fields, "--rank-method": method}
+        fixed["--hierarchy"] = self.hierarchy
+        fixed["--task"] = self.lms.task if frozen.task else None
         for name, value in fixed.items():
             if value is not None:
                 raise UsageError(f"{name} is fixed in a frozen program", "leave it out")
-        space = read_labels(self.program)
-        if self.labels and LabelSpace.read(self.labels).fingerprint != space.fingerprint:
-            hint = "leave --labels out, or freeze a program for these labels"
-            raise UsageError(f"{self.labels} is not the label space of {self.program}", hint)
+        labels = LabelSpace.read(self.labels, self.language) if self.labels else None
+        try:
+            space = read_labels(self.program, labels, self.rebind)
+        except ProgramError as e:
+            hint = "leave --labels out, or add --rebind to run the program on these labels"
+            raise UsageError(f"{self.labels} is not the label space of {self.program}", hint) from e
+        if self.rebind:
+            display.note(f"{self.program} runs on other labels than it was frozen with: {self.labels}")
         return space
 
     def files(self) -> list[Path]:
@@ -200,24 +258,28 @@ class ProgramOptions:
         from irr.frozen import load
         from irr.pipeline import build
 
-        infer_lm, rank_lm = self.lms.open()
         with display.progress("label entries", None) as on_entries:
             if self.program is not None:
                 return load(
                     self.program,
-                    infer_lm=infer_lm,
-                    rank_lm=rank_lm,
+                    api_base=self.lms.api_base,
+                    limits=self.lms.limits,
+                    infer_lm=self.lms.names[0],
+                    rank_lm=self.lms.names[1],
                     task=self.lms.task,
+                    labels=space,
+                    rebind=self.rebind,
                     index_folder=self.index_folder,
                     progress=on_entries,
                 )
+            infer_lm, rank_lm = self.lms.open()
             return build(
                 space,
                 encoder=self.encoder,
-                settings=self._settings(),
+                settings=self.settings(),
                 infer_lm=infer_lm,
                 rank_lm=rank_lm,
-                task=self.lms.task,
+                task=self.lms.task or "default",
                 index_folder=self.index_folder,
                 progress=on_entries,
             )
@@ -228,8 +290,10 @@ class ProgramOptions:
         program = self.program.absolute() if self.program else None
         return partial(_build, replace(self, labels=labels, program=program))
 
-    def _settings(self) -> Settings:
-        settings = Settings(rank_method=self.lms.rank_method)
+    def settings(self) -> Settings:
+        """The numbers that the options ask for."""
+        hierarchy = self.hierarchy or Hierarchy.NONE
+        settings = Settings(rank_method=self.lms.rank_method, hierarchy=hierarchy)
         if self.fields is None:
             return settings
         known = [kind.value for kind in EntryKind]

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from irr.encoder import Encoder, SentenceEncoder
+from pydantic import ValidationError
+
+from irr.encoder import Encoder, OneAtATime, SentenceEncoder
 from irr.errors import UsageError
-from irr.index import Progress, open_index
-from irr.infer import Inferer, SpanInferer
+from irr.hierarchy import arrange
+from irr.index import LabelIndex, Progress, open_index
+from irr.infer import Inferer, SpanInferer, passages
 from irr.labels import LabelSpace
-from irr.lm import EMBEDDED, NO_MODEL, LanguageModel, Requests
-from irr.prompts import TaskPack, load_task
+from irr.lm import EMBEDDED, LanguageModel, Requests
+from irr.neighbours import Example, Neighbours
+from irr.prompts import ChooseDemos, TaskPack, load_task
 from irr.rank import Ranker, RetrievalRanker
-from irr.retrieve import LabelRetriever, Retriever
+from irr.recipe import Recipe, model_of
+from irr.retrieve import EXACT_ENTRIES, LabelRetriever, Retriever
 from irr.settings import RankMethod, Settings
 from irr.types import (
     Candidate,
@@ -28,6 +31,7 @@ from irr.types import (
     Inference,
     Label,
     Prediction,
+    RankedLabel,
     Ranking,
     RowError,
     Trace,
@@ -48,9 +52,14 @@ class InferRetrieveRank:
         space: The label space.
         encoder: What queries and labels are encoded with.
         settings: The numbers it runs with.
+        inferer: Its first stage.
+        retriever: Its second.
+        ranker: Its third.
+        infer_lm: The language model of the first, if it has one.
+        rank_lm: The language model of the third, if it has one.
+        task: What they are told; None where there are none.
+        examples: Labelled texts that speak for their labels.
         custom: A part that the caller brought and that no name stands for; "" if there is none.
-        digest: SHA-256 over all that its answers depend on: labels, encoder, settings, models and what they
-            are told. Two programs of one digest answer alike.
         group_texts: How many texts go through the stages together.
         workers: Groups that are under way at a time; more than one pays when a stage waits for a server.
     """
@@ -67,15 +76,35 @@ class InferRetrieveRank:
         self.space = space
         self.encoder = encoder
         self.settings = settings
+        self.infer_lm: LanguageModel | None = None
+        self.rank_lm: LanguageModel | None = None
+        self.task: TaskPack | None = None
+        self.examples: tuple[Example, ...] = ()
         self.custom = ""
-        self.digest = ""
         self.group_texts = _GROUP_TEXTS
         self.workers = 1
-        self._inferer = inferer
-        self._retriever = retriever
-        self._ranker = ranker
+        self.inferer = inferer
+        self.retriever = retriever
+        self.ranker = ranker
         # Encoders need not bear several threads, and gain nothing from them.
         self._retrieving = threading.Lock()
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """All that it is made of besides the label space."""
+        return Recipe(
+            encoder=model_of(self.encoder),
+            infer=model_of(self.infer_lm) if self.infer_lm else None,
+            rank=model_of(self.rank_lm) if self.rank_lm else None,
+            settings=self.settings,
+            task=self.task,
+            examples=self.examples,
+        )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all that its answers depend on: two programs of one digest answer alike."""
+        return self.recipe.digest(self.space.fingerprint + self.custom)
 
     def __call__(self, text: str, top_k: int = 10, trace: bool = False) -> Prediction:
         """Puts one text into the label space.
@@ -132,12 +161,13 @@ class InferRetrieveRank:
         cleaned = [clean(text) for text in texts]
         problems = [self._problem(text) for text in cleaned]
         usable = [text for text, problem in zip(cleaned, problems, strict=True) if problem is None]
-        inferences = self._inferer.infer(usable)
+        inferences = self.inferer.infer(usable)
         depth = max(top_k, self.settings.candidates)
         with self._retrieving:
-            found = self._retriever.retrieve([i.queries for i in inferences], depth, trace)
-        rankings = self._ranker.rank(usable, found)
-        answers = map(partial(_prediction, top_k, trace), inferences, found, rankings)
+            found = self.retriever.retrieve([i.queries for i in inferences], depth, trace)
+        rankings = self.ranker.rank(usable, found)
+        arranged = partial(arrange, self.space, self.settings.hierarchy, top_k)
+        answers = map(partial(_prediction, arranged, trace), inferences, found, rankings)
         return [Prediction(error=problem) if problem else next(answers) for problem in problems]
 
     def _problem(self, text: str) -> RowError | None:
@@ -151,11 +181,15 @@ class InferRetrieveRank:
 
 
 def _prediction(
-    top_k: int, trace: bool, inference: Inference, candidates: Sequence[Candidate], ranking: Ranking
+    arranged: Callable[[Sequence[RankedLabel]], tuple[RankedLabel, ...]],
+    trace: bool,
+    inference: Inference,
+    candidates: Sequence[Candidate],
+    ranking: Ranking,
 ) -> Prediction:
     fallbacks = (inference.fallback, ranking.fallback)
     return Prediction(
-        labels=ranking.labels[:top_k],
+        labels=arranged(ranking.labels),
         fallbacks=tuple(fallback for fallback in fallbacks if fallback is not None),
         costs=Costs(infer=inference.usage, rank=ranking.usage),
         trace=Trace(queries=inference.queries, candidates=tuple(candidates), ranking=ranking.labels)
@@ -172,6 +206,7 @@ def build(
     infer_lm: LanguageModel | None = None,
     rank_lm: LanguageModel | None = None,
     task: TaskPack | str = "default",
+    examples: Iterable[Example | Mapping[str, Any]] = (),
     ranker: Ranker | None = None,
     index_folder: str | Path | None = None,
     progress: Progress | None = None,
@@ -185,6 +220,7 @@ def build(
         infer_lm: Proposes terms for each text; none if None.
         rank_lm: Orders the candidates; none if None.
         task: What the language models are told: a task pack, its name, or its folder.
+        examples: Texts with right labels, `{"text", "labels": [label id]}`, which speak for their labels.
         ranker: Orders the candidates, instead of a language model.
         index_folder: Where indexes are kept; the user's cache folder if None.
         progress: Called with (entries done, entries in all) while an index is built.
@@ -210,58 +246,117 @@ def build(
         encoder = SentenceEncoder(encoder) if encoder else SentenceEncoder()
     root = Path(index_folder) if index_folder else default_index_folder()
     index = open_index(space, encoder, settings.fields, root, progress)
-    retriever = LabelRetriever(index, encoder, settings)
-    inferer: Inferer = SpanInferer(settings.span_words, settings.span_content_words)
-    ranker = ranker or RetrievalRanker()
-    if infer_lm or rank_lm:
-        task = load_task(task) if isinstance(task, str) else task
-        if infer_lm:
-            inferer = _lm_inferer(inferer, infer_lm, task, settings)
-        if rank_lm:
-            ranker = _lm_ranker(rank_lm, task, settings)
-    program = InferRetrieveRank(space, encoder, inferer, retriever, ranker, settings)
-    program.custom = custom
-    program.digest = _digest(
-        space.fingerprint,
-        encoder.name,
-        custom,
-        settings.model_dump_json(),
-        *((model.name if model else NO_MODEL) for model in (infer_lm, rank_lm)),
-        task.model_dump_json() if isinstance(task, TaskPack) else "",
+    program = assemble(
+        index,
+        encoder,
+        settings,
+        infer_lm=infer_lm,
+        rank_lm=rank_lm,
+        task=load_task(task) if isinstance(task, str) else task,
+        examples=_checked(examples, space),
+        ranker=ranker,
     )
-    if models := [model for model in (infer_lm, rank_lm) if model]:
+    program.custom = custom
+    return program
+
+
+def assemble(
+    index: LabelIndex,
+    encoder: Encoder,
+    settings: Settings,
+    *,
+    infer_lm: LanguageModel | None = None,
+    rank_lm: LanguageModel | None = None,
+    task: TaskPack,
+    examples: tuple[Example, ...] = (),
+    leave_one_out: bool = False,
+    ranker: Ranker | None = None,
+    exact_entries: int = EXACT_ENTRIES,
+) -> InferRetrieveRank:
+    """Joins the stages over an index that is open.
+
+    Args:
+        index: Made by this encoder, with the fields of these settings.
+        encoder: Encodes the queries.
+        settings: The numbers to run with.
+        infer_lm: Proposes terms for each text; none if None.
+        rank_lm: Orders the candidates; none if None.
+        task: What the language models are told.
+        examples: Texts with labels of the label space.
+        leave_one_out: Whether an example counts for other texts only, as it must where examples are scored.
+        ranker: Orders the candidates, instead of a language model.
+        exact_entries: Up to here every entry is scored.
+    """
+    models = [model for model in (infer_lm, rank_lm) if model]
+    shared = OneAtATime(encoder) if models else encoder
+    neighbours = Neighbours(examples, index.space, shared, passages, leave_one_out) if examples else None
+
+    def chooser(count: int) -> ChooseDemos | None:
+        return neighbours.chooser(count) if neighbours and count else None
+
+    inferer: Inferer = SpanInferer(settings.span_words, settings.span_content_words)
+    if infer_lm:
+        inferer = _lm_inferer(inferer, infer_lm, task, settings, chooser(settings.infer_near_demos))
+    retriever = LabelRetriever(index, shared, settings, exact_entries, neighbours)
+    ranker = ranker or RetrievalRanker()
+    if rank_lm:
+        ranker = _lm_ranker(rank_lm, task, settings, chooser(settings.rank_near_demos))
+    program = InferRetrieveRank(index.space, encoder, inferer, retriever, ranker, settings)
+    program.infer_lm, program.rank_lm = infer_lm, rank_lm
+    program.task = task if models else None
+    program.examples = examples
+    if models:
         program.group_texts = _LM_GROUP_TEXTS
         # Twice what a model works on at a time: while one half is asked about, the other is retrieved.
         program.workers = max(1, 2 * max(model.concurrency for model in models) // _LM_GROUP_TEXTS)
     return program
 
 
-def _lm_inferer(base: Inferer, model: LanguageModel, task: TaskPack, settings: Settings) -> Inferer:
+def _checked(examples: Iterable[Example | Mapping[str, Any]], space: LabelSpace) -> tuple[Example, ...]:
+    checked = []
+    for number, item in enumerate(examples, 1):
+        try:
+            example = item if isinstance(item, Example) else Example.model_validate(item)
+        except ValidationError as e:
+            problem = f"{e.error_count()} mistakes, the first: {e.errors()[0]['msg']}"
+            raise UsageError(f"example {number}: {problem}", 'give {"text", "labels": [label id]}') from e
+        unknown = next((label for label in example.labels if label not in space), None)
+        if unknown is not None:
+            raise UsageError(f'example {number}: label "{unknown}" is not in the label space', "correct it")
+        checked.append(example)
+    return tuple(checked)
+
+
+def _lm_inferer(
+    base: Inferer, model: LanguageModel, task: TaskPack, settings: Settings, choose: ChooseDemos | None
+) -> Inferer:
     from irr.infer_lm import LMInferer
 
-    return LMInferer(base, model, task, settings.demos)
+    return LMInferer(base, model, task, settings.demos, choose)
 
 
-def _lm_ranker(model: LanguageModel, task: TaskPack, settings: Settings) -> Ranker:
+def _lm_ranker(
+    model: LanguageModel, task: TaskPack, settings: Settings, choose: ChooseDemos | None
+) -> Ranker:
     from irr.rank_lm import Evidence, Likelihood, Listwise, LMRanker, Pointwise
 
-    method = settings.rank_method
-    if method is RankMethod.AUTO:
-        method = RankMethod.LIKELIHOOD if model.name == EMBEDDED else RankMethod.LISTWISE
+    method = rank_method(model, settings)
     evidence: Evidence
     match method:
         case RankMethod.POINTWISE:
-            evidence, weight = Pointwise(model, task, settings.demos), settings.pointwise_weight
+            evidence = Pointwise(model, task, settings.demos)
         case RankMethod.LIKELIHOOD:
-            evidence, weight = Likelihood(model, task), settings.likelihood_weight
+            evidence = Likelihood(model, task)
         case _:
             evidence = Listwise(model, task, settings.demos, window=settings.rank_window)
-            weight = settings.listwise_weight
-    return LMRanker(evidence, weight, settings.candidates)
+    return LMRanker(evidence, settings.method_weight(method), settings.candidates, choose)
 
 
-def _digest(*parts: str) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+def rank_method(model: LanguageModel, settings: Settings) -> RankMethod:
+    """How a model ranks where the settings leave it open."""
+    if settings.rank_method is not RankMethod.AUTO:
+        return settings.rank_method
+    return RankMethod.LIKELIHOOD if model.name == EMBEDDED else RankMethod.LISTWISE
 
 
 def default_index_folder() -> Path:

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from irr.errors import InputError
 from irr.files import read_lines
 
 FILE = "task.toml"
+MAX_NAME = 300
+MAX_TERMS = 20
+MAX_PASSAGE = 4_000
 _PACKAGE = Path(__file__).parent
 # In the wheel, and in a source checkout; the first that holds a task is meant.
 _ROOTS = (_PACKAGE / "tasks", _PACKAGE.parent / "prompts")
@@ -31,19 +42,56 @@ def _distinct(terms: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Noun = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\n]*$")]
-Sentences = Annotated[str, StringConstraints(min_length=1, max_length=2_000)]
-Passage = Annotated[str, StringConstraints(min_length=1, max_length=4_000)]
-Terms = Annotated[tuple[Noun, ...], Field(min_length=1, max_length=20), AfterValidator(_distinct)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME, pattern=r"^[^\n]*$")]
+# Optimizers write long instructions.
+Sentences = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+Notes = Annotated[str, StringConstraints(max_length=2_000)]
+Passage = Annotated[str, StringConstraints(min_length=1, max_length=MAX_PASSAGE)]
+Terms = Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_TERMS), AfterValidator(_distinct)]
+Names = Annotated[tuple[Name, ...], Field(max_length=200)]
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
 
+class Demo(_Part):
+    """An example: a text and the terms that belong to it, as the label space would phrase them.
+
+    Attributes:
+        text: The text.
+        terms: What belongs to it, best first.
+        candidates: For ranking, what the terms are chosen from, in the order shown; if empty, the terms are
+            put among those of the next example.
+    """
+
+    text: Passage
+    terms: Terms
+    candidates: Names = ()
+
+    @model_validator(mode="after")
+    def _terms_are_candidates(self) -> Demo:
+        strange = [term for term in self.terms if self.candidates and term not in self.candidates]
+        if strange:
+            raise ValueError(f'"{strange[0]}" is none of its candidates')
+        return self
+
+
+Demos = Annotated[tuple[Demo, ...], Field(max_length=32)]
+
+
 class InferPrompt(_Part):
-    """What Infer is told: which terms to propose for a text."""
+    """What Infer is told: which terms to propose for a text.
+
+    Attributes:
+        instructions: What to do.
+        notes: Instead of the task's.
+        demos: Instead of the task's.
+    """
 
     instructions: Sentences
+    notes: Notes | None = None
+    demos: Demos | None = None
 
 
 class RankPrompt(_Part):
@@ -52,17 +100,22 @@ class RankPrompt(_Part):
     Attributes:
         instructions: How to order numbered candidates.
         question: What is asked about a single candidate, answered by yes or no.
+        notes: Instead of the task's.
+        demos: Instead of the task's.
     """
 
     instructions: Sentences
     question: Annotated[str, StringConstraints(min_length=1, max_length=300)]
+    notes: Notes | None = None
+    demos: Demos | None = None
 
 
-class Demo(_Part):
-    """An example: a text and the terms that belong to it, as the label space would phrase them."""
+class ChooseDemos(Protocol):
+    """Chooses the examples to show with each text."""
 
-    text: Passage
-    terms: Terms
+    def __call__(self, texts: Sequence[str], /) -> list[tuple[Demo, ...]]:
+        """Returns them for each text."""
+        ...
 
 
 class TaskPack(_Part):
@@ -83,10 +136,18 @@ class TaskPack(_Part):
     text: Noun
     label: Noun
     labels: Noun
-    notes: Annotated[str, StringConstraints(max_length=2_000)] = ""
+    notes: Notes = ""
     infer: InferPrompt
     rank: RankPrompt
     demos: Annotated[tuple[Demo, ...], Field(min_length=1, max_length=32)]
+
+    def demos_of(self, stage: InferPrompt | RankPrompt) -> tuple[Demo, ...]:
+        """The examples that a stage shows."""
+        return self.demos if stage.demos is None else stage.demos
+
+    def notes_of(self, stage: InferPrompt | RankPrompt) -> str:
+        """The conventions that a stage is told."""
+        return self.notes if stage.notes is None else stage.notes
 
 
 def task_names() -> list[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
-from irr.dspy_glue import as_lm_error, dspy_context
+from irr.asks import AskRanking
 from irr.errors import LMError
 from irr.lm import LanguageModel, metered, run
-from irr.modules import OrderCandidates
-from irr.prompts import TaskPack
+from irr.prompts import ChooseDemos, Demo, TaskPack
 from irr.rank import by_score
 from irr.types import Candidate, Fallback, Ranking
 
@@ -22,8 +22,10 @@ _NOTHING = "N/A"
 class Evidence(Protocol):
     """What a language model has to say for each candidate of a text: more is better."""
 
-    async def weigh(self, text: str, candidates: Sequence[Candidate]) -> list[float]:
-        """Returns one number for each candidate.
+    async def weigh(
+        self, text: str, candidates: Sequence[Candidate], demos: Sequence[Demo] | None = None
+    ) -> list[float]:
+        """Returns one number for each candidate; with examples of this text's own where `demos`.
 
         Raises:
             LMError: If the model gives no usable answer.
@@ -38,36 +40,52 @@ class LMRanker:
         evidence: What a model says for each candidate.
         weight: Of the evidence.
         depth: How many candidates the model sees; those after them follow as retrieval ordered them.
+        choose: Chooses the examples that are shown with each text, instead of the task's.
     """
 
-    def __init__(self, evidence: Evidence, weight: float, depth: int) -> None:
+    def __init__(
+        self, evidence: Evidence, weight: float, depth: int, choose: ChooseDemos | None = None
+    ) -> None:
         self._evidence = evidence
         self._weight = weight
         self._depth = depth
+        self._choose = choose
 
     def rank(self, texts: Sequence[str], candidates: Sequence[Sequence[Candidate]]) -> list[Ranking]:
         """Ranks each text's candidates; in retrieval order, and saying so, where the model failed."""
-        return run(self._rank(texts, candidates))
+        demos = self._choose(texts) if self._choose else [None] * len(texts)
+        return run(self._rank(texts, candidates, demos))
 
-    async def _rank(self, texts: Sequence[str], candidates: Sequence[Sequence[Candidate]]) -> list[Ranking]:
-        return await asyncio.gather(*map(self._one, texts, candidates))
+    async def _rank(
+        self,
+        texts: Sequence[str],
+        candidates: Sequence[Sequence[Candidate]],
+        demos: Sequence[Sequence[Demo] | None],
+    ) -> list[Ranking]:
+        return await asyncio.gather(*map(self._one, texts, candidates, demos))
 
-    async def _one(self, text: str, candidates: Sequence[Candidate]) -> Ranking:
+    async def _one(self, text: str, candidates: Sequence[Candidate], demos: Sequence[Demo] | None) -> Ranking:
         retrieval = [candidate.score for candidate in candidates]
         if not candidates:
             return by_score(candidates, retrieval)
         with metered() as meter:
             try:
-                evidence = await self._evidence.weigh(text, candidates[: self._depth])
+                evidence = await self._evidence.weigh(text, candidates[: self._depth], demos)
             except LMError as e:
                 fallback = Fallback(stage="rank", code=e.code, message=e.message)
                 ranking = by_score(candidates, retrieval)
                 return ranking.model_copy(update={"usage": meter.usage, "fallback": fallback})
-        # Nobody spoke for the candidates that the model did not see.
-        floor = min(evidence)
-        weights = evidence + [floor] * (len(candidates) - len(evidence))
-        fused = [score + self._weight * w for score, w in zip(retrieval, weights, strict=True)]
+        fused = fuse(retrieval, evidence, self._weight)
         return by_score(candidates, fused).model_copy(update={"usage": meter.usage})
+
+
+def fuse(retrieval: Sequence[float], evidence: Sequence[float], weight: float) -> list[float]:
+    """Retrieval scores with the weighted evidence for the first of them.
+
+    Nobody spoke for the candidates that the model did not see: they count as its worst.
+    """
+    weights = [*evidence, *[min(evidence)] * (len(retrieval) - len(evidence))]
+    return [score + weight * w for score, w in zip(retrieval, weights, strict=True)]
 
 
 class Listwise:
@@ -87,12 +105,14 @@ class Listwise:
     def __init__(
         self, model: LanguageModel, task: TaskPack, demos: int, count: int = 10, window: int = 0
     ) -> None:
-        self._lm = model.dspy_lm()
+        self._model = model
+        self._ask = AskRanking(task, demos)
         self._count = count
         self._window = window
-        self.module = OrderCandidates(task, demos)
 
-    async def weigh(self, text: str, candidates: Sequence[Candidate]) -> list[float]:
+    async def weigh(
+        self, text: str, candidates: Sequence[Candidate], demos: Sequence[Demo] | None = None
+    ) -> list[float]:
         """Returns 1 down to 1 / n for the n candidates named, 0 for the others."""
         names = [candidate.label.name for candidate in candidates]
         order = list(range(len(names)))
@@ -100,22 +120,24 @@ class Listwise:
         named: list[int] = []
         for start in _window_starts(len(names), size):
             window = order[start : start + size]
-            named = [window[i] for i in await self._ask(text, [names[i] for i in window])]
+            named = [window[i] for i in await self._name(text, [names[i] for i in window], demos)]
             order[start : start + size] = named + [i for i in window if i not in named]
-        evidence = [0.0] * len(names)
-        for position, i in enumerate(named):
-            evidence[i] = 1 - position / len(named)
-        return evidence
+        return places(named, len(names))
 
-    async def _ask(self, text: str, names: Sequence[str]) -> list[int]:
-        with dspy_context(self._lm):
-            try:
-                named: list[int] = await self.module.aforward(text, names, self._count)
-            except Exception as e:
-                raise as_lm_error(e) from None  # its causes are in it already
+    async def _name(self, text: str, names: Sequence[str], demos: Sequence[Demo] | None) -> list[int]:
+        answer = await self._model.chat(self._ask.request(text, names, self._count, demos))
+        named = self._ask.read(answer, len(names))
         if not named:
             raise LMError("empty", "the answer names no candidate")
         return named
+
+
+def places(named: Sequence[int], count: int) -> list[float]:
+    """The listwise evidence for `count` candidates, of which some were named, best first."""
+    evidence = [0.0] * count
+    for position, i in enumerate(named):
+        evidence[i] = 1 - position / len(named)
+    return evidence
 
 
 class Pointwise:
@@ -134,24 +156,32 @@ class Pointwise:
         self._model = model
         self._text = task.text[:1].upper() + task.text[1:]
         self._label = task.label[:1].upper() + task.label[1:]
-        self._prefix = f"{task.rank.question} Answer yes or no.\n{task.notes}\n\n"
-        for demo, other in zip(task.demos[:demos], [*task.demos[1:], task.demos[0]], strict=False):
-            for term, answer in ((demo.terms[0], "yes"), (other.terms[0], "no")):
-                if answer == "no" and term in demo.terms:
-                    continue
-                self._prefix += f"{self._text}: {demo.text}{self._item(term)} {answer}\n\n"
-        self._content_free = _ContentFree(self._log_odds)
+        self._question = f"{task.rank.question} Answer yes or no.\n{task.notes_of(task.rank)}\n\n"
+        self._prefix = self._shown(task.demos_of(task.rank), demos)
+        self._content_free = _ContentFree(partial(self._log_odds, self._prefix))
 
-    async def weigh(self, text: str, candidates: Sequence[Candidate]) -> list[float]:
+    async def weigh(
+        self, text: str, candidates: Sequence[Candidate], demos: Sequence[Demo] | None = None
+    ) -> list[float]:
         """Returns corrected probabilities of yes, in (0, 1)."""
-        odds = await self._log_odds(text, candidates)
+        prefix = self._shown(demos, len(demos)) if demos else self._prefix
+        odds = await self._log_odds(prefix, text, candidates)
         bias = await self._content_free(candidates)
         return [1 / (1 + math.exp(b - a)) for a, b in zip(odds, bias, strict=True)]
 
-    async def _log_odds(self, text: str, candidates: Sequence[Candidate]) -> list[float]:
+    def _shown(self, demos: Sequence[Demo], count: int) -> str:
+        prefix = self._question
+        for demo, other in zip(demos[:count], [*demos[1:], *demos[:1]], strict=False):
+            for term, answer in ((demo.terms[0], "yes"), (other.terms[0], "no")):
+                if answer == "no" and term in demo.terms:
+                    continue
+                prefix += f"{self._text}: {demo.text}{self._item(term)} {answer}\n\n"
+        return prefix
+
+    async def _log_odds(self, prefix: str, text: str, candidates: Sequence[Candidate]) -> list[float]:
         items = [self._item(_described(candidate)) for candidate in candidates]
         context = f"{self._text}: {text}"
-        found = await self._model.probabilities(self._prefix, context, items, " yes", " no")
+        found = await self._model.probabilities(prefix, context, items, " yes", " no")
         return [math.log(max(p, 1e-6) / max(1 - p, 1e-6)) for p in found]
 
     def _item(self, label: str) -> str:
@@ -168,19 +198,26 @@ class Likelihood:
     def __init__(self, model: LanguageModel, task: TaskPack, correction: float = 0.75) -> None:
         self._model = model
         self._correction = correction
-        # One line each: what the model has to learn here is "text -> label", not the task.
-        self._prefix = "".join(f"{_line(demo.text)} -> {demo.terms[0]}\n" for demo in task.demos)
-        self._content_free = _ContentFree(self._likelihood)
+        self._prefix = self._shown(task.demos_of(task.rank))
+        self._content_free = _ContentFree(partial(self._likelihood, self._prefix))
 
-    async def weigh(self, text: str, candidates: Sequence[Candidate]) -> list[float]:
+    async def weigh(
+        self, text: str, candidates: Sequence[Candidate], demos: Sequence[Demo] | None = None
+    ) -> list[float]:
         """Returns corrected mean log-probabilities."""
-        likely = await self._likelihood(text, candidates)
+        prefix = self._shown(demos) if demos else self._prefix
+        likely = await self._likelihood(prefix, text, candidates)
         bias = await self._content_free(candidates)
         return [a - self._correction * b for a, b in zip(likely, bias, strict=True)]
 
-    async def _likelihood(self, text: str, candidates: Sequence[Candidate]) -> list[float]:
+    @staticmethod
+    def _shown(demos: Sequence[Demo]) -> str:
+        # One line each: what the model has to learn here is "text -> label", not the task.
+        return "".join(f"{_line(demo.text)} -> {demo.terms[0]}\n" for demo in demos)
+
+    async def _likelihood(self, prefix: str, text: str, candidates: Sequence[Candidate]) -> list[float]:
         continuations = [f" {_line(candidate.label.name)}\n" for candidate in candidates]
-        return await self._model.loglikelihoods(self._prefix, f"{_line(text)} ->", continuations)
+        return await self._model.loglikelihoods(prefix, f"{_line(text)} ->", continuations)
 
 
 class _ContentFree:

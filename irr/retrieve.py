@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from irr.encoder import Encoder
 from irr.index import LabelIndex
 from irr.lexical import NameCoverage
+from irr.neighbours import Neighbours
 from irr.settings import Settings
 from irr.types import Candidate, EntryKind, Match, Query, QueryKind
 
@@ -47,6 +48,7 @@ class LabelRetriever:
         match(q, e) = c(q, e) - margin of e's kind - span_generality · h(q)
         score(l)    = sum over k: weight of k · max over q, e: match(q, e)
                       + lexical_weight · share of l's name that stands in the text
+                      + example_weight · similarity of the text to the nearest example of l
 
     times log(prior_weight · prior(l) + e) where priors are used. h(q), for spans only, is the mean of q's
     20 highest similarities to any name: what is near to many labels says little for one of them.
@@ -62,10 +64,12 @@ class LabelRetriever:
         encoder: Encoder,
         settings: Settings,
         exact_entries: int = EXACT_ENTRIES,
+        neighbours: Neighbours | None = None,
     ) -> None:
         self._index = index
         self._encoder = encoder
         self._settings = settings
+        self._neighbours = neighbours
         self._exact = len(index.vectors) <= exact_entries
         margins = np.array([settings.margin(kind) for kind in EntryKind], np.float32)
         self._margin_of: Floats = margins[index.kind_of]
@@ -94,17 +98,27 @@ class LabelRetriever:
         for i, rows, (labels, scores) in zip(asked, kinds, scored, strict=True):
             passages = [query.text for query in queries[i] if query.kind is QueryKind.TEXT]
             coverage = self._coverage(passages)[labels]
-            scores = (scores + self._settings.lexical_weight * coverage) * self._factor[labels]
+            example = self._example(rows, vectors)[labels]
+            scores = (
+                scores + self._settings.lexical_weight * coverage + self._settings.example_weight * example
+            )
+            scores *= self._factor[labels]
             results[i] = [
                 Candidate(
                     label=self._index.space[int(labels[top])],
                     score=round(float(scores[top]), 6),
                     coverage=round(float(coverage[top]), 6),
+                    example=round(float(example[top]), 6),
                     matches=self._matches(int(labels[top]), rows, texts, vectors, lost) if explain else (),
                 )
                 for top in _top(scores, top_k)
             ]
         return results
+
+    def _example(self, kinds: Kinds, vectors: Floats) -> Floats:
+        if self._neighbours is None or QueryKind.TEXT not in kinds:
+            return np.zeros(len(self._index.space), np.float32)
+        return self._neighbours.evidence(vectors[kinds[QueryKind.TEXT]])
 
     def _scan(self, texts: Sequence[Kinds], vectors: Floats, lost: Floats) -> Iterator[tuple[Ints, Floats]]:
         """Labels and scores for each text, by looking at every entry."""
@@ -117,6 +131,8 @@ class LabelRetriever:
         near = self._index.nearest(vectors, _NEIGHBOURS)
         for kinds in texts:
             labels = np.unique(self._index.label_of[near[np.concatenate(list(kinds.values()))].ravel()])
+            if self._neighbours is not None:
+                labels = np.union1d(labels, self._neighbours.labels)
             entries, starts = self._entries_of(labels)
             margins = self._margin_of[entries]
             for scores in self._fuse([kinds], vectors, lost, self._index.vectors[entries], margins, starts):

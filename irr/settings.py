@@ -22,6 +22,14 @@ class RankMethod(StrEnum):
     LIKELIHOOD = "likelihood"
 
 
+class Hierarchy(StrEnum):
+    """What is returned of a hierarchy: the best labels, their ancestors too, or the most specific only."""
+
+    NONE = "none"
+    CLOSED = "closed"
+    LEAVES = "leaves"
+
+
 class Settings(BaseModel):
     """How queries are made and how their matches become one score.
 
@@ -35,16 +43,21 @@ class Settings(BaseModel):
         span_generality: What a span's matches lose for being near to many labels.
         term_weight: Weight of the best match over proposed terms.
         lexical_weight: Weight of the share of the label's name that stands in the text, word by word.
+        example_weight: Weight of the similarity to the nearest example that has the label.
         alias_margin: What a match with an alias loses, so that a name wins ties.
         description_margin: What a match with a description loses.
         prior_weight: A in score · log(A · prior + e); 0 ignores the label prior.
         candidates: How many labels retrieval hands to the ranker.
         demos: How many of a task's examples a language model is shown; by likelihood it sees all.
+        infer_near_demos: If not 0, the model that infers is shown instead this many of the program's own
+            examples, those that resemble the text most.
+        rank_near_demos: The same for the model that ranks.
         rank_method: How a language model ranks.
         rank_window: For listwise: candidates seen at a time, 0 for all.
         listwise_weight: Weight of a place in the model's list, 1 down to 0.
         pointwise_weight: Weight of the model's probability of "yes", in [0, 1].
         likelihood_weight: Weight of a name's mean log-probability per token.
+        hierarchy: What is returned of a label's hierarchy.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,16 +71,20 @@ class Settings(BaseModel):
     span_generality: Weight = 0.2
     term_weight: Weight = 0.5
     lexical_weight: Weight = 0.1
+    example_weight: Weight = 0.2
     alias_margin: Margin = 0.06
     description_margin: Margin = 0.05
     prior_weight: Weight = 1.0
     candidates: Annotated[int, Field(ge=1)] = 50
     demos: Annotated[int, Field(ge=0, le=32)] = 2
+    infer_near_demos: Annotated[int, Field(ge=0, le=32)] = 0
+    rank_near_demos: Annotated[int, Field(ge=0, le=32)] = 0
     rank_method: RankMethod = RankMethod.AUTO
     rank_window: Annotated[int, Field(ge=0)] = 0
     listwise_weight: Weight = 2.0
     pointwise_weight: Weight = 1.0
     likelihood_weight: Weight = 0.04
+    hierarchy: Hierarchy = Hierarchy.NONE
 
     def kind_weight(self, kind: QueryKind) -> float:
         """The weight of one kind of query."""
@@ -88,3 +105,13 @@ class Settings(BaseModel):
                 return self.alias_margin
             case EntryKind.DESCRIPTION:
                 return self.description_margin
+
+    def method_weight(self, method: RankMethod) -> float:
+        """The weight of what a model says, by how it ranks."""
+        match method:
+            case RankMethod.POINTWISE:
+                return self.pointwise_weight
+            case RankMethod.LIKELIHOOD:
+                return self.likelihood_weight
+            case _:
+                return self.listwise_weight

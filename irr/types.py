@@ -84,12 +84,14 @@ class Candidate(_Frozen):
         label: The label.
         score: Fused over the kinds of query; comparable within one text.
         coverage: Share of the name's words, by their rarity, that stand in the text.
+        example: Similarity of the text to the nearest example that has the label; 0 without one.
         matches: The evidence, one match a kind; empty unless it was asked for.
     """
 
     label: Label
     score: float
     coverage: float = 0.0
+    example: float = 0.0
     matches: tuple[Match, ...] = ()
 
 
@@ -184,7 +186,7 @@ class Prediction(_Frozen):
     """The labels of one text, best first, or the reason why there are none.
 
     Attributes:
-        labels: At most `top_k` of them, without duplicates.
+        labels: At most `top_k` of them, and their ancestors if they were asked for, without duplicates.
         error: None when the text was answered.
         fallbacks: Stages that did without their language model, and why; the labels are those that the
             stage before it gave.

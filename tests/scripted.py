@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from irr.dspy_glue import ChatRequest, dspy_model
 from irr.errors import LMError
-from irr.lm import count
+from irr.lm import ChatRequest, count
 from irr.types import Usage
 
 Reply = Callable[[ChatRequest], "str | LMError"]
@@ -25,10 +23,7 @@ class Scripted:
         self.requests: list[ChatRequest] = []
         self.judged: list[tuple[str, str, tuple[str, ...]]] = []
 
-    def dspy_lm(self) -> Any:
-        return dspy_model(self.name, self._answer)
-
-    async def _answer(self, request: ChatRequest) -> str:
+    async def chat(self, request: ChatRequest) -> str:
         self.requests.append(request)
         answer = self._reply(request) if self._reply else LMError("empty", "no script")
         if isinstance(answer, LMError):

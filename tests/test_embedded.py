@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from irr.dspy_glue import as_lm_error, dspy_context, prepare_dspy, schema_config
+from irr.dspy_glue import as_lm_error, dspy_context, dspy_model, prepare_dspy, schema_config
 from irr.errors import IrrError, LMError, MissingExtraError
 from irr.lm import metered
 from irr.models import smollm
@@ -200,7 +200,7 @@ def predict(model: EmbeddedModel, annotation: Any, name: str, **call: Any) -> An
     demo = ["driving", "lifting"] if annotation == list[str] else [3, 12]
     asked.demos = [dspy.Example(text="Drive a van and lift boxes", **{name: demo})]
     config = {**schema_config(call.pop("schema")), **call}
-    with dspy_context(model.dspy_lm()):
+    with dspy_context(dspy_model(model)):
         return asked(text="Strong knowledge of HTML, CSS and Python", config=config)[name]
 
 
@@ -251,7 +251,7 @@ def fault(call: Callable[[], object]) -> str:
 
 
 def test_prose_and_what_else_dspy_may_ask(model: EmbeddedModel) -> None:
-    lm = model.dspy_lm()
+    lm = dspy_model(model)
     (text,) = lm("Say hello.", max_tokens=40)
     assert isinstance(text, str)
     assert text

@@ -7,10 +7,10 @@ import json
 import pytest
 from scripted import Scripted
 
-from irr.dspy_glue import ChatRequest
 from irr.errors import LMError
 from irr.infer import SpanInferer
 from irr.infer_lm import LMInferer
+from irr.lm import ChatRequest
 from irr.prompts import load_task
 from irr.types import Query, QueryKind
 

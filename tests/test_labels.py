@@ -81,7 +81,7 @@ def test_two_labels_may_share_a_name() -> None:
         ("a.csv", b'id,name\n1,"x\n2,y\n', "not CSV"),
         ("a.csv", b"id,name\n1,x,y\n", "row 2: more cells than columns"),
         ("a.csv", b"id,name,id\n1,x,2\n", 'more than one column "id"'),
-        ("a.xml", b"<a/>", "unknown format .xml"),
+        ("a.yaml", b"<a/>", "unknown format .yaml"),
         ("a", b"x", "unknown format without an ending"),
     ],
 )

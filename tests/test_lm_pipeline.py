@@ -17,9 +17,8 @@ from misbehaving import Call, completion, failure, misbehaving_server
 from scripted import Scripted
 
 import irr as package
-from irr.dspy_glue import ChatRequest
 from irr.errors import LMError, UsageError
-from irr.lm import Requests, run
+from irr.lm import ChatRequest, Requests, run
 from irr.pipeline import InferRetrieveRank, build
 from irr.rank import RetrievalRanker
 
@@ -80,7 +79,7 @@ class Endless(Scripted):
         super().__init__()
         self.asked = threading.Event()
 
-    async def _answer(self, request: ChatRequest) -> str:
+    async def chat(self, request: ChatRequest) -> str:
         self.asked.set()
         try:
             await asyncio.sleep(3_600)

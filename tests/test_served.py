@@ -19,7 +19,7 @@ import pytest
 from aiohttp import web
 from misbehaving import Behaviour, Call, MisbehavingServer, completion, failure, misbehaving_server
 
-from irr.dspy_glue import as_lm_error, dspy_context, prepare_dspy, schema_config
+from irr.dspy_glue import as_lm_error, dspy_context, dspy_model, prepare_dspy, schema_config
 from irr.errors import LMError, UsageError
 from irr.lm import metered, run
 from irr.models.served import ServedModel
@@ -48,7 +48,7 @@ def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
 async def terms(model: ServedModel, text: str = "We bake.") -> list[str]:
     predict = prepare_dspy().Predict("text -> terms: list[str]")
     try:
-        with dspy_context(model.dspy_lm()):
+        with dspy_context(dspy_model(model)):
             answer = await predict.acall(text=text, config=schema_config(SCHEMA) | {"max_tokens": 60})
     except Exception as e:
         raise as_lm_error(e) from None
@@ -100,7 +100,7 @@ def test_a_good_answer_is_what_was_asked_for_and_its_cost_is_counted(server: Mis
 def test_dspy_without_await_goes_the_same_way(server: MisbehavingServer) -> None:
     desk = server.desk(first(lambda: completion(GOOD), lambda: completion(GOOD, "length")))
     dspy = prepare_dspy()
-    with metered() as meter, dspy_context(ServedModel("small", desk.api_base).dspy_lm()):
+    with metered() as meter, dspy_context(dspy_model(ServedModel("small", desk.api_base))):
         predict = dspy.Predict("text -> terms: list[str]")
         assert predict(text="We bake.").terms == ["bake bread", "wash up"]
         with pytest.raises(Exception, match="cut off") as caught:

@@ -6,18 +6,18 @@ import asyncio
 import logging
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from math import exp, fsum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from irr.errors import IrrError, LMError
-from irr.lm import EMBEDDED, count
+from irr.lm import EMBEDDED, ChatRequest, count
+from irr.models.engine import answer
 from irr.models.kept import shared
 from irr.models.smollm import converted_folder
 from irr.models.transformer import Transformer, Wanted
-
-if TYPE_CHECKING:
-    import dspy
+from irr.revision import weights_revision
 
 logger = logging.getLogger(__name__)
 
@@ -43,11 +43,18 @@ class EmbeddedModel:
 
             torch.set_num_threads(threads)
 
-    def dspy_lm(self) -> dspy.LM:
-        """The model as DSPy calls it: greedy, and JSON of one bounded list where a schema asks for that."""
-        from irr.models.engine import dspy_lm
+    @cached_property
+    def revision(self) -> str:
+        """What its weights hash to."""
+        return weights_revision(self.transformer.model)
 
-        return dspy_lm(self.name, self.transformer)
+    async def chat(self, request: ChatRequest) -> str:
+        """Answers in words: greedy, and JSON of one bounded list where a schema asks for that.
+
+        Raises:
+            LMError: If the model gives no usable answer.
+        """
+        return await answer(self.transformer, request)
 
     async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:
         """The mean log-probability per token of each continuation after `prefix + context`.

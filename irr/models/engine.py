@@ -1,26 +1,16 @@
-"""What the in-process model answers to DSPy: a chat request in, greedy text or a JSON list out."""
+"""What the in-process model answers: a chat request in, greedy text or a JSON list out."""
 
 from __future__ import annotations
 
 import asyncio
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from irr.dspy_glue import ChatRequest, dspy_model
 from irr.errors import LMError
-from irr.lm import count
+from irr.lm import ChatRequest, count
 from irr.models.transformer import Transformer
 from irr.models.writing import writing_for
 
-if TYPE_CHECKING:
-    import dspy
-
 _MAX_TOKENS = 160
-
-
-def dspy_lm(name: str, transformer: Transformer) -> dspy.LM:
-    """The model as DSPy calls it."""
-    return dspy_model(name, partial(answer, transformer))
 
 
 async def answer(transformer: Transformer, request: ChatRequest) -> str:

@@ -7,17 +7,13 @@ import logging
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from irr.dspy_glue import ChatRequest, dspy_model
 from irr.errors import LMError
-from irr.lm import count
+from irr.lm import ChatRequest, count
 from irr.models.endpoint import Endpoint
 from irr.models.flow import Limits
 from irr.types import Usage
-
-if TYPE_CHECKING:
-    import dspy
 
 # Tokens of a continuation, up to one whose chance is asked for.
 _Step = tuple[int, ...]
@@ -65,9 +61,34 @@ class ServedModel:
         self._unsupported: set[str] = set()
         self._tokens: dict[str, list[int]] = {}
 
-    def dspy_lm(self) -> dspy.LM:
-        """The model as DSPy calls it; its LMErrors come out of DSPy's by `as_lm_error`."""
-        return dspy_model(self.name, self._chat)
+    async def chat(self, request: ChatRequest) -> str:
+        """Answers in words; what a server does not take is left out of the request from then on.
+
+        Raises:
+            LMError: If the server gives no usable answer.
+        """
+        while True:
+            body = self._chat_body(request)
+            try:
+                answer = await self._post(f"{self._endpoint.base}/chat/completions", body)
+                break
+            except LMError as e:
+                refused = _unsupported(e)
+                if refused is None or refused not in body:
+                    raise
+                logger.warning("model %s does not take %s: asking without it", self.name, refused)
+                self._unsupported.add(refused)
+        try:
+            choice = answer["choices"][0]
+            text, finish = choice["message"].get("content") or "", choice.get("finish_reason")
+        except (KeyError, IndexError, TypeError, AttributeError) as e:
+            raise LMError("unparsable", "the server's answer is no chat completion") from e
+        # Checked here, because DSPy repairs JSON that was cut off, and would invent its end.
+        if finish == "length":
+            raise LMError("truncated", "the answer was cut off", "allow more tokens, or ask for less")
+        if not isinstance(text, str) or not text.strip():
+            raise LMError("empty", "the model answered nothing")
+        return text
 
     async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:
         """The mean log-probability per token of each continuation after `prefix + context`.
@@ -131,30 +152,6 @@ class ServedModel:
     async def close(self) -> None:
         """Closes the connections of the running event loop."""
         await self._endpoint.close()
-
-    async def _chat(self, request: ChatRequest) -> str:
-        while True:
-            body = self._chat_body(request)
-            try:
-                answer = await self._post(f"{self._endpoint.base}/chat/completions", body)
-                break
-            except LMError as e:
-                refused = _unsupported(e)
-                if refused is None or refused not in body:
-                    raise
-                logger.warning("model %s does not take %s: asking without it", self.name, refused)
-                self._unsupported.add(refused)
-        try:
-            choice = answer["choices"][0]
-            text, finish = choice["message"].get("content") or "", choice.get("finish_reason")
-        except (KeyError, IndexError, TypeError, AttributeError) as e:
-            raise LMError("unparsable", "the server's answer is no chat completion") from e
-        # Checked here, because DSPy repairs JSON that was cut off, and would invent its end.
-        if finish == "length":
-            raise LMError("truncated", "the answer was cut off", "allow more tokens, or ask for less")
-        if not isinstance(text, str) or not text.strip():
-            raise LMError("empty", "the model answered nothing")
-        return text
 
     def _chat_body(self, request: ChatRequest) -> dict[str, Any]:
         tokens = "max_completion_tokens" if "max_tokens" in self._unsupported else "max_tokens"

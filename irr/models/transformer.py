@@ -43,7 +43,7 @@ class Transformer:
     def __init__(self, name: str, tokenizer: Any, model: Any) -> None:
         self.tokenizer = tokenizer
         self._name = name
-        self._model = model
+        self.model = model
         config = model.config
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         if kinds != {"full_attention"} or not getattr(config, "max_position_embeddings", None):
@@ -163,7 +163,7 @@ class Transformer:
         ids = [*rest, *(token for branch in branches for token in branch)]
         size, known = len(ids), length - len(rest)
         if not size:
-            return torch.empty(0, self._model.config.vocab_size)
+            return torch.empty(0, self.model.config.vocab_size)
         owner = torch.tensor([-1] * len(rest) + [k for k, branch in enumerate(branches) for _ in branch])
         positions = [*range(known, length), *(length + i for branch in branches for i in range(len(branch)))]
         order = torch.arange(size)
@@ -193,7 +193,7 @@ class Transformer:
     def _forward(self, ids: list[int], cache: Any, logits_to_keep: Any = 1, **more: Any) -> torch.Tensor:
         import torch
 
-        answer = self._model(
+        answer = self.model(
             torch.tensor([ids]), past_key_values=cache, use_cache=True, logits_to_keep=logits_to_keep, **more
         )
         logits: torch.Tensor = answer.logits[0]

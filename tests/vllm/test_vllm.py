@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from live import VARIABLE, LiveServer
 
-from irr.dspy_glue import as_lm_error, dspy_context, prepare_dspy, schema_config
+from irr.dspy_glue import as_lm_error, dspy_context, dspy_model, prepare_dspy, schema_config
 from irr.errors import IrrError, LMError, MissingExtraError, UsageError
 from irr.lm import metered, run
 from irr.models.serve import running_server
@@ -46,7 +46,7 @@ def bounded(name: str, item: dict[str, Any], least: int, most: int) -> dict[str,
 async def ask(model: ServedModel, signature: str, schema: dict[str, Any], tokens: int, **inputs: str) -> Any:
     predict = prepare_dspy().Predict(signature)
     try:
-        with dspy_context(model.dspy_lm()):
+        with dspy_context(dspy_model(model)):
             return await predict.acall(**inputs, config=schema_config(schema) | {"max_tokens": tokens})
     except Exception as e:
         raise as_lm_error(e) from None

@@ -1,0 +1,188 @@
+"""The commands that make frozen programs and show them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from irr import display, display_programs
+from irr.errors import UsageError
+from irr.lm import NO_MODEL
+from irr.options import (
+    ApiBase,
+    EncoderName,
+    Fields,
+    HierarchyName,
+    IndexFolder,
+    InferLM,
+    Labels,
+    Language,
+    LMName,
+    LMOptions,
+    ProgramOptions,
+    RankLM,
+    RankMethodName,
+    Task,
+)
+from irr.settings import RankMethod
+
+if TYPE_CHECKING:
+    from irr.optimize import Budget
+
+# One of irr.optimize.search.Optimizer; named here so that --help does not import DSPy.
+OPTIMIZERS = ("bootstrap", "mipro", "gepa", "none")
+
+
+def optimize(
+    train: Annotated[
+        Path, typer.Option(help='Examples to learn from: JSONL {"id", "text", "labels"}.', metavar="FILE")
+    ],
+    output: Annotated[Path, typer.Option(help="Where the frozen program goes.", metavar="DIR")],
+    labels: Labels = None,
+    val: Annotated[
+        Path | None,
+        typer.Option(
+            help="Examples to choose by. Default: half of those to learn from.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+    optimizer: Annotated[
+        str, typer.Option(help=f"How prompts are optimized: {', '.join(OPTIMIZERS)}.", metavar="NAME")
+    ] = "bootstrap",
+    end_to_end: Annotated[
+        bool, typer.Option("--end-to-end", help="Optimize infer and rank together, by RP@10.")
+    ] = False,
+    budget: Annotated[
+        int | None,
+        typer.Option(
+            help="Requests that may be sent to language models.", metavar="CALLS", min=0, show_default=False
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same program.", min=0)] = 0,
+    encoder: EncoderName = None,
+    fields: Fields = None,
+    index_folder: IndexFolder = None,
+    lm: LMName = None,
+    api_base: ApiBase = None,
+    infer_lm: InferLM = None,
+    rank_lm: RankLM = None,
+    rank_method: RankMethodName = RankMethod.AUTO,
+    teacher_lm: Annotated[
+        str | None,
+        typer.Option(
+            "--teacher-lm",
+            help="A stronger model that writes demos and instructions. Default: the model itself.",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = None,
+    infer_teacher_lm: Annotated[
+        str | None,
+        typer.Option("--infer-teacher-lm", help="Another one for infer.", metavar="NAME", show_default=False),
+    ] = None,
+    rank_teacher_lm: Annotated[
+        str | None,
+        typer.Option("--rank-teacher-lm", help="Another one for rank.", metavar="NAME", show_default=False),
+    ] = None,
+    teacher_api_base: Annotated[
+        str | None,
+        typer.Option(
+            help="URL of the teachers' server. Default: --api-base.", metavar="URL", show_default=False
+        ),
+    ] = None,
+    task: Task = None,
+    language: Language = None,
+    hierarchy: HierarchyName = None,
+) -> None:
+    """Optimize a program on tens of examples, and freeze it.
+
+    Without a language model the numbers are tuned: weights, margins, spans, and how much examples say. With
+    one, also its prompts are: infer's by recall@50 of the candidates, then rank's by RP@10. A stage that does
+    not pay is left out.
+
+    Ctrl-C, or a budget that is spent, freezes the best program found so far; a second Ctrl-C ends at once.
+    """
+    if optimizer not in OPTIMIZERS:
+        raise UsageError(f'no optimizer "{optimizer}"', f"name one of {', '.join(OPTIMIZERS)}")
+    lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task)
+    options = ProgramOptions(
+        labels, None, encoder, fields, index_folder, lms, language=language, hierarchy=hierarchy
+    )
+    space = options.read_space()
+    teachers = LMOptions(
+        teacher_lm or NO_MODEL, teacher_api_base or api_base, infer_teacher_lm, rank_teacher_lm
+    )
+    for name in teachers.names:
+        LMOptions(name).check()
+    from irr.frozen import check_place
+    from irr.texts import read_gold
+
+    trainset = read_gold(train, space)
+    valset = read_gold(val, space) if val else None
+    check_place(output)
+    # DSPy's own bars would be drawn over ours.
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    from irr.frozen import freeze
+    from irr.optimize import Budget, Optimizer, Students
+    from irr.optimize import optimize as run
+
+    if valset is None:
+        half = len(trainset) // 2
+        rest = len(trainset) - half
+        display.note(f"no --val: {half} examples serve to learn from, {rest} others to choose by")
+    models = Students(*lms.open(), *teachers.open())
+    with display_programs.trials() as watch, display.progress("label entries", None) as on_entries:
+        budget_left = Budget(budget, lambda: watch.spent(budget_left.usage))
+        with _interrupts(budget_left):
+            result = run(
+                space,
+                trainset,
+                valset,
+                models=models,
+                task=task or "default",
+                settings=options.settings(),
+                optimizer=Optimizer(optimizer),
+                end_to_end=end_to_end,
+                budget=budget_left,
+                seed=seed,
+                encoder=encoder,
+                index_folder=index_folder,
+                progress=on_entries,
+                on_trial=watch.trial,
+            )
+            trials = [trial.row() for trial in result.trials]
+            freeze(result.program, output, scores=result.scores, optimized=result.history, trials=trials)
+    display_programs.optimized(result, output)
+
+
+def show(
+    program: Annotated[Path, typer.Argument(help="A frozen program.", metavar="DIR")],
+) -> None:
+    """Show what a frozen program is: labels, numbers, models, prompts, scores."""
+    from irr.frozen import read_manifest
+
+    display_programs.program(program, read_manifest(program))
+
+
+@contextmanager
+def _interrupts(budget: Budget) -> Iterator[None]:
+    """The first Ctrl-C ends the search; the second ends everything."""
+
+    def handler(*_: object) -> None:
+        if budget.reason:
+            raise KeyboardInterrupt
+        budget.stop("interrupted")
+        display.note("stopping: the best program so far is frozen; Ctrl-C again to leave at once")
+
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,165 @@
+"""The workbench: builds candidate programs over one index, and scores them on examples with gold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irr.encoder import Encoder
+from irr.evaluate import METRICS
+from irr.index import LabelIndex
+from irr.lm import LanguageModel
+from irr.metrics import Estimate, estimate
+from irr.neighbours import Example
+from irr.pipeline import InferRetrieveRank, assemble
+from irr.prompts import TaskPack
+from irr.retrieve import EXACT_ENTRIES
+from irr.settings import Settings
+from irr.texts import GoldRow
+
+Values = NDArray[np.float64]
+DEPTH = 50
+# Queries looked up at a time.
+_LOOKED_UP = 256
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A program that could be: its numbers, its prompts, the models it asks, and whether it has examples."""
+
+    settings: Settings
+    task: TaskPack
+    infer_lm: LanguageModel | None = None
+    rank_lm: LanguageModel | None = None
+    examples: bool = True
+
+    def set(self, **changes: Any) -> Plan:
+        """The plan with other numbers."""
+        return replace(self, settings=self.settings.model_copy(update=changes))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A program that was tried: at which step, what was changed, and its score."""
+
+    step: str
+    what: str
+    metric: str
+    score: Estimate
+    calls: int
+
+    def row(self) -> dict[str, str | int | float]:
+        """The trial as a row of JSON."""
+        mean, low, high = (round(value, 6) for value in (self.score.mean, self.score.low, self.score.high))
+        return {
+            "step": self.step,
+            "what": self.what,
+            "metric": self.metric,
+            "mean": mean,
+            "low": low,
+            "high": high,
+            "calls": self.calls,
+        }
+
+
+class Remembered:
+    """An encoder that encodes no text twice."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self.name = encoder.name
+        self._vectors: dict[str, NDArray[np.float32]] = {}
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Returns unit vectors, shape (len(texts), dimensions)."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
+        if new or not texts:
+            vectors = self.encoder.encode(new)
+            if not texts:
+                return vectors
+            self._vectors.update(zip(new, vectors, strict=True))
+        return np.array([self._vectors[text] for text in texts], np.float32)
+
+
+@dataclass(frozen=True)
+class RememberedIndex(LabelIndex):
+    """An index that looks nothing up twice."""
+
+    known: dict[bytes, NDArray[np.int64]] = field(default_factory=dict)
+
+    def nearest(self, vectors: NDArray[np.float32], n_results: int) -> NDArray[np.int64]:
+        """Returns the nearest entries of each query vector, exactly where that is no slower."""
+        keys = [vector.tobytes() for vector in vectors]
+        new = [row for row, key in enumerate(keys) if key not in self.known]
+        n_results = min(n_results, len(self.vectors))
+        for start in range(0, len(new), _LOOKED_UP):
+            rows = new[start : start + _LOOKED_UP]
+            if len(self.vectors) > EXACT_ENTRIES:
+                found = super().nearest(vectors[rows], n_results)
+            else:
+                found = np.argpartition(vectors[rows] @ self.vectors.T, -n_results)[:, -n_results:]
+            self.known.update(zip((keys[row] for row in rows), found, strict=True))
+        return np.array([self.known[key] for key in keys])
+
+
+class Bench:
+    """Scores programs. An example never speaks for itself, whichever set it is in.
+
+    Args:
+        index: Of the label space.
+        encoder: Made the index.
+        train: Examples to learn from.
+        val: Examples to choose by.
+    """
+
+    def __init__(
+        self, index: LabelIndex, encoder: Encoder, train: Sequence[GoldRow], val: Sequence[GoldRow]
+    ) -> None:
+        self.index = index
+        self.encoder = Remembered(encoder)
+        self._quick = RememberedIndex(index.space, index.vectors, index.label_of, index.kind_of, index.path)
+        # What has no gold has no score.
+        self.train = [row for row in train if row.labels]
+        self.val = [row for row in val if row.labels]
+        self.examples = tuple(Example(text=row.text, labels=row.labels) for row in (*self.train, *self.val))
+
+    def program(self, plan: Plan, quick: bool = False) -> InferRetrieveRank:
+        """The program of a plan, with the examples, each of them for the others only.
+
+        Args:
+            plan: The plan.
+            quick: Whether only labels are scored that an entry of which is near to a query, as in a label
+                space too large to scan. Much faster, and nearly the same.
+        """
+        return assemble(
+            self._quick if quick else self.index,
+            self.encoder,
+            plan.settings,
+            exact_entries=0 if quick else EXACT_ENTRIES,
+            infer_lm=plan.infer_lm,
+            rank_lm=plan.rank_lm,
+            task=plan.task,
+            examples=self.examples if plan.examples else (),
+            leave_one_out=True,
+        )
+
+    def values(
+        self, plan: Plan, rows: Sequence[GoldRow], metric: str = "rp@10", quick: bool = False
+    ) -> Values:
+        """The metric of each row, shape (rows,)."""
+        predictions = self.program(plan, quick).batch([row.text for row in rows], DEPTH)
+        return np.array(
+            [
+                METRICS[metric]([label.id for label in prediction.labels], set(row.labels))
+                for row, prediction in zip(rows, predictions, strict=True)
+            ]
+        )
+
+
+def scored(step: str, what: str, metric: str, values: Sequence[float] | Values, calls: int) -> Trial:
+    """A trial with the mean of its values and its interval."""
+    return Trial(step, what, metric, estimate([float(value) for value in values]), calls)

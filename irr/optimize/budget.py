@@ -1,0 +1,114 @@
+"""What optimization may cost: every request is counted, none is sent twice, and all end at once."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from irr.lm import ChatRequest, LanguageModel, count, metered
+from irr.types import Usage
+
+
+class Stopped(BaseException):
+    """The budget is spent, or the user has had enough. Nothing that catches mistakes catches it."""
+
+
+class Budget:
+    """Counts what is spent, and says when to stop.
+
+    Args:
+        calls: Requests that may be sent; any number if None.
+        on_call: Called after each.
+    """
+
+    def __init__(self, calls: int | None = None, on_call: Callable[[], None] = lambda: None) -> None:
+        self.usage = Usage()
+        self.reason = ""
+        self._calls = calls
+        self._started = 0
+        self._on_call = on_call
+        self._lock = threading.Lock()
+
+    def stop(self, reason: str) -> None:
+        """Ends everything at the next request or trial."""
+        self.reason = self.reason or reason
+
+    def check(self) -> None:
+        """Raises Stopped if it is time to stop."""
+        if self.reason:
+            raise Stopped(self.reason)
+
+    def start(self) -> None:
+        """Takes one call off the budget, or raises Stopped."""
+        with self._lock:
+            if self._calls is not None and self._started >= self._calls:
+                self.stop(f"the budget of {self._calls:,} calls is spent")
+            self.check()
+            self._started += 1
+
+    def add(self, usage: Usage) -> None:
+        """Counts what a call cost."""
+        with self._lock:
+            self.usage = self.usage + usage
+        self._on_call()
+
+
+class CountedModel:
+    """A language model within a budget. What it was asked before it answers from memory, at no cost.
+
+    Args:
+        model: Answers what is new.
+        budget: Pays for it.
+    """
+
+    def __init__(self, model: LanguageModel, budget: Budget) -> None:
+        self.model = model
+        self.name = model.name
+        self.revision = getattr(model, "revision", None)
+        self.concurrency = model.concurrency
+        self._budget = budget
+        self._known: dict[str, Any] = {}
+
+    async def chat(self, request: ChatRequest) -> str:
+        """Answers in words; from memory only where nothing is left to chance."""
+        key = json.dumps([request.messages, request.max_tokens, request.schema, request.stop])
+        if request.temperature:
+            return str(await self._counted(self.model.chat(request)))
+        if key not in self._known:
+            self._known[key] = await self._counted(self.model.chat(request))
+        return str(self._known[key])
+
+    async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:
+        """As the model's; what is known of other continuations is not asked again."""
+        known = self._known.setdefault(json.dumps(["loglikelihoods", prefix, context]), {})
+        new = [text for text in dict.fromkeys(continuations) if text not in known]
+        if new:
+            found = await self._counted(self.model.loglikelihoods(prefix, context, new))
+            known.update(zip(new, found, strict=True))
+        return [known[text] for text in continuations]
+
+    async def probabilities(
+        self, prefix: str, context: str, items: Sequence[str], yes: str, no: str
+    ) -> list[float]:
+        """As the model's; what is known of other items is not asked again."""
+        known = self._known.setdefault(json.dumps(["probabilities", prefix, context, yes, no]), {})
+        new = [item for item in dict.fromkeys(items) if item not in known]
+        if new:
+            found = await self._counted(self.model.probabilities(prefix, context, new, yes, no))
+            known.update(zip(new, found, strict=True))
+        return [known[item] for item in items]
+
+    async def _counted(self, work: Any) -> Any:
+        try:
+            self._budget.start()
+        except Stopped:
+            work.close()
+            raise
+        with metered() as meter:
+            try:
+                return await work
+            finally:
+                self._budget.add(meter.usage)
+                count(meter.usage)

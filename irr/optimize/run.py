@@ -1,0 +1,205 @@
+"""Optimizes a program on tens of examples: numbers first, then prompts, then it is ready to freeze."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from irr.encoder import SentenceEncoder
+from irr.errors import UsageError
+from irr.evaluate import METRICS
+from irr.frozen import Scores
+from irr.index import Progress, open_index
+from irr.labels import LabelSpace
+from irr.lm import LanguageModel
+from irr.metrics import estimate
+from irr.optimize.bench import DEPTH, Bench, Plan, Trial
+from irr.optimize.budget import Budget, CountedModel, Stopped
+from irr.optimize.numbers import tune
+from irr.optimize.search import Optimizer, check_optimizer
+from irr.optimize.stages import BOTH, INFER, RANK, Improver, Students
+from irr.pipeline import InferRetrieveRank, assemble, default_index_folder
+from irr.prompts import TaskPack, load_task
+from irr.settings import Settings
+from irr.texts import GoldRow
+
+_FEWEST = 4
+
+
+@dataclass(frozen=True)
+class Optimized:
+    """What optimization came to.
+
+    Attributes:
+        program: The best program found.
+        trials: All that were tried, in order.
+        scores: What it scores, and what the program scored before, by name; on the examples to choose by,
+            each left out of its own evidence.
+        history: How it came about, for the frozen program.
+        stopped: Why it ended early; "" if it did not.
+    """
+
+    program: InferRetrieveRank
+    trials: Sequence[Trial]
+    scores: Mapping[str, Scores]
+    history: Mapping[str, str | int]
+    stopped: str
+
+
+def optimize(
+    space: LabelSpace,
+    train: Sequence[GoldRow],
+    val: Sequence[GoldRow] | None = None,
+    *,
+    models: Students | None = None,
+    task: TaskPack | str = "default",
+    settings: Settings | None = None,
+    optimizer: Optimizer = Optimizer.BOOTSTRAP,
+    end_to_end: bool = False,
+    budget: Budget | None = None,
+    seed: int = 0,
+    encoder: str | None = None,
+    index_folder: str | Path | None = None,
+    progress: Progress | None = None,
+    on_trial: Callable[[Trial, int], None] = lambda trial, most: None,
+) -> Optimized:
+    """Optimizes a program for a label space.
+
+    Numbers that need no language model are tuned on all examples, each left out of its own evidence. Prompts
+    are made from `train` and chosen by `val`: infer's by recall@50 of the pool, then rank's by RP@10.
+
+    Args:
+        space: The label space.
+        train: Examples to learn from.
+        val: Examples to choose by; half of `train` if None.
+        models: The language models, and their teachers.
+        task: What they are told to begin with.
+        settings: The numbers to begin with.
+        optimizer: How prompts are optimized.
+        end_to_end: Whether infer and rank are optimized together, by RP@10.
+        budget: What it may cost; it can be stopped from another thread, or by a signal.
+        seed: The same seed, examples and models give the same program.
+        encoder: Name or folder of a sentence-transformers model.
+        index_folder: Where indexes are kept; the user's cache folder if None.
+        progress: Called with (entries done, entries in all) while an index is built.
+        on_trial: Called with each trial, and how many trials there may be in its step (0: unknown).
+
+    Raises:
+        UsageError: If there are too few examples, or the options do not fit together.
+    """
+    train, val = split(train, seed) if val is None else (list(train), list(val))
+    models = models or Students()
+    check(train, val, models, optimizer, end_to_end)
+    budget = budget or Budget()
+    settings = settings or Settings()
+    task = load_task(task) if isinstance(task, str) else task
+    sentence_encoder = SentenceEncoder(encoder) if encoder else SentenceEncoder()
+    root = Path(index_folder) if index_folder else default_index_folder()
+    index = open_index(space, sentence_encoder, settings.fields, root, progress)
+    bench = Bench(index, sentence_encoder, train, val)
+    trials: list[Trial] = []
+
+    def tell(trial: Trial, most: int) -> None:
+        trials.append(trial)
+        on_trial(trial, most)
+
+    counted = _counted(models, budget)
+    given = Plan(settings, task, counted.infer, counted.rank, examples=False)
+    scores = {"before": _scores(bench, given)}
+    plan = tune(bench, Plan(settings, task), [*bench.train, *bench.val], budget, tell)
+    improver = Improver(bench, counted, optimizer, budget, seed, tell)
+    for step in _steps(counted, end_to_end):
+        plan = improver.improve(plan, step)
+    scores["after"] = _scores(bench, plan)
+    program = assemble(
+        index,
+        sentence_encoder,
+        plan.settings,
+        infer_lm=models.infer if plan.infer_lm else None,
+        rank_lm=models.rank if plan.rank_lm else None,
+        task=plan.task,
+        examples=bench.examples if plan.settings.example_weight or _near(plan) else (),
+    )
+    history: dict[str, str | int] = {
+        "optimizer": str(optimizer) if models != Students() else str(Optimizer.NONE),
+        "seed": seed,
+        "train": len(train),
+        "val": len(val),
+        "calls": budget.usage.calls,
+        "prompt_tokens": budget.usage.prompt_tokens,
+        "new_tokens": budget.usage.new_tokens,
+    }
+    known = {name: found for name, found in scores.items() if found is not None}
+    return Optimized(program, trials, known, history, budget.reason)
+
+
+def split(rows: Sequence[GoldRow], seed: int) -> tuple[list[GoldRow], list[GoldRow]]:
+    """Two halves of the examples, drawn by chance: to learn from, and to choose by."""
+    shuffled = list(rows)
+    random.Random(seed).shuffle(shuffled)
+    half = len(shuffled) // 2
+    return shuffled[:half], shuffled[half:]
+
+
+def check(
+    train: Sequence[GoldRow],
+    val: Sequence[GoldRow],
+    models: Students,
+    optimizer: Optimizer,
+    end_to_end: bool,
+) -> None:
+    """Checks that there is enough to work with, before anything slow is done.
+
+    Raises:
+        UsageError: If there is not.
+    """
+    for rows, what in ((train, "learn from"), (val, "choose by")):
+        if sum(bool(row.labels) for row in rows) < _FEWEST // 2:
+            raise UsageError(
+                f"too few examples to {what}", f"give at least {_FEWEST}, better 60, with labels"
+            )
+    if end_to_end and not (models.infer and models.rank):
+        raise UsageError("end to end means both stages", "give --lm, or --infer-lm and --rank-lm")
+    writers = (models.infer_teacher or models.infer, models.rank_teacher or models.rank)
+    for writer in writers:
+        if writer is not None:
+            check_optimizer(optimizer, writer)
+
+
+def _steps(models: Students, end_to_end: bool) -> list[str]:
+    if end_to_end:
+        return [BOTH]
+    return [step for step, model in ((INFER, models.infer), (RANK, models.rank)) if model]
+
+
+def _counted(models: Students, budget: Budget) -> Students:
+    """The same models within the budget, one and the same where they are."""
+    known: dict[int, LanguageModel] = {}
+
+    def one(model: LanguageModel | None) -> LanguageModel | None:
+        return known.setdefault(id(model), CountedModel(model, budget)) if model else None
+
+    return Students(one(models.infer), one(models.rank), one(models.infer_teacher), one(models.rank_teacher))
+
+
+def _scores(bench: Bench, plan: Plan) -> Scores | None:
+    """What a plan scores on the examples to choose by; None where that would cost more than is left."""
+    rows = bench.val
+    try:
+        predictions = list(bench.program(plan).batch([row.text for row in rows], DEPTH))
+    except Stopped:
+        return None
+    answers = [[label.id for label in prediction.labels] for prediction in predictions]
+    return Scores(
+        texts=len(rows),
+        metrics={
+            name: estimate([metric(a, set(row.labels)) for a, row in zip(answers, rows, strict=True)])
+            for name, metric in METRICS.items()
+        },
+    )
+
+
+def _near(plan: Plan) -> int:
+    return plan.settings.infer_near_demos + plan.settings.rank_near_demos

@@ -1,0 +1,190 @@
+"""Runs DSPy's optimizers on the stages, quietly, until they end or the budget does."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from enum import StrEnum
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from irr.dspy_glue import as_lm_error, dspy_model, prepare_dspy
+from irr.errors import MissingExtraError, UsageError
+from irr.lm import EMBEDDED, LanguageModel
+from irr.optimize.budget import Budget, Stopped
+
+if TYPE_CHECKING:
+    from irr.optimize.stage_program import Ledger, StageProgram
+
+logger = logging.getLogger(__name__)
+
+# What a teacher's run must score to serve as a demo.
+_GOOD_ENOUGH = 0.5
+_DEMOS = 4
+_CANDIDATES = 8
+_TRIALS = 12
+# A model's failures never come here, so that an error is a mistake, and must be seen.
+_ERRORS = 1
+
+
+class Optimizer(StrEnum):
+    """How prompts are optimized.
+
+    `bootstrap`: demos from a teacher's own good answers, and random search over sets of them
+    (DSPy's BootstrapFewShotWithRandomSearch). `mipro`: instructions and demos together (MIPROv2, Opsahl-Ong
+    et al. 2024, arXiv 2406.11695). `gepa`: instructions rewritten from feedback (Agrawal et al. 2025,
+    arXiv 2507.19457). `none`: prompts stay as they are.
+    """
+
+    NONE = "none"
+    BOOTSTRAP = "bootstrap"
+    MIPRO = "mipro"
+    GEPA = "gepa"
+
+
+@dataclass(frozen=True)
+class Search:
+    """One run of an optimizer.
+
+    Attributes:
+        optimizer: Which.
+        student: The program whose prompts are optimized.
+        teacher: The same program on the teachers' models.
+        writer: The model that writes instructions.
+        trainset: Examples to learn from.
+        valset: Examples to choose by.
+        threads: How many examples are under way at a time.
+        seed: The same seed gives the same prompts.
+    """
+
+    optimizer: Optimizer
+    student: StageProgram
+    teacher: StageProgram
+    writer: LanguageModel
+    trainset: Sequence[Any]
+    valset: Sequence[Any]
+    threads: int
+    seed: int
+
+    def expected_calls(self) -> int:
+        """About how many requests it takes."""
+        if self.optimizer is Optimizer.BOOTSTRAP:
+            return (_CANDIDATES + 3) * len(self.valset) + _CANDIDATES * _DEMOS
+        if self.optimizer is Optimizer.MIPRO:
+            return (_TRIALS + 1) * len(self.valset) + _CANDIDATES * (_DEMOS + 2)
+        return self._metric_calls()
+
+    def run(self, ledger: Ledger, budget: Budget) -> None:
+        """Runs it; what it found is in the ledger, whether it ended or was stopped."""
+        dspy = prepare_dspy()
+        trainset, valset = list(self.trainset), list(self.valset)
+        lm = dspy_model(self.writer, temperature=1.0, seed=self.seed, max_tokens=4_000)
+        try:
+            with (
+                _quiet(),
+                dspy.context(lm=lm, disable_history=True, num_threads=self.threads, max_errors=_ERRORS),
+            ):
+                match self.optimizer:
+                    case Optimizer.BOOTSTRAP:
+                        self._bootstrap(dspy, ledger, trainset, valset)
+                    case Optimizer.MIPRO:
+                        self._mipro(dspy, ledger, lm, trainset, valset)
+                    case Optimizer.GEPA:
+                        self._gepa(dspy, ledger, lm, trainset, valset)
+        except Stopped:
+            return
+        except Exception as e:
+            if ledger.ground.mistakes:
+                raise ledger.ground.mistakes[0] from e
+            if not budget.reason:  # else it is how DSPy ends when it is interrupted
+                logger.warning("%s ended early: %s", self.optimizer, as_lm_error(e))
+
+    def _bootstrap(self, dspy: Any, ledger: Ledger, trainset: list[Any], valset: list[Any]) -> None:
+        dspy.BootstrapFewShotWithRandomSearch(
+            metric=ledger,
+            metric_threshold=_GOOD_ENOUGH,
+            max_bootstrapped_demos=_DEMOS,
+            max_labeled_demos=_DEMOS,
+            num_candidate_programs=_CANDIDATES,
+            num_threads=self.threads,
+            max_errors=_ERRORS,
+        ).compile(self.student, teacher=self.teacher, trainset=_shuffled(trainset, self.seed), valset=valset)
+
+    def _mipro(self, dspy: Any, ledger: Ledger, lm: Any, trainset: list[Any], valset: list[Any]) -> None:
+        dspy.MIPROv2(
+            metric=ledger,
+            metric_threshold=_GOOD_ENOUGH,
+            prompt_model=lm,
+            task_model=lm,
+            auto=None,
+            num_candidates=_CANDIDATES,
+            max_bootstrapped_demos=_DEMOS,
+            max_labeled_demos=_DEMOS,
+            num_threads=self.threads,
+            max_errors=_ERRORS,
+            seed=self.seed + 1,  # it takes 0 for "none given"
+        ).compile(
+            self.student,
+            teacher=self.teacher,
+            trainset=trainset,
+            valset=valset,
+            num_trials=_TRIALS,
+            minibatch=False,
+        )
+
+    def _gepa(self, dspy: Any, ledger: Ledger, lm: Any, trainset: list[Any], valset: list[Any]) -> None:
+        dspy.GEPA(
+            metric=ledger,
+            reflection_lm=lm,
+            max_metric_calls=self._metric_calls(),
+            num_threads=self.threads,
+            seed=self.seed,
+        ).compile(self.student, trainset=trainset, valset=valset)
+
+    def _metric_calls(self) -> int:
+        return _TRIALS * len(self.valset)
+
+
+def check_optimizer(optimizer: Optimizer, writer: LanguageModel | str | None) -> None:
+    """Checks that an optimizer can run before anything slow is done.
+
+    Raises:
+        MissingExtraError: If it needs a package that is not installed.
+        UsageError: If it needs a model that can write instructions.
+    """
+    if optimizer is Optimizer.MIPRO:
+        from importlib.util import find_spec
+
+        if not find_spec("optuna"):
+            raise MissingExtraError("mipro needs optuna", "pip install 'irr[optimize]'")
+    name = writer if isinstance(writer, str) else getattr(writer, "name", None)
+    if optimizer in (Optimizer.MIPRO, Optimizer.GEPA) and name == EMBEDDED:
+        hint = "give --teacher-lm openai/MODEL, or use --optimizer bootstrap"
+        raise UsageError(f"{optimizer} needs a model that can write instructions", hint)
+
+
+def _shuffled(items: list[Any], seed: int) -> list[Any]:
+    import random
+
+    random.Random(seed).shuffle(items)
+    return items
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """DSPy reports by printing; standard output is for data, and we report ourselves."""
+    said = StringIO()
+    loud = [logging.getLogger(name) for name in ("dspy", "gepa", "optuna")]
+    levels = [logger.level for logger in loud]
+    for each in loud:
+        each.setLevel(logging.CRITICAL)
+    try:
+        with redirect_stdout(said):
+            yield
+    finally:
+        for each, level in zip(loud, levels, strict=True):
+            each.setLevel(level)
+        for line in said.getvalue().splitlines():
+            logger.debug("%s", line)

@@ -1,0 +1,256 @@
+"""The stages as one DSPy program: what optimizers run, and a ledger of every prompt that they try."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from irr.asks import AskRanking, AskTerms, numbered
+from irr.dspy_glue import as_lm_error, dspy_model, lean_json, prepare_dspy
+from irr.errors import LMError
+from irr.evaluate import METRICS
+from irr.lm import LanguageModel
+from irr.modules import OrderCandidates, ProposeTerms
+from irr.neighbours import Example, demo_of
+from irr.optimize.bench import Bench, Plan
+from irr.prompts import MAX_NAME, MAX_PASSAGE, MAX_TERMS, Demo, InferPrompt, RankPrompt, TaskPack
+from irr.rank import by_score
+from irr.rank_lm import fuse, places
+from irr.settings import RankMethod
+from irr.texts import GoldRow
+from irr.types import Candidate, Query, QueryKind
+from irr.words import clean
+
+if TYPE_CHECKING:
+    import dspy
+else:
+    dspy = prepare_dspy()
+
+# Labelled demos for ranking show this many candidates: enough to be hard, few enough to be read.
+_DEMO_CANDIDATES = 12
+
+
+class Ground:
+    """What stays the same while prompts change: retrieval, fusion, and the stage that is not optimized."""
+
+    def __init__(self, bench: Bench, plan: Plan) -> None:
+        self._program = bench.program(plan)
+        self._space = bench.index.space
+        self._weight = plan.settings.method_weight(RankMethod.LISTWISE)
+        self._depth = plan.settings.candidates
+        # DSPy logs what goes wrong, and goes on; a mistake of ours has to come out.
+        self.mistakes: list[Exception] = []
+        self._known: dict[tuple[str, tuple[str, ...]], list[Candidate]] = {}
+        self._retrieving = threading.Lock()
+
+    def candidates(self, text: str, terms: Sequence[str] = ()) -> list[Candidate]:
+        """The candidates of a text, with these terms among its queries."""
+        key = (text, tuple(terms))
+        if key not in self._known:
+            queries = list(self._program.inferer.infer([text])[0].queries)
+            queries += [Query(text=term, kind=QueryKind.TERM) for term in terms]
+            with self._retrieving:
+                (self._known[key],) = self._program.retriever.retrieve([queries], self._depth)
+        return self._known[key]
+
+    def ranked(self, candidates: Sequence[Candidate], named: Sequence[int]) -> list[str]:
+        """The ids of candidates of which some were named, best first."""
+        retrieval = [candidate.score for candidate in candidates]
+        scores = fuse(retrieval, places(named, len(candidates)), self._weight) if named else retrieval
+        return [label.id for label in by_score(candidates, scores).labels]
+
+    def example(self, row: GoldRow, key: str) -> dspy.Example:
+        """A row with gold as DSPy has it; its fields serve as a labelled demo of either stage."""
+        demo = demo_of(Example(text=row.text, labels=row.labels), self._space)
+        names = list(dict.fromkeys(c.label.name for c in self.candidates(row.text)))
+        others = [name for name in names if name not in demo.terms]
+        shown = sorted([*demo.terms, *others[: max(3, _DEMO_CANDIDATES - len(demo.terms))]])
+        return dspy.Example(
+            key=key,
+            gold=row.labels,
+            text=demo.text if len(row.text) > MAX_PASSAGE else row.text,
+            terms=list(demo.terms),
+            candidates=numbered(shown),
+            ranking=[shown.index(term) + 1 for term in demo.terms],
+        ).with_inputs("text")
+
+    def feedback(self, gold: Sequence[str], labels: Sequence[str]) -> str:
+        """What a person would say of an answer."""
+        top = labels[: max(10, len(gold))]
+        names = {label: self._space[self._space.number_of[label]].name for label in {*gold, *top}}
+        missed = [names[label] for label in gold if label not in top]
+        found = [names[label] for label in gold if label in top]
+        wrong = [names[label] for label in top[:5] if label not in gold]
+        return (
+            f"Right and found: {'; '.join(found) or 'none'}. "
+            f"Right but missed: {'; '.join(missed) or 'none'}. "
+            f"Wrong among the first: {'; '.join(wrong) or 'none'}."
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Ground:
+        return self  # optimizers copy programs; this holds nothing that they change
+
+
+class StageProgram(dspy.Module):  # type: ignore[misc]
+    """Text → label ids, through the stages that are being optimized.
+
+    A model that fails is done without, as in a real run.
+    """
+
+    def __init__(self, ground: Ground, infer: ProposeTerms | None, rank: OrderCandidates | None) -> None:
+        super().__init__()
+        self.ground = ground
+        if infer:
+            self.infer = infer
+        if rank:
+            self.rank = rank
+
+    def forward(self, text: str) -> dspy.Prediction:
+        """Returns label ids, best first, and the program itself, whose prompts they are due to."""
+        try:
+            return self._forward(text)
+        except Exception as e:
+            self.ground.mistakes.append(e)
+            raise
+
+    def _forward(self, text: str) -> dspy.Prediction:
+        terms: list[str] = []
+        named: list[int] = []
+        with dspy.context(adapter=lean_json()):
+            if hasattr(self, "infer"):
+                terms = _or_none(lambda: self.infer(text=text))
+            candidates = self.ground.candidates(text, terms)
+            if hasattr(self, "rank"):
+                names = [candidate.label.name for candidate in candidates]
+                named = _or_none(lambda: self.rank(text=text, candidates=names, count=10))
+        return dspy.Prediction(found=self.ground.ranked(candidates, named), program=self)
+
+
+def _or_none(call: Any) -> list[Any]:
+    try:
+        answer: list[Any] = call()
+    except LMError:
+        return []
+    except Exception as e:
+        as_lm_error(e)  # raises what is no model's fault
+        return []
+    return answer
+
+
+def stage_program(
+    ground: Ground, task: TaskPack, demos: int, infer: LanguageModel | None, rank: LanguageModel | None
+) -> StageProgram:
+    """The stages that have a model here, with the prompts of a task."""
+    return StageProgram(
+        ground,
+        ProposeTerms(AskTerms(task, demos), dspy_model(infer)) if infer else None,
+        OrderCandidates(AskRanking(task, demos), dspy_model(rank)) if rank else None,
+    )
+
+
+class Ledger:
+    """Every prompt that an optimizer tries, with its score on each example to choose by.
+
+    An optimizer that is stopped half way gives nothing back; this has kept what it had found.
+
+    Args:
+        ground: Tells what was missed.
+        metric: By name.
+        keys: The examples to choose by: a prompt counts once it has been scored on all of them.
+        task: What the prompts began as.
+        on_complete: Told of each prompt that counts, with its score.
+    """
+
+    def __init__(
+        self, ground: Ground, metric: str, keys: Sequence[str], task: TaskPack, on_complete: Any
+    ) -> None:
+        self.ground = ground
+        self._metric = METRICS[metric]
+        self._keys = frozenset(keys)
+        self._task = task
+        self._on_complete = on_complete
+        self._scores: dict[str, dict[str, float]] = {}
+        self._tasks: dict[str, TaskPack] = {}
+        self._lock = threading.Lock()
+
+    def __call__(
+        self, example: Any, prediction: Any, trace: Any = None, pred_name: Any = None, pred_trace: Any = None
+    ) -> Any:
+        """The metric as DSPy's optimizers call it: a score, with feedback where one predictor is meant."""
+        try:
+            return self._score(example, prediction, pred_name)
+        except Exception as e:
+            self.ground.mistakes.append(e)
+            raise
+
+    def _score(self, example: Any, prediction: Any, pred_name: Any) -> Any:
+        score = self._metric(prediction.found, set(example.gold))
+        if pred_name is not None:
+            said = self.ground.feedback(example.gold, prediction.found)
+            return dspy.Prediction(score=score, feedback=said)
+        if example.key in self._keys:
+            self._enter(prediction.program, example.key, score)
+        return score
+
+    def best(self) -> list[TaskPack]:
+        """The prompts that were scored on all examples, best first."""
+        complete = {key: of for key, of in self._scores.items() if len(of) == len(self._keys)}
+        order = sorted(complete, key=lambda key: -sum(complete[key].values()))
+        return [self._tasks[key] for key in order]
+
+    def _enter(self, program: StageProgram, key: str, score: float) -> None:
+        task = task_of(program, self._task)
+        digest = hashlib.sha256(task.model_dump_json().encode()).hexdigest()
+        with self._lock:
+            self._tasks.setdefault(digest, task)
+            scores = self._scores.setdefault(digest, {})
+            fresh = key not in scores
+            scores[key] = score
+            whole = fresh and len(scores) == len(self._keys)
+        if whole:
+            self._on_complete(task, list(scores.values()))
+
+
+def task_of(program: StageProgram, task: TaskPack) -> TaskPack:
+    """The task with the prompts that a program has now."""
+    changes: dict[str, Any] = {}
+    if hasattr(program, "infer"):
+        told, demos = _told(program.infer.predict), _demos(program.infer.predict.demos, _terms_demo)
+        changes["infer"] = InferPrompt(instructions=told, notes="", demos=demos)
+    if hasattr(program, "rank"):
+        told, demos = _told(program.rank.predict), _demos(program.rank.predict.demos, _ranking_demo)
+        question = task.rank.question
+        changes["rank"] = RankPrompt(instructions=told, question=question, notes="", demos=demos)
+    return task.model_copy(update=changes)
+
+
+def _told(predict: Any) -> str:
+    return str(predict.signature.instructions).strip()
+
+
+def _demos(demos: Sequence[Any], read: Any) -> tuple[Demo, ...]:
+    found = (read(demo) for demo in demos)
+    return tuple(demo for demo in found if demo is not None)
+
+
+def _terms_demo(demo: Any) -> Demo | None:
+    terms = _distinct(demo["terms"])
+    return Demo(text=_passage(demo["text"]), terms=terms) if terms else None
+
+
+def _ranking_demo(demo: Any) -> Demo | None:
+    candidates = tuple(line.partition(" ")[2][:MAX_NAME] for line in demo["candidates"].split("\n"))
+    named = [candidates[n - 1] for n in demo["ranking"] if 1 <= n <= len(candidates)]
+    terms = _distinct(named)
+    return Demo(text=_passage(demo["text"]), terms=terms, candidates=candidates) if terms else None
+
+
+def _distinct(terms: Sequence[str]) -> tuple[str, ...]:
+    cleaned = (" ".join(clean(term).split())[:MAX_NAME] for term in terms)
+    return tuple({term.casefold(): term for term in cleaned if term}.values())[:MAX_TERMS]
+
+
+def _passage(text: str) -> str:
+    return clean(text)[:MAX_PASSAGE].strip() or "-"

@@ -1,0 +1,188 @@
+"""Optimizes what language models are told, one stage after the other, and whether they are asked at all."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from irr.lm import LanguageModel
+from irr.neighbours import Example, demo_of
+from irr.optimize.bench import Bench, Plan, Trial, Values, scored
+from irr.optimize.budget import Budget, Stopped
+from irr.optimize.search import Optimizer, Search
+from irr.pipeline import rank_method
+from irr.prompts import Demo, TaskPack
+from irr.settings import RankMethod
+
+INFER, RANK, BOTH = "infer", "rank", "infer+rank"
+_METRIC = {INFER: "recall@50", RANK: "rp@10", BOTH: "rp@10"}
+# Of the prompts that an optimizer found, this many go on.
+_BEST = 3
+_NEAR_DEMOS = 4
+_WEIGHTS = {
+    "term_weight": (0.25, 0.5, 1.0),
+    "listwise_weight": (0.25, 0.5, 1.0, 2.0, 4.0),
+    "pointwise_weight": (0.25, 0.5, 1.0, 2.0),
+    "likelihood_weight": (0.01, 0.02, 0.04, 0.08),
+}
+# Sets of demos that are tried where a model is not asked in words.
+_DEMO_SETS = 6
+_DEMOS_A_SET = 5
+_MOST_THREADS = 32
+
+
+@dataclass(frozen=True)
+class Students:
+    """The language models of a program, and the stronger ones that write their demos and instructions."""
+
+    infer: LanguageModel | None = None
+    rank: LanguageModel | None = None
+    infer_teacher: LanguageModel | None = None
+    rank_teacher: LanguageModel | None = None
+
+
+@dataclass(frozen=True)
+class Improver:
+    """Improves a plan stage by stage; a stage that does not pay on the examples to choose by is left out.
+
+    Attributes:
+        bench: Scores plans.
+        models: Students and teachers.
+        optimizer: How prompts are optimized.
+        budget: Says when to stop.
+        seed: For whatever is drawn.
+        on_trial: Told of each trial, and of how many requests the step may take.
+    """
+
+    bench: Bench
+    models: Students
+    optimizer: Optimizer
+    budget: Budget
+    seed: int
+    on_trial: Callable[[Trial, int], None]
+
+    def improve(self, plan: Plan, step: str) -> Plan:
+        """Returns the plan with this stage's model and its best prompts, or as it was if that is as good."""
+        best, values = plan, self._try(plan, step, "without")
+        if values is None:
+            return plan
+        asked = self._with_models(plan, step)
+        found: list[tuple[float, int, Plan]] = []
+        for order, (what, other) in enumerate(self._variants(asked, step)):
+            others = self._try(other, step, what)
+            if others is not None:
+                found.append((float(others.mean()), -order, other))
+        if not found:
+            return plan
+        score, mean = 0.0, float(values.mean())
+        score, _, other = max(found, key=lambda item: item[:2])
+        for what, weighted in self._weights(other, step):
+            others = self._try(weighted, step, what)
+            if others is not None and float(others.mean()) > score:
+                score, other = float(others.mean()), weighted
+        return other if score > mean else best
+
+    def _with_models(self, plan: Plan, step: str) -> Plan:
+        return replace(
+            plan,
+            infer_lm=self.models.infer if step in (INFER, BOTH) else plan.infer_lm,
+            rank_lm=self.models.rank if step in (RANK, BOTH) else plan.rank_lm,
+        )
+
+    def _try(self, plan: Plan, step: str, what: str) -> Values | None:
+        """The plan's values, or None if they would need more than is left."""
+        metric = _METRIC[step]
+        try:
+            values = self.bench.values(plan, self.bench.val, metric)
+        except Stopped:
+            return None
+        self.on_trial(scored(step, what, metric, values, self.budget.usage.calls), 0)
+        return values
+
+    def _variants(self, plan: Plan, step: str) -> Iterator[tuple[str, Plan]]:
+        yield "prompts as given", plan
+        for number, task in enumerate(self._search(plan, step), 1):
+            yield f"prompts found, {number}", replace(plan, task=task).set(demos=_shown(task))
+        if step in (INFER, BOTH):
+            yield f"{_NEAR_DEMOS} nearest examples in infer", plan.set(infer_near_demos=_NEAR_DEMOS)
+        if step in (RANK, BOTH):
+            yield f"{_NEAR_DEMOS} nearest examples in rank", plan.set(rank_near_demos=_NEAR_DEMOS)
+
+    def _weights(self, plan: Plan, step: str) -> Iterator[tuple[str, Plan]]:
+        names = ["term_weight"] if step in (INFER, BOTH) else []
+        if plan.rank_lm and step in (RANK, BOTH):
+            names.append(f"{self._method(plan)}_weight")
+        for name in names:
+            for weight in _WEIGHTS[name]:
+                if weight != getattr(plan.settings, name):
+                    yield f"{name}={weight:g}", plan.set(**{name: weight})
+
+    def _method(self, plan: Plan) -> RankMethod:
+        assert plan.rank_lm is not None
+        return rank_method(plan.rank_lm, plan.settings)
+
+    def _search(self, plan: Plan, step: str) -> Sequence[TaskPack]:
+        if self.optimizer is Optimizer.NONE:
+            return []
+        if step != INFER and self._method(plan) is not RankMethod.LISTWISE:
+            return list(self._demo_sets(plan))
+        from irr.optimize.stage_program import Ground, Ledger, stage_program
+
+        # The stage under work is DSPy's; the ground has what stands before it.
+        before = replace(plan, infer_lm=plan.infer_lm if step == RANK else None, rank_lm=None)
+        ground = Ground(self.bench, before)
+        metric = _METRIC[step]
+
+        def completed(task: TaskPack, values: list[float]) -> None:
+            what = f"{self.optimizer}, {_told(task, step)}"
+            self.on_trial(scored(step, what, metric, values, self.budget.usage.calls), 0)
+
+        valset = [ground.example(row, f"val {i}") for i, row in enumerate(self.bench.val)]
+        ledger = Ledger(ground, metric, [example.key for example in valset], plan.task, completed)
+        students = self._of_step(step, self.models.infer, self.models.rank)
+        teachers = self._of_step(
+            step, self.models.infer_teacher or self.models.infer, self.models.rank_teacher or self.models.rank
+        )
+        writer = next(model for model in reversed(teachers) if model)
+        search = Search(
+            self.optimizer,
+            student=stage_program(ground, plan.task, plan.settings.demos, *students),
+            teacher=stage_program(ground, plan.task, plan.settings.demos, *teachers),
+            writer=writer,
+            trainset=[ground.example(row, f"train {i}") for i, row in enumerate(self.bench.train)],
+            valset=valset,
+            threads=min(_MOST_THREADS, min(model.concurrency for model in students if model)),
+            seed=self.seed,
+        )
+        search.run(ledger, self.budget)
+        return ledger.best()[:_BEST]
+
+    @staticmethod
+    def _of_step(step: str, infer: Any, rank: Any) -> tuple[Any, Any]:
+        return (infer if step in (INFER, BOTH) else None, rank if step in (RANK, BOTH) else None)
+
+    def _demo_sets(self, plan: Plan) -> Iterator[TaskPack]:
+        """The task with other demos for rank, drawn from the examples to learn from."""
+        space = self.bench.index.space
+        pool = [
+            demo_of(Example(text=row.text, labels=row.labels), space)
+            for row in self.bench.train
+            if row.labels
+        ]
+        draw = random.Random(self.seed)
+        for _ in range(_DEMO_SETS if pool else 0):
+            demos = tuple(draw.sample(pool, min(_DEMOS_A_SET, len(pool))))
+            rank = plan.task.rank.model_copy(update={"demos": demos})
+            yield plan.task.model_copy(update={"rank": rank})
+
+
+def _shown(task: TaskPack) -> int:
+    """How many demos have to be shown for all that were found to be."""
+    return max(len(task.infer.demos or ()), len(task.rank.demos or ()), 0)
+
+
+def _told(task: TaskPack, step: str) -> str:
+    demos: tuple[Demo, ...] = (task.infer if step == INFER else task.rank).demos or ()
+    return f"{len(demos)} demos"

@@ -1,0 +1,117 @@
+"""A survey of a label space as people see it: tables on stdout, what hurts retrieval at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.table import Table
+from rich.text import Text
+
+from irr.display import stdout
+from irr.languages import UNTAGGED
+from irr.survey import Lengths, SharedTexts, Survey
+
+_SHOWN_IDS = 3
+_WIDTH = 100
+
+
+def show(found: Survey) -> None:
+    """Prints a survey."""
+    stdout.print(_counts(found))
+    if found.tree.with_parents:
+        stdout.print(_tree(found))
+    stdout.print(_lengths(found))
+    for title, shared in (
+        ("names of several labels", found.shared_names),
+        ("aliases of several labels, or names of others", found.shared_aliases),
+    ):
+        if shared.texts:
+            stdout.print(_shared(title, shared))
+    if examples := list(_examples(found)):
+        table = Table("what", "labels", "examples", title="look at")
+        table.columns[1].justify = "right"
+        for what, count, texts in examples:
+            table.add_row(what, f"{count:,}", Text(_short(", ".join(texts))))
+        stdout.print(table)
+    for warning in found.warnings:
+        stdout.print(f"• {warning}", markup=False, style="yellow", soft_wrap=True)
+
+
+def _counts(found: Survey) -> Table:
+    table = Table("labels", f"{found.labels:,}", "", title="what is in it")
+    rows = (
+        ("with aliases", found.with_aliases, f"{found.aliases:,} aliases"),
+        ("with a description", found.with_description, ""),
+        ("with parents", found.tree.with_parents, f"{found.tree.several_parents:,} with several"),
+        ("with a prior", found.with_prior, ""),
+    )
+    for what, count, more in rows:
+        table.add_row(what, f"{count:,} ({count / found.labels:.0%})", more if count else "")
+    if found.read:
+        for language, count in found.read.named_in.items():
+            said = "language not said" if language == UNTAGGED else f"named in {language}"
+            table.add_row(said, f"{count:,} ({count / found.labels:.0%})", "")
+    table.columns[1].justify = "right"
+    return table
+
+
+def _tree(found: Survey) -> Table:
+    tree = found.tree
+    table = Table("steps from a root", "labels", "", title="how it hangs together")
+    table.columns[1].justify = "right"
+    for depth, count in tree.depths.items():
+        more = f"{tree.roots:,} roots, {tree.alone:,} alone" if depth == 0 else ""
+        table.add_row(str(depth), f"{count:,}", more)
+    if tree.unreachable:
+        table.add_row("under no root", f"{tree.unreachable:,}", "in or under cycles")
+    return table
+
+
+def _lengths(found: Survey) -> Table:
+    title = f"length in {found.unit}"
+    if found.window:
+        title += f"; the encoder reads {found.window}"
+    table = Table("of", "median", "longest", "cut", "the longest", title=title)
+    for column in table.columns[1:4]:
+        column.justify = "right"
+    for what, lengths in (("names", found.names), ("descriptions", found.descriptions)):
+        if lengths.longest:
+            table.add_row(what, *_row(lengths))
+    return table
+
+
+def _row(lengths: Lengths) -> tuple[str, str, str, Text]:
+    length, text = lengths.longest[0]
+    cut = "" if lengths.cut is None else f"{lengths.cut:,}"
+    return f"{lengths.median:,}", f"{length:,}", cut, Text(_short(text))
+
+
+def _shared(title: str, shared: SharedTexts) -> Table:
+    table = Table(
+        "text", "labels", "ids", title=f"{title}: {shared.texts:,}, carried by {shared.labels:,} labels"
+    )
+    table.columns[1].justify = "right"
+    for example in shared.examples:
+        ids = ", ".join(example.ids[:_SHOWN_IDS]) + (", …" if len(example.ids) > _SHOWN_IDS else "")
+        table.add_row(Text(_short(example.text)), f"{len(example.ids):,}", Text(ids))
+    return table
+
+
+def _examples(found: Survey) -> Iterable[tuple[str, int, tuple[str, ...]]]:
+    cycles = found.tree.in_cycles
+    unknown = found.tree.unknown_parents
+    plain = found.without_description
+    rows = (
+        # Where none has one there is nothing to look at.
+        ("without a description", plain.count if found.with_description else 0, plain.examples),
+        ("share a name, nothing tells apart", found.indistinct.count, found.indistinct.examples),
+        ("names that look like codes", found.codes.count, found.codes.examples),
+        ("a parent that is no label", unknown.count, tuple(f"{a} → {b}" for a, b in unknown.examples)),
+        ("above themselves", cycles.count, tuple(" → ".join((*c, c[0])) for c in cycles.examples)),
+    )
+    return (row for row in rows if row[1])
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
