@@ -12,6 +12,8 @@ from typing import Annotated
 import typer
 
 from irr import display
+from irr.errors import UsageError
+from irr.models.flow import Limits
 from irr.options import (
     ApiBase,
     EncoderName,
@@ -29,11 +31,12 @@ from irr.options import (
     RankMethodName,
     Rebind,
     Task,
-    concurrency_limits,
 )
 from irr.settings import RankMethod
 
 EXIT_ROW_ERRORS = 1
+# Where finding out how many requests pay comes to an end.
+_MOST_REQUESTS = 256
 
 
 class EngineName(StrEnum):
@@ -178,3 +181,16 @@ def classify(
     display.summary(tally, price)
     if tally.errors:
         raise typer.Exit(EXIT_ROW_ERRORS)
+
+
+def concurrency_limits(concurrency: str) -> Limits:
+    """Reads `auto` or a number of requests.
+
+    Raises:
+        UsageError: If it is neither.
+    """
+    if concurrency == "auto":
+        return Limits(concurrency=_MOST_REQUESTS, auto=True)
+    if concurrency.isdecimal() and int(concurrency) > 0:
+        return Limits(concurrency=int(concurrency))
+    raise UsageError(f'--concurrency: "{concurrency}" is no number of requests', "give auto, or 1 or more")

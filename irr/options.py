@@ -127,22 +127,6 @@ Task = Annotated[
     ),
 ]
 
-# Where finding out how many requests pay comes to an end.
-_MOST_REQUESTS = 256
-
-
-def concurrency_limits(concurrency: str) -> Limits:
-    """Reads `auto` or a number of requests.
-
-    Raises:
-        UsageError: If it is neither.
-    """
-    if concurrency == "auto":
-        return Limits(concurrency=_MOST_REQUESTS, auto=True)
-    if concurrency.isdecimal() and int(concurrency) > 0:
-        return Limits(concurrency=int(concurrency))
-    raise UsageError(f'--concurrency: "{concurrency}" is no number of requests', "give auto, or 1 or more")
-
 
 @dataclass(frozen=True)
 class LMOptions:

@@ -20,11 +20,11 @@ from misbehaving import Behaviour, Call, MisbehavingServer, completion, failure,
 from eval.batch_work import LABELS, HashEncoder, program, served, write_texts
 from irr.batch import Job, local
 from irr.batch import run as run_job
+from irr.classify import concurrency_limits
 from irr.errors import LMError, UsageError
 from irr.lm import run
 from irr.models.flow import Finder, Limits
 from irr.models.served import ServedModel
-from irr.options import concurrency_limits
 from irr.pipeline import build
 from irr.tally import Tally
 
