@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from irr.frozen import freeze, load
     from irr.labels import LabelSpace
     from irr.lm import LanguageModel, open_model
-    from irr.pipeline import InferRetrieveRank, build
     from irr.models.flow import Limits
+    from irr.pipeline import InferRetrieveRank, build
     from irr.rank import Ranker
     from irr.settings import Settings
     from irr.types import Candidate, Label, Prediction, RankedLabel
