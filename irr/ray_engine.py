@@ -40,6 +40,8 @@ def on_ray(job: Job, make: Callable[[], InferRetrieveRank], workers: int) -> Eng
     """
     # Before anything of Ray is loaded: nothing phones home.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # What Ray's own processes have to say is for those who look for it.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         import ray.data  # noqa: F401
     except ImportError as e:
