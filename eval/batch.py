@@ -212,7 +212,8 @@ def ray(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Two workers on a local Ray against one process, start included; the answers must be equal."""
     source = write_texts(folder / "texts.jsonl", arguments.rows or 100_000)
     figures: dict[str, Any] = {"rows": arguments.rows or 100_000}
-    os.environ["RAY_worker_niceness"] = "0"  # Ray is polite to others, which would be measured with it
+    # Ray is polite to others, which would be measured with it.
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
     outputs = []
     for name, options in (("one_process", []), ("two_ray_workers", ["--workers", "2"])):
         outputs.append(folder / f"{name}.jsonl")
