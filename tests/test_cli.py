@@ -20,8 +20,12 @@ TEXTS = [
 def test_classify_answers_every_row_in_order(irr: Irr, labels_file: Path, tmp_path: Path) -> None:
     texts = write_jsonl(tmp_path / "texts.jsonl", TEXTS)
     output = tmp_path / "out.jsonl"
-    result = irr("classify", "--labels", labels_file, "--input", texts, "--output", output, "--top-k", 2)
+    summary = tmp_path / "summary.json"
+    call = ("classify", "--labels", labels_file, "--input", texts, "--output", output, "--top-k", 2)
+    result = irr(*call, "--summary", summary, "--price-per-million", "1,2")
     assert result.returncode == 1, result.stderr
+    came_to = json.loads(summary.read_text())
+    assert (came_to["texts"], came_to["errors"], came_to["price"]) == (5, 3, 0)
     assert "3 of 5 texts carry an error" in result.stderr
     assert result.stdout == ""
     rows = read_jsonl(output)
