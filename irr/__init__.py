@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from irr.frozen import freeze, load
     from irr.labels import LabelSpace
     from irr.lm import LanguageModel, open_model
+    from irr.models.flow import Limits
     from irr.pipeline import InferRetrieveRank, build
     from irr.rank import Ranker
     from irr.settings import Settings
@@ -27,6 +28,7 @@ _HOMES = {
     "Label": "types",
     "LabelSpace": "labels",
     "LanguageModel": "lm",
+    "Limits": "models.flow",
     "Prediction": "types",
     "RankedLabel": "types",
     "Ranker": "rank",
@@ -46,6 +48,7 @@ __all__ = [
     "Label",
     "LabelSpace",
     "LanguageModel",
+    "Limits",
     "Prediction",
     "RankedLabel",
     "Ranker",

@@ -1,111 +1,220 @@
-"""The batch job: a JSONL file of texts in, exactly one output row for each, in order."""
+"""The batch job: rows of texts in, exactly one output row for each, in order, whatever happens between."""
 
 from __future__ import annotations
 
-import shutil
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import tee
+import logging
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, Protocol
 
-from irr.errors import OutputError, TextsError, UsageError
-from irr.files import replace_file
-from irr.pipeline import InferRetrieveRank
-from irr.texts import TextRow, output_row, read_rows
-from irr.types import Costs, Prediction
+from irr.errors import IrrError, LMError, OutputError, UsageError
+from irr.identity import Identity
+from irr.journal import Journal
+from irr.outputs import is_stream, locked, open_stream, refuse_to_write_over
+from irr.retry import Retry
+from irr.rows import Answer, Row, answer, rows_of
+from irr.streams import Source, open_source
+from irr.tally import Tally
+from irr.types import Prediction, RowError
 
-STANDARD = "-"
+if TYPE_CHECKING:
+    from irr.pipeline import InferRetrieveRank
+
+# So many texts that break the program one by one mean that it is the program that is broken.
+_MOST_BREAKING = 20
+
+logger = logging.getLogger(__name__)
 
 
-@dataclass
-class Summary:
-    """What a batch came to.
+@dataclass(frozen=True)
+class Job:
+    """What to classify, where to, and how.
 
     Attributes:
-        texts: Rows read and written.
-        errors: How many of them carry an error.
-        fallbacks: How many were answered without a language model that should have been asked.
-        costs: What language-model calls cost, by stage.
+        input: A file, or `-` for stdin.
+        output: A file, or `-` for stdout.
+        top_k: How many labels a text gets.
+        costs: Whether rows carry what their language-model calls cost.
+        restart: Whether to begin anew, whatever is there.
+        retry_errors: Whether to answer the failed rows of a finished output again.
+        reads: Other files that are read, none of which may be written.
     """
 
-    texts: int = 0
-    errors: int = 0
-    fallbacks: int = 0
-    costs: Costs = field(default_factory=Costs)
-
-    def add(self, prediction: Prediction) -> None:
-        """Counts one text."""
-        self.texts += 1
-        self.errors += prediction.error is not None
-        self.fallbacks += bool(prediction.fallbacks)
-        self.costs += prediction.costs
+    input: str
+    output: str
+    top_k: int = 10
+    costs: bool = False
+    restart: bool = False
+    retry_errors: bool = False
+    reads: tuple[Path, ...] = ()
 
 
-def classify_file(
-    program: InferRetrieveRank,
-    source: Path,
-    out: TextIO,
-    top_k: int,
-    costs: bool = False,
-    on_text: Callable[[], None] = lambda: None,
-) -> Summary:
-    """Classifies every row of `source` and writes an output row for each as it is done."""
-    # Predictions come in groups: `tee` holds the rows that the program has read ahead.
-    rows, ahead = tee(row for _, row in read_rows(source, TextRow))
-    summary = Summary()
-    for row, prediction in zip(rows, program.batch((r.text for r in ahead), top_k), strict=True):
-        out.write(output_row(row, prediction, costs))
-        summary.add(prediction)
-        on_text()
-    return summary
+Answers = Generator[Answer, None, None]
 
 
-@contextmanager
-def open_input(name: str) -> Iterator[Path]:
-    """The file of that name; what can be read once only (stdin, a pipe) is put into a file first.
+class Engine(Protocol):
+    """Answers rows, in order."""
 
-    It is read twice: to check it before any work, and to classify it.
-    """
-    path = Path(name)
-    if name != STANDARD and (path.is_file() or not path.exists() or path.is_dir()):
-        yield path
-        return
-    shown = "stdin" if name == STANDARD else name
-    with tempfile.TemporaryDirectory(prefix="irr-") as folder:
-        copy = Path(folder) / "stdin"
-        with copy.open("wb") as file:
-            if name == STANDARD:
-                shutil.copyfileobj(sys.stdin.buffer, file)
-            else:
-                with path.open("rb") as source:
-                    shutil.copyfileobj(source, file)
-        try:
-            yield copy
-        except TextsError as e:
-            raise TextsError(shown, e.problem, e.hint, e.row) from e
+    def __call__(self, program: InferRetrieveRank, rows: Iterator[Row], done: int, /) -> Answers:
+        """Yields an answer for each row that is left, after the `done` that were answered before."""
+        ...
 
 
-@contextmanager
-def open_output(name: str, *sources: Path | None) -> Iterator[TextIO]:
-    """The file of that name, complete or not there, or stdout.
+Watcher = Callable[[Tally, float | None], None]
+
+
+def run(job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Watcher) -> Tally:
+    """Classifies every row of the input, or of what an earlier call left of it.
+
+    Args:
+        job: What to do.
+        build: Gives the program; called after everything that is quick to check.
+        engine: Does the work.
+        watch: Is told what the run came to, and the share of the input that was read, after each row.
 
     Raises:
-        OutputError: If it cannot be written; raised before the block starts.
-        UsageError: If it is one of the files that are read.
+        IrrError: If the call cannot be used, or a model server stays away.
+        OSError: If the output cannot be written, for a full disk for instance.
     """
-    if name == STANDARD:
-        yield sys.stdout
-        return
-    path = Path(name)
+    with open_source(job.input) as source:
+        if is_stream(job.output):
+            return _stream(job, build, engine, watch, source)
+        refuse_to_write_over(job.output, Path(job.input), *job.reads)
+        with locked(Path(job.output)):
+            return _keep(job, build, engine, watch, source)
+
+
+def local(job: Job) -> Engine:
+    """The engine that works in this process."""
+
+    def work(program: InferRetrieveRank, rows: Iterator[Row], done: int) -> Answers:
+        for row, prediction in predictions(program, rows, job.top_k):
+            yield answer(row, prediction, job.costs)
+
+    return work
+
+
+def predictions(
+    program: InferRetrieveRank, rows: Iterable[Row], top_k: int
+) -> Iterator[tuple[Row, Prediction]]:
+    """Yields every row with its prediction; a text that breaks the program gets an `internal` error.
+
+    Raises:
+        Exception: What breaks the program, if every text does.
+    """
+    waiting: deque[Row] = deque()
+
+    def texts() -> Iterator[str]:
+        for row in rows:
+            waiting.append(row)
+            yield row.text
+
+    rows = iter(rows)
+    breaking = 0
+    while True:
+        try:
+            for prediction in program.batch(texts(), top_k):
+                yield waiting.popleft(), prediction
+            return
+        except IrrError:
+            raise
+        except Exception:
+            if not waiting:
+                raise
+        # One of the texts that were under way did it: one by one, the others are answered all the same.
+        while waiting:
+            row = waiting.popleft()
+            try:
+                yield row, program(row.text, top_k)
+                breaking = 0
+            except IrrError:
+                raise
+            except Exception as e:
+                breaking += 1
+                if breaking > _MOST_BREAKING:
+                    raise
+                logger.exception("a text could not be answered, id %s", row.id)
+                message = f"an error inside irr ({type(e).__name__}): see stderr, and report it"
+                yield row, Prediction(error=RowError(code="internal", message=message))
+
+
+def _stream(
+    job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Watcher, source: Source
+) -> Tally:
+    for flag, given in (("--restart", job.restart), ("--retry-errors", job.retry_errors)):
+        if given:
+            raise UsageError(f"{flag} needs an output that is a file", "leave it out, or name a file")
+    with open_stream(job.output) as out, closing(engine(build(), rows_of(source), 0)) as answers:
+        tally = Tally()
+        for one in map(_not_down, answers):
+            out.write(one.line)
+            out.flush()
+            tally = tally.add(one.error, one.fallback, one.costs)
+            watch(tally, source.share)
+        return tally
+
+
+def _keep(
+    job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Watcher, source: Source
+) -> Tally:
+    journal = Journal(Path(job.output))
+    if job.restart:
+        journal.drop()
+    going_on = not job.restart and journal.unfinished
+    done = not job.restart and not going_on and journal.finished
+    if job.retry_errors and not (done or (going_on and journal.finished)):
+        hint = "run without --retry-errors first"
+        raise OutputError(job.output, "is no finished output whose failed rows could be answered", hint)
+    program = build()
+    identity = _identity(program, job)
+    if going_on or done:
+        journal.check(identity)
+    rows = rows_of(source)
+    if done and not job.retry_errors:
+        tally = journal.reread(rows)
+        logger.warning("%s is complete: nothing to do", job.output)
+        return tally
+    journal.open(identity, rows)
     try:
-        for source in sources:
-            if source and path.is_file() and source.exists() and path.samefile(source):
-                raise UsageError(f"{name} is both read and written", "name another output file")
-    except OSError as e:
-        raise OutputError(path, f"cannot be written ({e.strerror})", "choose another output path") from e
-    with replace_file(path) as file:
-        yield file
+        if journal.tally.texts:
+            logger.warning("going on after row %s", f"{journal.tally.texts:,}")
+        retry = Retry(journal.output, journal.tally.texts) if job.retry_errors else None
+        left = retry.failed(rows) if retry else rows
+        with closing(engine(program, left, journal.tally.texts)) as answers:
+            certain = map(_not_down, answers)
+            for one in retry.among(certain) if retry else certain:
+                journal.write(one)
+                watch(journal.tally, source.share)
+    except BaseException as e:
+        journal.close()
+        if isinstance(e, KeyboardInterrupt | SystemExit):
+            logger.warning("stopped after row %s: repeat the same call to go on", f"{journal.tally.texts:,}")
+        raise
+    journal.finish()
+    return journal.tally
+
+
+def _identity(program: InferRetrieveRank, job: Job) -> Identity:
+    return Identity(
+        labels=program.space.fingerprint,
+        encoder=program.encoder.name,
+        settings=program.settings,
+        top_k=job.top_k,
+        costs=job.costs,
+        program=program.digest,
+        retry=job.retry_errors,
+    )
+
+
+def _not_down(one: Answer) -> Answer:
+    """The answer, if it was not made without a model server that stays away.
+
+    Raises:
+        LMError: If it was.
+    """
+    if one.down:
+        raise LMError("down", one.down, "start it, and repeat the same call to go on")
+    return one

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from irr import display
+from irr.classify import EXIT_ROW_ERRORS, classify
 from irr.cli_programs import optimize, show
 from irr.errors import IrrError, UsageError
 from irr.options import (
@@ -36,8 +37,8 @@ from irr.options import (
 )
 from irr.settings import RankMethod
 
-EXIT_ROW_ERRORS = 1
 EXIT_UNUSABLE = 2
+EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
 app = typer.Typer(
@@ -57,50 +58,9 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-@app.command(epilog="Example:  irr classify --labels skills.jsonl --input ads.jsonl --output out.jsonl")
-def classify(
-    input: Annotated[str, typer.Option(help='JSONL rows {"id", "text"}; "-" reads stdin.', metavar="FILE")],
-    output: Annotated[
-        str, typer.Option(help='One JSONL row for each input row; "-" writes stdout.', metavar="FILE")
-    ],
-    labels: Labels = None,
-    program: ProgramFolder = None,
-    rebind: Rebind = False,
-    top_k: Annotated[int, typer.Option(help="Labels a text.", min=1)] = 10,
-    costs: Annotated[bool, typer.Option("--costs", help="Write what each row's calls cost.")] = False,
-    encoder: EncoderName = None,
-    fields: Fields = None,
-    index_folder: IndexFolder = None,
-    lm: LMName = None,
-    api_base: ApiBase = None,
-    infer_lm: InferLM = None,
-    rank_lm: RankLM = None,
-    rank_method: RankMethodName = RankMethod.AUTO,
-    task: Task = None,
-    language: Language = None,
-    hierarchy: HierarchyName = None,
-) -> None:
-    """Classify every text of a file.
-
-    The output has one row for each input row, in the same order, with its labels best first.
-
-    Exit code 0: all rows were answered; 1: some rows carry an error; 2: the call could not be used.
-    """
-    from irr.batch import classify_file, open_input, open_output
-    from irr.texts import count_rows
-
-    lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task)
-    options = ProgramOptions(labels, program, encoder, fields, index_folder, lms, rebind, language, hierarchy)
-    space = options.read_space()
-    with open_input(input) as source:
-        total = count_rows(source)
-        with open_output(output, source, *options.files()) as out:
-            runner = options.build(space)
-            with display.progress("texts", total) as on_text:
-                summary = classify_file(runner, source, out, top_k, costs, on_text)
-    display.summary(summary)
-    if summary.errors:
-        raise typer.Exit(EXIT_ROW_ERRORS)
+app.command(epilog="Example:  irr classify --labels skills.jsonl --input ads.jsonl --output out.jsonl")(
+    classify
+)
 
 
 @app.command("eval", epilog="Example:  irr eval --labels skills.jsonl --gold test.jsonl --json scores.json")
@@ -133,8 +93,9 @@ def evaluate(
     hierarchy: HierarchyName = None,
 ) -> None:
     """Measure the answers against gold labels, with 95 % intervals."""
-    from irr.batch import STANDARD, open_output
     from irr.evaluate import evaluate as run
+    from irr.outputs import open_output
+    from irr.streams import STANDARD
     from irr.texts import read_gold
 
     lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task)
@@ -204,9 +165,10 @@ def labels(
     encoder: EncoderName = None,
 ) -> None:
     """Show a label space: what is in it, how it hangs together, and what of it hurts retrieval."""
-    from irr.batch import STANDARD, open_output
     from irr.encoder import DEFAULT_ENCODER
     from irr.labels import LabelSpace
+    from irr.outputs import open_output
+    from irr.streams import STANDARD
     from irr.survey import survey
     from irr.survey_tables import show
     from irr.window import open_window
@@ -271,6 +233,8 @@ def main() -> None:
     except IrrError as e:
         display.note(f"irr: {e}")
         code = EXIT_UNUSABLE
+    except (KeyboardInterrupt, typer.Abort):
+        code = EXIT_INTERRUPTED
     except typer.TyperException as e:
         display.note(f"irr: {getattr(e, 'format_message', e.__str__)()} See irr --help.")
         code = EXIT_UNUSABLE

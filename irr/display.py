@@ -22,9 +22,10 @@ from rich.text import Text
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from irr.batch import Summary
+    from irr.estimate import Estimate
     from irr.evaluate import Report
     from irr.skos_counts import SkosCounts
+    from irr.tally import Price, Tally
     from irr.types import Candidate, Costs, Match, Prediction
 
 # Queries of one text that are shown; a long text has thousands.
@@ -64,8 +65,10 @@ def skos(path: Path, counts: SkosCounts | None) -> None:
         note(counts.language_hint)
 
 
-def summary(result: Summary) -> None:
-    """What a user must know of a batch that is done: rows without an answer, and what models cost."""
+def summary(result: Tally, price: Price | None = None) -> None:
+    """What a user must know of a batch that is done: pace, rows without an answer, costs."""
+    pace = f" ({result.texts / result.seconds:,.1f}/s)" if result.seconds else ""
+    note(f"{result.texts:,} texts in {duration(result.seconds)}{pace}")
     if result.errors:
         note(f'{result.errors} of {result.texts} texts carry an error: see "error" in their rows')
     if result.fallbacks:
@@ -75,6 +78,28 @@ def summary(result: Summary) -> None:
         )
     for line in _costs(result.costs):
         note(line)
+    if price:
+        note(f"price: {price.of(result.usage):,.2f}")
+
+
+def estimate(result: Estimate) -> None:
+    """What a batch will take."""
+    bad = f", {result.bad_rows:,} of them bad" if result.bad_rows else ""
+    stdout.print(f"{result.rows:,} rows{bad}")
+    stdout.print(f"about {duration(result.seconds)} at the pace of {result.sample} of them")
+    if result.calls:
+        tokens = f"{result.prompt_tokens:,} prompt tokens, {result.new_tokens:,} new tokens"
+        stdout.print(f"about {result.calls:,} calls, {tokens}")
+    if result.price is not None:
+        stdout.print(f"about {result.price:,.2f} in the unit of the price")
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that people would use."""
+    for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:,.0f} s"
 
 
 def _costs(costs: Costs) -> Iterator[str]:

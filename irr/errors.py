@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 
 class IrrError(Exception):
@@ -17,6 +18,10 @@ class IrrError(Exception):
         self.message = message
         self.hint = hint
         super().__init__(f"{message}: {hint}" if hint else message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As it is, without a second call of an __init__ that takes other arguments: errors cross processes.
+        return (type(self).__new__, (type(self), *self.args), self.__dict__)
 
 
 class UsageError(IrrError):

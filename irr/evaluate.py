@@ -8,7 +8,6 @@ from functools import partial
 
 from pydantic import BaseModel, ConfigDict
 
-from irr.batch import Summary
 from irr.errors import UsageError
 from irr.metrics import (
     Estimate,
@@ -20,6 +19,7 @@ from irr.metrics import (
     rp_at_k,
 )
 from irr.pipeline import InferRetrieveRank
+from irr.tally import Tally
 from irr.texts import GoldRow
 from irr.types import Costs
 
@@ -94,10 +94,10 @@ def evaluate(
     if not any(row.labels for row in rows):
         raise UsageError("no text has gold labels", 'give texts with "labels"')
     values: dict[str, list[float]] = {name: [] for name in METRICS}
-    summary = Summary()
+    tally = Tally()
     start = time.perf_counter()
     for row, prediction in zip(rows, program.batch((r.text for r in rows), _DEPTH), strict=True):
-        summary.add(prediction)
+        tally = tally.add(prediction.error is not None, bool(prediction.fallbacks), prediction.costs)
         if row.labels:
             predicted = [label.id for label in prediction.labels]
             for name, metric in METRICS.items():
@@ -106,10 +106,10 @@ def evaluate(
     seconds = time.perf_counter() - start
     return Report(
         metrics={name: estimate(column) for name, column in values.items()},
-        texts=summary.texts,
+        texts=tally.texts,
         texts_without_gold=sum(not row.labels for row in rows),
-        errors=summary.errors,
-        fallbacks=summary.fallbacks,
-        costs=summary.costs,
+        errors=tally.errors,
+        fallbacks=tally.fallbacks,
+        costs=tally.costs,
         seconds=seconds,
     )

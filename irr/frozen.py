@@ -20,6 +20,7 @@ from irr.index import Progress
 from irr.labels import LabelSpace
 from irr.lm import EMBEDDED, NO_MODEL, SERVED, LanguageModel, open_model
 from irr.metrics import Estimate
+from irr.models.flow import Limits
 from irr.neighbours import Example
 from irr.pipeline import InferRetrieveRank, build
 from irr.prompts import TaskPack, load_task
@@ -157,6 +158,7 @@ def load(
     folder: str | Path,
     *,
     api_base: str | None = None,
+    limits: Limits | None = None,
     infer_lm: LanguageModel | str | None = None,
     rank_lm: LanguageModel | str | None = None,
     task: TaskPack | str | None = None,
@@ -170,6 +172,7 @@ def load(
     Args:
         folder: What `freeze` wrote.
         api_base: Where its language models are served, if they are.
+        limits: What those servers are to bear.
         infer_lm: Proposes terms instead of the model it was frozen with; "none" for none.
         rank_lm: Orders the candidates instead; "none" for none.
         task: What language models are told, if it was frozen without any.
@@ -194,7 +197,8 @@ def load(
         for frozen, given in ((recipe.infer, infer_lm), (recipe.rank, rank_lm))
     ]
     # One and the same where both stages have one name.
-    opened = {name: open_model(name, api_base) for name in {name for name in needed if isinstance(name, str)}}
+    names = {name for name in needed if isinstance(name, str)}
+    opened = {name: open_model(name, api_base, limits) for name in names}
     models = [opened[name] if isinstance(name, str) else name for name in needed]
     encoder = SentenceEncoder(recipe.encoder.name)
     for model, frozen in ((encoder, recipe.encoder), (models[0], recipe.infer), (models[1], recipe.rank)):

@@ -9,10 +9,13 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from irr.errors import UsageError
 from irr.types import Usage
+
+if TYPE_CHECKING:
+    from irr.models.flow import Limits
 
 T = TypeVar("T")
 
@@ -88,12 +91,13 @@ class LanguageModel(Protocol):
         ...
 
 
-def open_model(name: str, api_base: str | None = None) -> LanguageModel | None:
+def open_model(name: str, api_base: str | None = None, limits: Limits | None = None) -> LanguageModel | None:
     """The language model of that name: `none`, `embedded`, or `openai/MODEL` at an OpenAI-compatible URL.
 
     Args:
         name: What to open.
         api_base: The server's URL up to and with `/v1`; OpenAI's own if None.
+        limits: What the server is to bear.
 
     Raises:
         UsageError: If the name is none of these.
@@ -108,7 +112,7 @@ def open_model(name: str, api_base: str | None = None) -> LanguageModel | None:
         return EmbeddedModel()
     from irr.models.served import ServedModel
 
-    return ServedModel(name.removeprefix(SERVED), api_base or _OPENAI)
+    return ServedModel(name.removeprefix(SERVED), api_base or _OPENAI, limits=limits)
 
 
 def check_name(name: str) -> None:

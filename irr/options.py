@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +13,7 @@ import typer
 from irr import display
 from irr.errors import ProgramError, UsageError
 from irr.lm import EMBEDDED, NO_MODEL, check_name, open_model
+from irr.models.flow import Limits
 from irr.settings import Hierarchy, RankMethod, Settings
 from irr.types import EntryKind
 
@@ -135,6 +138,7 @@ class LMOptions:
     rank_lm: str | None = None
     rank_method: RankMethod = RankMethod.AUTO
     task: str | None = None
+    limits: Limits | None = None
 
     @property
     def names(self) -> tuple[str | None, str | None]:
@@ -174,7 +178,7 @@ class LMOptions:
     def open(self) -> tuple[LanguageModel | None, LanguageModel | None]:
         """The models for infer and rank; one and the same where they have one name."""
         names = [name or NO_MODEL for name in self.names]
-        models = {name: open_model(name, self.api_base) for name in dict.fromkeys(names)}
+        models = {name: open_model(name, self.api_base, self.limits) for name in dict.fromkeys(names)}
         return models[names[0]], models[names[1]]
 
 
@@ -249,6 +253,7 @@ class ProgramOptions:
                 return load(
                     self.program,
                     api_base=self.lms.api_base,
+                    limits=self.lms.limits,
                     infer_lm=self.lms.names[0],
                     rank_lm=self.lms.names[1],
                     task=self.lms.task,
@@ -269,6 +274,12 @@ class ProgramOptions:
                 progress=on_entries,
             )
 
+    def elsewhere(self) -> Callable[[], InferRetrieveRank]:
+        """What builds the same program in another process."""
+        labels = self.labels.absolute() if self.labels else None
+        program = self.program.absolute() if self.program else None
+        return partial(_build, replace(self, labels=labels, program=program))
+
     def settings(self) -> Settings:
         """The numbers that the options ask for."""
         hierarchy = self.hierarchy or Hierarchy.NONE
@@ -281,3 +292,7 @@ class ProgramOptions:
             if name not in known:
                 raise UsageError(f'--fields: no field "{name}"', f"name some of {','.join(known)}")
         return settings.model_copy(update={"fields": tuple(EntryKind(name) for name in names)})
+
+
+def _build(options: ProgramOptions) -> InferRetrieveRank:
+    return options.build(options.read_space())

@@ -1,8 +1,7 @@
-"""Texts and gold in, output rows out: the JSONL formats, checked whole before any work is done."""
+"""Texts with gold labels, checked whole before any work is done."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -12,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from irr.errors import TextsError
 from irr.files import parse_json_row, read_lines
 from irr.labels import LabelSpace
-from irr.types import Prediction
 
 
 class TextRow(BaseModel):
@@ -55,15 +53,6 @@ def read_rows(path: Path, model: type[Row]) -> Iterator[tuple[int, Row]]:
         yield number, row
 
 
-def count_rows(path: Path) -> int:
-    """Checks every row of a file of texts and counts them, so that a bad row stops the call before any work.
-
-    Raises:
-        TextsError: With file and row.
-    """
-    return sum(1 for _ in read_rows(path, TextRow))
-
-
 def read_gold(path: Path, space: LabelSpace) -> list[GoldRow]:
     """Reads texts with gold labels, all of which must be in the label space.
 
@@ -80,23 +69,3 @@ def read_gold(path: Path, space: LabelSpace) -> list[GoldRow]:
     if not any(row.labels for row in rows):
         raise TextsError(path, "no text has gold labels", 'give texts with "labels"')
     return rows
-
-
-def output_row(row: TextRow, prediction: Prediction, costs: bool = False) -> str:
-    """One line of output for one row of input; with what its language-model calls cost where `costs`."""
-    fields = {"id": row.id, **prediction.model_dump(include={"labels", "error"})}
-    if prediction.fallbacks:
-        fields["fallbacks"] = [fallback.model_dump() for fallback in prediction.fallbacks]
-    if costs:
-        fields["costs"] = prediction.costs.model_dump()
-    if row.model_extra:
-        fields["meta"] = row.model_extra
-    try:
-        return json.dumps(fields, ensure_ascii=False, allow_nan=False) + "\n"
-    except ValueError:  # NaN came in with the other keys; JSON has none
-        return output_row(row.model_copy(update=_without_nan(row)), prediction, costs)
-
-
-def _without_nan(row: TextRow) -> dict[str, object]:
-    extra: dict[str, object] = json.loads(json.dumps(row.model_extra), parse_constant=lambda _: None)
-    return extra

@@ -83,7 +83,8 @@ def _folded(text: str) -> str:
     return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
 
 
-@lru_cache(2**17)
+# Enough for the words that come again; those that do not are no reason to grow.
+@lru_cache(2**15)
 def _stem(word: str) -> str:
     with _stemming:
         return str(_stemmer.stemWord(word))

@@ -20,8 +20,12 @@ TEXTS = [
 def test_classify_answers_every_row_in_order(irr: Irr, labels_file: Path, tmp_path: Path) -> None:
     texts = write_jsonl(tmp_path / "texts.jsonl", TEXTS)
     output = tmp_path / "out.jsonl"
-    result = irr("classify", "--labels", labels_file, "--input", texts, "--output", output, "--top-k", 2)
+    summary = tmp_path / "summary.json"
+    call = ("classify", "--labels", labels_file, "--input", texts, "--output", output, "--top-k", 2)
+    result = irr(*call, "--summary", summary, "--price-per-million", "1,2")
     assert result.returncode == 1, result.stderr
+    came_to = json.loads(summary.read_text())
+    assert (came_to["texts"], came_to["errors"], came_to["price"]) == (5, 3, 0)
     assert "3 of 5 texts carry an error" in result.stderr
     assert result.stdout == ""
     rows = read_jsonl(output)
@@ -96,42 +100,7 @@ def unusable(result: object, *says: str) -> None:
         assert part in lines[0]
 
 
-def test_an_unusable_stdin_is_named_so(irr: Irr, labels_file: Path) -> None:
-    result = irr("classify", "--labels", labels_file, "--input", "-", "--output", "-", stdin="bread")
-    unusable(result, "stdin, row 1: not JSON")
-
-
 GOOD = '{"id": "1", "text": "bread"}\n'
-
-
-@pytest.mark.parametrize(
-    ("texts", "says"),
-    [
-        (GOOD + "{oops\n", ("texts.jsonl, row 2", "not JSON")),
-        (GOOD + '{"text": "x"}\n', ("texts.jsonl, row 2", 'no "id"')),
-        (GOOD + '\n{"id": "2"}\n', ("texts.jsonl, row 3", 'no "text"')),
-        (GOOD + '{"id": "2", "text": null}\n', ("row 2", '"text"')),
-        (GOOD + GOOD, ("row 2", 'id "1" is already in row 1')),
-        ('"bread"\n', ("row 1", "not a JSON object")),
-    ],
-)
-def test_unusable_texts_stop_the_call_before_any_work(
-    irr: Irr, labels_file: Path, tmp_path: Path, texts: str, says: tuple[str, ...]
-) -> None:
-    path = tmp_path / "texts.jsonl"
-    path.write_text(texts)
-    output = tmp_path / "out.jsonl"
-    unusable(irr("classify", "--labels", labels_file, "--input", path, "--output", output), *says)
-    assert not output.exists()
-
-
-def test_texts_in_another_encoding_are_named_with_their_row(
-    irr: Irr, labels_file: Path, tmp_path: Path
-) -> None:
-    path = tmp_path / "texts.jsonl"
-    path.write_bytes(GOOD.encode() + '{"id": "2", "text": "café"}\n'.encode("latin-1"))
-    result = irr("classify", "--labels", labels_file, "--input", path, "--output", "-")
-    unusable(result, "texts.jsonl, row 2", "not UTF-8")
 
 
 def test_what_a_call_names_must_be_there(irr: Irr, labels_file: Path, tmp_path: Path) -> None:
@@ -170,9 +139,10 @@ def test_an_input_that_looks_like_a_partial_output_is_safe(
     texts = tmp_path / "out.jsonl.part"
     texts.write_text(GOOD)
     output = tmp_path / "out.jsonl"
-    assert irr("classify", "--labels", labels_file, "--input", texts, "--output", output).returncode == 0
+    call = ("classify", "--labels", labels_file, "--input", texts, "--output", output)
+    unusable(irr(*call), "out.jsonl.part is both read and written")
+    unusable(irr(*call, "--restart"), "out.jsonl.part is both read and written")
     assert texts.read_text() == GOOD
-    assert len(read_jsonl(output)) == 1
 
 
 def test_a_link_stays_a_link(irr: Irr, labels_file: Path, tmp_path: Path) -> None:

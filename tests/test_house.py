@@ -14,7 +14,17 @@ import irr
 
 PACKAGE = Path(irr.__file__).parent
 STAGES = {"infer", "retrieve", "rank"}
-HEAVY = {"aiohttp", "torch", "sentence_transformers", "transformers", "chromadb", "dspy", "rdflib", "vllm"}
+HEAVY = {
+    "aiohttp",
+    "torch",
+    "sentence_transformers",
+    "transformers",
+    "chromadb",
+    "dspy",
+    "ray",
+    "rdflib",
+    "vllm",
+}
 
 
 def test_every_exported_name_is_there() -> None:

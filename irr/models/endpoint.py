@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from irr.errors import LMError, UsageError
+from irr.models.flow import Flow, Limits
+from irr.models.outage import Outage
 
 if TYPE_CHECKING:
     import aiohttp
@@ -45,7 +47,8 @@ class Reply:
 @dataclass(frozen=True)
 class _Connection:
     session: aiohttp.ClientSession
-    free: asyncio.Semaphore
+    flow: Flow
+    outage: Outage
 
 
 class Endpoint:
@@ -55,13 +58,13 @@ class Endpoint:
         api_base: Its address, usually ending in `/v1`.
         timeout: Seconds that one try may take.
         retries: Tries after the first.
-        concurrency: Requests under way at a time.
+        limits: What the server is to bear.
 
     Raises:
         UsageError: If the address is no plain http(s) URL.
     """
 
-    def __init__(self, api_base: str, *, timeout: float, retries: int, concurrency: int) -> None:
+    def __init__(self, api_base: str, *, timeout: float, retries: int, limits: Limits) -> None:
         parts = urlsplit(api_base)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UsageError("the address of the model server is no http URL", "http://HOST:PORT/v1")
@@ -75,7 +78,7 @@ class Endpoint:
         self.root = self.base.removesuffix("/v1")
         self._timeout = timeout
         self._retries = retries
-        self._concurrency = concurrency
+        self._limits = limits
         self._connections: dict[asyncio.AbstractEventLoop, _Connection] = {}
         atexit.register(_close_at_exit, weakref.ref(self))
         weakref.finalize(self, _close_soon, self._connections).atexit = False
@@ -86,7 +89,10 @@ class Endpoint:
         Raises:
             LMError: If no usable answer came, after the tries that made sense.
         """
-        for tried in range(self._retries + 1):
+        began = time.monotonic()
+        tried = 0
+        while True:
+            since = time.monotonic()
             asked_pause = 0.0
             try:
                 reply = await self._exchange(url, body)
@@ -96,13 +102,24 @@ class Endpoint:
                 error = _failure(reply, url)
             except LMError as e:
                 error = e
-            if not error.retryable or tried == self._retries or asked_pause > _LONGEST_RETRY_AFTER:
+            if not error.retryable or asked_pause > max(_LONGEST_RETRY_AFTER, self._limits.patience):
                 raise error
+            if asked_pause > _LONGEST_RETRY_AFTER:
+                logger.warning("%s asks for a pause of %.0f s", self.base, asked_pause)
+            if tried >= self._retries:
+                if error.code == "rate_limited":
+                    if time.monotonic() - began >= self._limits.patience:
+                        raise error
+                elif await self._connection().outage.outlast(error, since):
+                    tried = 0
+                    continue
+                else:
+                    raise error
             # Spread out, so that requests that failed together do not come back together.
             pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**tried) * random.uniform(0.5, 1.0)
+            tried += 1
             logger.info("trying again in %.1f s: %s", max(pause, asked_pause), error)
             await asyncio.sleep(max(pause, asked_pause))
-        raise AssertionError("unreachable")
 
     async def close(self) -> None:
         """Closes the connections that belong to the running event loop."""
@@ -117,7 +134,8 @@ class Endpoint:
         connection = self._connection()
         key = os.environ.get(KEY_VARIABLE, "").strip()
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        async with connection.free:
+        expected = self._expected_tokens(body)
+        async with connection.flow.request(expected):
             started = time.perf_counter()
             try:
                 # Redirects are not followed: they could carry the text, or the key, to another host.
@@ -130,13 +148,34 @@ class Endpoint:
                         if len(content) > _LARGEST_ANSWER:
                             raise LMError("unparsable", f"the answer exceeds {_LARGEST_ANSWER:,} bytes")
                     pause = _seconds(response.headers.get("Retry-After"))
-                    return Reply(response.status, bytes(content), time.perf_counter() - started, pause)
+                    reply = Reply(response.status, bytes(content), time.perf_counter() - started, pause)
             except TimeoutError as e:
+                connection.flow.overloaded(0.0)
                 message = f"no answer from {self.base} within {self._timeout:g} s"
                 raise LMError("timeout", message, "allow more time, or fewer requests at a time", True) from e
             except (aiohttp.ClientError, OSError) as e:
                 message = f"no answer from {self.base} ({type(e).__name__})"
                 raise LMError("unreachable", message, "check that the server runs there", True) from e
+        if reply.status in (429, 503):
+            connection.flow.overloaded(min(reply.retry_after or 0.0, self._limits.patience))
+        else:
+            connection.flow.answered(_tokens(reply.body) - expected if expected else 0.0)
+        return reply
+
+    def _expected_tokens(self, body: Mapping[str, Any]) -> float:
+        """A first guess, corrected by the answer; only needed where tokens are limited."""
+        return len(json.dumps(body)) / 4 if self._limits.tokens_per_minute else 0.0
+
+    async def _is_up(self) -> bool:
+        """Whether the server says anything that a server in order might say."""
+        import aiohttp
+
+        try:
+            timeout = aiohttp.ClientTimeout(total=min(self._timeout, 10.0))
+            async with self._connection().session.get(f"{self.base}/models", timeout=timeout) as response:
+                return response.status < 500
+        except (TimeoutError, aiohttp.ClientError, OSError):
+            return False
 
     def _connection(self) -> _Connection:
         loop = asyncio.get_running_loop()
@@ -148,11 +187,12 @@ class Endpoint:
                 self._connections.pop(dead, None)
 
             session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),  # the semaphore is the limit
+                connector=aiohttp.TCPConnector(limit=0),  # the flow is the limit
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=self._timeout),
             )
-            connection = _Connection(session, asyncio.Semaphore(self._concurrency))
+            outage = Outage(self.base, self._limits.patience, self._is_up)
+            connection = _Connection(session, Flow(self._limits), outage)
             self._connections[loop] = connection
         return connection
 
@@ -169,6 +209,15 @@ def _close_at_exit(endpoint: weakref.ref[Endpoint]) -> None:
     for loop in list(alive._connections) if alive else ():
         if alive and loop.is_running():
             asyncio.run_coroutine_threadsafe(alive.close(), loop).result(timeout=2)
+
+
+def _tokens(body: bytes) -> float:
+    """The tokens that an answer says it cost."""
+    try:
+        usage = json.loads(body)["usage"]
+        return float(usage["prompt_tokens"]) + float(usage.get("completion_tokens", 0))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return 0.0
 
 
 def _parse(body: bytes) -> dict[str, Any]:

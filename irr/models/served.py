@@ -6,11 +6,13 @@ import asyncio
 import logging
 import math
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from irr.errors import LMError
 from irr.lm import ChatRequest, count
 from irr.models.endpoint import Endpoint
+from irr.models.flow import Limits
 from irr.types import Usage
 
 # Tokens of a continuation, up to one whose chance is asked for.
@@ -33,18 +35,29 @@ class ServedModel:
         api_base: The server's address, usually ending in `/v1`.
         timeout: Seconds that one try may take.
         retries: Tries after the first, where trying again may help.
-        concurrency: Requests under way at a time.
+        concurrency: Requests under way at a time, instead of what `limits` says.
+        limits: What the server is to bear.
 
     Raises:
         UsageError: If the address is no plain http(s) URL.
     """
 
     def __init__(
-        self, name: str, api_base: str, *, timeout: float = 120, retries: int = 3, concurrency: int = 64
+        self,
+        name: str,
+        api_base: str,
+        *,
+        timeout: float = 120,
+        retries: int = 3,
+        concurrency: int | None = None,
+        limits: Limits | None = None,
     ) -> None:
+        limits = limits or Limits()
+        if concurrency is not None:
+            limits = replace(limits, concurrency=concurrency)
         self.name = name
-        self.concurrency = concurrency
-        self._endpoint = Endpoint(api_base, timeout=timeout, retries=retries, concurrency=concurrency)
+        self.concurrency = limits.concurrency
+        self._endpoint = Endpoint(api_base, timeout=timeout, retries=retries, limits=limits)
         self._unsupported: set[str] = set()
         self._tokens: dict[str, list[int]] = {}
 

@@ -1,0 +1,84 @@
+"""What a batch will take, before it is run: its rows are counted, and a sample of them is classified."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable
+
+from pydantic import BaseModel, ConfigDict
+
+from irr.pipeline import InferRetrieveRank
+from irr.rows import Row
+from irr.tally import Price
+from irr.types import Usage
+
+_SAMPLE = 100
+
+
+class Estimate(BaseModel):
+    """What a batch will take, scaled up from a sample.
+
+    Attributes:
+        rows: Rows of the input, counted.
+        bad_rows: How many of them hold no text that can be read, counted.
+        sample: How many were classified to estimate the rest, at random.
+        calls: Requests to language models.
+        prompt_tokens: Tokens sent.
+        new_tokens: Tokens generated.
+        seconds: Time.
+        price: Of the tokens; None where no price is known.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    rows: int
+    bad_rows: int
+    sample: int
+    calls: int
+    prompt_tokens: int
+    new_tokens: int
+    seconds: float
+    price: float | None
+
+
+def estimate(program: InferRetrieveRank, rows: Iterable[Row], price: Price | None) -> Estimate:
+    """Reads all rows, and classifies some; language models are asked about those."""
+    count, bad, sample = _sample(rows)
+    for row in sample[:1]:
+        program(row.text)  # the first takes longer than those that follow
+    start = time.perf_counter()
+    usage = Usage()
+    for prediction in program.batch(row.text for row in sample):
+        usage += prediction.costs.infer + prediction.costs.rank
+    seconds = time.perf_counter() - start
+    scale = (count - bad) / len(sample) if sample else 0.0
+    scaled = Usage(
+        calls=round(usage.calls * scale),
+        prompt_tokens=round(usage.prompt_tokens * scale),
+        new_tokens=round(usage.new_tokens * scale),
+    )
+    return Estimate(
+        rows=count,
+        bad_rows=bad,
+        sample=len(sample),
+        **scaled.model_dump(include={"calls", "prompt_tokens", "new_tokens"}),
+        seconds=seconds * scale,
+        price=price.of(scaled) if price else None,
+    )
+
+
+def _sample(rows: Iterable[Row]) -> tuple[int, int, list[Row]]:
+    """Counts rows, and those of them that are bad; draws a sample of the others (reservoir sampling)."""
+    chance = random.Random(0)
+    count = bad = 0
+    sample: list[Row] = []
+    for row in rows:
+        count += 1
+        if row.error:
+            bad += 1
+        elif len(sample) < _SAMPLE:
+            sample.append(row)
+        elif (place := chance.randrange(count - bad)) < _SAMPLE:
+            sample[place] = row
+    return count, bad, sample

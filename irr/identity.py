@@ -1,0 +1,47 @@
+"""What makes two runs of the batch job the same run."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from irr.settings import Settings
+
+
+class Identity(BaseModel):
+    """What a run's answers depend on, besides its input.
+
+    Attributes:
+        labels: The label space's fingerprint.
+        encoder: The encoder's name.
+        settings: The numbers the program runs with.
+        top_k: How many labels a text gets.
+        costs: Whether rows carry their costs.
+        program: The program's digest: labels, encoder, settings, and models and what they are told.
+        retry: Whether it answers the failed rows of a finished output again.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    labels: str
+    encoder: str
+    settings: Settings
+    top_k: int
+    costs: bool
+    program: str
+    retry: bool = False
+
+    def difference(self, other: Identity) -> str:
+        """What another run does otherwise, in words; "" if nothing."""
+        if self.labels != other.labels:
+            return "other labels"
+        for name in ("encoder", "top_k", "costs"):
+            then, now = getattr(self, name), getattr(other, name)
+            if then != now:
+                return f"--{name.replace('_', '-')} was {then}, is {now}"
+        theirs = other.settings.model_dump()
+        for name, then in self.settings.model_dump().items():
+            if then != theirs[name]:
+                return f"the setting {name} was {then}, is {theirs[name]}"
+        if self.program != other.program:
+            return "another language model or task"
+        return "" if self.retry == other.retry else "one of the two is with --retry-errors"

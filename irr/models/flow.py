@@ -1,0 +1,194 @@
+"""How requests flow to a model server: as many as it bears, and no faster than allowed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+_FIRST_CONCURRENCY = 8
+# A step up has to bring so much more throughput to be worth the longer wait for each answer.
+_WORTHWHILE = 1.05
+_CUT = 0.7
+# Rounds without a step, after one that brought nothing.
+_REST = 10
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a model server is to bear.
+
+    Attributes:
+        concurrency: Requests under way at a time; with `auto`, the most.
+        auto: Whether to find out how many pay.
+        requests_per_minute: How many may begin; None for any number.
+        tokens_per_minute: How many may be sent and generated; None for any number.
+        patience: Seconds to wait for a server that is down, or asks for a pause, before giving up.
+    """
+
+    concurrency: int = 64
+    auto: bool = False
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    patience: float = 0.0
+
+
+class Flow:
+    """Lets requests through, one event loop's worth of them."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._finder = Finder(limits.concurrency) if limits.auto else None
+        self._slots = _Slots(self._finder.limit if self._finder else limits.concurrency)
+        self._requests = _Pace(limits.requests_per_minute)
+        self._tokens = _Pace(limits.tokens_per_minute)
+        self._held_until = 0.0
+
+    @asynccontextmanager
+    async def request(self, tokens: float) -> AsyncIterator[None]:
+        """Waits for a turn, and holds it for the block; `tokens` is what it should cost."""
+        await self._slots.take()
+        try:
+            await self._requests.take(1)
+            await self._tokens.take(tokens)
+            while (pause := self._held_until - time.monotonic()) > 0:
+                await asyncio.sleep(pause)
+            yield
+        finally:
+            self._slots.give()
+
+    def answered(self, surplus: float) -> None:
+        """Takes note of an answer that cost `surplus` more tokens than it should."""
+        self._tokens.correct(surplus)
+        if self._finder:
+            self._finder.answered(time.monotonic(), full=self._slots.full)
+            self._slots.resize(self._finder.limit)
+
+    def overloaded(self, pause: float) -> None:
+        """Takes note that the server has too much to do, and wants nothing for `pause` seconds."""
+        self._held_until = max(self._held_until, time.monotonic() + pause)
+        if self._finder:
+            self._finder.overloaded()
+            self._slots.resize(self._finder.limit)
+
+
+class Finder:
+    """Finds how many requests at a time pay: more as long as throughput grows, fewer on overload.
+
+    Doubles at first, then goes by tenths, and gives back a step that brought nothing; overload cuts by 0.3
+    (additive increase, multiplicative decrease, as TCP: Chiu and Jain 1989). Whether a step pays is seen by
+    the rate of answers, not by their delay, since answers differ in length.
+
+    Args:
+        most: The limit of the limit.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.limit = min(_FIRST_CONCURRENCY, most)
+        self._doubling = True
+        self._rest = 0
+        self._sent_before = 0
+        self._before = (self.limit, 0.0)
+        self._round: tuple[float, int, bool] | None = None
+
+    def answered(self, now: float, full: bool) -> None:
+        """Counts an answer; `full` says whether all places were taken. A round is two answers a place."""
+        self._sent_before = max(0, self._sent_before - 1)
+        if self._round is None:
+            self._round = (now, 0, False)
+            return
+        began, answers, was_full = self._round
+        self._round = (began, answers + 1, was_full or full)
+        if answers + 1 < 2 * self.limit:
+            return
+        self._round = None
+        if (was_full or full) and now > began:
+            self._step((answers + 1) / (now - began))
+
+    def overloaded(self) -> None:
+        """Cuts the limit, once for all requests that were under way when it was cut."""
+        if self._sent_before:
+            self._sent_before -= 1
+            return
+        self._sent_before = self.limit - 1
+        self.limit = max(1, int(self.limit * _CUT))
+        self._doubling = False
+        self._before, self._rest = (self.limit, 0.0), _REST
+        self._round = None
+
+    def _step(self, rate: float) -> None:
+        if self._rest:
+            self._rest -= 1
+            self._before = (self.limit, rate)
+            return
+        limit, before = self._before
+        if rate < before * _WORTHWHILE and self.limit > limit:
+            self.limit, self._doubling, self._rest = limit, False, _REST
+            return
+        self._before = (self.limit, rate)
+        step = self.limit if self._doubling else max(1, self.limit // 10)
+        self.limit = min(self._most, self.limit + step)
+
+
+class _Slots:
+    """A semaphore whose size may change; first come, first served."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._taken = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def full(self) -> bool:
+        return self._taken >= self._size
+
+    async def take(self) -> None:
+        if not self.full and not self._waiting:
+            self._taken += 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give()
+            raise
+
+    def give(self) -> None:
+        self._taken -= 1
+        self._wake()
+
+    def resize(self, size: int) -> None:
+        self._size = size
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting and not self.full:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self._taken += 1
+                turn.set_result(None)
+
+
+class _Pace:
+    """Spreads amounts evenly over time, so that no minute sees more than it may."""
+
+    def __init__(self, per_minute: float | None) -> None:
+        self._seconds = 60 / per_minute if per_minute else 0.0
+        self._free = 0.0
+
+    async def take(self, amount: float) -> None:
+        if not self._seconds:
+            return
+        now = time.monotonic()
+        start = max(now, self._free)
+        self._free = start + amount * self._seconds
+        if start > now:
+            await asyncio.sleep(start - now)
+
+    def correct(self, amount: float) -> None:
+        self._free += amount * self._seconds

@@ -1,0 +1,68 @@
+"""A model server that is down stops those who ask it, and lets them go on when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from irr.errors import LMError
+
+_FIRST_PROBE, _LONGEST_PROBE = 1.0, 15.0
+
+logger = logging.getLogger(__name__)
+
+
+class Outage:
+    """Waits for a server that is down, once for all requests that wait.
+
+    Args:
+        server: Its name in messages.
+        patience: Seconds after which it is given up.
+        is_up: Asks the server for a sign of life.
+    """
+
+    def __init__(self, server: str, patience: float, is_up: Callable[[], Awaitable[bool]]) -> None:
+        self._server = server
+        self._patience = patience
+        self._is_up = is_up
+        self._asking = asyncio.Lock()
+        self._back = 0.0
+        self._given_up = False
+
+    async def outlast(self, error: LMError, since: float) -> bool:
+        """Whether the server was down for a request that it got at `since`, and is up again.
+
+        Raises:
+            LMError: `down`, if it stays away longer than one has patience.
+        """
+        if not self._patience:
+            return False
+        async with self._asking:
+            if self._back > since:
+                return True
+            if not self._given_up:
+                if await self._is_up():
+                    return False  # it is this request that the server has no answer to
+                if await self._wait(error):
+                    return True
+            self._given_up = True
+            message = f"{self._server} stayed away for {self._patience:,.0f} s ({error.message})"
+            raise LMError("down", message, "start it again")
+
+    async def _wait(self, error: LMError) -> bool:
+        logger.warning(
+            "%s: waiting up to %.0f min for it; Ctrl-C stops, and the same call goes on later",
+            error.message,
+            self._patience / 60,
+        )
+        began, pause = time.monotonic(), _FIRST_PROBE
+        while (left := began + self._patience - time.monotonic()) > 0:
+            await asyncio.sleep(min(pause, left))
+            pause = min(_LONGEST_PROBE, 1.5 * pause)
+            if await self._is_up():
+                self._back = time.monotonic()
+                logger.warning("%s is back after %.0f s", self._server, self._back - began)
+                return True
+        return False

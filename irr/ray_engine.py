@@ -1,0 +1,164 @@
+"""The batch job on Ray Data: one process reads, many answer, one writes, in the order of the input."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from irr.batch import Answers, Engine, Job, predictions
+from irr.errors import IrrError, MissingExtraError, UsageError
+from irr.rows import Answer, RawRow, Row, answer, raw_rows_of, read_row
+from irr.streams import STANDARD, open_source
+from irr.types import Costs
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from irr.pipeline import InferRetrieveRank
+
+# Rows travel in blocks: small ones, so that all workers have some, and little is done twice when one dies.
+_BLOCK_BYTES = 64 * 1024
+_BLOCK_ROWS = 256
+
+
+def on_ray(job: Job, make: Callable[[], InferRetrieveRank], workers: int) -> Engine:
+    """The engine that works on Ray: a cluster if `RAY_ADDRESS` names one, else processes on this machine.
+
+    Args:
+        job: What to do.
+        make: Gives the program; called once in each worker, so what it names must be there.
+        workers: How many.
+
+    Raises:
+        UsageError: If the job cannot be done by many.
+        MissingExtraError: If Ray is not installed.
+    """
+    # Before anything of Ray is loaded: nothing phones home.
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # What Ray's own processes have to say is for those who look for it.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        import ray.data  # noqa: F401
+    except ImportError as e:
+        raise MissingExtraError("--engine ray needs Ray", "pip install 'irr[ray]'") from e
+    if job.input == STANDARD:
+        raise UsageError("--engine ray reads files, not stdin", "give --input FILE")
+    if job.retry_errors:
+        raise UsageError("--retry-errors does not need Ray", "leave --engine out")
+
+    def work(_program: InferRetrieveRank, _rows: Iterator[Row], done: int) -> Answers:
+        return _answers(job, make, workers, done)
+
+    return work
+
+
+def _answers(job: Job, make: Callable[[], InferRetrieveRank], workers: int, done: int) -> Answers:
+    import ray
+
+    local = "RAY_ADDRESS" not in os.environ
+    # One processor more than the workers take, for the one that reads.
+    size: dict[str, Any] = {"num_cpus": workers + 1, "include_dashboard": False} if local else {}
+    ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=local, **size)
+    try:
+        context = ray.data.DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.target_max_block_size = _BLOCK_BYTES
+        context.enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+        answers = ray.data.read_datasource(
+            _source(partial(_blocks, str(Path(job.input).absolute()), done)),
+            override_num_blocks=1,
+            # Read where the file lies; and a need of its own keeps Ray from reading inside a worker.
+            label_selector={"ray.io/node-id": ray.get_runtime_context().get_node_id()},
+            num_cpus=0.5,
+        ).map_batches(
+            _Worker,
+            fn_constructor_args=(make, job.top_k, job.costs),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=workers),
+            num_cpus=1,
+        )
+        for table in answers.iter_batches(batch_size=None, batch_format="pyarrow"):
+            for row in table.to_pylist():
+                yield Answer(**{**row, "costs": Costs.model_validate_json(row["costs"])})
+    except Exception as e:
+        if own := _own(e):
+            # Ray has added advice of its own, in further lines.
+            raise IrrError(str(own).splitlines()[0]) from e
+        raise
+    finally:
+        ray.shutdown()
+
+
+def _own(error: BaseException | None) -> IrrError | None:
+    """What was raised on purpose in another process, out of Ray's wrapping."""
+    while error is not None:
+        if isinstance(cause := getattr(error, "cause", error), IrrError):
+            return cause
+        error = error.__cause__
+    return None
+
+
+def _blocks(path: str, done: int) -> Iterator[pa.Table]:
+    """The rows of a file, after those that are done, as they came in."""
+    import pyarrow as pa
+
+    with open_source(path) as source:
+        rows = islice(raw_rows_of(source), done, None)
+        while block := list(islice(rows, _BLOCK_ROWS)):
+            yield pa.table(
+                {
+                    "number": pa.array([row.number for row in block], pa.int64()),
+                    "line": pa.array([row.line for row in block], pa.large_binary()),
+                }
+            )
+
+
+def _source(read: Callable[[], Iterable[Any]]) -> Any:
+    """One reader for all rows: a compressed file has only one end to begin at."""
+    from ray.data import Datasource, ReadTask
+    from ray.data.block import BlockMetadata
+
+    class OneReader(Datasource):
+        def estimate_inmemory_data_size(self) -> int | None:
+            return None
+
+        def get_read_tasks(self, parallelism: int, *_: Any, **__: Any) -> list[Any]:
+            unknown = BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
+            return [ReadTask(read, unknown)]
+
+    return OneReader()  # type: ignore[no-untyped-call]
+
+
+class _Worker:
+    """Holds the program in one process, and answers blocks of rows."""
+
+    def __init__(self, make: Callable[[], InferRetrieveRank], top_k: int, costs: bool) -> None:
+        self._program = make()
+        self._top_k = top_k
+        self._costs = costs
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        import pyarrow as pa
+
+        rows = [read_row(RawRow(raw["number"], raw["line"])) for raw in block.to_pylist()]
+        found = [
+            answer(row, prediction, self._costs)
+            for row, prediction in predictions(self._program, rows, self._top_k)
+        ]
+        return pa.table(
+            {
+                "digest": pa.array([one.digest for one in found], pa.binary()),
+                "line": pa.array([one.line for one in found], pa.large_binary()),
+                "error": [one.error for one in found],
+                "fallback": [one.fallback for one in found],
+                "costs": [one.costs.model_dump_json() for one in found],
+                "down": [one.down for one in found],
+            }
+        )

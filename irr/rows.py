@@ -1,0 +1,161 @@
+"""The rows of a batch: read one by one whatever stands in them, and answered by one line each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from irr.errors import TextsError
+from irr.files import parse_json_row
+from irr.streams import LONGEST_LINE, Source
+from irr.texts import TextRow
+from irr.types import Costs, Prediction, RowError
+
+_BOM = "\ufeff"
+_DIGEST = 16
+
+
+@dataclass(frozen=True, slots=True)
+class RawRow:
+    """A row as it came in.
+
+    Attributes:
+        number: Its line, from 1.
+        line: Its bytes; None if there were too many.
+    """
+
+    number: int
+    line: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A text to classify, or the reason why the row holds none.
+
+    Attributes:
+        id: Its id; None where none can be read.
+        text: What to classify.
+        digest: Of its bytes, so that a run can tell whether it is given the same input again.
+        meta: The keys that are carried through to the output.
+        error: What is wrong with the row.
+    """
+
+    id: str | None
+    text: str
+    digest: bytes
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    error: RowError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A line of output and what it counts for.
+
+    Attributes:
+        digest: Of the row that it answers.
+        line: The line, with its end.
+        error: Whether it carries an error.
+        fallback: Whether a stage did without its language model.
+        costs: What language-model calls cost.
+        down: What a model server's staying away made of it, so that the run must stop; "" if it did not.
+    """
+
+    digest: bytes
+    line: bytes
+    error: bool
+    fallback: bool
+    costs: Costs
+    down: str = ""
+
+
+def raw_rows_of(source: Source) -> Iterator[RawRow]:
+    """Yields the rows of a source; lines that hold nothing but white space are none."""
+    for number, line in enumerate(source.lines(), 1):
+        if line is None or line.strip().removeprefix(_BOM.encode()):
+            yield RawRow(number, line)
+
+
+def rows_of(source: Source) -> Iterator[Row]:
+    """Yields the rows of a source, each read or with its error.
+
+    Raises:
+        TextsError: If the source itself cannot be read on.
+    """
+    return map(read_row, raw_rows_of(source))
+
+
+def read_row(raw: RawRow) -> Row:
+    """Reads one row; what is wrong with it becomes its error, with its line number."""
+    if raw.line is None:
+        return _bad(raw, bytes(_DIGEST), f"longer than {LONGEST_LINE:,} bytes: split the text")
+    digest = hashlib.blake2b(raw.line.strip(), digest_size=_DIGEST).digest()
+    try:
+        # Files that were joined hold the mark in their middle, too.
+        line = raw.line.decode().removeprefix(_BOM)
+    except UnicodeDecodeError:
+        return _bad(raw, digest, "not UTF-8: save the file with UTF-8 encoding")
+    try:
+        row = parse_json_row(TextRow, line, Path(), raw.number, TextsError, repair=True)
+    except TextsError as e:
+        return _bad(raw, digest, f"{e.problem}: {e.hint}", _id_of(line))
+    return Row(row.id, row.text, digest, row.model_extra or {})
+
+
+def answer(row: Row, prediction: Prediction, costs: bool) -> Answer:
+    """The line of output for a row; with what its language-model calls cost where `costs`."""
+    if row.error:
+        prediction = Prediction(error=row.error)
+    fields = {"id": row.id, **prediction.model_dump(include={"labels", "error"})}
+    if prediction.fallbacks:
+        fields["fallbacks"] = [fallback.model_dump() for fallback in prediction.fallbacks]
+    if costs:
+        fields["costs"] = prediction.costs.model_dump()
+    if row.meta:
+        fields["meta"] = row.meta
+    down = next((fallback.message for fallback in prediction.fallbacks if fallback.code == "down"), "")
+    return Answer(
+        digest=row.digest,
+        line=_json_line(fields),
+        error=prediction.error is not None,
+        fallback=bool(prediction.fallbacks),
+        costs=prediction.costs,
+        down=down,
+    )
+
+
+def read_answer(line: bytes) -> dict[str, Any] | None:
+    """An answer as it was written; None for what a crash left of one."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return None
+    return fields if isinstance(fields, dict) and {"id", "error"} <= fields.keys() else None
+
+
+def _json_line(fields: dict[str, Any]) -> bytes:
+    try:
+        line = json.dumps(fields, ensure_ascii=False, allow_nan=False)
+    except ValueError:  # NaN came in with the other keys; JSON has none
+        fields["meta"] = json.loads(json.dumps(fields["meta"]), parse_constant=lambda _: None)
+        line = json.dumps(fields, ensure_ascii=False, allow_nan=False)
+    return line.encode() + b"\n"
+
+
+def _bad(raw: RawRow, digest: bytes, problem: str, name: str | None = None) -> Row:
+    return Row(name, "", digest, error=RowError(code="bad_row", message=f"row {raw.number}: {problem}"))
+
+
+def _id_of(line: str) -> str | None:
+    """The id of a row that cannot be read otherwise."""
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    name = fields.get("id") if isinstance(fields, dict) else None
+    return name.encode("utf-8", "replace").decode() if isinstance(name, str) and name else None

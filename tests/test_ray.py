@@ -1,0 +1,69 @@
+"""The batch job on a local Ray: the same answers from many processes, one of which is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from eval.batch_work import program, write_texts
+from irr.batch import Job, local, run
+from irr.errors import UsageError
+from irr.tally import Tally
+
+pytest.importorskip("ray.data")
+from irr.ray_engine import on_ray
+
+
+def workers() -> list[int]:
+    """The processes of this user that hold a program for Ray."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if path.read_bytes().startswith(b"ray::MapWorker(MapBatches(_Worker))"):
+                found.append(int(path.parent.name))
+        except OSError:  # ended meanwhile
+            continue
+    return found
+
+
+def test_two_workers_answer_as_one_process_does_even_if_one_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ray is polite to other work on the machine; a test would rather end.
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    source = write_texts(tmp_path / "t.jsonl", 6_000)
+    lines = source.read_bytes().splitlines(keepends=True)
+    lines[100] = b"{oops\n"
+    source.write_bytes(b"".join(lines))
+    make = partial(program, folder=tmp_path / "index")
+    here, there = Job(str(source), str(tmp_path / "l.jsonl")), Job(str(source), str(tmp_path / "r.jsonl"))
+    assert run(here, make, local(here), lambda *_: None).errors == 1
+
+    others = set(workers())
+    killed: list[int] = []
+
+    def watch(tally: Tally, _share: float | None) -> None:
+        if tally.texts == 300:
+            killed.append(next(pid for pid in workers() if pid not in others))
+            os.kill(killed[0], signal.SIGKILL)
+        if tally.texts == 1_500:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(there, make, on_ray(there, make, 2), watch)
+    assert killed
+    assert len(Path(there.output + ".part").read_bytes().splitlines()) == 1_500
+    # The rest here: a run does not mind where it is worked on.
+    assert run(there, make, local(there), lambda *_: None).errors == 1
+    assert Path(there.output).read_bytes() == Path(here.output).read_bytes()
+
+
+def test_what_many_cannot_do(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not stdin"):
+        on_ray(Job("-", "o.jsonl"), program, 2)
+    with pytest.raises(UsageError, match="--retry-errors"):
+        on_ray(Job("t.jsonl", "o.jsonl", retry_errors=True), program, 2)
