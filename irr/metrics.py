@@ -110,7 +110,7 @@ def paired_bootstrap(
     """Compares two runs by a paired bootstrap over texts (Efron & Tibshirani 1993, chapter 16), seeded.
 
     The p-value is the share of resamples whose mean is at least as far from the observed mean as that is
-    from 0, that is, of a world with the same spread and no difference; (1 + count) / (1 + resamples).
+    from 0, as it would be with the same spread and no difference: (1 + their count) / (1 + resamples).
 
     Raises:
         ValueError: If they are not of equal length, or empty.

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import islice
 
 from irr.evaluate import DEPTH
 from irr.pipeline import InferRetrieveRank
 from irr.texts import GoldRow
-from irr.types import Candidate, Match, Prediction, Query
+from irr.types import Candidate, EntryKind, Match, Prediction, Query
 
 # The ranks that count as found.
 TOP = 10
-# Queries that are asked alone together.
-_ASKED_AT_ONCE = 512
+# Queries of a text that are asked alone, for each label that was lost.
+_NEAREST = 10
 
 
 class Fate(StrEnum):
@@ -117,32 +116,50 @@ class Watcher:
         )
 
     def look_up(self, on_text: Callable[[], None] = lambda: None) -> None:
-        """Asks the queries of texts with labels outside the pool one by one, to tell why they are.
+        """Asks queries of texts with labels outside the pool one by one, to tell why they are outside.
 
-        A label that one query alone brings into a pool of the same size was proposed, and lost when the
-        queries' scores were put together; one that none brings was not proposed.
+        Asked are the ten queries nearest to the label. One that one of them alone brings into its first ten
+        was proposed, and lost when the queries' scores were put together; else it was not proposed.
         """
         for seen in self.texts:
-            if seen.asked:
-                lost = {g.label: g for g in seen.gold if g.rank is None}
-                for query, candidates in self._alone(seen.asked):
-                    for rank, candidate in enumerate(candidates, 1):
-                        gold = lost.get(candidate.label.id)
-                        if gold and (gold.nearest is None or rank < gold.nearest[1]):
-                            gold.fate, gold.nearest = Fate.UNPOOLED, (query, rank)
-                seen.asked = ()
-                on_text()
+            if not seen.asked:
+                continue
+            lost = [gold for gold in seen.gold if gold.rank is None]
+            nearest = self._nearest(seen.asked, lost)
+            distinct = sorted({number for numbers in nearest for number in numbers})
+            groups = [[seen.asked[number]] for number in distinct]
+            found = dict(zip(distinct, self.program._retriever.retrieve(groups, TOP), strict=True))
+            for gold, numbers in zip(lost, nearest, strict=True):
+                ranks = (
+                    (rank, number)
+                    for number in numbers
+                    for rank, candidate in enumerate(found[number], 1)
+                    if candidate.label.id == gold.label
+                )
+                if best := min(ranks, default=None):
+                    gold.fate, gold.nearest = Fate.UNPOOLED, (seen.asked[best[1]], best[0])
+            seen.asked = ()
+            on_text()
 
     @property
     def to_look_up(self) -> int:
         """Texts that `look_up` will ask about."""
         return sum(bool(seen.asked) for seen in self.texts)
 
-    def _alone(self, queries: Iterable[Query]) -> Iterator[tuple[Query, Sequence[Candidate]]]:
-        waiting = iter(queries)
-        while block := list(islice(waiting, _ASKED_AT_ONCE)):
-            found = self.program._retriever.retrieve([[query] for query in block], self.pool)
-            yield from zip(block, found, strict=True)
+    def _nearest(self, queries: Sequence[Query], lost: Sequence[Gold]) -> list[list[int]]:
+        """The numbers of the queries that are nearest to any entry of each lost label, nearest first."""
+        encode, space = self.program.encoder.encode, self.program.space
+        vectors = encode([query.text for query in queries])
+        fields = self.program.settings.fields
+        nearest = []
+        for gold in lost:
+            label = space[space.number_of[gold.label]]
+            entries = [label.name, *(label.aliases if EntryKind.ALIAS in fields else ())]
+            if label.description and EntryKind.DESCRIPTION in fields:
+                entries.append(label.description)
+            closeness = (vectors @ encode(entries).T).max(axis=1)
+            nearest.append((-closeness).argsort(kind="stable")[:_NEAREST].tolist())
+        return nearest
 
 
 def _gold(label: str, rank_of: dict[str, int], found: dict[str, tuple[int, Candidate]]) -> Gold:

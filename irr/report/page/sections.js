@@ -15,13 +15,13 @@ function fates(data) {
     },
     unproposed: {
       name: "Not proposed", stage: "infer", short: "not proposed",
-      what: `No query of the text, asked alone, has the label among its first ${pool}.`,
+      what: "None of the queries nearest to the label, asked alone, has it among its first ten.",
       help: "Give these labels aliases or descriptions in the words of your texts"
         + (terms ? ", give the model in infer examples of your own (a task of your own)." : "; try a language model in infer (--infer-lm) or another encoder."),
     },
     unpooled: {
       name: "Out of the pool", stage: "retrieve", short: "not in the pool",
-      what: `A query has it among its first ${pool}, but all queries together put it below ${pool}.`,
+      what: `A query, asked alone, has the label among its first ten; all together put it below ${pool}.`,
       help: settings.candidates < pool
         ? "Shift the weights (text_weight, span_weight, alias_margin …) on texts kept apart for that."
         : "Raise candidates, or shift the weights (text_weight, span_weight, alias_margin …) on texts kept apart for that.",
@@ -92,7 +92,7 @@ function scoresSection(data) {
     el("td", null, i + 1), el("td", { class: "n" }, points(mean)), el("td", { class: "n soft" }, `${points(low)} – ${points(high)}`))));
   return el("section", { id: "scores" },
     el("h2", null, "Scores"),
-    el("p", { class: "note" }, "Means over texts with gold, in percent. The line around each dot is its 95 % interval; on the right, RP@k for every k."),
+    el("p", { class: "note" }, "Means over texts with gold, in percent. The line around each dot is its 95 % interval. The curve is RP@k for every k."),
     el("div", { class: "pair" },
       table(null, ["metric", "#mean", "#95 % interval", "0 to 100"], rows),
       el("figure", null,
@@ -182,22 +182,23 @@ function compareSection(data, show) {
   if (!comparison) return null;
   const ours = Object.fromEntries(data.metrics.map(([name, mean]) => [name, mean]));
   const widest = Math.max(...comparison.metrics.flatMap(([, , , low, high]) => [Math.abs(low), Math.abs(high)]), 0.01);
-  const kind = (low, high) => (low > 0 ? "good" : high < 0 ? "bad" : "open");
+  const real = (low, high, p) => p < 0.05 && (low > 0 || high < 0);
+  const kind = (low, high, p) => (!real(low, high, p) ? "open" : low > 0 ? "good" : "bad");
   const rows = comparison.metrics.map(([name, theirs, mean, low, high, p]) => el("tr", { class: name === "rp@10" ? "main" : null },
     el("td", null, metricName(name)),
     el("td", { class: "n", "data-name": "this run" }, points(ours[name])),
     el("td", { class: "n soft", "data-name": comparison.name }, points(theirs)),
-    el("td", { class: `n ${kind(low, high)}`, "data-name": "difference" }, signed(mean)),
+    el("td", { class: `n ${kind(low, high, p)}`, "data-name": "difference" }, signed(mean)),
     el("td", { class: "n soft", "data-name": "95 % interval" }, `${signed(low)} – ${signed(high)}`),
     el("td", { class: "n", "data-name": "p" }, p < 0.001 ? "< 0.001" : p.toFixed(3)),
-    el("td", null, whisker(mean, low, high, -widest, widest, 0, kind(low, high)))));
+    el("td", null, whisker(mean, low, high, -widest, widest, 0, kind(low, high, p)))));
   const [, , mean, low, high, p] = comparison.metrics.find(([name]) => name === "rp@10");
   const values = Object.values(comparison.differences);
   const better = values.filter((d) => d > 0).length;
   const worse = values.filter((d) => d < 0).length;
-  const verdict = low > 0 || high < 0
+  const verdict = real(low, high, p)
     ? `This run is ${mean > 0 ? "better" : "worse"} by ${points(Math.abs(mean))} points of RP@10, more than chance explains (p ${p < 0.001 ? "< 0.001" : `= ${p.toFixed(3)}`}).`
-    : `The difference of ${signed(mean)} points of RP@10 may be chance: its interval holds 0 (p = ${p.toFixed(3)}).`;
+    : `The difference of ${signed(mean)} points of RP@10 may be chance (p = ${p.toFixed(3)}).`;
   return el("section", { id: "compare" },
     el("h2", null, `Against ${comparison.name}`),
     el("p", { class: "note" }, el("strong", null, verdict), " Paired bootstrap over texts, 10,000 resamples; differences in points.",

@@ -6,7 +6,7 @@ const HAN = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}]/u;
 
 /** Where a query's words stand in a text; words may have other signs between them there. */
 function places(text, query) {
-  const words = query.split(/\s+/).filter(Boolean).map((word) => word.replace(/[.*+?^${}()|[\]\\/-]/g, "\\$&"));
+  const words = query.split(/\s+/).filter(Boolean).map((word) => word.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&"));
   if (!words.length) return [];
   const [before, after] = HAN.test(query) ? ["", ""] : ["(?<![\\p{L}\\p{N}])", "(?![\\p{L}\\p{N}])"];
   const pattern = new RegExp(before + words.join("[^\\p{L}\\p{N}]*") + after, "giu");
@@ -57,9 +57,9 @@ function why(matches, nearest, fate, data) {
     `${words(query, value)} → ${entry === null ? "its name" : `“${entry}”`}`, score !== null && `, ${score.toFixed(2)}`));
   if (nearest) {
     const [query, rank] = nearest;
-    lines.push(el("div", null, `Alone, ${query === null ? "the whole text" : `“${query}”`} puts it at ${rank}; all queries together, below ${data.facts.pool}.`));
+    lines.push(el("div", null, `Alone, ${query === null ? "the whole text" : `“${query}”`} puts it at ${rank}; all queries together put it below ${data.facts.pool}.`));
   }
-  if (fate === "unproposed") lines.push(el("div", null, `No query alone has it among its first ${data.facts.pool}.`));
+  if (fate === "unproposed") lines.push(el("div", null, "No query alone has it among its first ten."));
   return lines.length ? lines : [el("div", null, "Nothing is known of it.")];
 }
 
