@@ -78,11 +78,11 @@ def read_run(path: Path, rows: Sequence[GoldRow]) -> Run:
     if run.per_text.digest != texts_digest(rows):
         here, there = {row.id for row in rows if row.labels}, set(run.per_text.ids)
         if here == there:
-            problem = "was measured on other texts: the ids are the same, but texts or gold have changed"
+            problem = "was measured on other texts (the ids are the same, but texts or gold have changed)"
         else:
             problem = (
-                f"was measured on other texts: {len(there - here):,} are only there, "
-                f"{len(here - there):,} only here"
+                f"was measured on other texts ({len(there - here):,} are only there, "
+                f"{len(here - there):,} only here)"
             )
         raise InputError(path, problem, "compare runs on the same --gold file")
     return run
