@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -23,7 +24,6 @@ from irr.metrics import (
     rp_at_k,
     rp_curve,
 )
-from irr.pipeline import InferRetrieveRank
 from irr.texts import GoldRow
 from irr.types import Costs, Prediction
 
@@ -37,6 +37,16 @@ METRICS: dict[str, Metric] = {
     "mrr": reciprocal_rank,
 }
 DEPTH = 50
+
+
+class Classifier(Protocol):
+    """What can be evaluated: a program, or anything that answers as one."""
+
+    digest: str
+
+    def batch(self, texts: Iterable[str], top_k: int, trace: bool) -> Iterator[Prediction]:
+        """Yields one prediction for each text, in order."""
+        ...
 
 
 class PerText(BaseModel):
@@ -89,9 +99,9 @@ class Report(BaseModel):
         """Throughput over all texts, index and encoder being there."""
         return self.texts / self.seconds
 
-    def as_json(self) -> dict[str, object]:
-        """Means by name, their intervals by name under `ci95`, the counts, and each text's scores."""
-        return {
+    def as_json(self, per_text: bool = True) -> dict[str, object]:
+        """Means by name, their intervals under `ci95`, the counts, and each text's scores if wanted."""
+        fields: dict[str, object] = {
             **{name: round(e.mean, 6) for name, e in self.metrics.items()},
             "ci95": {name: [round(e.low, 6), round(e.high, 6)] for name, e in self.metrics.items()},
             "texts": self.texts,
@@ -102,13 +112,15 @@ class Report(BaseModel):
             "texts_per_second": round(self.texts_per_second, 3),
             "seconds": round(self.seconds, 3),
             "program": self.program,
-            "curve": [round(value, 6) for value in self.curve],
-            "per_text": {
+        }
+        if per_text:
+            fields["curve"] = [round(value, 6) for value in self.curve]
+            fields["per_text"] = {
                 "ids": self.per_text.ids,
                 "digest": self.per_text.digest,
                 "scores": {name: [round(v, 6) for v in row] for name, row in self.per_text.scores.items()},
-            },
-        }
+            }
+        return fields
 
     def as_text(self, compare: dict[str, object] | None = None) -> str:
         """The same as JSON text, one key a line; with how it compares to another run, if it was compared."""
@@ -118,7 +130,7 @@ class Report(BaseModel):
 
 
 def evaluate(
-    program: InferRetrieveRank,
+    program: Classifier,
     rows: Sequence[GoldRow],
     on_text: Callable[[], None] = lambda: None,
     watch: Callable[[GoldRow, Prediction], None] | None = None,
