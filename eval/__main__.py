@@ -11,13 +11,14 @@ import typer
 
 from eval.runs import RUNS, Run, append, new_session, read_runs, run_of
 from eval.tables import SYSTEMS, TABLES, fill
-from eval.task import Loaded, Split, load_data, read_task, task_names
+from eval.task import Loaded, Split, Task, load_data, read_task, task_names
 from irr import display
+from irr.encoder import SentenceEncoder
 from irr.errors import IrrError, UsageError
 from irr.evaluate import Classifier, evaluate
 from irr.lm import NO_MODEL, open_model
 from irr.options import Fields, IndexFolder, InferLM, RankLM, RankMethodName
-from irr.pipeline import InferRetrieveRank, build, default_index_folder
+from irr.pipeline import build, default_index_folder
 from irr.settings import RankMethod, Settings
 from irr.types import EntryKind
 
@@ -63,7 +64,7 @@ def run(
                     program,
                     infer_lm=models[0],
                     rank_lm=models[1],
-                    task=read_task(task).prompts,
+                    task=task.prompts,
                     index_folder=index_folder,
                     progress=on_entries,
                 )
@@ -73,12 +74,12 @@ def run(
                     settings=_settings(fields, rank_method),
                     infer_lm=models[0],
                     rank_lm=models[1],
-                    task=read_task(task).prompts,
+                    task=task.prompts,
                     index_folder=index_folder,
                     progress=on_entries,
                 )
         if classifier.space.fingerprint != loaded.space.fingerprint:
-            raise UsageError(f'{program} has other labels than task "{task}"', "name another program")
+            raise UsageError(f'{program} has other labels than task "{task.name}"', "name another program")
         system = name or _name_of(program, fields, infer_lm, rank_lm)
         runs.append(_measured(system, classifier, classifier.settings, task, loaded, split, limit, session))
     _finish(runs, output, keep)
@@ -99,9 +100,9 @@ def peers(
     keep: Keep = True,
 ) -> None:
     """Run irr and the plain baselines on some tasks, on the same texts, one after the other."""
-    session, runs = new_session(), []
+    session, runs, encoder = new_session(), [], SentenceEncoder()
     for task, loaded in _loaded(tasks, data, split, limit):
-        for system, classifier, settings in _rivals(loaded, index_folder, cross_encoder):
+        for system, classifier, settings in _rivals(loaded, encoder, index_folder, cross_encoder):
             runs.append(_measured(system, classifier, settings, task, loaded, split, limit, session))
     _finish(runs, output, keep)
 
@@ -130,7 +131,7 @@ def table(
 
 
 def _rivals(
-    loaded: Loaded, index_folder: Path | None, cross_encoder: str | None
+    loaded: Loaded, encoder: SentenceEncoder, index_folder: Path | None, cross_encoder: str | None
 ) -> Iterator[tuple[str, Classifier, Settings]]:
     from eval.peers import CrossEncoderRanker, MostSimilarQuery, WholeText, WordsOnly
     from irr.index import open_index
@@ -138,27 +139,27 @@ def _rivals(
     root = index_folder or default_index_folder()
     for suffix, settings in (("", Settings()), ("/names", Settings(fields=(EntryKind.NAME,)))):
         with display.progress("label entries", None) as on_entries:
-            program: InferRetrieveRank = build(
-                loaded.space, settings=settings, index_folder=root, progress=on_entries
+            program = build(
+                loaded.space, encoder=encoder, settings=settings, index_folder=root, progress=on_entries
             )
-        index = open_index(loaded.space, program.encoder, settings.fields, root)
+        index = open_index(loaded.space, encoder, settings.fields, root)
         yield f"irr{suffix}", program, settings
-        yield f"cosine{suffix}", WholeText(f"cosine{suffix}", index, program.encoder), settings
+        yield f"cosine{suffix}", WholeText(f"cosine{suffix}", index, encoder), settings
         if suffix:
-            yield f"query{suffix}", MostSimilarQuery(index, program.encoder, settings), settings
+            yield f"query{suffix}", MostSimilarQuery(index, encoder, settings), settings
         else:
             yield "bm25", WordsOnly(loaded.space), settings
             if cross_encoder:
                 ranker = CrossEncoderRanker(cross_encoder)
                 reranked = build(
-                    loaded.space, encoder=program.encoder, settings=settings, ranker=ranker, index_folder=root
+                    loaded.space, encoder=encoder, settings=settings, ranker=ranker, index_folder=root
                 )
                 yield f"irr, then {cross_encoder}", reranked, settings
 
 
 def _loaded(
     tasks: list[str], data: Path | None, split: str, limit: int | None
-) -> Iterator[tuple[str, Loaded]]:
+) -> Iterator[tuple[Task, Loaded]]:
     which: Split
     match split:
         case "test" | "dev":
@@ -168,14 +169,14 @@ def _loaded(
     named = [read_task(name) for name in tasks]
     for task in named:
         loaded = load_data(task, which, data)
-        yield task.name, Loaded(loaded.space, loaded.rows[:limit], loaded.digest)
+        yield task, Loaded(loaded.space, loaded.rows[:limit], loaded.digest)
 
 
 def _measured(
     system: str,
     classifier: Classifier,
     settings: Settings,
-    task: str,
+    task: Task,
     loaded: Loaded,
     split: str,
     limit: int | None,
@@ -183,14 +184,14 @@ def _measured(
 ) -> Run:
     # What is built at first use is built here, so that the time is that of the texts.
     next(iter(classifier.batch([loaded.rows[0].text], 1, False)))
-    with display.progress(f"{task}: {system}", len(loaded.rows)) as on_text:
+    with display.progress(f"{task.name}: {system}", len(loaded.rows)) as on_text:
         report = evaluate(classifier, loaded.rows, on_text)
     means = "  ".join(f"{name} {100 * report.metrics[name].mean:.1f}" for name in SHOWN)
-    print(f"{task}  {SYSTEMS.get(system, system).strip('*')}  {means}", flush=True)
+    print(f"{task.name}  {SYSTEMS.get(system, system).strip('*')}  {means}", flush=True)
     return run_of(
         report,
         session=session,
-        task=task,
+        task=task.name,
         split=split,
         limit=limit,
         system=system,

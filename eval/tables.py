@@ -113,15 +113,15 @@ def _time(own: Sequence[Run | None], found: Mapping[tuple[str, str], Run]) -> st
 
 
 def _published(tasks: Sequence[Task], metric: str) -> list[tuple[str, list[str]]]:
-    systems = dict.fromkeys(p.system for task in tasks for p in task.published)
+    """What others say they scored, each figure with a link to where they do."""
     rows = []
-    for system in systems:
+    for system in dict.fromkeys(p.system for task in tasks for p in task.published):
         own = [next((p for p in task.published if p.system == system), None) for task in tasks]
-        cells = [f"{p.scores[metric]:.1f}" if p and metric in p.scores else "" for p in own]
+        cells = [f"[{p.scores[metric]:.1f}]({p.url})" if p and metric in p.scores else "" for p in own]
         rows.append((system, cells))
     return rows
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in lines)
+    lines = ["".join(f"| {cell} " if cell else "| " for cell in cells) + "|" for cells in (head, *rows)]
+    return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])

@@ -42,7 +42,7 @@ class Published(_Strict):
     """What another system scored, by its authors' account: percent, by metric, and where that stands."""
 
     system: str
-    source: str
+    url: str
     scores: dict[str, float]
 
 
