@@ -11,7 +11,7 @@ TORCH ?= torch==2.13.0
 # Where the data of the benchmarks stands: see eval/README.md.
 DATA ?= data
 
-.PHONY: setup demo test test-vllm lint format commands bench
+.PHONY: setup demo test test-vllm lint format commands bench pictures
 
 setup: $(READY)
 
@@ -56,6 +56,10 @@ format: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m eval peers house tech techwolf --data $(DATA)
 	@$(BIN)/python -m eval table
+
+# The pictures of the evaluation report under docs/, taken in headless Chromium.
+pictures: $(READY)
+	@IRR_PICTURES=docs $(BIN)/pytest tests/test_report.py -k pictures
 
 commands: $(READY)
 	@$(BIN)/python -m eval.commands

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,18 @@ import pytest
 from conftest import KITCHEN, Irr, write_jsonl
 from trove_classifiers import sorted_classifiers
 
+from eval.loaders import trove as trove_task
 from irr.compare import Comparison, compare, read_run
 from irr.encoder import SentenceEncoder
 from irr.evaluate import Report, evaluate
 from irr.labels import LabelSpace
 from irr.pipeline import InferRetrieveRank, build
+from irr.rank import by_score
 from irr.report import Watcher, figures, write_page
 from irr.report.watch import Fate
 from irr.settings import Settings
 from irr.texts import GoldRow
-from irr.types import EntryKind, QueryKind
+from irr.types import Candidate, EntryKind, QueryKind, Ranking
 
 TEXTS = (
     "A web framework for Django that renders maps, tests chess engines and compiles Fortran on Windows",
@@ -164,6 +166,31 @@ def test_the_page_is_complete_in_itself_and_no_text_can_break_it(seen: tuple[Rep
     data = json.loads(found[1])
     assert data["texts"][1]["text"] == TEXTS[1]
     assert data["facts"]["program"] == seen[0].program
+
+
+class Backwards:
+    """A ranker that undoes what retrieval did."""
+
+    def rank(self, texts: Sequence[str], candidates: Sequence[Sequence[Candidate]]) -> list[Ranking]:
+        return [by_score(group, [-candidate.score for candidate in group]) for group in candidates]
+
+
+def test_what_rank_did_to_the_order_of_retrieval_is_counted(
+    space: LabelSpace, encoder: SentenceEncoder, rows: list[GoldRow], index_folder: Path
+) -> None:
+    """The label that retrieval puts first is moved to the end; the others stay out of the first ten."""
+    program = build(
+        space,
+        encoder=encoder,
+        settings=Settings(fields=(EntryKind.NAME,)),
+        ranker=Backwards(),
+        index_folder=index_folder,
+    )
+    watcher = Watcher(program)
+    page = page_of(evaluate(program, rows, watch=watcher.watch), watcher)
+    data = json.loads(re.findall(r'id="data">(.*?)</script>', page, re.DOTALL)[0])
+    assert data["facts"]["reranked"]
+    assert data["moved"] == [0, len(TEXTS)]
 
 
 def test_the_command_writes_the_page(irr: Irr, labels_file: Path, tmp_path: Path) -> None:
@@ -309,7 +336,6 @@ def contrast(page: Any, selector: str) -> float:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_light_and_dark_wide_and_narrow(opened: Any, compared: Path, scheme: str, width: int) -> None:
-    """IRR_SCREENSHOTS names a folder for what this saw."""
     page = opened(compared, color_scheme=scheme, viewport={"width": width, "height": 1000})
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing runs out of the page"
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)"
@@ -320,8 +346,35 @@ def test_light_and_dark_wide_and_narrow(opened: Any, compared: Path, scheme: str
         ".bar .found", ".bar .low", ".bar .unproposed",
     ):  # fmt: skip
         assert contrast(page, selector) >= 4.5, selector
-    if folder := os.environ.get("IRR_SCREENSHOTS"):
-        page.screenshot(path=Path(folder) / f"report-{scheme}-{width}.png", full_page=True)
+
+
+@pytest.mark.skipif("IRR_PICTURES" not in os.environ, reason="makes the pictures of the docs: make pictures")
+def test_pictures_for_the_docs(
+    opened: Any, encoder: SentenceEncoder, index_folder: Path, tmp_path: Path
+) -> None:
+    """The PyPI classifiers of some packages of this environment, with their priors against without."""
+    space, rows = trove_task("test")
+    program = build(space, encoder=encoder, index_folder=index_folder)
+    plain = build(space, encoder=encoder, settings=Settings(prior_weight=0.0), index_folder=index_folder)
+    before = tmp_path / "without priors.json"
+    before.write_text(evaluate(plain, rows).as_text())
+    watcher = Watcher(program)
+    report = evaluate(program, rows, watch=watcher.watch)
+    watcher.look_up()
+    out = io.StringIO()
+    write_page(out, "Python packages", report, watcher, compare(report, read_run(before, rows)))
+    path = tmp_path / "report.html"
+    path.write_text(out.getvalue(), "utf-8")
+    folder = Path(os.environ["IRR_PICTURES"])
+    for scheme in ("light", "dark"):
+        page = opened(path, color_scheme=scheme, viewport={"width": 1200, "height": 1180})
+        page.screenshot(path=folder / f"report-{scheme}.png")
+        page.locator("#texts").scroll_into_view_if_needed()
+        page.get_by_label("Order").select_option("shortest first")
+        page.get_by_role("button", name="Ranked too low", exact=False).last.click()
+        page.locator("#texts").evaluate("(node) => node.scrollIntoView()")
+        page.locator(".text .is-found .label").first.click()
+        page.screenshot(path=folder / f"report-texts-{scheme}.png")
 
 
 def test_ten_thousand_texts_open_in_two_seconds(

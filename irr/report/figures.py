@@ -180,7 +180,7 @@ def _range(value: int, edges: Sequence[int], one: str, unit: str) -> tuple[int, 
 def confusions(texts: Sequence[Seen], space: LabelSpace, encoder: Encoder) -> list[Confusion]:
     """For each gold label with wrong labels above it, the one of them that is nearest in meaning.
 
-    Looked for among the first ten; sorted by how often, then by how alike the names are.
+    Looked for among the first ten; sorted by how often times how alike the names are.
     """
     wanted = []
     for number, seen in enumerate(texts):
@@ -207,4 +207,4 @@ def confusions(texts: Sequence[Seen], space: LabelSpace, encoder: Encoder) -> li
 
 
 def _sorted(pairs: Iterable[Confusion]) -> list[Confusion]:
-    return sorted(pairs, key=lambda pair: (-len(pair.texts), -pair.similarity, pair.gold, pair.wrong))
+    return sorted(pairs, key=lambda pair: (-len(pair.texts) * pair.similarity, pair.gold, pair.wrong))

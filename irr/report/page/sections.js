@@ -9,7 +9,7 @@ function fates(data) {
   const ranked = data.costs.rank.calls > 0;
   return {
     unanswered: {
-      name: "Not answered", stage: "no stage", short: "not answered",
+      name: "Not answered", stage: "texts without an answer", short: "not answered",
       what: "The text was answered with an error.",
       help: "Read the errors of these texts.",
     },
@@ -113,7 +113,7 @@ function funnelSection(data, show) {
     const m = meaning[kind];
     return el("tr", { class: worst && worst.fate === fate ? "worst" : null },
       el("td", null, el("span", { class: "stage" }, el("span", { class: `swatch ${kind}` }), m.name),
-        m.stage && el("span", { class: "soft" }, kind === "unanswered" ? "" : `lost in ${m.stage}`)),
+        m.stage && el("span", { class: "soft" }, `lost in ${m.stage}`)),
       el("td", null, el("p", null, m.what), m.help && labels > 0 && el("p", null, m.help)),
       el("td", { class: "n", "data-name": "labels" }, count(labels)),
       el("td", { class: "n", "data-name": "share" }, percent(labels / all)),
@@ -173,7 +173,7 @@ function pairsSection(data, showPair) {
   return el("section", { id: "pairs" },
     el("h2", null, "Confused pairs"),
     el("p", { class: "note" }, "A gold label, and of the wrong labels ranked above it (among the first ten) the one whose name is most like it. "
-      + "Likeness is that of the encoder, 1 at most: pairs near 1 may be one label twice in the label space. “Missed” counts the texts where the gold label is not among the first ten."),
+      + "Likeness is the encoder’s, 1 at most; pairs near 1 may be one label twice in the label space. Sorted by texts times likeness. “Missed” counts the texts where the gold label is not among the first ten."),
     el("table", { class: "wide" }, el("thead", null, el("tr", null, head)), body), more);
 }
 
