@@ -113,12 +113,13 @@ def _time(own: Sequence[Run | None], found: Mapping[tuple[str, str], Run]) -> st
 
 
 def _published(tasks: Sequence[Task], metric: str) -> list[tuple[str, list[str]]]:
-    """What others say they scored, each figure with a link to where they do."""
+    """What others say they scored, with a link to where they do."""
     rows = []
     for system in dict.fromkeys(p.system for task in tasks for p in task.published):
         own = [next((p for p in task.published if p.system == system), None) for task in tasks]
-        cells = [f"[{p.scores[metric]:.1f}]({p.url})" if p and metric in p.scores else "" for p in own]
-        rows.append((system, cells))
+        url = next(p.url for p in own if p)
+        cells = [f"{p.scores[metric]:.1f}" if p and metric in p.scores else "" for p in own]
+        rows.append((f"[{system}]({url})", cells))
     return rows
 
 

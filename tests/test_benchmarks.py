@@ -61,7 +61,7 @@ def test_a_table_shows_the_last_full_run_beside_what_others_published() -> None:
     page = "Before\n\n<!-- table: quality -->\nold\n<!-- /table -->\n\nAfter\n"
     filled = fill(page, runs)
     assert "| **65.1** (60.0 – 75.0) | – | – |" in filled
-    assert "[65.8](https://arxiv.org/abs/2401.12178)" in filled
+    assert "as published](https://arxiv.org/abs/2401.12178) | 65.8 | 70.2 | 65.2 |" in filled
     assert filled.startswith("Before\n\n<!-- table: quality -->\n")
     assert filled.endswith("\n<!-- /table -->\n\nAfter\n")
     assert "old" not in filled
