@@ -20,6 +20,7 @@ from eval.runs import Run, read_runs
 from eval.tables import TABLES, fill
 from irr.encoder import SentenceEncoder, _local_path
 from irr.errors import InputError, IrrError, UsageError
+from irr.frozen import freeze
 from irr.index import LabelIndex, open_index
 from irr.labels import LabelSpace
 from irr.pipeline import InferRetrieveRank
@@ -158,6 +159,21 @@ def test_two_runs_of_one_command_have_the_same_figures(
     assert "kitchen  irr, names only  rp@5 100.0" in capsys.readouterr().out
     app(["table", "--output", str(output)], standalone_mode=False)
     assert "| irr, names only | – | – | – |" in capsys.readouterr().out
+
+
+def test_a_frozen_program_runs_on_a_task_with_its_labels(
+    program: InferRetrieveRank, task_file: Path, index_folder: Path
+) -> None:
+    folder, output = task_file.with_name("program"), task_file.with_name("runs.jsonl")
+    freeze(program, folder)
+    options = ["--data", task_file.parent, "--index-folder", index_folder, "--output", output]
+    call = ["run", str(task_file), "--program", str(folder), *map(str, options)]
+    app(call, standalone_mode=False)
+    [run] = read_runs(output)
+    assert (run.system, run.program) == ("irr program", program.digest)
+    write_jsonl(task_file.with_name("labels.jsonl"), KITCHEN[:5])
+    with pytest.raises(UsageError, match='has other labels than task "kitchen"'):
+        app(call, standalone_mode=False)
 
 
 def test_a_file_is_fetched_from_its_home_once_and_only_if_it_is_the_right_one(
