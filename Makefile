@@ -8,7 +8,10 @@ PIP := $(BIN)/pip --disable-pip-version-check -qq
 # Named first and pinned: an open range pulls gigabytes of GPU libraries.
 TORCH ?= torch==2.13.0
 
-.PHONY: setup demo test test-vllm lint format commands
+# Where the data of the benchmarks stands: see eval/README.md.
+DATA ?= data
+
+.PHONY: setup demo test test-vllm lint format commands bench pictures
 
 setup: $(READY)
 
@@ -48,6 +51,15 @@ lint: $(READY)
 format: $(READY)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+# The figures of the README's first table: irr and the plain baselines on the three ESCO sets.
+bench: $(READY)
+	@$(BIN)/python -m eval peers house tech techwolf --data $(DATA)
+	@$(BIN)/python -m eval table
+
+# The pictures of the evaluation report under docs/, taken in headless Chromium.
+pictures: $(READY)
+	@IRR_PICTURES=docs $(BIN)/pytest tests/test_report.py -k pictures
 
 commands: $(READY)
 	@$(BIN)/python -m eval.commands

@@ -46,10 +46,10 @@ def main() -> None:
     """Writes labels and texts, runs the commands a user would type, and shows what came out."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     labels, texts, output = (FOLDER / f"{name}.jsonl" for name in ("labels", "texts", "output"))
-    packages = [package for package in _installed() if _declared(package)]
+    packages = [package for package in installed() if declared_by(package)]
     history, rest = packages[::2], packages[1::2]
-    _write(labels, _labels(history))
-    _write(texts, ({"id": p.name, "text": _text(p), "labels": _declared(p)} for p in rest))
+    _write(labels, labels_of(history))
+    _write(texts, ({"id": p.name, "text": text_of(p), "labels": declared_by(p)} for p in rest))
     console.print(f"{len(sorted_classifiers)} labels, {len(rest)} texts; priors from {len(history)} others\n")
 
     start = time.perf_counter()
@@ -61,18 +61,21 @@ def main() -> None:
     console.print(f"\n{time.perf_counter() - start:.0f} seconds in all")
 
 
-def _installed() -> list[Distribution]:
+def installed() -> list[Distribution]:
+    """The packages of this environment, by name."""
     by_name = {package.name: package for package in distributions()}
     return [by_name[name] for name in sorted(by_name, key=str.lower)]
 
 
-def _declared(package: Distribution) -> list[str]:
+def declared_by(package: Distribution) -> list[str]:
+    """The classifiers that its author declared and that are classifiers."""
     known = set(sorted_classifiers)
     return [c for c in dict.fromkeys(package.metadata.get_all("Classifier") or []) if c in known]
 
 
-def _labels(history: Sequence[Distribution]) -> Iterator[dict[str, Any]]:
-    counts = Counter(classifier for package in history for classifier in _declared(package))
+def labels_of(history: Sequence[Distribution]) -> Iterator[dict[str, Any]]:
+    """All classifiers, with their priors in some packages."""
+    counts = Counter(classifier for package in history for classifier in declared_by(package))
     for classifier in sorted_classifiers:
         *_, last = parts = classifier.split(" :: ")
         yield {
@@ -83,7 +86,8 @@ def _labels(history: Sequence[Distribution]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _text(package: Distribution) -> str:
+def text_of(package: Distribution) -> str:
+    """What a package says of itself."""
     metadata = package.metadata.json
     description = MARKUP.sub(" ", LINK.sub(r"\1", str(metadata.get("description", ""))))
     keywords = metadata.get("keywords", [])

@@ -52,7 +52,7 @@ def main() -> None:
     figures: dict[str, Any] = {}
     for gold in arguments.gold:
         report = evaluate(program, read_gold(gold, space)[: arguments.limit])
-        figures[gold.stem] = report.as_json()
+        figures[gold.stem] = report.as_json(per_text=False)
         cells = [
             f"{100 * e.mean:.1f} ({100 * e.low:.1f} – {100 * e.high:.1f})"
             for e in (report.metrics[name] for name in SHOWN)

@@ -16,18 +16,29 @@ RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("chromadb", "dspy", "numpy", "sentence-transformers", "torch", "transformers")
 
 
+def command() -> str:
+    """The command that is running, as it would be typed."""
+    path = Path(sys.argv[0])
+    module = path.parent.name if path.stem == "__main__" else f"eval.{path.stem}"
+    return shlex.join(["python", "-m", module, *sys.argv[1:]])
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on besides the program."""
+    return {
+        "cores": os.cpu_count(),
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+        "packages": {package: version(package) for package in PACKAGES},
+    }
+
+
 def record(name: str, figures: dict[str, Any]) -> None:
     """Writes `eval/results/NAME.json` and says so on stderr."""
-    module = Path(sys.argv[0]).stem
     result = {
-        "command": shlex.join(["python", "-m", f"eval.{module}", *sys.argv[1:]]),
+        "command": command(),
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": {
-            "cores": os.cpu_count(),
-            "architecture": platform.machine(),
-            "python": platform.python_version(),
-            "packages": {package: version(package) for package in PACKAGES},
-        },
+        "machine": machine(),
         "figures": figures,
     }
     path = RESULTS / f"{name}.json"

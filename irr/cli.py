@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import logging
 import os
 import signal
@@ -80,6 +79,18 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    report: Annotated[
+        str | None,
+        typer.Option(
+            help="Write a page there that shows where labels are lost.", metavar="FILE", show_default=False
+        ),
+    ] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option(
+            help="What --json wrote in another run on the same gold.", metavar="FILE", show_default=False
+        ),
+    ] = None,
     encoder: EncoderName = None,
     fields: Fields = None,
     index_folder: IndexFolder = None,
@@ -93,8 +104,11 @@ def evaluate(
     hierarchy: HierarchyName = None,
 ) -> None:
     """Measure the answers against gold labels, with 95 % intervals."""
+    from irr.compare import compare as compare_runs
+    from irr.compare import read_run
     from irr.evaluate import evaluate as run
     from irr.outputs import open_output
+    from irr.report import Watcher, write_page
     from irr.streams import STANDARD
     from irr.texts import read_gold
 
@@ -102,14 +116,29 @@ def evaluate(
     options = ProgramOptions(labels, program, encoder, fields, index_folder, lms, rebind, language, hierarchy)
     space = options.read_space()
     rows = read_gold(gold, space)
-    with open_output(json_file or os.devnull, gold, *options.files()) as out:
+    other = read_run(compare, rows) if compare else None
+    if report and json_file and (report == json_file or Path(report).resolve() == Path(json_file).resolve()):
+        raise UsageError("--report and --json name one file", "name two")
+    read = (gold, compare, *options.files())
+    with (
+        open_output(json_file or os.devnull, *read) as out,
+        open_output(report or os.devnull, *read) as page,
+    ):
         runner = options.build(space)
+        watcher = Watcher(runner) if report else None
         with display.progress("texts", len(rows)) as on_text:
-            report = run(runner, rows, on_text)
-        out.write(json.dumps(report.as_json(), indent=2) + "\n")
-    if json_file != STANDARD:
-        display.report(report)
-    if report.errors:
+            result = run(runner, rows, on_text, watcher.watch if watcher else None)
+        comparison = compare_runs(result, other) if other else None
+        out.write(result.as_text(comparison.as_json() if comparison else None))
+        if watcher:
+            with display.progress("labels that were lost", watcher.to_look_up) as on_text:
+                watcher.look_up(on_text)
+            write_page(page, gold.name, result, watcher, comparison)
+    if STANDARD not in (json_file, report):
+        display.report(result)
+        if comparison:
+            display.comparison(comparison)
+    if result.errors:
         raise typer.Exit(EXIT_ROW_ERRORS)
 
 

@@ -22,6 +22,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from irr.compare import Comparison
     from irr.estimate import Estimate
     from irr.evaluate import Report
     from irr.skos_counts import SkosCounts
@@ -166,6 +167,22 @@ def report(result: Report) -> None:
         stdout.print(f"{result.fallbacks} texts did without the language model")
     for line in _costs(result.costs):
         stdout.print(line)
+
+
+def comparison(result: Comparison) -> None:
+    """How an evaluation compares to an earlier one, in points."""
+    table = Table("metric", result.run.name, "difference", "95 % interval", "p", title="compared")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, d in result.differences.items():
+        table.add_row(
+            name,
+            f"{100 * result.means[name]:.1f}",
+            f"{100 * d.mean:+.1f}",
+            f"{100 * d.low:+.1f} – {100 * d.high:+.1f}",
+            f"{d.p:.3f}" if d.p >= 0.001 else "< 0.001",
+        )
+    stdout.print(table)
 
 
 def trace(prediction: Prediction, top_k: int) -> None:

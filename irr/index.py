@@ -87,8 +87,11 @@ class LabelIndex:
         """The text that an entry was made from."""
         label = self.space[int(self.label_of[entry])]
         first = int(np.searchsorted(self.label_of, self.label_of[entry]))
-        kinds = [_KINDS[kind] for kind in np.unique(self.kind_of)]
-        return _entries(label, kinds)[entry - first][1]
+        return _entries(label, self._kinds)[entry - first][1]
+
+    @cached_property
+    def _kinds(self) -> list[EntryKind]:
+        return [_KINDS[kind] for kind in np.unique(self.kind_of)]
 
 
 def open_index(

@@ -1,0 +1,157 @@
+// The texts: filtered, sorted, a page at a time, each with its gold and its answer side by side.
+
+const PAGE = 20;
+const KINDS = ["text", "span", "term"];
+const HAN = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}]/u;
+
+/** Where a query's words stand in a text; words may have other signs between them there. */
+function places(text, query) {
+  const words = query.split(/\s+/).filter(Boolean).map((word) => word.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&"));
+  if (!words.length) return [];
+  const [before, after] = HAN.test(query) ? ["", ""] : ["(?<![\\p{L}\\p{N}])", "(?![\\p{L}\\p{N}])"];
+  const pattern = new RegExp(before + words.join("[^\\p{L}\\p{N}]*") + after, "giu");
+  return [...text.matchAll(pattern)].map((found) => [found.index, found.index + found[0].length]);
+}
+
+/** The labels of a text with why each was proposed and what it is: right, missed or wrong. */
+function spoken(text) {
+  const right = new Map(text.gold.map(([label, fate]) => [label, FATES[fate]]));
+  const labels = text.top.map(([label, , matches]) => ({ label, matches, kind: right.has(label) ? "right" : "wrong" }));
+  for (const [label, , , , matches, nearest] of text.gold) {
+    const own = matches.length ? matches : nearest && nearest[0] ? [[1, nearest[0], null, null]] : [];
+    if (own.length) labels.push({ label, matches: own, kind: "missed" });
+  }
+  return labels;
+}
+
+/** The text with a mark around whatever spoke for a label; marks know their labels. */
+function markedText(text) {
+  const spans = [];
+  for (const { label, matches, kind } of spoken(text)) {
+    for (const [query, words] of matches) {
+      if (KINDS[query] === "text" || words === null) continue;
+      for (const [start, end] of places(text.text, words)) spans.push({ start, end, label, kind });
+    }
+  }
+  const edges = [...new Set([0, text.text.length, ...spans.flatMap((s) => [s.start, s.end])])].sort((a, b) => a - b);
+  const node = el("p", { class: "body" });
+  for (let i = 0; i + 1 < edges.length; i++) {
+    const words = text.text.slice(edges[i], edges[i + 1]);
+    const over = spans.filter((s) => s.start <= edges[i] && s.end >= edges[i + 1]);
+    if (!over.length) node.append(words);
+    else {
+      const kind = ["right", "missed", "wrong"].find((k) => over.some((s) => s.kind === k));
+      const mark = el("mark", { class: kind }, words);
+      mark.labels = new Set(over.map((s) => s.label));
+      node.append(mark);
+    }
+  }
+  if (text.cut) node.append(el("span", { class: "soft" }, ` … and ${count(text.cut)} more characters`));
+  return node;
+}
+
+/** In words, why a label was proposed. */
+function why(matches, nearest, fate, data) {
+  const words = (query, value) => (KINDS[query] === "text" ? (value === null ? "the whole text" : `the passage “${value}”`) : `the ${KINDS[query]} “${value}”`);
+  const lines = matches.map(([query, value, entry, score]) => el("div", null,
+    `${words(query, value)} → ${entry === null ? "its name" : `“${entry}”`}`, score !== null && `, ${score.toFixed(2)}`));
+  if (nearest) {
+    const [query, rank] = nearest;
+    lines.push(el("div", null, `Alone, ${query === null ? "the whole text" : `“${query}”`} puts it at ${rank}; all queries together put it below ${data.facts.pool}.`));
+  }
+  if (fate === "unproposed") lines.push(el("div", null, "No query alone has it among its first ten."));
+  return lines.length ? lines : [el("div", null, "Nothing is known of it.")];
+}
+
+function labelItem(data, body, { label, mark, where, kind, reason, spoken: read }) {
+  const [id, name] = data.labels[label];
+  const item = el("li", { class: kind });
+  const light = (on) => {
+    const marks = [...body.querySelectorAll("mark")];
+    const hit = on && marks.some((m) => m.labels.has(label));
+    body.classList.toggle("lit", hit);
+    for (const m of marks) m.classList.toggle("on", hit && m.labels.has(label));
+  };
+  const button = el("button", {
+    type: "button", class: "label", "aria-expanded": "false", title: id,
+    onmouseenter: () => light(true), onmouseleave: () => light(false), onfocus: () => light(true), onblur: () => light(false),
+    onclick: () => {
+      const open = button.getAttribute("aria-expanded") === "true";
+      button.setAttribute("aria-expanded", String(!open));
+      if (open) item.lastChild.remove();
+      else item.append(el("div", { class: "why" }, reason()));
+    },
+  }, el("span", { class: "mark", "aria-hidden": "true" }, mark), el("span", { class: "name" }, name), el("span", { class: "where" }, read && el("span", { class: "skip" }, read), where));
+  return (item.append(button), item);
+}
+
+function textCard(data, text) {
+  const meaning = fates(data);
+  const body = markedText(text);
+  if (text.text.length > 900) body.setAttribute("tabindex", "0");
+  const right = new Set(text.gold.map(([label]) => label));
+  const gold = text.gold.map(([label, fate, rank, , matches, nearest]) => {
+    const kind = FATES[fate];
+    const own = matches.length || kind === "unpooled" ? matches : (text.top.find(([l]) => l === label) || [0, 0, []])[2];
+    return labelItem(data, body, {
+      label, kind: `is-${kind}`, mark: kind === "found" ? "✓" : kind === "low" ? "↓" : "✕",
+      where: rank ? `rank ${rank}` : meaning[kind].short, reason: () => why(own, nearest, kind, data),
+    });
+  });
+  const top = text.top.map(([label, score, matches], i) => labelItem(data, body, {
+    label, kind: right.has(label) ? "is-found" : "", mark: i + 1, where: right.has(label) ? "✓" : score.toFixed(2),
+    spoken: right.has(label) ? "right " : "", reason: () => why(matches, null, "", data),
+  }));
+  const difference = data.comparison && data.comparison.differences[text.id];
+  return el("li", { class: "text" },
+    el("header", null, el("h3", null, text.id),
+      el("span", null, many(text.text.split(/\s+/).filter(Boolean).length, "word", "words")),
+      el("span", null, many(text.queries, "query", "queries")),
+      el("span", { class: "n" },
+        difference ? el("span", { class: difference > 0 ? "good" : "bad" }, `${signed(difference)} against ${data.comparison.name}  `) : "",
+        text.rp === undefined ? "no gold" : ["RP@10 ", el("strong", null, points(text.rp, 0))])),
+    body,
+    text.error && el("p", { class: "problem" }, `Not answered: ${text.error}`),
+    (text.fallbacks || []).map((line) => el("p", { class: "problem" }, `Without the language model, ${line}`)),
+    el("div", { class: "labels" },
+      el("div", null, el("h4", null, "Gold"), gold.length ? el("ol", null, gold) : el("p", { class: "soft" }, "none")),
+      el("div", null, el("h4", null, "Predicted, best first"), el("ol", null, top))));
+}
+
+/** What a text can be filtered by: a name, and whether a text has it. */
+function filters(data) {
+  const has = (kind) => (text) => text.gold.some(([, fate]) => FATES[fate] === kind);
+  const lost = (text) => text.gold.some(([, fate]) => FATES[fate] !== "found");
+  const difference = (text) => (data.comparison ? data.comparison.differences[text.id] || 0 : 0);
+  return [
+    ["all", "All", () => true],
+    ["found", "All found", (text) => text.gold.length > 0 && !lost(text)],
+    ["low", "Ranked too low", has("low")],
+    ["unpooled", "Out of the pool", has("unpooled")],
+    ["unproposed", "Not proposed", has("unproposed")],
+    ["first", "First label wrong", (text) => text.gold.length > 0 && text.top.length > 0 && !text.gold.some(([label]) => label === text.top[0][0])],
+    ["unanswered", "Not answered", (text) => Boolean(text.error)],
+    ["fallback", "Without the model", (text) => Boolean(text.fallbacks)],
+    ["nogold", "No gold", (text) => text.gold.length === 0],
+    ["better", "Better", (text) => difference(text) > 0],
+    ["worse", "Worse", (text) => difference(text) < 0],
+  ];
+}
+
+function orders(data) {
+  const rp = (text, none) => (text.rp === undefined ? none : text.rp);
+  const lost = (text) => text.gold.filter(([, fate]) => FATES[fate] !== "found").length;
+  const difference = (text) => (data.comparison ? data.comparison.differences[text.id] || 0 : 0);
+  return [
+    ["file", "as in the file", null],
+    ["worst", "lowest RP@10 first", (a, b) => rp(a, 2) - rp(b, 2)],
+    ["best", "highest RP@10 first", (a, b) => rp(b, -1) - rp(a, -1)],
+    ["lost", "most gold lost first", (a, b) => lost(b) - lost(a)],
+    ["long", "longest first", (a, b) => b.text.length + (b.cut || 0) - a.text.length - (a.cut || 0)],
+    ["short", "shortest first", (a, b) => a.text.length - b.text.length],
+    ...(data.comparison ? [
+      ["loss", "largest loss first", (a, b) => difference(a) - difference(b)],
+      ["gain", "largest gain first", (a, b) => difference(b) - difference(a)],
+    ] : []),
+  ];
+}
