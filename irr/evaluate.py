@@ -42,7 +42,10 @@ DEPTH = 50
 class Classifier(Protocol):
     """What can be evaluated: a program, or anything that answers as one."""
 
-    digest: str
+    @property
+    def digest(self) -> str:
+        """What all that its answers depend on hashes to."""
+        ...
 
     def batch(self, texts: Iterable[str], top_k: int, trace: bool) -> Iterator[Prediction]:
         """Yields one prediction for each text, in order."""
