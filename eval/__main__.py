@@ -12,13 +12,13 @@ import typer
 from eval.runs import RUNS, Run, append, new_session, read_runs, run_of
 from eval.tables import SYSTEMS, TABLES, fill
 from eval.task import Loaded, Split, Task, load_data, read_task, task_names
-from irr import display
+from irr.assembly import build, default_index_folder
+from irr.cli import display
+from irr.cli.options import Fields, IndexFolder, InferLM, RankLM, RankMethodName
 from irr.encoder import SentenceEncoder
 from irr.errors import IrrError, UsageError
 from irr.evaluate import Classifier, evaluate
 from irr.lm import NO_MODEL, open_model
-from irr.options import Fields, IndexFolder, InferLM, RankLM, RankMethodName
-from irr.pipeline import build, default_index_folder
 from irr.settings import RankMethod, Settings
 from irr.types import EntryKind
 

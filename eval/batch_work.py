@@ -25,11 +25,12 @@ import numpy as np
 from aiohttp import web
 from numpy.typing import NDArray
 
+from irr.assembly import build
 from irr.batch import Job, local, run
+from irr.cli.monitor import Monitor
 from irr.lm import open_model
 from irr.models.flow import Limits
-from irr.monitor import Monitor
-from irr.pipeline import InferRetrieveRank, build
+from irr.pipeline import InferRetrieveRank
 
 LABELS = [
     f"{verb} {thing}" for verb in ("bake", "wash", "buy", "sell") for thing in ("bread", "pans", "flour")
@@ -164,7 +165,7 @@ def main() -> None:
     make = partial(program, arguments.api_base, limits=Limits(256, auto=True))
     work = local(job)
     if arguments.workers:
-        from irr.ray_engine import on_ray
+        from irr.batch.ray_engine import on_ray
 
         work = on_ray(job, make, arguments.workers)
     with Monitor(None) as monitor:

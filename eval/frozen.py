@@ -21,13 +21,13 @@ from typing import Any
 
 from eval.record import record
 from irr.asks import AskRanking, numbered
+from irr.assembly import build
 from irr.chat import list_schema
-from irr.dspy_glue import dspy_model, lean_json, prepare_dspy, schema_config
 from irr.frozen import freeze, load
 from irr.labels import LabelSpace
 from irr.lm import open_model, run
 from irr.models.served import ServedModel
-from irr.pipeline import build
+from irr.optimize.dspy_glue import dspy_model, lean_json, prepare_dspy, schema_config
 from irr.prompts import load_task
 from irr.settings import Settings
 from irr.texts import TextRow, read_rows
@@ -138,7 +138,7 @@ def _call_costs(calls: int, rounds: int) -> dict[str, float]:
 
 def _ways(model: ServedModel, api_base: str) -> dict[str, Callable[[], Awaitable[Any]]]:
     """The same question, as a frozen program asks it, through DSPy to our client, and to DSPy's own."""
-    from irr.modules import OrderCandidates
+    from irr.optimize.modules import OrderCandidates
 
     dspy = prepare_dspy()
     ask = AskRanking(load_task("esco"), 4)

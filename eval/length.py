@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from eval.record import record
+from irr.assembly import build
 from irr.labels import LabelSpace
-from irr.pipeline import build
 from irr.texts import read_gold
 
 LENGTHS = (150, 1_500, 15_000, 150_000, 1_000_000)

@@ -14,11 +14,12 @@ from rich.console import Console
 from rich.table import Table
 
 from eval.record import record
+from irr.assembly import build, default_index_folder
 from irr.encoder import SentenceEncoder
 from irr.evaluate import evaluate
 from irr.index import open_index
 from irr.labels import LabelSpace
-from irr.pipeline import InferRetrieveRank, build, default_index_folder
+from irr.pipeline import InferRetrieveRank
 from irr.rank import RetrievalRanker
 from irr.retrieve import LabelRetriever
 from irr.settings import Settings

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from eval.record import record
+from irr.assembly import build
 from irr.evaluate import evaluate
 from irr.labels import LabelSpace
 from irr.lm import open_model
-from irr.pipeline import build
 from irr.settings import Settings
 from irr.texts import read_gold
 

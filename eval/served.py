@@ -23,11 +23,11 @@ from typing import Any
 import aiohttp
 
 from eval.record import record
+from irr.assembly import build
 from irr.encoder import SentenceEncoder
 from irr.labels import LabelSpace
 from irr.models.serve import Server, running_server
 from irr.models.served import ServedModel
-from irr.pipeline import build
 from irr.prompts import load_task
 from irr.settings import RankMethod, Settings
 from irr.texts import TextRow, read_rows

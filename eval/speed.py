@@ -23,11 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.record import record
+from irr.assembly import build, default_index_folder
 from irr.encoder import Encoder, SentenceEncoder
 from irr.index import open_index
 from irr.infer import SpanInferer
 from irr.labels import LabelSpace
-from irr.pipeline import build, default_index_folder
 from irr.retrieve import LabelRetriever
 from irr.settings import Settings
 from irr.texts import TextRow, read_rows

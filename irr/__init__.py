@@ -6,13 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from irr.assembly import build
     from irr.encoder import Encoder, SentenceEncoder
     from irr.errors import IrrError
     from irr.frozen import freeze, load
     from irr.labels import LabelSpace
     from irr.lm import LanguageModel, open_model
     from irr.models.flow import Limits
-    from irr.pipeline import InferRetrieveRank, build
+    from irr.pipeline import InferRetrieveRank
     from irr.rank import Ranker
     from irr.settings import Settings
     from irr.types import Candidate, Label, Prediction, RankedLabel
@@ -34,7 +35,7 @@ _HOMES = {
     "Ranker": "rank",
     "SentenceEncoder": "encoder",
     "Settings": "settings",
-    "build": "pipeline",
+    "build": "assembly",
     "freeze": "frozen",
     "load": "frozen",
     "open_model": "lm",

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from irr.batch.tally import Tally
 from irr.errors import UsageError
 from irr.metrics import (
     Estimate,
@@ -23,7 +24,6 @@ from irr.metrics import (
     rp_at_k,
     rp_curve,
 )
-from irr.tally import Tally
 from irr.texts import GoldRow
 from irr.types import Costs, Prediction
 

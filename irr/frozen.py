@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import shutil
@@ -11,66 +10,31 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from irr import __version__
+from irr.assembly import build
 from irr.encoder import SentenceEncoder
 from irr.errors import ProgramError
 from irr.index import Progress
 from irr.labels import LabelSpace
 from irr.lm import EMBEDDED, NO_MODEL, SERVED, LanguageModel, open_model
-from irr.metrics import Estimate
+from irr.manifest import (
+    EXAMPLES,
+    LABELS,
+    MANIFEST,
+    PACKAGES,
+    SUMS,
+    TRIALS,
+    Manifest,
+    Scores,
+    check_place,
+    read_manifest,
+    sums_of,
+)
 from irr.models.flow import Limits
 from irr.neighbours import Example
-from irr.pipeline import InferRetrieveRank, build
+from irr.pipeline import InferRetrieveRank
 from irr.prompts import TaskPack, load_task
-from irr.recipe import Model, Recipe, model_of
-
-FORMAT = 2
-MANIFEST = "program.json"
-LABELS = "labels.jsonl"
-EXAMPLES = "examples.jsonl"
-TRIALS = "trials.jsonl"
-# As `sha256sum --check` reads it.
-SUMS = "SHA256SUMS"
-_PACKAGES = ("chromadb", "sentence-transformers", "torch", "transformers")
-
-
-class Scores(BaseModel):
-    """What a program scored when it was frozen: each metric's mean and 95 % interval over some texts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    texts: int
-    metrics: Mapping[str, Estimate]
-
-
-class Manifest(BaseModel):
-    """What `program.json` holds.
-
-    Attributes:
-        format: The version of the folder's layout.
-        recipe: The program, without its label space and examples, which have files of their own.
-        labels: How many labels there are.
-        examples: How many examples there are.
-        fingerprint: The label space's.
-        digest: The program's: programs of one digest answer alike.
-        scores: What it scored when it was frozen, by what it was scored on.
-        optimized: How it came about, where it was optimized.
-        versions: What it was frozen with.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: int = FORMAT
-    recipe: Recipe
-    labels: int
-    examples: int = 0
-    fingerprint: str
-    digest: str
-    scores: Mapping[str, Scores] = {}
-    optimized: Mapping[str, str | int] = {}
-    versions: Mapping[str, str]
+from irr.recipe import Model, model_of
 
 
 def freeze(
@@ -108,11 +72,7 @@ def freeze(
         digest=program.digest,
         scores=scores or {},
         optimized=optimized or {},
-        versions={
-            "irr": __version__,
-            "python": platform.python_version(),
-            **{name: version(name) for name in _PACKAGES},
-        },
+        versions=_versions(),
     )
     files = {
         MANIFEST: manifest.model_dump_json(indent=2) + "\n",
@@ -121,7 +81,7 @@ def freeze(
         TRIALS: _lines(json.dumps(trial, ensure_ascii=False) for trial in trials),
     }
     contents = {name: text.encode() for name, text in files.items() if text}
-    contents[SUMS] = _sums(contents)
+    contents[SUMS] = sums_of(contents)
     beside = folder.with_name(folder.name + ".part")
     try:
         shutil.rmtree(beside, ignore_errors=True)
@@ -137,21 +97,6 @@ def freeze(
             beside.rename(folder)
     except OSError as e:
         raise ProgramError(f"{folder} cannot be written ({e.strerror})", "name another folder") from e
-
-
-def check_place(folder: Path) -> bool:
-    """Whether a frozen program stands there already.
-
-    Raises:
-        ProgramError: If something else does.
-    """
-    try:
-        there = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    except OSError as e:
-        raise ProgramError(f"{folder} cannot be read ({e.strerror})", "name another folder") from e
-    if there and not {MANIFEST, LABELS} <= there <= {MANIFEST, LABELS, EXAMPLES, TRIALS, SUMS}:
-        raise ProgramError(f"{folder} exists and is no frozen program, or holds more", "name another folder")
-    return folder.exists()
 
 
 def load(
@@ -221,41 +166,6 @@ def load(
     return program
 
 
-def read_manifest(folder: str | Path) -> Manifest:
-    """Reads what a frozen program is, once every byte of it is known to be what was frozen.
-
-    Raises:
-        ProgramError: If the folder holds no program, one of a newer version, or not what was frozen.
-    """
-    folder = Path(folder)
-    try:
-        raw = (folder / MANIFEST).read_bytes()
-        there = {path.name for path in folder.iterdir()} - {SUMS}
-        contents = {name: (folder / name).read_bytes() for name in there}
-        sums = (folder / SUMS).read_bytes() if (folder / SUMS).exists() else b""
-    except OSError as e:
-        raise ProgramError(f"{folder} holds no frozen program", f"{MANIFEST} must be in it") from e
-    found = _format(raw)
-    if found is not None and found > FORMAT:
-        problem = f"{folder} was frozen by a newer irr (format {found}; this one reads {FORMAT})"
-        raise ProgramError(problem, "upgrade irr")
-    if found is not None and found < FORMAT:
-        raise ProgramError(f"{folder} was frozen by an older irr (format {found})", "freeze it again")
-    if sums != _sums(contents):
-        known = {line[66:] for line in sums.decode("utf-8", "replace").splitlines()}
-        right = set(sums.splitlines())
-        wrong = [name for name in sorted(there | known) if _sum(contents.get(name), name) not in right]
-        what = folder / (wrong[0] if wrong else SUMS)
-        raise ProgramError(f"{what} is not what was frozen", "restore the folder, or freeze it again")
-    try:
-        return Manifest.model_validate_json(raw)
-    except ValidationError as e:
-        where = ".".join(str(part) for part in e.errors()[0]["loc"]) or "content"
-        raise ProgramError(
-            f"{folder / MANIFEST}: {where} is not what this version reads", "upgrade irr"
-        ) from e
-
-
 def read_labels(folder: str | Path, labels: LabelSpace | None = None, rebind: bool = False) -> LabelSpace:
     """The label space of a frozen program, or the one to run it on instead.
 
@@ -273,7 +183,7 @@ def read_labels(folder: str | Path, labels: LabelSpace | None = None, rebind: bo
 
 
 def _versions() -> dict[str, str]:
-    packages = {name: version(name) for name in _PACKAGES}
+    packages = {name: version(name) for name in PACKAGES}
     return {"irr": __version__, "python": platform.python_version(), **packages}
 
 
@@ -311,22 +221,6 @@ def _check_revision(model: SentenceEncoder | LanguageModel | None, frozen: Model
     if here != frozen.revision:
         problem = f'the model "{frozen.name}" here is not the one that the program was frozen with'
         raise ProgramError(problem, f"get the one whose weights are {frozen.revision}")
-
-
-def _format(raw: bytes) -> int | None:
-    try:
-        found = json.loads(raw).get("format")
-    except (ValueError, AttributeError, RecursionError):
-        return None
-    return found if isinstance(found, int) else None
-
-
-def _sums(contents: Mapping[str, bytes]) -> bytes:
-    return b"".join(_sum(contents[name], name) + b"\n" for name in sorted(contents))
-
-
-def _sum(content: bytes | None, name: str) -> bytes:
-    return b"" if content is None else f"{hashlib.sha256(content).hexdigest()}  {name}".encode()
 
 
 def _lines(rows: Iterable[str]) -> str:

@@ -13,12 +13,12 @@ from pydantic import ValidationError
 
 from irr.errors import LabelSpaceError, UsageError
 from irr.files import ending, parse_json_row, read_lines
-from irr.languages import DEFAULT_LANGUAGE
-from irr.rdf import FORMATS as RDF_FORMATS
+from irr.skos.languages import DEFAULT_LANGUAGE
+from irr.skos.rdf import FORMATS as RDF_FORMATS
 from irr.types import Label
 
 if TYPE_CHECKING:
-    from irr.skos_counts import SkosCounts
+    from irr.skos.counts import SkosCounts
 
 csv.field_size_limit(2**31 - 1)
 
@@ -67,7 +67,7 @@ class LabelSpace:
             case ".txt":
                 rows = _read_txt(path)
             case suffix if suffix in RDF_FORMATS:
-                from irr.skos import read_skos
+                from irr.skos.reader import read_skos
 
                 labels, counts = read_skos(path, DEFAULT_LANGUAGE if language is None else language)
                 rows = enumerate(labels, 1)

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from irr.assembly import build
 from irr.encoder import SentenceEncoder
 from irr.labels import LabelSpace
-from irr.pipeline import InferRetrieveRank, build
+from irr.pipeline import InferRetrieveRank
 
 KITCHEN = [
     {

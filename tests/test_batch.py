@@ -23,13 +23,13 @@ from eval.batch import kill_often
 from eval.batch_work import program as hashing_program
 from eval.batch_work import served, text, write_texts
 from irr.batch import Job, local, run
+from irr.batch.estimate import estimate
+from irr.batch.rows import Row
+from irr.batch.streams import LONGEST_LINE, _zstd
+from irr.batch.tally import Price, Tally
+from irr.cli.monitor import Monitor
 from irr.errors import IrrError, UsageError
-from irr.estimate import estimate
-from irr.monitor import Monitor
 from irr.pipeline import InferRetrieveRank
-from irr.rows import Row
-from irr.streams import LONGEST_LINE, _zstd
-from irr.tally import Price, Tally
 from irr.types import Costs, RowError, Usage
 
 
@@ -382,7 +382,7 @@ def test_a_log_gets_a_line_a_minute(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
-    monkeypatch.setattr("irr.monitor.time.monotonic", lambda: now)
+    monkeypatch.setattr("irr.cli.monitor.time.monotonic", lambda: now)
     usage = Usage(calls=1, prompt_tokens=900, cached_tokens=450, new_tokens=100)
     tally = Tally()
     with Monitor(Price.parse("1,10")) as monitor:

@@ -12,10 +12,10 @@ from scripted import Scripted
 
 from irr.asks import AskRanking, AskTerms
 from irr.chat import Prompt
-from irr.dspy_glue import as_lm_error, dspy_model, lean_json, prepare_dspy
 from irr.errors import LMError
 from irr.lm import run
-from irr.modules import OrderCandidates, ProposeTerms
+from irr.optimize.dspy_glue import as_lm_error, dspy_model, lean_json, prepare_dspy
+from irr.optimize.modules import OrderCandidates, ProposeTerms
 from irr.prompts import Demo, TaskPack, load_task
 
 dspy = prepare_dspy()

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from conftest import Irr, write_jsonl
 
+from irr.assembly import build
 from irr.compare import read_run
 from irr.encoder import SentenceEncoder
 from irr.errors import InputError
 from irr.evaluate import evaluate
 from irr.labels import LabelSpace
-from irr.pipeline import InferRetrieveRank, build
+from irr.pipeline import InferRetrieveRank
 from irr.settings import Settings
 from irr.texts import GoldRow
 

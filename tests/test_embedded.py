@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from irr.dspy_glue import as_lm_error, dspy_context, dspy_model, prepare_dspy, schema_config
 from irr.errors import IrrError, LMError, MissingExtraError
 from irr.lm import metered
 from irr.models import smollm
 from irr.models.embedded import EmbeddedModel
+from irr.optimize.dspy_glue import as_lm_error, dspy_context, dspy_model, prepare_dspy, schema_config
 
 PREFIX = (
     "The cat slept all day on the sofa -> pets\n"

@@ -14,7 +14,7 @@ from conftest import KITCHEN, Irr, read_jsonl, write_jsonl
 
 import irr as package
 from irr.errors import ProgramError
-from irr.frozen import read_manifest
+from irr.manifest import read_manifest
 from irr.rank import RetrievalRanker
 from irr.settings import Settings
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from irr import freeze, load
+from irr.assembly import build
+from irr.cli.options import ProgramOptions
 from irr.encoder import SentenceEncoder
 from irr.errors import UsageError
 from irr.hierarchy import ancestors, arrange
 from irr.labels import LabelSpace
-from irr.options import ProgramOptions
-from irr.pipeline import build
 from irr.settings import Hierarchy, Settings
 from irr.types import RankedLabel
 

@@ -17,9 +17,10 @@ from misbehaving import Call, completion, failure, misbehaving_server
 from scripted import Scripted
 
 import irr as package
+from irr.assembly import build
 from irr.errors import LMError, UsageError
 from irr.lm import ChatRequest, Requests, run
-from irr.pipeline import InferRetrieveRank, build
+from irr.pipeline import InferRetrieveRank
 from irr.rank import RetrievalRanker
 
 

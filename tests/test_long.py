@@ -7,9 +7,10 @@ from pathlib import Path
 
 from conftest import Irr
 
+from irr.assembly import build
 from irr.encoder import SentenceEncoder
 from irr.labels import LabelSpace
-from irr.pipeline import InferRetrieveRank, build
+from irr.pipeline import InferRetrieveRank
 from irr.rank import RetrievalRanker
 from irr.settings import Settings
 from irr.types import Candidate, Ranking

@@ -18,8 +18,8 @@ from conftest import Irr, read_jsonl, write_jsonl
 from misbehaving import Call, Desk, completion, misbehaving_server
 from test_optimize import NAMES, ODD, ROWS, knowing
 
-from irr.frozen import read_manifest
 from irr.lm import ChatRequest
+from irr.manifest import read_manifest
 
 KEY = "sk-very-secret-0123456789"
 

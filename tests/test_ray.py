@@ -11,11 +11,11 @@ import pytest
 
 from eval.batch_work import program, write_texts
 from irr.batch import Job, local, run
+from irr.batch.tally import Tally
 from irr.errors import UsageError
-from irr.tally import Tally
 
 pytest.importorskip("ray.data")
-from irr.ray_engine import on_ray
+from irr.batch.ray_engine import on_ray
 
 
 def workers() -> list[int]:

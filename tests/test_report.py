@@ -19,11 +19,12 @@ from conftest import KITCHEN, Irr, write_jsonl
 from trove_classifiers import sorted_classifiers
 
 from eval.loaders import trove as trove_task
+from irr.assembly import build
 from irr.compare import Comparison, compare, read_run
 from irr.encoder import SentenceEncoder
 from irr.evaluate import Report, evaluate
 from irr.labels import LabelSpace
-from irr.pipeline import InferRetrieveRank, build
+from irr.pipeline import InferRetrieveRank
 from irr.rank import by_score
 from irr.report import Watcher, figures, write_page
 from irr.report.watch import Fate

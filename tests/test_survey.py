@@ -10,8 +10,8 @@ from conftest import KITCHEN, Irr, write_jsonl
 
 from irr.labels import LabelSpace
 from irr.survey import survey
+from irr.survey.window import open_window
 from irr.tree import survey_tree
-from irr.window import open_window
 
 
 def test_what_is_in_a_label_space() -> None:

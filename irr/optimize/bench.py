@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from irr.assembly import assemble
 from irr.encoder import Encoder
 from irr.evaluate import METRICS
 from irr.index import LabelIndex
 from irr.lm import LanguageModel
 from irr.metrics import Estimate, estimate
 from irr.neighbours import Example
-from irr.pipeline import InferRetrieveRank, assemble
+from irr.pipeline import InferRetrieveRank
 from irr.prompts import TaskPack
 from irr.retrieve import EXACT_ENTRIES
 from irr.settings import Settings

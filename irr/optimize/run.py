@@ -7,20 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from irr.assembly import assemble, default_index_folder
 from irr.encoder import SentenceEncoder
 from irr.errors import UsageError
 from irr.evaluate import METRICS
-from irr.frozen import Scores
 from irr.index import Progress, open_index
 from irr.labels import LabelSpace
 from irr.lm import LanguageModel
+from irr.manifest import Scores
 from irr.metrics import estimate
 from irr.optimize.bench import DEPTH, Bench, Plan, Trial
 from irr.optimize.budget import Budget, CountedModel, Stopped
 from irr.optimize.numbers import tune
 from irr.optimize.search import Optimizer, check_optimizer
 from irr.optimize.stages import BOTH, INFER, RANK, Improver, Students
-from irr.pipeline import InferRetrieveRank, assemble, default_index_folder
+from irr.pipeline import InferRetrieveRank
 from irr.prompts import TaskPack, load_task
 from irr.settings import Settings
 from irr.texts import GoldRow

@@ -10,10 +10,10 @@ from enum import StrEnum
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from irr.dspy_glue import as_lm_error, dspy_model, prepare_dspy
 from irr.errors import MissingExtraError, UsageError
 from irr.lm import EMBEDDED, LanguageModel
 from irr.optimize.budget import Budget, Stopped
+from irr.optimize.dspy_glue import as_lm_error, dspy_model, prepare_dspy
 
 if TYPE_CHECKING:
     from irr.optimize.stage_program import Ledger, StageProgram

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from irr.asks import AskRanking, AskTerms, numbered
-from irr.dspy_glue import as_lm_error, dspy_model, lean_json, prepare_dspy
 from irr.errors import LMError
 from irr.evaluate import METRICS
 from irr.lm import LanguageModel
-from irr.modules import OrderCandidates, ProposeTerms
 from irr.neighbours import Example, demo_of
 from irr.optimize.bench import Bench, Plan
+from irr.optimize.dspy_glue import as_lm_error, dspy_model, lean_json, prepare_dspy
+from irr.optimize.modules import OrderCandidates, ProposeTerms
 from irr.prompts import MAX_NAME, MAX_TERMS, Demo, InferPrompt, RankPrompt, TaskPack, demo_text
 from irr.rank import by_score
 from irr.rank_lm import fuse, places

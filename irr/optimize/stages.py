@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from irr.assembly import rank_method
 from irr.lm import LanguageModel
 from irr.neighbours import Example, demo_of
 from irr.optimize.bench import Bench, Plan, Trial, Values, scored
 from irr.optimize.budget import Budget, Stopped
 from irr.optimize.search import TRIALS, Optimizer, Search
-from irr.pipeline import rank_method
 from irr.prompts import Demo, TaskPack
 from irr.settings import RankMethod
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from live import LiveServer
 
+from irr.assembly import build
 from irr.labels import LabelSpace
 from irr.models.served import ServedModel
-from irr.pipeline import InferRetrieveRank, build
+from irr.pipeline import InferRetrieveRank
 from irr.settings import RankMethod, Settings
 from irr.types import QueryKind
 

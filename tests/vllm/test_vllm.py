@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from live import VARIABLE, LiveServer
 
-from irr.dspy_glue import as_lm_error, dspy_context, dspy_model, prepare_dspy, schema_config
 from irr.errors import IrrError, LMError, MissingExtraError, UsageError
 from irr.lm import metered, run
 from irr.models.serve import running_server
 from irr.models.served import ServedModel
+from irr.optimize.dspy_glue import as_lm_error, dspy_context, dspy_model, prepare_dspy, schema_config
 
 TEXT = "Strong knowledge of HTML and CSS, solid understanding of Angular, React or similar frameworks."
 SKILLS = ["CSS", "drive vehicles", "bake bread", "JavaScript frameworks", "包饺子 (dumplings)"]

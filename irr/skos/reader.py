@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from irr.errors import LabelSpaceError
-from irr.languages import DEFAULT_LANGUAGE, UNTAGGED, Languages, Text
-from irr.rdf import read_triples
-from irr.skos_counts import SkosCounts
-from irr.skos_terms import (
+from irr.skos.counts import SkosCounts
+from irr.skos.languages import DEFAULT_LANGUAGE, UNTAGGED, Languages, Text
+from irr.skos.rdf import read_triples
+from irr.skos.terms import (
     COLLECTIONS,
     CONCEPT,
     GND,

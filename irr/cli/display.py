@@ -22,11 +22,11 @@ from rich.text import Text
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from irr.batch.estimate import Estimate
+    from irr.batch.tally import Price, Tally
     from irr.compare import Comparison
-    from irr.estimate import Estimate
     from irr.evaluate import Report
-    from irr.skos_counts import SkosCounts
-    from irr.tally import Price, Tally
+    from irr.skos.counts import SkosCounts
     from irr.types import Candidate, Costs, Match, Prediction
 
 # Queries of one text that are shown; a long text has thousands.

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from irr.labels import LabelSpace
-from irr.languages import UNTAGGED
-from irr.skos_counts import SkosCounts
+from irr.skos.counts import SkosCounts
+from irr.skos.languages import UNTAGGED
+from irr.survey.window import Window
 from irr.tree import Tree, survey_tree
-from irr.window import Window
 from irr.words import words
 
 _EXAMPLES = 5

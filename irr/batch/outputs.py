@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+from irr.batch.streams import STANDARD
 from irr.errors import OutputError, UsageError
 from irr.files import replace_file
-from irr.streams import STANDARD
 
 
 def is_stream(name: str) -> bool:

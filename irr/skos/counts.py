@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from irr.languages import UNTAGGED, Languages
+from irr.skos.languages import UNTAGGED, Languages
 
 
 class SkosCounts(BaseModel):

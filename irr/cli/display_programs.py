@@ -11,11 +11,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 from rich.text import Text
 
-from irr.display import note, stderr, stdout
+from irr.cli.display import note, stderr, stdout
 from irr.settings import Settings
 
 if TYPE_CHECKING:
-    from irr.frozen import Manifest, Scores
+    from irr.manifest import Manifest, Scores
     from irr.metrics import Estimate
     from irr.optimize.bench import Trial
     from irr.optimize.run import Optimized

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from irr import display
+from irr.cli import display
 from irr.errors import ProgramError, UsageError
 from irr.lm import EMBEDDED, NO_MODEL, check_name, open_model
 from irr.models.flow import Limits
@@ -204,8 +204,9 @@ class ProgramOptions:
             LabelSpaceError: If the labels are unusable.
             ProgramError: If the frozen program is.
         """
-        from irr.frozen import read_labels, read_manifest
+        from irr.frozen import read_labels
         from irr.labels import LabelSpace
+        from irr.manifest import read_manifest
 
         self.settings()
         if self.rebind and not (self.program and self.labels):
@@ -245,8 +246,8 @@ class ProgramOptions:
 
     def build(self, space: LabelSpace) -> InferRetrieveRank:
         """Builds or loads the program, with progress while its index is made."""
+        from irr.assembly import build
         from irr.frozen import load
-        from irr.pipeline import build
 
         with display.progress("label entries", None) as on_entries:
             if self.program is not None:

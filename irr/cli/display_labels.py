@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from rich.table import Table
 from rich.text import Text
 
-from irr.display import stdout
-from irr.languages import UNTAGGED
+from irr.cli.display import stdout
+from irr.skos.languages import UNTAGGED
 from irr.survey import Lengths, SharedTexts, Survey
 
 _SHOWN_IDS = 3

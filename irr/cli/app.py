@@ -12,11 +12,9 @@ from typing import Annotated
 
 import typer
 
-from irr import display
-from irr.classify import EXIT_ROW_ERRORS, classify
-from irr.cli_programs import optimize, show
-from irr.errors import IrrError, UsageError
-from irr.options import (
+from irr.cli import display
+from irr.cli.classify import EXIT_ROW_ERRORS, classify
+from irr.cli.options import (
     ApiBase,
     EncoderName,
     Fields,
@@ -34,6 +32,8 @@ from irr.options import (
     Rebind,
     Task,
 )
+from irr.cli.programs import optimize, show
+from irr.errors import IrrError, UsageError
 from irr.settings import RankMethod
 
 EXIT_UNUSABLE = 2
@@ -104,12 +104,12 @@ def evaluate(
     hierarchy: HierarchyName = None,
 ) -> None:
     """Measure the answers against gold labels, with 95 % intervals."""
+    from irr.batch.outputs import open_output
+    from irr.batch.streams import STANDARD
     from irr.compare import compare as compare_runs
     from irr.compare import read_run
     from irr.evaluate import evaluate as run
-    from irr.outputs import open_output
     from irr.report import Watcher, write_page
-    from irr.streams import STANDARD
     from irr.texts import read_gold
 
     lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task)
@@ -194,13 +194,13 @@ def labels(
     encoder: EncoderName = None,
 ) -> None:
     """Show a label space: what is in it, how it hangs together, and what of it hurts retrieval."""
+    from irr.batch.outputs import open_output
+    from irr.batch.streams import STANDARD
+    from irr.cli.display_labels import show
     from irr.encoder import DEFAULT_ENCODER
     from irr.labels import LabelSpace
-    from irr.outputs import open_output
-    from irr.streams import STANDARD
     from irr.survey import survey
-    from irr.survey_tables import show
-    from irr.window import open_window
+    from irr.survey.window import open_window
 
     if output == json_file == STANDARD:
         raise UsageError("--output and --json both write stdout", "name a file for one of them")

@@ -7,8 +7,8 @@ from types import TracebackType
 
 from rich.progress import BarColumn, Progress, TextColumn
 
-from irr import display
-from irr.tally import Price, Tally
+from irr.batch.tally import Price, Tally
+from irr.cli import display
 
 _LOG_SECONDS, _LIVE_SECONDS = 60.0, 0.2
 

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from irr import display, display_programs
-from irr.errors import UsageError
-from irr.lm import NO_MODEL
-from irr.options import (
+from irr.cli import display, display_programs
+from irr.cli.options import (
     ApiBase,
     EncoderName,
     Fields,
@@ -30,6 +28,8 @@ from irr.options import (
     RankMethodName,
     Task,
 )
+from irr.errors import UsageError
+from irr.lm import NO_MODEL
 from irr.settings import RankMethod
 
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ def optimize(
         LMOptions(name).check()
     # DSPy's own bars would be drawn over ours.
     os.environ.setdefault("TQDM_DISABLE", "1")
-    from irr.frozen import check_place, freeze
+    from irr.frozen import freeze
+    from irr.manifest import check_place
     from irr.optimize import Budget, Optimizer, Students, check_models
     from irr.optimize import optimize as run
     from irr.texts import read_gold
@@ -165,7 +166,7 @@ def show(
     program: Annotated[Path, typer.Argument(help="A frozen program.", metavar="DIR")],
 ) -> None:
     """Show what a frozen program is: labels, numbers, models, prompts, scores."""
-    from irr.frozen import read_manifest
+    from irr.manifest import read_manifest
 
     display_programs.program(program, read_manifest(program))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from irr.asks import RANKING_TOKENS, TERMS_TOKENS, AskRanking, AskTerms, numbered
 from irr.chat import Prompt, list_schema
-from irr.dspy_glue import prepare_dspy, schema_config
+from irr.optimize.dspy_glue import prepare_dspy, schema_config
 from irr.prompts import demo_text
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict
 
+from irr.batch.rows import Row
+from irr.batch.tally import Price
 from irr.pipeline import InferRetrieveRank
-from irr.rows import Row
-from irr.tally import Price
 from irr.types import Usage
 
 _SAMPLE = 100

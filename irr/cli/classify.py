@@ -11,10 +11,8 @@ from typing import Annotated
 
 import typer
 
-from irr import display
-from irr.errors import UsageError
-from irr.models.flow import Limits
-from irr.options import (
+from irr.cli import display
+from irr.cli.options import (
     ApiBase,
     EncoderName,
     Fields,
@@ -32,6 +30,8 @@ from irr.options import (
     Rebind,
     Task,
 )
+from irr.errors import UsageError
+from irr.models.flow import Limits
 from irr.settings import RankMethod
 
 EXIT_ROW_ERRORS = 1
@@ -145,12 +145,12 @@ def classify(
     Exit code 0: all rows were answered; 1: some rows carry an error; 2: the call could not be used.
     """
     from irr.batch import Job, local, run
-    from irr.estimate import estimate
-    from irr.monitor import Monitor
-    from irr.outputs import open_output
-    from irr.rows import rows_of
-    from irr.streams import open_source
-    from irr.tally import Price
+    from irr.batch.estimate import estimate
+    from irr.batch.outputs import open_output
+    from irr.batch.rows import rows_of
+    from irr.batch.streams import open_source
+    from irr.batch.tally import Price
+    from irr.cli.monitor import Monitor
 
     limits = replace(
         concurrency_limits(concurrency),
@@ -172,7 +172,7 @@ def classify(
             return
         work = local(job)
         if engine is EngineName.RAY:
-            from irr.ray_engine import on_ray
+            from irr.batch.ray_engine import on_ray
 
             work = on_ray(job, options.elsewhere(), workers)
         with Monitor(price) as monitor:

@@ -8,9 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from irr.batch.rows import Answer, Row, read_answer
+from irr.batch.streams import open_source
 from irr.errors import OutputError
-from irr.rows import Answer, Row, read_answer
-from irr.streams import open_source
 from irr.types import Costs
 
 

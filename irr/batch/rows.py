@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from irr.batch.streams import LONGEST_LINE, Source
 from irr.errors import TextsError
 from irr.files import parse_json_row
-from irr.streams import LONGEST_LINE, Source
 from irr.texts import TextRow
 from irr.types import Costs, Prediction, RowError
 

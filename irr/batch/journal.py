@@ -17,12 +17,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from irr.batch.identity import Identity
+from irr.batch.rows import Answer, Row, read_answer
+from irr.batch.streams import compress, is_compressed, open_source
+from irr.batch.tally import Tally
 from irr.errors import OutputError
 from irr.files import replace_file
-from irr.identity import Identity
-from irr.rows import Answer, Row, read_answer
-from irr.streams import compress, is_compressed, open_source
-from irr.tally import Tally
 
 # How far a power cut may set a run back; a kill loses nothing that was written.
 _SYNC_SECONDS = 5.0

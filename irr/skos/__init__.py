@@ -1,0 +1,1 @@
+"""Label spaces as published in SKOS."""
