@@ -51,13 +51,12 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=2_000, help="for the cost of a call")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--name", help="record the result under this name")
-    parser.add_argument("--answer", nargs=2, type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--answer", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--start", choices=["encoder", "program"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     texts = [row.text for _, row in read_rows(arguments.texts, TextRow)][: arguments.limit]
     if arguments.answer:
-        folder, index_folder = arguments.answer
-        _write_answers(load(folder, index_folder=index_folder), texts)
+        _write_answers(load(arguments.answer), texts)
         return
     if arguments.start:
         _start(arguments.start, arguments.labels, texts[0])
@@ -80,7 +79,7 @@ def _answers(arguments: argparse.Namespace, texts: list[str]) -> dict[str, Any]:
 def _same_answers(
     arguments: argparse.Namespace, name: str, texts: list[str], scratch: Path
 ) -> dict[str, Any]:
-    """Freezes, moves, loads in a new process with an index of its own, and compares every score."""
+    """Freezes, moves, loads in a new process, and compares every score."""
     here, there = scratch / name, scratch / "moved" / name
     space = LabelSpace.read(arguments.labels)
     examples = [{"text": text, "labels": [space[i].id]} for i, text in enumerate(texts[:20])]
@@ -97,7 +96,7 @@ def _same_answers(
     expected = [prediction.model_dump(mode="json") for prediction in program.batch(texts, 50)]
     del program
     command = [*_COMMAND, "--labels", arguments.labels, "--texts", arguments.texts]
-    command += ["--answer", there, scratch / "indexes"]
+    command += ["--answer", there]
     command += ["--limit", str(arguments.limit)] if arguments.limit else []
     answered = subprocess.run(command, check=True, capture_output=True, text=True)
     found = [json.loads(line) for line in answered.stdout.splitlines()]
