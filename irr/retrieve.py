@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,14 +14,13 @@ from numpy.typing import NDArray
 from irr.encoder import Encoder
 from irr.index import LabelIndex
 from irr.neighbours import Neighbours
+from irr.parts import Kinds, Part, blocks, parts_of
 from irr.relatives import Relatives
 from irr.settings import Settings
 from irr.types import Candidate, EntryKind, Match, Query, QueryKind
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-# The rows of one text's query vectors, by kind of query.
-Kinds = Mapping[QueryKind, Ints]
 
 # Up to here a scan of all entries is faster than the graph, and exact: see eval/results/scale.json.
 EXACT_ENTRIES = 200_000
@@ -108,7 +106,7 @@ class LabelRetriever:
         vectors = self._encoder.encode(texts)
         row_of = {text: row for row, text in enumerate(texts)}
         asked = [i for i, group in enumerate(queries) if group]
-        parts = [_parts(queries[i], row_of) for i in asked]
+        parts = [parts_of(queries[i], row_of) for i in asked]
         # What each query's matches lose; filled in as texts are scored.
         lost = np.zeros(len(texts), np.float32)
         scored = self._scan(parts, vectors, lost) if self._exact else self._graph(parts, vectors, lost)
@@ -136,14 +134,14 @@ class LabelRetriever:
                 )
         return results
 
-    def _example(self, parts: Sequence[_Part], vectors: Floats) -> Floats:
+    def _example(self, parts: Sequence[Part], vectors: Floats) -> Floats:
         rows = [part.rows[QueryKind.TEXT] for part in parts if QueryKind.TEXT in part.rows]
         if self._neighbours is None or not rows:
             return np.zeros(len(self._index.space), np.float32)
         return self._neighbours.evidence(vectors[np.concatenate(rows)])
 
     def _scan(
-        self, texts: Sequence[Sequence[_Part]], vectors: Floats, lost: Floats
+        self, texts: Sequence[Sequence[Part]], vectors: Floats, lost: Floats
     ) -> Iterator[tuple[Ints, Iterator[Floats]]]:
         """Labels, and the scores of each part, for each text, by looking at every entry."""
         labels = np.arange(len(self._index.space))
@@ -153,7 +151,7 @@ class LabelRetriever:
             yield labels, islice(scores, len(parts))
 
     def _graph(
-        self, texts: Sequence[Sequence[_Part]], vectors: Floats, lost: Floats
+        self, texts: Sequence[Sequence[Part]], vectors: Floats, lost: Floats
     ) -> Iterator[tuple[Ints, Iterator[Floats]]]:
         """Labels, and the scores of each part, for each text, of labels that the graph finds near it."""
         near = self._index.nearest(vectors, _NEIGHBOURS)
@@ -168,7 +166,7 @@ class LabelRetriever:
             kinds = [part.rows for part in parts]
             yield labels, self._fuse(kinds, vectors, lost, self._index.vectors[entries], margins, starts)
 
-    def _join(self, parts: Sequence[_Part], labels: Ints, scores: Iterator[Floats]) -> _Evidence:
+    def _join(self, parts: Sequence[Part], labels: Ints, scores: Iterator[Floats]) -> _Evidence:
         """One score a label from those of a text's parts."""
         passages = sum(part.passage is not None for part in parts)
         lexical = 1 + np.log(max(passages, 1)) / 2
@@ -199,7 +197,7 @@ class LabelRetriever:
         return joined
 
     def _shared(
-        self, parts: Sequence[_Part], labels: Ints, part_of: Ints, vectors: Floats, lost: Floats
+        self, parts: Sequence[Part], labels: Ints, part_of: Ints, vectors: Floats, lost: Floats
     ) -> Floats:
         """What each label, best first, loses for resting on a span that better ones rest on."""
         spans = np.full(len(labels), -1)
@@ -236,7 +234,7 @@ class LabelRetriever:
         """
         best: dict[QueryKind, Floats] = {}
         current = 0
-        for block in _blocks(texts, max(1, _BLOCK_FLOATS // len(entries))):
+        for block in blocks(texts, max(1, _BLOCK_FLOATS // len(entries))):
             similarity = vectors[np.concatenate([rows for _, _, rows in block])] @ entries.T
             first = 0
             for text, kind, rows in block:
@@ -273,9 +271,7 @@ class LabelRetriever:
         starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
         return np.repeat(self._starts[labels] - starts, counts) + np.arange(counts.sum()), starts
 
-    def _matches(
-        self, label: int, parts: Sequence[_Part], vectors: Floats, lost: Floats
-    ) -> tuple[Match, ...]:
+    def _matches(self, label: int, parts: Sequence[Part], vectors: Floats, lost: Floats) -> tuple[Match, ...]:
         own = slice(self._starts[label], self._ends[label])
         found = []
         for part in parts:
@@ -297,23 +293,6 @@ class LabelRetriever:
         return tuple(found)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """A passage and its spans, or the terms proposed for the whole text.
-
-    Attributes:
-        passage: The passage's text; None for terms.
-        place: Where it stands in the text.
-        queries: Its queries by kind.
-        rows: The rows of their vectors.
-    """
-
-    passage: str | None
-    place: tuple[int, int] | None
-    queries: Mapping[QueryKind, Sequence[Query]]
-    rows: Kinds
-
-
 @dataclass
 class _Evidence:
     """What a text's parts say together; each of shape (labels,).
@@ -329,43 +308,6 @@ class _Evidence:
     coverage: Floats
     likeness: Floats
     part: Ints
-
-
-def _parts(queries: Sequence[Query], row_of: Mapping[str, int]) -> list[_Part]:
-    """A text's passages in order, then its terms."""
-    groups: dict[int, dict[QueryKind, list[Query]]] = {}
-    for query in queries:
-        number = sys.maxsize if query.kind is QueryKind.TERM else query.passage
-        groups.setdefault(number, {}).setdefault(query.kind, []).append(query)
-    parts = []
-    for number, by_kind in sorted(groups.items()):
-        texts = by_kind.get(QueryKind.TEXT, [])
-        start, end = (texts[0].start, texts[-1].end) if texts else (None, None)
-        parts.append(
-            _Part(
-                passage=None if number == sys.maxsize else "\n".join(query.text for query in texts),
-                place=(start, end) if start is not None and end is not None else None,
-                queries=by_kind,
-                rows={kind: np.array([row_of[q.text] for q in group]) for kind, group in by_kind.items()},
-            )
-        )
-    return parts
-
-
-def _blocks(texts: Sequence[Kinds], size: int) -> Iterator[list[tuple[int, QueryKind, Ints]]]:
-    """All query rows with their text's number and kind, in order, in blocks of at most `size` rows."""
-    block: list[tuple[int, QueryKind, Ints]] = []
-    room = size
-    for text, kinds in enumerate(texts):
-        for kind, rows in kinds.items():
-            while len(rows):
-                block.append((text, kind, rows[:room]))
-                rows, room = rows[room:], room - len(rows[:room])
-                if not room:
-                    yield block
-                    block, room = [], size
-    if block:
-        yield block
 
 
 def _top(scores: Floats, top_k: int) -> Ints:
