@@ -34,7 +34,7 @@ class AskTerms:
             output="terms",
             item=str,
             described=f"{task.labels}, most certain first",
-            demos=tuple(self.shown(task.demos_of(task.infer)[:demos])),
+            demos=tuple(self.shown(task.demos_of(task.infer))[: task.count_of(task.infer, demos)]),
         )
 
     @staticmethod
@@ -72,7 +72,7 @@ class AskRanking:
             output="ranking",
             item=int,
             described="candidate numbers, best first",
-            demos=tuple(self.shown(task.demos_of(task.rank))[:demos]),
+            demos=tuple(self.shown(task.demos_of(task.rank))[: task.count_of(task.rank, demos)]),
         )
 
     @staticmethod

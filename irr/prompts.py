@@ -143,8 +143,12 @@ class TaskPack(_Part):
     demos: Annotated[tuple[Demo, ...], Field(min_length=1, max_length=32)]
 
     def demos_of(self, stage: InferPrompt | RankPrompt) -> tuple[Demo, ...]:
-        """The examples that a stage shows."""
+        """The examples that a stage may show."""
         return self.demos if stage.demos is None else stage.demos
+
+    def count_of(self, stage: InferPrompt | RankPrompt, most: int) -> int:
+        """How many of them it shows: all of its own, or at most so many of the task's."""
+        return most if stage.demos is None else len(stage.demos)
 
     def notes_of(self, stage: InferPrompt | RankPrompt) -> str:
         """The conventions that a stage is told."""

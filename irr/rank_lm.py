@@ -157,7 +157,7 @@ class Pointwise:
         self._text = task.text[:1].upper() + task.text[1:]
         self._label = task.label[:1].upper() + task.label[1:]
         self._question = f"{task.rank.question} Answer yes or no.\n{task.notes_of(task.rank)}\n\n"
-        self._prefix = self._shown(task.demos_of(task.rank), demos)
+        self._prefix = self._shown(task.demos_of(task.rank), task.count_of(task.rank, demos))
         self._content_free = _ContentFree(partial(self._log_odds, self._prefix))
 
     async def weigh(

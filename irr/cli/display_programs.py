@@ -121,7 +121,8 @@ def program(folder: Path, manifest: Manifest) -> None:
         ):
             if model:
                 told = f"{prompt.instructions}\n{task.notes_of(prompt)}".strip()
-                _prompt(stage, told, task.demos_of(prompt)[: recipe.settings.demos])
+                shown = task.count_of(prompt, recipe.settings.demos)
+                _prompt(stage, told, task.demos_of(prompt)[:shown])
 
 
 def _prompt(stage: str, told: str, demos: tuple[Demo, ...]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +34,7 @@ from irr.settings import RankMethod
 
 if TYPE_CHECKING:
     from irr.optimize import Budget
+    from irr.optimize.bench import Trial
 
 # One of irr.optimize.search.Optimizer; named here so that --help does not import DSPy.
 OPTIMIZERS = ("bootstrap", "mipro", "gepa", "none")
@@ -138,7 +139,13 @@ def optimize(
         rest = len(trainset) - half
         display.note(f"no --val: {half} examples serve to learn from, {rest} others to choose by")
     models = Students(*lms.open(), *teachers.open())
-    with display_programs.trials() as watch, display.progress("label entries", None) as on_entries:
+    with ExitStack() as entries, display_programs.trials() as watch:
+        on_entries = entries.enter_context(display.progress("label entries", None))
+
+        def on_trial(trial: Trial, most: int) -> None:
+            entries.close()  # the index is there: its bar makes room for the trials'
+            watch.trial(trial, most)
+
         budget_left = Budget(budget, lambda: watch.spent(budget_left.usage))
         with _interrupts(budget_left):
             result = run(
@@ -155,7 +162,7 @@ def optimize(
                 encoder=encoder,
                 index_folder=index_folder,
                 progress=on_entries,
-                on_trial=watch.trial,
+                on_trial=on_trial,
             )
             trials = [trial.row() for trial in result.trials]
             freeze(result.program, output, scores=result.scores, optimized=result.history, trials=trials)

@@ -65,24 +65,22 @@ class Improver:
 
     def improve(self, plan: Plan, step: str) -> Plan:
         """Returns the plan with this stage's model and its best prompts, or as it was if that is as good."""
-        best, values = plan, self._try(plan, step, "without")
+        values = self._try(plan, step, "without")
         if values is None:
             return plan
-        asked = self._with_models(plan, step)
         found: list[tuple[float, int, Plan]] = []
-        for order, (what, other) in enumerate(self._variants(asked, step)):
+        for order, (what, other) in enumerate(self._variants(self._with_models(plan, step), step)):
             others = self._try(other, step, what)
             if others is not None:
                 found.append((float(others.mean()), -order, other))
         if not found:
             return plan
-        score, mean = 0.0, float(values.mean())
-        score, _, other = max(found, key=lambda item: item[:2])
-        for what, weighted in self._weights(other, step):
+        score, _, best = max(found, key=lambda item: item[:2])
+        for what, weighted in self._weights(best, step):
             others = self._try(weighted, step, what)
             if others is not None and float(others.mean()) > score:
-                score, other = float(others.mean()), weighted
-        return other if score > mean else best
+                score, best = float(others.mean()), weighted
+        return best if score > float(values.mean()) else plan
 
     def _with_models(self, plan: Plan, step: str) -> Plan:
         return replace(
@@ -111,7 +109,7 @@ class Improver:
     def _variants(self, plan: Plan, step: str) -> Iterator[tuple[str, Plan]]:
         yield "prompts as given", plan
         for number, task in enumerate(self._search(plan, step), 1):
-            yield f"prompts found, {number}", replace(plan, task=task).set(demos=_shown(task))
+            yield f"prompts found, {number}", replace(plan, task=task)
         if step in (INFER, BOTH):
             yield f"{_NEAR_DEMOS} nearest examples in infer", plan.set(infer_near_demos=_NEAR_DEMOS)
         if step in (RANK, BOTH):
@@ -183,11 +181,6 @@ class Improver:
             demos = tuple(draw.sample(pool, min(_DEMOS_A_SET, len(pool))))
             rank = plan.task.rank.model_copy(update={"demos": demos})
             yield plan.task.model_copy(update={"rank": rank})
-
-
-def _shown(task: TaskPack) -> int:
-    """How many demos have to be shown for all that were found to be."""
-    return max(len(task.infer.demos or ()), len(task.rank.demos or ()), 0)
 
 
 def _told(task: TaskPack, step: str) -> str:
