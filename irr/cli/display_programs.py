@@ -84,6 +84,7 @@ def optimized(result: Optimized, folder: Path) -> None:
     stdout.print(table)
     stdout.print(_scores(result.scores))
     usage = {name: int(result.history[name]) for name in ("calls", "prompt_tokens", "new_tokens")}
+    stdout.print(f"examples in the program: {len(result.program.examples):,}")
     stdout.print(f"numbers changed: {_changed(result.program.settings)}", markup=False)
     for stage, model in (("infer", result.program.infer_lm), ("rank", result.program.rank_lm)):
         stdout.print(f"{stage}: {model.name if model else 'no language model'}", markup=False)
