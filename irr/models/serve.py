@@ -36,7 +36,8 @@ _CPU_SPACE = {"VLLM_CPU_KVCACHE_SPACE": "2"}  # GiB; read by CPU builds only
 # Asked of the Python that has vLLM, without importing it: whether it is there, and whether it is a CPU build.
 _PROBE = """
 import importlib.metadata as m, importlib.util as u, sys
-if u.find_spec("vllm") is None: sys.exit(3)
+spec = u.find_spec("vllm")
+if spec is None or spec.origin is None: sys.exit(3)  # a folder of that name is no package
 names = {d.metadata["Name"].lower(): d.version for d in m.distributions() if d.metadata["Name"]}
 print("cpu" if "vllm-cpu" in names or "cpu" in names.get("vllm", "") or sys.platform == "darwin" else "gpu")
 """
