@@ -53,7 +53,7 @@ def main() -> None:
     console.print(f"{len(sorted_classifiers)} labels, {len(rest)} texts; priors from {len(history)} others\n")
 
     start = time.perf_counter()
-    _run("classify", "--labels", str(labels), "--input", str(texts), "--output", str(output))
+    _run("classify", "--labels", str(labels), "--input", str(texts), "--output", str(output), "--restart")
     _run("eval", "--labels", str(labels), "--gold", str(texts))
     _show(output)
     console.print(f"\nEvery package's labels are in {output}.\n")
