@@ -21,9 +21,7 @@ from irr.prompts import ChooseDemos, TaskPack, load_task
 from irr.rank import Ranker, RetrievalRanker
 from irr.retrieve import EXACT_ENTRIES, LabelRetriever
 from irr.settings import RankMethod, Settings
-from irr.types import (
-    Label,
-)
+from irr.types import Label
 
 
 def build(

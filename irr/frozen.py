@@ -16,7 +16,7 @@ from irr.encoder import SentenceEncoder
 from irr.errors import ProgramError
 from irr.index import Progress
 from irr.labels import LabelSpace
-from irr.lm import EMBEDDED, NO_MODEL, SERVED, LanguageModel, open_model
+from irr.lm import EMBEDDED, NO_MODEL, SERVED, LanguageModel, open_models
 from irr.manifest import (
     EXAMPLES,
     LABELS,
@@ -136,15 +136,10 @@ def load(
     recipe = manifest.recipe
     if recipe.task and task:
         raise ProgramError(f"{folder} has prompts of its own", "leave the task out")
-    space = read_labels(folder, labels, rebind)
-    needed = [
-        _needed(folder, frozen, given, api_base)
-        for frozen, given in ((recipe.infer, infer_lm), (recipe.rank, rank_lm))
-    ]
-    # One and the same where both stages have one name.
-    names = {name for name in needed if isinstance(name, str)}
-    opened = {name: open_model(name, api_base, limits) for name in names}
-    models = [opened[name] if isinstance(name, str) else name for name in needed]
+    space = read_labels(folder, manifest, labels, rebind)
+    stages = ((recipe.infer, infer_lm), (recipe.rank, rank_lm))
+    needed = [_needed(folder, frozen, given, api_base) for frozen, given in stages]
+    models = open_models(needed, api_base, limits)
     encoder = SentenceEncoder(recipe.encoder.name)
     for model, frozen in ((encoder, recipe.encoder), (models[0], recipe.infer), (models[1], recipe.rank)):
         _check_revision(model, frozen)
@@ -166,14 +161,14 @@ def load(
     return program
 
 
-def read_labels(folder: str | Path, labels: LabelSpace | None = None, rebind: bool = False) -> LabelSpace:
+def read_labels(
+    folder: Path, manifest: Manifest, labels: LabelSpace | None = None, rebind: bool = False
+) -> LabelSpace:
     """The label space of a frozen program, or the one to run it on instead.
 
     Raises:
-        ProgramError: If the folder holds no program, or `labels` are others and `rebind` does not allow that.
+        ProgramError: If `labels` are others and `rebind` does not allow that.
     """
-    folder = Path(folder)
-    manifest = read_manifest(folder)
     if labels is None:
         return LabelSpace.read(folder / LABELS)
     if labels.fingerprint != manifest.fingerprint and not rebind:

@@ -115,6 +115,20 @@ def open_model(name: str, api_base: str | None = None, limits: Limits | None = N
     return ServedModel(name.removeprefix(SERVED), api_base or _OPENAI, limits=limits)
 
 
+def open_models(
+    models: Sequence[LanguageModel | str], api_base: str | None = None, limits: Limits | None = None
+) -> list[LanguageModel | None]:
+    """Each of these models, opened where only its name is given: one and the same for one name.
+
+    Raises:
+        UsageError: If a name is none that `open_model` knows.
+        MissingExtraError: If the embedded model's package is not installed.
+    """
+    names = dict.fromkeys(model for model in models if isinstance(model, str))
+    opened = {name: open_model(name, api_base, limits) for name in names}
+    return [opened[model] if isinstance(model, str) else model for model in models]
+
+
 def check_name(name: str) -> None:
     """Checks that `open_model` knows such a name.
 

@@ -14,7 +14,9 @@ from trove_classifiers import sorted_classifiers
 import irr as package
 from irr.errors import LMError
 from irr.lm import ChatRequest
+from irr.lm import run as run_on_loop
 from irr.optimize import Budget, Optimized, Optimizer, Students, optimize
+from irr.optimize.budget import CountedModel, Stopped
 from irr.texts import GoldRow
 
 # What the texts mean stands in none of their words: only an example, or a model, can know it.
@@ -153,3 +155,14 @@ def test_who_has_had_enough_gets_the_best_so_far(run: Callable[..., Optimized]) 
     assert result.stopped == "interrupted"
     assert asked < 30 + 8, "it went on for long"
     assert any(trial.step == "infer" for trial in result.trials)
+
+
+def test_judgements_are_paid_for_once() -> None:
+    model, budget = Scripted(), Budget(3)
+    counted = CountedModel(model, budget)
+    first = run_on_loop(counted.loglikelihoods("p", "bake", ["bread", "pans"]))
+    assert run_on_loop(counted.loglikelihoods("p", "bake", ["pans", "flour", "bread"]))[::2] == first[::-1]
+    run_on_loop(counted.probabilities("p", "bake", ["bread"], " yes", " no"))
+    assert [items for _, _, items in model.judged] == [("bread", "pans"), ("flour",), ("bread",)]
+    with pytest.raises(Stopped, match="budget of 3"):
+        run_on_loop(counted.probabilities("p", "wash", ["bread"], " yes", " no"))

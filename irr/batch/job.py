@@ -124,6 +124,7 @@ def predictions(
         except Exception:
             if not waiting:
                 raise
+            logger.info("some texts could not be answered together", exc_info=True)
         # One of the texts that were under way did it: one by one, the others are answered all the same.
         while waiting:
             row = waiting.popleft()

@@ -12,7 +12,7 @@ import typer
 
 from irr.cli import display
 from irr.errors import ProgramError, UsageError
-from irr.lm import EMBEDDED, NO_MODEL, check_name, open_model
+from irr.lm import EMBEDDED, NO_MODEL, check_name, open_models
 from irr.models.flow import Limits
 from irr.settings import Hierarchy, RankMethod, Settings
 from irr.types import EntryKind
@@ -177,9 +177,8 @@ class LMOptions:
 
     def open(self) -> tuple[LanguageModel | None, LanguageModel | None]:
         """The models for infer and rank; one and the same where they have one name."""
-        names = [name or NO_MODEL for name in self.names]
-        models = {name: open_model(name, self.api_base, self.limits) for name in dict.fromkeys(names)}
-        return models[names[0]], models[names[1]]
+        infer, rank = open_models([name or NO_MODEL for name in self.names], self.api_base, self.limits)
+        return infer, rank
 
 
 @dataclass(frozen=True)
@@ -220,7 +219,8 @@ class ProgramOptions:
             space = LabelSpace.read(self.labels, self.language)
             display.skos(self.labels, space.counts)
             return space
-        frozen = read_manifest(self.program).recipe
+        manifest = read_manifest(self.program)
+        frozen = manifest.recipe
         self.lms.check(frozen)
         method = None if self.lms.rank_method is RankMethod.AUTO else self.lms.rank_method
         fixed = {"--encoder": self.encoder, "--fields": self.fields, "--rank-method": method}
@@ -231,7 +231,7 @@ class ProgramOptions:
                 raise UsageError(f"{name} is fixed in a frozen program", "leave it out")
         labels = LabelSpace.read(self.labels, self.language) if self.labels else None
         try:
-            space = read_labels(self.program, labels, self.rebind)
+            space = read_labels(self.program, manifest, labels, self.rebind)
         except ProgramError as e:
             hint = "leave --labels out, or add --rebind to run the program on these labels"
             raise UsageError(f"{self.labels} is not the label space of {self.program}", hint) from e

@@ -126,17 +126,18 @@ def optimize(
     os.environ.setdefault("TQDM_DISABLE", "1")
     from irr.frozen import freeze
     from irr.manifest import check_place
-    from irr.optimize import Budget, Optimizer, Students, check_models
+    from irr.optimize import Budget, Optimizer, Students, check_models, split
     from irr.optimize import optimize as run
     from irr.texts import read_gold
 
     check_models(Optimizer(optimizer), end_to_end, lms.asked, teachers.asked)
     check_place(output)
     trainset = read_gold(train, space)
-    valset = read_gold(val, space) if val else None
-    if valset is None:
-        half = len(trainset) // 2
-        rest = len(trainset) - half
+    if val:
+        valset = read_gold(val, space)
+    else:
+        trainset, valset = split(trainset, seed)
+        half, rest = len(trainset), len(valset)
         display.note(f"no --val: {half} examples serve to learn from, {rest} others to choose by")
     models = Students(*lms.open(), *teachers.open())
     with ExitStack() as entries, display_programs.trials() as watch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from irr.lm import ChatRequest, LanguageModel, count, metered
@@ -82,22 +82,32 @@ class CountedModel:
 
     async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:
         """As the model's; what is known of other continuations is not asked again."""
-        known = self._known.setdefault(json.dumps(["loglikelihoods", prefix, context]), {})
-        new = [text for text in dict.fromkeys(continuations) if text not in known]
-        if new:
-            found = await self._counted(self.model.loglikelihoods(prefix, context, new))
-            known.update(zip(new, found, strict=True))
-        return [known[text] for text in continuations]
+
+        def ask(new: Sequence[str]) -> Awaitable[list[float]]:
+            return self.model.loglikelihoods(prefix, context, new)
+
+        return await self._judged(["loglikelihoods", prefix, context], continuations, ask)
 
     async def probabilities(
         self, prefix: str, context: str, items: Sequence[str], yes: str, no: str
     ) -> list[float]:
         """As the model's; what is known of other items is not asked again."""
-        known = self._known.setdefault(json.dumps(["probabilities", prefix, context, yes, no]), {})
+
+        def ask(new: Sequence[str]) -> Awaitable[list[float]]:
+            return self.model.probabilities(prefix, context, new, yes, no)
+
+        return await self._judged(["probabilities", prefix, context, yes, no], items, ask)
+
+    async def _judged(
+        self,
+        about: Sequence[str],
+        items: Sequence[str],
+        ask: Callable[[Sequence[str]], Awaitable[list[float]]],
+    ) -> list[float]:
+        known = self._known.setdefault(json.dumps(about), {})
         new = [item for item in dict.fromkeys(items) if item not in known]
         if new:
-            found = await self._counted(self.model.probabilities(prefix, context, new, yes, no))
-            known.update(zip(new, found, strict=True))
+            known.update(zip(new, await self._counted(ask(new)), strict=True))
         return [known[item] for item in items]
 
     async def _counted(self, work: Any) -> Any:

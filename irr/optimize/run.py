@@ -10,13 +10,12 @@ from pathlib import Path
 from irr.assembly import assemble, default_index_folder
 from irr.encoder import SentenceEncoder
 from irr.errors import UsageError
-from irr.evaluate import METRICS
+from irr.evaluate import evaluate
 from irr.index import Progress, open_index
 from irr.labels import LabelSpace
 from irr.lm import LanguageModel
 from irr.manifest import Scores
-from irr.metrics import estimate
-from irr.optimize.bench import DEPTH, Bench, Plan, Trial
+from irr.optimize.bench import Bench, Plan, Trial
 from irr.optimize.budget import Budget, CountedModel, Stopped
 from irr.optimize.numbers import tune
 from irr.optimize.search import Optimizer, check_optimizer
@@ -193,19 +192,11 @@ def _counted(models: Students, budget: Budget) -> Students:
 
 def _scores(bench: Bench, plan: Plan) -> Scores | None:
     """What a plan scores on the examples to choose by; None where that would cost more than is left."""
-    rows = bench.val
     try:
-        predictions = list(bench.program(plan).batch([row.text for row in rows], DEPTH))
+        report = evaluate(bench.program(plan), bench.val)
     except Stopped:
         return None
-    answers = [[label.id for label in prediction.labels] for prediction in predictions]
-    return Scores(
-        texts=len(rows),
-        metrics={
-            name: estimate([metric(a, set(row.labels)) for a, row in zip(answers, rows, strict=True)])
-            for name, metric in METRICS.items()
-        },
-    )
+    return Scores(texts=report.texts, metrics=report.metrics)
 
 
 def _near(plan: Plan) -> int:

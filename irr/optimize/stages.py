@@ -171,11 +171,7 @@ class Improver:
     def _demo_sets(self, plan: Plan) -> Iterator[TaskPack]:
         """The task with other demos for rank, drawn from the examples to learn from."""
         space = self.bench.index.space
-        pool = [
-            demo_of(Example(text=row.text, labels=row.labels), space)
-            for row in self.bench.train
-            if row.labels
-        ]
+        pool = [demo_of(Example(text=row.text, labels=row.labels), space) for row in self.bench.train]
         draw = random.Random(self.seed)
         for _ in range(_DEMO_SETS if pool else 0):
             demos = tuple(draw.sample(pool, min(_DEMOS_A_SET, len(pool))))
