@@ -12,14 +12,14 @@ import typer
 from eval.runs import RUNS, Run, append, new_session, read_runs, run_of
 from eval.tables import SYSTEMS, TABLES, fill
 from eval.task import Loaded, Split, Task, load_data, read_task, task_names
-from irr.assembly import build, default_index_folder
+from irr.builder import build, default_index_folder
 from irr.cli import display
 from irr.cli.options import Fields, IndexFolder, InferLM, RankLM, RankMethodName
-from irr.encoder import SentenceEncoder
+from irr.config import RankMethod, Settings
+from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import IrrError, UsageError
-from irr.evaluate import Classifier, evaluate
-from irr.lm import NO_MODEL, open_model
-from irr.settings import RankMethod, Settings
+from irr.evaluate.evaluate import Classifier, evaluate
+from irr.lm.base import NO_MODEL, open_model
 from irr.types import EntryKind
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -53,7 +53,7 @@ def run(
     keep: Keep = True,
 ) -> None:
     """Run one program on some tasks, and append what it scored to eval/results/runs.jsonl."""
-    from irr.frozen import load
+    from irr.frozen.freeze import load
 
     session, runs = new_session(), []
     models = open_model(infer_lm or NO_MODEL, api_base), open_model(rank_lm or NO_MODEL, api_base)
@@ -134,15 +134,18 @@ def _rivals(
     loaded: Loaded, encoder: SentenceEncoder, index_folder: Path | None, cross_encoder: str | None
 ) -> Iterator[tuple[str, Classifier, Settings]]:
     from eval.peers import CrossEncoderRanker, MostSimilarQuery, WholeText, WordsOnly
-    from irr.index import open_index
+    from irr.index.store import open_index
 
     root = index_folder or default_index_folder()
-    for suffix, settings in (("", Settings()), ("/names", Settings(fields=(EntryKind.NAME,)))):
+    for suffix, settings in (
+        ("", Settings()),
+        ("/names", Settings().replace({"retrieve.fields": (EntryKind.NAME,)})),
+    ):
         with display.progress("label entries", None) as on_entries:
             program = build(
                 loaded.space, encoder=encoder, settings=settings, index_folder=root, progress=on_entries
             )
-        index = open_index(loaded.space, encoder, settings.fields, root)
+        index = open_index(loaded.space, encoder, settings.retrieve.fields, root)
         yield f"irr{suffix}", program, settings
         yield f"cosine{suffix}", WholeText(f"cosine{suffix}", index, encoder), settings
         if suffix:
@@ -196,7 +199,7 @@ def _measured(
         limit=limit,
         system=system,
         data=loaded.digest,
-        settings=settings.model_dump(mode="json"),
+        settings=settings.flat(),
     )
 
 
@@ -208,12 +211,12 @@ def _finish(runs: list[Run], output: Path, keep: bool) -> None:
 
 def _settings(fields: str | None, method: RankMethod) -> Settings:
     if fields is None:
-        return Settings(rank_method=method)
+        return Settings().replace({"rank.method": method})
     try:
         kinds = tuple(EntryKind(name.strip()) for name in fields.split(","))
     except ValueError as e:
         raise UsageError(f"--fields: {e}", f"name some of {','.join(EntryKind)}") from e
-    return Settings(fields=kinds, rank_method=method)
+    return Settings().replace({"retrieve.fields": kinds, "rank.method": method})
 
 
 def _name_of(program: Path | None, fields: str | None, infer_lm: str | None, rank_lm: str | None) -> str:

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.record import record
-from irr.assembly import build
-from irr.encoder import SentenceEncoder
-from irr.evaluate import evaluate
-from irr.labels import LabelSpace
-from irr.settings import Settings
-from irr.texts import read_gold
+from irr.builder import build
+from irr.config import Settings
+from irr.encoders.sentence_transformers import SentenceEncoder
+from irr.evaluate.evaluate import evaluate
+from irr.io.texts import read_gold
+from irr.labels.space import LabelSpace
 from irr.types import EntryKind
 
 SETS = (
@@ -32,19 +32,19 @@ SETS = (
 )
 ROWS: dict[str, dict[str, Any]] = {
     "as shipped": {},
-    "no spans": {"span_weight": 0.0},
-    "no whole text": {"text_weight": 0.0},
-    "generality ignored": {"span_generality": 0.0},
-    "a span may mean many labels": {"span_sharing": 0.0},
-    "words of names ignored": {"lexical_weight": 0.0},
-    "words of all that a label says ignored": {"likeness_weight": 0.0},
-    "no words at all": {"lexical_weight": 0.0, "likeness_weight": 0.0},
-    "broader labels not lifted": {"broader_share": 0.0},
-    "broader labels lifted wholly": {"broader_share": 1.0},
-    "no margins": {"alias_margin": 0.0, "description_margin": 0.0},
-    "spans of up to 5 content words": {"span_content_words": 5},
-    "names and aliases": {"fields": (EntryKind.NAME, EntryKind.ALIAS)},
-    "names": {"fields": (EntryKind.NAME,)},
+    "no spans": {"retrieve.span_weight": 0.0},
+    "no whole text": {"retrieve.text_weight": 0.0},
+    "generality ignored": {"retrieve.hubness_penalty": 0.0},
+    "a span may mean many labels": {"retrieve.redundancy_penalty": 0.0},
+    "words of names ignored": {"retrieve.name_recall_weight": 0.0},
+    "words of all that a label says ignored": {"retrieve.word_cosine_weight": 0.0},
+    "no words at all": {"retrieve.name_recall_weight": 0.0, "retrieve.word_cosine_weight": 0.0},
+    "broader labels not lifted": {"retrieve.parent_share": 0.0},
+    "broader labels lifted wholly": {"retrieve.parent_share": 1.0},
+    "no margins": {"retrieve.alias_margin": 0.0, "retrieve.description_margin": 0.0},
+    "spans of up to 5 content words": {"infer.span_content_words": 5},
+    "names and aliases": {"retrieve.fields": (EntryKind.NAME, EntryKind.ALIAS)},
+    "names": {"retrieve.fields": (EntryKind.NAME,)},
 }
 # Their labels have names only.
 _NAMED = {"clinc150"}
@@ -81,7 +81,7 @@ def main() -> None:
         for row, change in ROWS.items():
             if pack in _NAMED and "fields" in change:
                 continue
-            program = build(space, encoder=remembering, settings=Settings().model_copy(update=change))
+            program = build(space, encoder=remembering, settings=Settings().replace(change))
             metrics = evaluate(program, rows).metrics
             found = {key: round(100 * metrics[key].mean, 1) for key in ("rp@10", "rp@50")}
             figures[row][f"{pack}/{name}"] = found

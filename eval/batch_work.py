@@ -25,11 +25,11 @@ import numpy as np
 from aiohttp import web
 from numpy.typing import NDArray
 
-from irr.assembly import build
 from irr.batch import Job, local, run
+from irr.builder import build
 from irr.cli.monitor import Monitor
-from irr.lm import open_model
-from irr.models.flow import Limits
+from irr.lm.base import open_model
+from irr.lm.openai.limits import Limits
 from irr.pipeline import InferRetrieveRank
 
 LABELS = [

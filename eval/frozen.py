@@ -20,17 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from eval.record import record
-from irr.asks import AskRanking, numbered
-from irr.assembly import build
-from irr.chat import list_schema
-from irr.frozen import freeze, load
-from irr.labels import LabelSpace
-from irr.lm import open_model, run
-from irr.models.served import ServedModel
+from irr.builder import build
+from irr.config import Settings
+from irr.frozen.freeze import freeze, load
+from irr.io.texts import TextRow, read_rows
+from irr.labels.space import LabelSpace
+from irr.lm.base import open_model, run
+from irr.lm.openai.client import ServedModel
 from irr.optimize.dspy_glue import dspy_model, lean_json, prepare_dspy, schema_config
-from irr.prompts import load_task
-from irr.settings import Settings
-from irr.texts import TextRow, read_rows
+from irr.prompts.chat import list_schema
+from irr.prompts.pack import load_task
+from irr.prompts.templates import AskRanking, numbered
 
 _COMMAND = [sys.executable, "-m", "eval.frozen"]
 IN_FLIGHT = 64
@@ -85,7 +85,7 @@ def _same_answers(
     examples = [{"text": text, "labels": [space[i].id]} for i, text in enumerate(texts[:20])]
     program = build(
         space,
-        settings=Settings(text_weight=0.6, candidates=8),
+        settings=Settings().replace({"retrieve.text_weight": 0.6, "retrieve.candidates": 8}),
         rank_lm=open_model(name),
         task="esco",
         examples=examples,
@@ -232,7 +232,7 @@ def _starts(arguments: argparse.Namespace) -> dict[str, float]:
 def _start(what: str, folder: Path, text: str) -> None:
     start = time.perf_counter()
     if what == "encoder":
-        from irr.encoder import SentenceEncoder
+        from irr.encoders.sentence_transformers import SentenceEncoder
 
         SentenceEncoder().encode([text])
     else:

@@ -23,7 +23,7 @@ from rich.console import Console
 from eval.batch_work import LABELS, program, text
 from eval.record import record
 from irr.batch import Job, local, run
-from irr.models.flow import Limits
+from irr.lm.openai.limits import Limits
 
 _LONG = 5_000_000
 _BOM = b"\xef\xbb\xbf"

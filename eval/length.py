@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 from eval.record import record
-from irr.assembly import build
-from irr.labels import LabelSpace
-from irr.texts import read_gold
+from irr.builder import build
+from irr.io.texts import read_gold
+from irr.labels.space import LabelSpace
 
 LENGTHS = (150, 1_500, 15_000, 150_000, 1_000_000)
 

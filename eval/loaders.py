@@ -10,8 +10,8 @@ from typing import Any
 
 from eval.demo import declared_by, installed, labels_of, text_of
 from irr.errors import InputError, MissingExtraError, TextsError
-from irr.labels import LabelSpace
-from irr.texts import GoldRow
+from irr.io.texts import GoldRow
+from irr.labels.space import LabelSpace
 
 
 def trove(split: str) -> tuple[LabelSpace, list[GoldRow]]:

@@ -14,30 +14,30 @@ from rich.console import Console
 from rich.table import Table
 
 from eval.record import record
-from irr.assembly import build, default_index_folder
-from irr.encoder import SentenceEncoder
-from irr.evaluate import evaluate
-from irr.index import open_index
-from irr.labels import LabelSpace
+from irr.builder import build, default_index_folder
+from irr.config import Settings
+from irr.encoders.sentence_transformers import SentenceEncoder
+from irr.evaluate.evaluate import evaluate
+from irr.index.store import open_index
+from irr.io.texts import read_gold
+from irr.labels.space import LabelSpace
 from irr.pipeline import InferRetrieveRank
-from irr.rank import RetrievalRanker
-from irr.retrieve import LabelRetriever
-from irr.settings import Settings
-from irr.texts import read_gold
+from irr.rank.base import RetrievalRanker
+from irr.retrieve.retriever import LabelRetriever
 from irr.types import Inference, Prediction, Query, QueryKind
 
 SHOWN = ("rp@5", "rp@10", "rp@50")
 # Cosine alone.
 PLAIN: dict[str, float] = {
-    "text_weight": 1.0,
-    "span_weight": 0.0,
-    "span_sharing": 0.0,
-    "lexical_weight": 0.0,
-    "likeness_weight": 0.0,
-    "broader_share": 0.0,
-    "alias_margin": 0.0,
-    "description_margin": 0.0,
-    "prior_weight": 0.0,
+    "retrieve.text_weight": 1.0,
+    "retrieve.span_weight": 0.0,
+    "retrieve.redundancy_penalty": 0.0,
+    "retrieve.name_recall_weight": 0.0,
+    "retrieve.word_cosine_weight": 0.0,
+    "retrieve.parent_share": 0.0,
+    "retrieve.alias_margin": 0.0,
+    "retrieve.description_margin": 0.0,
+    "retrieve.prior_weight": 0.0,
 }
 
 
@@ -74,11 +74,11 @@ def main() -> None:
     parser.add_argument("--name", help="record the result under this name")
     arguments = parser.parse_args()
 
-    settings = Settings.model_validate(dict(item.split("=", 1) for item in arguments.set))
+    settings = Settings().replace(dict(item.split("=", 1) for item in arguments.set))
     space = LabelSpace.read(arguments.labels)
     encoder = SentenceEncoder()
-    plain = settings.model_copy(update=PLAIN)
-    index = open_index(space, encoder, settings.fields, default_index_folder())
+    plain = settings.replace(PLAIN)
+    index = open_index(space, encoder, settings.retrieve.fields, default_index_folder())
     retriever = LabelRetriever(index, encoder, plain)
     programs = {
         "whole-text cosine": InferRetrieveRank(
@@ -105,7 +105,7 @@ def main() -> None:
             table.add_row(gold.stem, count, name, str(report.texts), *cells, f"{report.texts_per_second:.2f}")
     Console(width=140).print(table)
     if arguments.name:
-        result = {"settings": settings.model_dump(mode="json"), "restricted_to": len(some), "sets": figures}
+        result = {"settings": settings.flat(), "restricted_to": len(some), "sets": figures}
         record(arguments.name, result)
 
 

@@ -15,14 +15,14 @@ from rich.console import Console
 from rich.table import Table
 
 from eval.record import record
-from irr.assembly import build
-from irr.evaluate import evaluate
-from irr.labels import LabelSpace
-from irr.lm import open_model
-from irr.metrics import estimate
+from irr.builder import build
+from irr.evaluate.evaluate import evaluate
+from irr.evaluate.metrics import estimate
+from irr.io.texts import GoldRow, read_gold
+from irr.labels.space import LabelSpace
+from irr.lm.base import open_model
 from irr.optimize import Budget, Optimizer, Students, optimize
 from irr.pipeline import InferRetrieveRank
-from irr.texts import GoldRow, read_gold
 
 METRIC = "rp@10"
 

@@ -11,14 +11,14 @@ import numpy as np
 import snowballstemmer
 from numpy.typing import NDArray
 
-from irr.encoder import Encoder
-from irr.index import LabelIndex
-from irr.infer import SpanInferer
-from irr.labels import LabelSpace
-from irr.rank import by_score
-from irr.settings import Settings
+from irr.config import Settings
+from irr.encoders.sentence_transformers import Encoder
+from irr.index.store import LabelIndex
+from irr.infer.spans import SpanInferer
+from irr.labels.space import LabelSpace
+from irr.rank.base import by_score
+from irr.text.words import clean
 from irr.types import Candidate, Label, Prediction, RankedLabel, Ranking
-from irr.words import clean
 
 Floats = NDArray[np.float32]
 _BLOCK = 64
@@ -75,7 +75,7 @@ class MostSimilarQuery(WholeText):
 
     def __init__(self, index: LabelIndex, encoder: Encoder, settings: Settings) -> None:
         super().__init__("most similar query", index, encoder)
-        self._inferer = SpanInferer(settings.span_words, settings.span_content_words)
+        self._inferer = SpanInferer(settings.infer.span_words, settings.infer.span_content_words)
 
     def scores(self, texts: Sequence[str]) -> Iterable[Floats]:
         """The highest similarity to any entry, over queries."""

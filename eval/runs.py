@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from eval.record import RESULTS, command, machine
 from irr import __version__
 from irr.errors import InputError
-from irr.evaluate import Report
-from irr.files import read_lines
+from irr.evaluate.evaluate import Report
+from irr.io.files import read_lines
 
 RUNS = RESULTS / "runs.jsonl"
 # Of every bootstrap; nothing else is drawn at random.

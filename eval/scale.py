@@ -22,15 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.record import record
-from irr.index import open_index
-from irr.labels import LabelSpace
-from irr.retrieve import LabelRetriever
-from irr.settings import Settings
+from irr.config import Settings
+from irr.index.store import open_index
+from irr.labels.space import LabelSpace
+from irr.retrieve.retriever import LabelRetriever
 from irr.types import EntryKind, Query, QueryKind
 
 TEXTS = 20
 SPANS = 30
-SETTINGS = Settings(fields=(EntryKind.NAME,))
+SETTINGS = Settings().replace({"retrieve.fields": (EntryKind.NAME,)})
 _CENTRES = np.random.default_rng(0).normal(size=(2_000, 384)).astype(np.float32)
 
 
@@ -68,7 +68,7 @@ def measure(size: int) -> dict[str, Any]:
     encoder = MadeUp()
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        index = open_index(space, encoder, SETTINGS.fields, Path(folder))
+        index = open_index(space, encoder, SETTINGS.retrieve.fields, Path(folder))
         build_seconds = time.perf_counter() - start
         queries = [
             [Query(text=f"text {t} span {s}", kind=QueryKind.SPAN) for s in range(SPANS)]

@@ -15,7 +15,7 @@ import re
 import statistics
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,14 @@ from typing import Any
 import aiohttp
 
 from eval.record import record
-from irr.assembly import build
-from irr.encoder import SentenceEncoder
-from irr.labels import LabelSpace
-from irr.models.serve import Server, running_server
-from irr.models.served import ServedModel
-from irr.prompts import load_task
-from irr.settings import RankMethod, Settings
-from irr.texts import TextRow, read_rows
+from irr.builder import build
+from irr.config import RankMethod, Settings
+from irr.encoders.sentence_transformers import SentenceEncoder
+from irr.io.texts import TextRow, read_rows
+from irr.labels.space import LabelSpace
+from irr.lm.openai.client import ServedModel
+from irr.lm.vllm_server import Server, running_server
+from irr.prompts.pack import load_task
 from irr.types import EntryKind
 
 TASK = "esco"
@@ -111,9 +111,9 @@ def main() -> None:
         record(arguments.name, figures)
 
 
-def settings_of(**changes: Any) -> Settings:
+def settings_of(changes: Mapping[str, Any] = {}) -> Settings:
     """Names only: what is measured here is the language model."""
-    return Settings(fields=(EntryKind.NAME,), **changes)
+    return Settings().replace({"retrieve.fields": (EntryKind.NAME,), **changes})
 
 
 def throughput(bench: Bench) -> dict[str, float]:
@@ -147,7 +147,12 @@ def cache_share(bench: Bench, method: RankMethod) -> float:
     """The share of prompt tokens that the prefix cache served, by the server's own count."""
     model = Recorder(bench.server)
     before = _metrics(bench.server)
-    bench.run(model, settings_of(rank_method=method, demos=4), f"cache-{method}", infer=False)
+    bench.run(
+        model,
+        settings_of({"rank.method": method, "infer.demos": 4, "rank.demos": 4}),
+        f"cache-{method}",
+        infer=False,
+    )
     after = _metrics(bench.server)
     queries, hits = (after[name] - before[name] for name in ("queries", "hits"))
     return hits / queries
@@ -171,7 +176,7 @@ def tokens(bench: Bench) -> dict[str, float]:
     with commas, in the demos too, and has the model reason before it answers with names.
     """
     model = Recorder(bench.server)
-    settings = settings_of(demos=2)
+    settings = settings_of()
     program = build(bench.space, encoder=bench.encoder, settings=settings, rank_lm=model, task=TASK)
     retrieve = build(bench.space, encoder=bench.encoder, settings=settings)
     ours = reference = 0

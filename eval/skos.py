@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.record import record
-from irr.labels import LabelSpace
+from irr.labels.space import LabelSpace
 
 _SKOS = "http://www.w3.org/2004/02/skos/core#"
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"

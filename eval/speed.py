@@ -23,17 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.record import record
-from irr.assembly import build, default_index_folder
-from irr.encoder import Encoder, SentenceEncoder
-from irr.index import open_index
-from irr.infer import SpanInferer
-from irr.labels import LabelSpace
-from irr.retrieve import LabelRetriever
-from irr.settings import Settings
-from irr.texts import TextRow, read_rows
+from irr.builder import build, default_index_folder
+from irr.config import Settings
+from irr.encoders.sentence_transformers import Encoder, SentenceEncoder
+from irr.index.store import open_index
+from irr.infer.spans import SpanInferer
+from irr.io.texts import TextRow, read_rows
+from irr.labels.space import LabelSpace
+from irr.retrieve.retriever import LabelRetriever
 from irr.types import EntryKind, Query, QueryKind
 
-SETTINGS = Settings(fields=(EntryKind.NAME,))
+SETTINGS = Settings().replace({"retrieve.fields": (EntryKind.NAME,)})
 ROUNDS = 3
 REFERENCE_QUERIES = 5
 
@@ -89,7 +89,7 @@ def against_plain_loop(space: LabelSpace, texts: Sequence[str], encoder: Sentenc
     """The whole job against a loop that encodes all windows of a text and scores them with numpy."""
     from sentence_transformers import SentenceTransformer
 
-    from irr.encoder import _local_path
+    from irr.encoders.sentence_transformers import _local_path
 
     program = build(space, encoder=encoder, settings=SETTINGS)
     model = SentenceTransformer(str(_local_path(encoder.name)))
@@ -121,7 +121,7 @@ def against_reference(space: LabelSpace, texts: Sequence[str], encoder: Sentence
     import torch
     from sentence_transformers.util import semantic_search
 
-    inferer = SpanInferer(SETTINGS.span_words, SETTINGS.span_content_words)
+    inferer = SpanInferer(SETTINGS.infer.span_words, SETTINGS.infer.span_content_words)
     spans = [inference.queries for inference in inferer.infer(texts)]
     five = [
         [Query(text=text, kind=QueryKind.TEXT), *[q for q in group if q.kind is QueryKind.SPAN]][
@@ -131,7 +131,7 @@ def against_reference(space: LabelSpace, texts: Sequence[str], encoder: Sentence
     ]
     distinct = list(dict.fromkeys(q.text for groups in (spans, five) for group in groups for q in group))
     remembered = Remembered(encoder, distinct)
-    index = open_index(space, encoder, SETTINGS.fields, default_index_folder())
+    index = open_index(space, encoder, SETTINGS.retrieve.fields, default_index_folder())
     retriever = LabelRetriever(index, remembered, SETTINGS)
     labels = torch.from_numpy(np.array(index.vectors))
     vectors = [torch.from_numpy(remembered.encode([query.text for query in group])) for group in five]

@@ -12,9 +12,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from irr.errors import InputError, UsageError
-from irr.files import replace_file
-from irr.labels import LabelSpace
-from irr.texts import GoldRow, read_gold
+from irr.io.files import replace_file
+from irr.io.texts import GoldRow, read_gold
+from irr.labels.space import LabelSpace
 
 FOLDER = Path(__file__).parent / "tasks"
 Split = Literal["test", "dev"]

@@ -6,16 +6,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from irr.assembly import build
-    from irr.encoder import Encoder, SentenceEncoder
+    from irr.builder import build
+    from irr.config import Settings
+    from irr.encoders.sentence_transformers import Encoder, SentenceEncoder
     from irr.errors import IrrError
-    from irr.frozen import freeze, load
-    from irr.labels import LabelSpace
-    from irr.lm import LanguageModel, open_model
-    from irr.models.flow import Limits
+    from irr.frozen.freeze import freeze, load
+    from irr.labels.space import LabelSpace
+    from irr.lm.base import LanguageModel, open_model
+    from irr.lm.openai.limits import Limits
     from irr.pipeline import InferRetrieveRank
-    from irr.rank import Ranker
-    from irr.settings import Settings
+    from irr.rank.base import Ranker
     from irr.types import Candidate, Label, Prediction, RankedLabel
 
 __version__ = "0.1.0"
@@ -23,22 +23,22 @@ __version__ = "0.1.0"
 # Loaded at first use, so that `import irr` costs next to nothing.
 _HOMES = {
     "Candidate": "types",
-    "Encoder": "encoder",
+    "Encoder": "encoders.sentence_transformers",
     "InferRetrieveRank": "pipeline",
     "IrrError": "errors",
     "Label": "types",
-    "LabelSpace": "labels",
-    "LanguageModel": "lm",
-    "Limits": "models.flow",
+    "LabelSpace": "labels.space",
+    "LanguageModel": "lm.base",
+    "Limits": "lm.openai.limits",
     "Prediction": "types",
     "RankedLabel": "types",
-    "Ranker": "rank",
-    "SentenceEncoder": "encoder",
-    "Settings": "settings",
-    "build": "assembly",
-    "freeze": "frozen",
-    "load": "frozen",
-    "open_model": "lm",
+    "Ranker": "rank.base",
+    "SentenceEncoder": "encoders.sentence_transformers",
+    "Settings": "config",
+    "build": "builder",
+    "freeze": "frozen.freeze",
+    "load": "frozen.freeze",
+    "open_model": "lm.base",
 }
 
 __all__ = [

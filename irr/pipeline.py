@@ -8,19 +8,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property, partial
 
-from irr.encoder import Encoder
+from irr.config import Settings
+from irr.encoders.sentence_transformers import Encoder
 from irr.errors import UsageError
-from irr.hierarchy import arrange
-from irr.infer import Inferer
-from irr.labels import LabelSpace
-from irr.lm import LanguageModel, Requests
-from irr.neighbours import Example
-from irr.passages import excerpt
-from irr.prompts import TaskPack
-from irr.rank import Ranker
+from irr.infer.spans import Inferer
+from irr.labels.hierarchy import arrange
+from irr.labels.space import LabelSpace
+from irr.lm.base import LanguageModel, Requests
+from irr.prompts.pack import TaskPack
+from irr.rank.base import Ranker
 from irr.recipe import Recipe, model_of
-from irr.retrieve import Retriever
-from irr.settings import Settings
+from irr.retrieve.examples import Example
+from irr.retrieve.retriever import Retriever
+from irr.text.passages import excerpt
+from irr.text.words import clean
 from irr.types import (
     Candidate,
     Costs,
@@ -31,7 +32,6 @@ from irr.types import (
     RowError,
     Trace,
 )
-from irr.words import clean
 
 # Texts go through the stages in groups: enough to fill the encoder's batches, few enough to stream.
 _GROUP_TEXTS = 64
@@ -157,7 +157,7 @@ class InferRetrieveRank:
         problems = [self._problem(text) for text in cleaned]
         usable = [text for text, problem in zip(cleaned, problems, strict=True) if problem is None]
         inferences = self.inferer.infer(usable)
-        depth = max(top_k, self.settings.candidates)
+        depth = max(top_k, self.settings.retrieve.candidates)
         with self._retrieving:
             found = self.retriever.retrieve([i.queries for i in inferences], depth, trace)
         rankings = self.ranker.rank([*map(self.shown, usable, found)], found)
@@ -168,7 +168,7 @@ class InferRetrieveRank:
     def shown(self, text: str, candidates: Sequence[Candidate]) -> str:
         """What of a text the ranker reads: all of a short one, of a long one what speaks for candidates."""
         places = (candidate.place for candidate in candidates if candidate.place)
-        return excerpt(text, places, self.settings.rank_characters)
+        return excerpt(text, places, self.settings.rank.characters)
 
     def _problem(self, text: str) -> RowError | None:
         if not text:

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from irr.neighbours import Example
-from irr.prompts import TaskPack
-from irr.settings import Settings
+from irr.config import Settings
+from irr.prompts.pack import TaskPack
+from irr.retrieve.examples import Example
 
 
 class Model(BaseModel):

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from irr.assembly import build
-from irr.encoder import SentenceEncoder
-from irr.labels import LabelSpace
+from irr.builder import build
+from irr.encoders.sentence_transformers import SentenceEncoder
+from irr.labels.space import LabelSpace
 from irr.pipeline import InferRetrieveRank
 
 KITCHEN = [

@@ -25,10 +25,10 @@ from eval.batch_work import served, text, write_texts
 from irr.batch import Job, local, run
 from irr.batch.estimate import estimate
 from irr.batch.rows import Row
-from irr.batch.streams import LONGEST_LINE, _zstd
 from irr.batch.tally import Price, Tally
 from irr.cli.monitor import Monitor
 from irr.errors import IrrError, UsageError
+from irr.io.streams import LONGEST_LINE, _zstd
 from irr.pipeline import InferRetrieveRank
 from irr.types import Costs, RowError, Usage
 

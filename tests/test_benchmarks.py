@@ -18,13 +18,13 @@ from eval.__main__ import app
 from eval.peers import CrossEncoderRanker, MostSimilarQuery, WholeText, WordsOnly
 from eval.runs import Run, read_runs
 from eval.tables import TABLES, fill
-from irr.encoder import SentenceEncoder, _local_path
+from irr.config import Settings
+from irr.encoders.sentence_transformers import SentenceEncoder, _local_path
 from irr.errors import InputError, IrrError, UsageError
-from irr.frozen import freeze
-from irr.index import LabelIndex, open_index
-from irr.labels import LabelSpace
+from irr.frozen.freeze import freeze
+from irr.index.store import LabelIndex, open_index
+from irr.labels.space import LabelSpace
 from irr.pipeline import InferRetrieveRank
-from irr.settings import Settings
 from irr.types import EntryKind
 
 ROOT = Path(__file__).parent.parent

@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from scripted import Scripted
 
-from irr.asks import AskRanking, AskTerms
-from irr.chat import Prompt
 from irr.errors import LMError
-from irr.lm import run
+from irr.lm.base import run
 from irr.optimize.dspy_glue import as_lm_error, dspy_model, lean_json, prepare_dspy
 from irr.optimize.modules import OrderCandidates, ProposeTerms
-from irr.prompts import Demo, TaskPack, load_task
+from irr.prompts.chat import Prompt
+from irr.prompts.pack import Demo, TaskPack, load_task
+from irr.prompts.templates import AskRanking, AskTerms
 
 dspy = prepare_dspy()
 TASK = load_task("esco")

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from conftest import Irr, write_jsonl
 
-from irr.assembly import build
-from irr.compare import read_run
-from irr.encoder import SentenceEncoder
+from irr.builder import build
+from irr.config import Settings
+from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import InputError
-from irr.evaluate import evaluate
-from irr.labels import LabelSpace
+from irr.evaluate.compare import read_run
+from irr.evaluate.evaluate import evaluate
+from irr.io.texts import GoldRow
+from irr.labels.space import LabelSpace
 from irr.pipeline import InferRetrieveRank
-from irr.settings import Settings
-from irr.texts import GoldRow
 
 GOLD = [
     {"id": "1", "text": "You will bake bread.", "labels": ["bake"]},
@@ -34,7 +34,7 @@ def test_a_run_is_compared_with_an_earlier_one(
     index_folder: Path,
     tmp_path: Path,
 ) -> None:
-    earlier = build(kitchen, encoder=encoder, settings=Settings(text_weight=0.0), index_folder=index_folder)
+    earlier = build(kitchen, encoder=encoder, settings=Settings().replace({"retrieve.text_weight": 0.0}), index_folder=index_folder)
     gold = write_jsonl(tmp_path / "gold.jsonl", GOLD)
     names, both = tmp_path / "names.json", tmp_path / "both.json"
     names.write_text(evaluate(earlier, [GoldRow.model_validate(row) for row in GOLD]).as_text())

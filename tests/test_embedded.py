@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from irr.errors import IrrError, LMError, MissingExtraError
-from irr.lm import metered
-from irr.models import smollm
-from irr.models.embedded import EmbeddedModel
+from irr.lm.base import metered
+from irr.lm.local import smollm
+from irr.lm.local.model import EmbeddedModel
 from irr.optimize.dspy_glue import as_lm_error, dspy_context, dspy_model, prepare_dspy, schema_config
 
 PREFIX = (
@@ -272,7 +272,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_a_killed_conversion_is_no_model(model_folder: Path, tmp_path: Path) -> None:
-    code = "from irr.models.smollm import converted_folder; converted_folder()"
+    code = "from irr.lm.local.smollm import converted_folder; converted_folder()"
     environment = {**os.environ, "IRR_MODEL_FOLDER": str(tmp_path)}
     process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL)
     beside = tmp_path / f"{model_folder.name}.building"

@@ -18,15 +18,15 @@ from conftest import read_jsonl
 from misbehaving import Behaviour, Call, MisbehavingServer, completion, failure, misbehaving_server
 
 from eval.batch_work import LABELS, HashEncoder, program, served, write_texts
-from irr.assembly import build
 from irr.batch import Job, local
 from irr.batch import run as run_job
 from irr.batch.tally import Tally
+from irr.builder import build
 from irr.cli.classify import concurrency_limits
 from irr.errors import LMError, UsageError
-from irr.lm import run
-from irr.models.flow import Finder, Limits
-from irr.models.served import ServedModel
+from irr.lm.base import run
+from irr.lm.openai.client import ServedModel
+from irr.lm.openai.limits import Finder, Limits
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ import pytest
 from conftest import KITCHEN, Irr, read_jsonl, write_jsonl
 
 import irr as package
+from irr.config import Settings
 from irr.errors import ProgramError
-from irr.manifest import read_manifest
-from irr.rank import RetrievalRanker
-from irr.settings import Settings
+from irr.frozen.manifest import read_manifest
+from irr.rank.base import RetrievalRanker
 
 TEXTS = ["Bake bread and plan the menus", "purchasing of ingredients", "C++, 包饺子"]
 
@@ -26,7 +26,9 @@ def frozen(
     encoder: package.SentenceEncoder, kitchen: package.LabelSpace, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     folder = tmp_path_factory.mktemp("frozen")
-    settings = Settings(text_weight=0.5, alias_margin=0.2, candidates=5, prior_weight=1.0)
+    settings = Settings().replace(
+        {"retrieve.text_weight": 0.5, "retrieve.alias_margin": 0.2, "retrieve.candidates": 5}
+    )
     program = package.build(
         kitchen,
         encoder=encoder,
@@ -53,7 +55,7 @@ def test_it_reloads_to_the_same_answers_elsewhere(frozen: Path, tmp_path: Path) 
         assert [label.id for label in prediction.labels] == [label["id"] for label in answer["labels"]]
         scores = [label["score"] for label in answer["labels"]]
         assert [label.score for label in prediction.labels] == pytest.approx(scores, abs=1e-5)
-    assert program.settings.alias_margin == 0.2
+    assert program.settings.retrieve.alias_margin == 0.2
 
 
 def test_it_is_readable_json_and_checksums_that_coreutils_know(frozen: Path) -> None:
@@ -94,7 +96,7 @@ def test_another_label_space_is_refused_unless_the_user_asks_for_it(
     program = package.load(
         frozen / "program", labels=package.LabelSpace(fewer), rebind=True, index_folder=tmp_path
     )
-    assert program.settings.alias_margin == 0.2
+    assert program.settings.retrieve.alias_margin == 0.2
     assert [example.labels for example in program.examples] == [("bake",)]
 
     labels = write_jsonl(tmp_path / "grown.jsonl", [row.model_dump() for row in grown])
@@ -202,7 +204,7 @@ def test_what_another_version_wrote_is_refused_where_it_means_something_else(
     path = folder / "program.json"
     whole = json.loads(path.read_text("utf-8"))
     settings = dict(whole["recipe"]["settings"])
-    del settings["text_weight"]
+    del settings["retrieve"]
     for change, said in (
         ({"recipe": {**whole["recipe"], "pool": 3}}, "pool is not what this version reads"),
         ({"labels": "many"}, "labels is not what this version reads"),

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from irr import freeze, load
-from irr.assembly import build
+from irr.builder import build
 from irr.cli.options import ProgramOptions
-from irr.encoder import SentenceEncoder
+from irr.config import Hierarchy, Settings
+from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import UsageError
-from irr.hierarchy import ancestors, arrange
-from irr.labels import LabelSpace
-from irr.settings import Hierarchy, Settings
+from irr.labels.hierarchy import ancestors, arrange
+from irr.labels.space import LabelSpace
 from irr.types import RankedLabel
 
 FOOD = LabelSpace(

@@ -15,10 +15,10 @@ import pytest
 from chromadb.config import Settings
 from conftest import KITCHEN
 
-from irr.encoder import SentenceEncoder
+from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import LabelIndexError
-from irr.index import LabelIndex, open_index
-from irr.labels import LabelSpace
+from irr.index.store import LabelIndex, open_index
+from irr.labels.space import LabelSpace
 from irr.types import EntryKind
 
 ALL = tuple(EntryKind)
@@ -136,9 +136,9 @@ def test_a_damaged_graph_is_named(kitchen: LabelSpace, encoder: SentenceEncoder,
 BUILD_SLOWLY = """
 import sys, time
 from pathlib import Path
-from irr.encoder import SentenceEncoder
-from irr.index import open_index
-from irr.labels import LabelSpace
+from irr.encoders.sentence_transformers import SentenceEncoder
+from irr.index.store import open_index
+from irr.labels.space import LabelSpace
 
 def stop_here(done, total):
     print("building", flush=True)

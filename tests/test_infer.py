@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from irr.infer import SpanInferer
+from irr.infer.spans import SpanInferer
+from irr.text.words import STOPWORDS, clean
 from irr.types import Query, QueryKind
-from irr.words import STOPWORDS, clean
 
 INFER = SpanInferer(max_words=5, max_content_words=3)
 

@@ -8,10 +8,10 @@ import pytest
 from scripted import Scripted
 
 from irr.errors import LMError
-from irr.infer import SpanInferer
-from irr.infer_lm import LMInferer
-from irr.lm import ChatRequest
-from irr.prompts import load_task
+from irr.infer.lm import LMInferer
+from irr.infer.spans import SpanInferer
+from irr.lm.base import ChatRequest
+from irr.prompts.pack import load_task
 from irr.types import Query, QueryKind
 
 BASE = SpanInferer(5, 3)

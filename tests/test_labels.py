@@ -9,7 +9,7 @@ import pytest
 from conftest import KITCHEN, write_jsonl
 
 from irr.errors import LabelSpaceError
-from irr.labels import LabelSpace
+from irr.labels.space import LabelSpace
 
 
 def test_jsonl_keeps_names_as_they_are(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from irr.lexical import Postings, WordEvidence
+from irr.index.lexical import Postings, WordEvidence
 
 
 def idf(n: int, of: int) -> float:

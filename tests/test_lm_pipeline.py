@@ -17,11 +17,11 @@ from misbehaving import Call, completion, failure, misbehaving_server
 from scripted import Scripted
 
 import irr as package
-from irr.assembly import build
+from irr.builder import build
 from irr.errors import LMError, UsageError
-from irr.lm import ChatRequest, Requests, run
+from irr.lm.base import ChatRequest, Requests, run
 from irr.pipeline import InferRetrieveRank
-from irr.rank import RetrievalRanker
+from irr.rank.base import RetrievalRanker
 
 
 def reply(request: ChatRequest) -> str | LMError:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from conftest import Irr
 
-from irr.assembly import build
-from irr.encoder import SentenceEncoder
-from irr.labels import LabelSpace
+from irr.builder import build
+from irr.config import Settings
+from irr.encoders.sentence_transformers import SentenceEncoder
+from irr.labels.space import LabelSpace
 from irr.pipeline import InferRetrieveRank
-from irr.rank import RetrievalRanker
-from irr.settings import Settings
+from irr.rank.base import RetrievalRanker
 from irr.types import Candidate, Ranking
 
 PAGES = "This agreement is made between the parties named below. Page of the contract. " * 60
@@ -49,7 +49,7 @@ def test_a_ranker_sees_the_parts_of_a_long_text_that_matter(
     program = build(
         kitchen,
         encoder=encoder,
-        settings=Settings(rank_characters=1_000),
+        settings=Settings().replace({"rank.characters": 1_000}),
         ranker=reader,
         index_folder=index_folder,
     )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from irr.metrics import (
+from irr.evaluate.metrics import (
     estimate,
     ndcg_at_k,
     precision_at_k,

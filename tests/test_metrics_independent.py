@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from irr.metrics import (
+from irr.evaluate.metrics import (
     ndcg_at_k,
     paired_bootstrap,
     precision_at_k,

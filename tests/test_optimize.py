@@ -13,11 +13,11 @@ from trove_classifiers import sorted_classifiers
 
 import irr as package
 from irr.errors import LMError
-from irr.lm import ChatRequest
-from irr.lm import run as run_on_loop
+from irr.io.texts import GoldRow
+from irr.lm.base import ChatRequest
+from irr.lm.base import run as run_on_loop
 from irr.optimize import Budget, Optimized, Optimizer, Students, optimize
 from irr.optimize.budget import CountedModel, Stopped
-from irr.texts import GoldRow
 
 # What the texts mean stands in none of their words: only an example, or a model, can know it.
 MEANT = {"zorvik": "bake bread", "plimbo": "wash dishes", "quandle": "plan menus", "frotzel": "buy food"}

@@ -18,8 +18,8 @@ from conftest import Irr, read_jsonl, write_jsonl
 from misbehaving import Call, Desk, completion, misbehaving_server
 from test_optimize import NAMES, ODD, ROWS, knowing
 
-from irr.lm import ChatRequest
-from irr.manifest import read_manifest
+from irr.frozen.manifest import read_manifest
+from irr.lm.base import ChatRequest
 
 KEY = "sk-very-secret-0123456789"
 
@@ -58,7 +58,7 @@ def test_examples_to_a_frozen_program_to_labels(irr: Irr, files: dict[str, Path]
     assert made.returncode == 0, made.stderr
     assert "no --val: 8 examples serve to learn from, 8 others to choose by" in made.stderr
     assert "programs tried" in made.stdout
-    assert "example_weight=" in made.stdout
+    assert "retrieve.example_weight=" in made.stdout
 
     shown = irr("show", program)
     assert shown.returncode == 0, shown.stderr

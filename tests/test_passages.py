@@ -7,8 +7,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from irr.passages import excerpt, passages
-from irr.words import words
+from irr.text.passages import excerpt, passages
+from irr.text.words import words
 
 
 def parts(text: str) -> list[str]:

@@ -12,7 +12,7 @@ from conftest import KITCHEN
 
 import irr
 from irr.pipeline import InferRetrieveRank
-from irr.rank import by_score
+from irr.rank.base import by_score
 from irr.types import Candidate, Ranking
 
 TEXTS = [

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from irr.errors import InputError
-from irr.prompts import load_task, task_names
+from irr.prompts.pack import load_task, task_names
 
 PACK = '''\
 title = "Kitchen tasks"

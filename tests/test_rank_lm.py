@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scripted import Scripted
 
 from irr.errors import LMError
-from irr.prompts import load_task
-from irr.rank_lm import Evidence, Likelihood, Listwise, LMRanker, Pointwise
+from irr.prompts.pack import load_task
+from irr.rank.lm import Evidence, Likelihood, Listwise, LMRanker, Pointwise
 from irr.types import Candidate, Label, Ranking
 
 TASK = load_task("esco")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from irr.labels import LabelSpace
-from irr.relatives import Relatives
+from irr.labels.space import LabelSpace
+from irr.retrieve.propagation import Relatives
 
 SPACE = LabelSpace(
     [

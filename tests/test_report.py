@@ -19,17 +19,17 @@ from conftest import KITCHEN, Irr, write_jsonl
 from trove_classifiers import sorted_classifiers
 
 from eval.loaders import trove as trove_task
-from irr.assembly import build
-from irr.compare import Comparison, compare, read_run
-from irr.encoder import SentenceEncoder
-from irr.evaluate import Report, evaluate
-from irr.labels import LabelSpace
+from irr.builder import build
+from irr.config import Settings
+from irr.encoders.sentence_transformers import SentenceEncoder
+from irr.evaluate.compare import Comparison, compare, read_run
+from irr.evaluate.evaluate import Report, evaluate
+from irr.evaluate.report import Watcher, figures, write_page
+from irr.evaluate.report.watch import Fate
+from irr.io.texts import GoldRow
+from irr.labels.space import LabelSpace
 from irr.pipeline import InferRetrieveRank
-from irr.rank import by_score
-from irr.report import Watcher, figures, write_page
-from irr.report.watch import Fate
-from irr.settings import Settings
-from irr.texts import GoldRow
+from irr.rank.base import by_score
 from irr.types import Candidate, EntryKind, QueryKind, Ranking
 
 TEXTS = (
@@ -54,7 +54,14 @@ def space() -> LabelSpace:
 @pytest.fixture(scope="module")
 def trove(space: LabelSpace, encoder: SentenceEncoder, index_folder: Path) -> InferRetrieveRank:
     # Alone, a query then orders labels by cosine, as the test of fates below works it out.
-    settings = Settings(fields=(EntryKind.NAME,), lexical_weight=0, likeness_weight=0, broader_share=0)
+    settings = Settings().replace(
+        {
+            "retrieve.fields": (EntryKind.NAME,),
+            "retrieve.name_recall_weight": 0,
+            "retrieve.word_cosine_weight": 0,
+            "retrieve.parent_share": 0,
+        }
+    )
     return build(space, encoder=encoder, settings=settings, index_folder=index_folder)
 
 
@@ -184,7 +191,7 @@ def test_what_rank_did_to_the_order_of_retrieval_is_counted(
     program = build(
         space,
         encoder=encoder,
-        settings=Settings(fields=(EntryKind.NAME,)),
+        settings=Settings().replace({"retrieve.fields": (EntryKind.NAME,)}),
         ranker=Backwards(),
         index_folder=index_folder,
     )
@@ -357,7 +364,12 @@ def test_pictures_for_the_docs(
     """The PyPI classifiers of some packages of this environment, with their priors against without."""
     space, rows = trove_task("test")
     program = build(space, encoder=encoder, index_folder=index_folder)
-    plain = build(space, encoder=encoder, settings=Settings(prior_weight=0.0), index_folder=index_folder)
+    plain = build(
+        space,
+        encoder=encoder,
+        settings=Settings().replace({"retrieve.prior_weight": 0.0}),
+        index_folder=index_folder,
+    )
     before = tmp_path / "without priors.json"
     before.write_text(evaluate(plain, rows).as_text())
     watcher = Watcher(program)

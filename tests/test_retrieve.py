@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from irr.encoder import SentenceEncoder
-from irr.index import open_index
-from irr.labels import LabelSpace
-from irr.lexical import Postings, WordEvidence
-from irr.retrieve import LabelRetriever
-from irr.settings import Settings
+from irr.config import Settings
+from irr.encoders.sentence_transformers import SentenceEncoder
+from irr.index.lexical import Postings, WordEvidence
+from irr.index.store import open_index
+from irr.labels.space import LabelSpace
+from irr.retrieve.retriever import LabelRetriever
 from irr.types import EntryKind, Label, Query, QueryKind
 
-SETTINGS = Settings(fields=tuple(EntryKind), prior_weight=1.0)
+SETTINGS = Settings()
 
 
 def query(text: str, kind: QueryKind = QueryKind.SPAN, passage: int = 0) -> Query:
@@ -77,11 +77,11 @@ def plain_scores(
             generality = np.sort(names @ vector)[-20:].mean() if kind is QueryKind.SPAN else 0.0
             matches += [
                 vector @ encoder.encode([text])[0]
-                - settings.margin(entry, kind)
-                - settings.span_generality * generality
+                - settings.retrieve.margin(entry, kind)
+                - settings.retrieve.hubness_penalty * generality
                 for entry, text in entries
             ]
-        return settings.kind_weight(kind) * max(matches, default=0.0)
+        return settings.retrieve.kind_weight(kind) * max(matches, default=0.0)
 
     def score(number: int, label: Label) -> float:
         total = 0.0
@@ -92,16 +92,19 @@ def plain_scores(
                 of_passage += best(label, kind, asked)
             text = " ".join(q.text for q in queries if q.kind is QueryKind.TEXT and q.passage == passage)
             coverage, likeness = (of_all[number] for of_all in words(text))
-            shared = settings.lexical_weight * coverage + settings.likeness_weight * likeness
+            shared = (
+                settings.retrieve.name_recall_weight * coverage
+                + settings.retrieve.word_cosine_weight * likeness
+            )
             total += math.exp(20 * (of_passage + (1 + math.log(len(passages)) / 2) * shared))
         joined = math.log(total) / 20 if passages else 0.0
         joined += best(label, QueryKind.TERM, [q for q in queries if q.kind is QueryKind.TERM])
-        return joined * math.log(settings.prior_weight * (label.prior or 0) + math.e)
+        return joined * math.log(settings.retrieve.prior_weight * (label.prior or 0) + math.e)
 
     scores = {label.id: score(number, label) for number, label in enumerate(space)}
     return {
         label.id: scores[label.id]
-        + settings.broader_share
+        + settings.retrieve.parent_share
         * max([0.0, *(scores[o.id] - scores[label.id] for o in space if label.id in o.parents)])
         for label in space
     }
@@ -111,8 +114,8 @@ def plain_scores(
 def test_scores_are_the_formula(
     kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path, exact_entries: int
 ) -> None:
-    index = open_index(kitchen, encoder, SETTINGS.fields, tmp_path)
-    settings = SETTINGS.model_copy(update={"span_sharing": 0.0})
+    index = open_index(kitchen, encoder, SETTINGS.retrieve.fields, tmp_path)
+    settings = SETTINGS.replace({"retrieve.redundancy_penalty": 0.0})
     retriever = LabelRetriever(index, encoder, settings, exact_entries)
     results = retriever.retrieve(QUERIES, top_k=5)
     assert [len(candidates) for candidates in results] == [5, 0, 5, 5]
@@ -129,7 +132,7 @@ def test_scores_are_the_formula(
 def test_the_graph_proposes_and_the_scores_stay_exact(
     large: LabelSpace, encoder: SentenceEncoder, tmp_path: Path
 ) -> None:
-    index = open_index(large, encoder, SETTINGS.fields, tmp_path)
+    index = open_index(large, encoder, SETTINGS.retrieve.fields, tmp_path)
     scan = LabelRetriever(index, encoder, SETTINGS).retrieve(QUERIES, top_k=50)
     graph = LabelRetriever(index, encoder, SETTINGS, exact_entries=0).retrieve(QUERIES, top_k=50)
     for by_scan, by_graph in zip(scan, graph, strict=True):
@@ -153,7 +156,7 @@ def test_a_name_wins_over_an_equal_alias_and_ties_keep_label_order(
             {"id": "second", "name": "bread"},
         ]
     )
-    index = open_index(space, encoder, SETTINGS.fields, tmp_path)
+    index = open_index(space, encoder, SETTINGS.retrieve.fields, tmp_path)
     (candidates,) = LabelRetriever(index, encoder, SETTINGS).retrieve([[query("bread")]], top_k=3)
     assert [c.label.id for c in candidates] == ["first", "second", "alias"]
 
@@ -161,8 +164,8 @@ def test_a_name_wins_over_an_equal_alias_and_ties_keep_label_order(
 def test_matches_say_which_query_met_which_entry(
     kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path
 ) -> None:
-    index = open_index(kitchen, encoder, SETTINGS.fields, tmp_path)
-    retriever = LabelRetriever(index, encoder, SETTINGS.model_copy(update={"span_sharing": 0.0}))
+    index = open_index(kitchen, encoder, SETTINGS.retrieve.fields, tmp_path)
+    retriever = LabelRetriever(index, encoder, SETTINGS.replace({"retrieve.redundancy_penalty": 0.0}))
     (candidates,) = retriever.retrieve([QUERIES[2]], top_k=8, explain=True)
     found = {c.label.id: {m.kind: m for m in c.matches} for c in candidates}
     assert found["bake"][QueryKind.SPAN].query == "baking loaves"
@@ -171,7 +174,7 @@ def test_matches_say_which_query_met_which_entry(
     assert found["plan"][QueryKind.TERM].query == "menus"
     for candidate in candidates:
         prior = candidate.label.prior or 0
-        fused = sum(SETTINGS.kind_weight(m.kind) * m.score for m in candidate.matches)
+        fused = sum(SETTINGS.retrieve.kind_weight(m.kind) * m.score for m in candidate.matches)
         # Its child "plan" lifts it.
         if candidate.label.id == "cook":
             continue
@@ -182,9 +185,11 @@ def test_a_span_means_one_label(encoder: SentenceEncoder, tmp_path: Path) -> Non
     space = LabelSpace(["bread", "breads", "bread and bread", "wash dishes"])
     index = open_index(space, encoder, (), tmp_path)
     queries = [[query("bread"), query("clean the dishes")]]
-    settings = Settings(span_sharing=0.0)
+    settings = SETTINGS.replace({"retrieve.redundancy_penalty": 0.0})
     (alone,) = LabelRetriever(index, encoder, settings).retrieve(queries, top_k=4)
-    (shared,) = LabelRetriever(index, encoder, Settings(span_sharing=0.5)).retrieve(queries, top_k=4)
+    (shared,) = LabelRetriever(
+        index, encoder, SETTINGS.replace({"retrieve.redundancy_penalty": 0.5})
+    ).retrieve(queries, top_k=4)
     before, after = ({c.label.id: c.score for c in found} for found in (alone, shared))
     assert before["bread"] > before["breads"] > before["bread and bread"]
     assert after["bread"] == before["bread"]

@@ -20,8 +20,8 @@ from aiohttp import web
 from misbehaving import Behaviour, Call, MisbehavingServer, completion, failure, misbehaving_server
 
 from irr.errors import LMError, UsageError
-from irr.lm import metered, run
-from irr.models.served import ServedModel
+from irr.lm.base import metered, run
+from irr.lm.openai.client import ServedModel
 from irr.optimize.dspy_glue import as_lm_error, dspy_context, dspy_model, prepare_dspy, schema_config
 from irr.types import Usage
 

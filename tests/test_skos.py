@@ -12,7 +12,7 @@ import rdflib
 from conftest import Irr, read_jsonl, write_jsonl
 
 from irr.errors import LabelSpaceError, UsageError
-from irr.labels import LabelSpace
+from irr.labels.space import LabelSpace
 from irr.types import Label
 
 THESAURUS = Path(__file__).parent / "data" / "kitchen.ttl"

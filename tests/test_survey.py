@@ -8,10 +8,10 @@ from pathlib import Path
 
 from conftest import KITCHEN, Irr, write_jsonl
 
-from irr.labels import LabelSpace
-from irr.survey import survey
-from irr.survey.window import open_window
-from irr.tree import survey_tree
+from irr.encoders.window import open_window
+from irr.labels.diagnostics import survey
+from irr.labels.space import LabelSpace
+from irr.labels.tree import survey_tree
 
 
 def test_what_is_in_a_label_space() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from irr.settings import Settings
+from irr.config import Settings
 
 
 class Identity(BaseModel):
@@ -38,10 +38,8 @@ class Identity(BaseModel):
             then, now = getattr(self, name), getattr(other, name)
             if then != now:
                 return f"--{name.replace('_', '-')} was {then}, is {now}"
-        theirs = other.settings.model_dump()
-        for name, then in self.settings.model_dump().items():
-            if then != theirs[name]:
-                return f"the setting {name} was {then}, is {theirs[name]}"
+        for name, (then, now) in self.settings.difference(other.settings).items():
+            return f"the setting {name} was {then}, is {now}"
         if self.program != other.program:
             return "another language model or task"
         return "" if self.retry == other.retry else "one of the two is with --retry-errors"

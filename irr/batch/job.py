@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from irr.batch.identity import Identity
 from irr.batch.journal import Journal
-from irr.batch.outputs import is_stream, locked, open_stream, refuse_to_write_over
 from irr.batch.retry import Retry
 from irr.batch.rows import Answer, Row, answer, rows_of
-from irr.batch.streams import Source, open_source
 from irr.batch.tally import Tally
 from irr.errors import IrrError, LMError, OutputError, UsageError
+from irr.io.outputs import is_stream, locked, open_stream, refuse_to_write_over
+from irr.io.streams import Source, open_source
 from irr.types import Prediction, RowError
 
 if TYPE_CHECKING:

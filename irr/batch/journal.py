@@ -19,10 +19,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from irr.batch.identity import Identity
 from irr.batch.rows import Answer, Row, read_answer
-from irr.batch.streams import compress, is_compressed, open_source
 from irr.batch.tally import Tally
 from irr.errors import OutputError
-from irr.files import replace_file
+from irr.io.files import replace_file
+from irr.io.streams import compress, is_compressed, open_source
 
 # How far a power cut may set a run back; a kill loses nothing that was written.
 _SYNC_SECONDS = 5.0

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from irr.batch import Answers, Engine, Job, predictions
 from irr.batch.rows import Answer, RawRow, Row, answer, raw_rows_of, read_row
-from irr.batch.streams import STANDARD, open_source
 from irr.errors import IrrError, MissingExtraError, UsageError
+from irr.io.streams import STANDARD, open_source
 from irr.types import Costs
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from irr.batch.rows import Answer, Row, read_answer
-from irr.batch.streams import open_source
 from irr.errors import OutputError
+from irr.io.streams import open_source
 from irr.types import Costs
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from irr.batch.streams import LONGEST_LINE, Source
 from irr.errors import TextsError
-from irr.files import parse_json_row
-from irr.texts import TextRow
+from irr.io.files import parse_json_row
+from irr.io.streams import LONGEST_LINE, Source
+from irr.io.texts import TextRow
 from irr.types import Costs, Prediction, RowError
 
 _BOM = "\ufeff"

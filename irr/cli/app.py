@@ -33,8 +33,8 @@ from irr.cli.options import (
     Task,
 )
 from irr.cli.programs import optimize, show
+from irr.config import RankMethod
 from irr.errors import IrrError, UsageError
-from irr.settings import RankMethod
 
 EXIT_UNUSABLE = 2
 EXIT_INTERRUPTED = 130
@@ -104,13 +104,13 @@ def evaluate(
     hierarchy: HierarchyName = None,
 ) -> None:
     """Measure the answers against gold labels, with 95 % intervals."""
-    from irr.batch.outputs import open_output
-    from irr.batch.streams import STANDARD
-    from irr.compare import compare as compare_runs
-    from irr.compare import read_run
-    from irr.evaluate import evaluate as run
-    from irr.report import Watcher, write_page
-    from irr.texts import read_gold
+    from irr.evaluate.compare import compare as compare_runs
+    from irr.evaluate.compare import read_run
+    from irr.evaluate.evaluate import evaluate as run
+    from irr.evaluate.report import Watcher, write_page
+    from irr.io.outputs import open_output
+    from irr.io.streams import STANDARD
+    from irr.io.texts import read_gold
 
     lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task)
     options = ProgramOptions(labels, program, encoder, fields, index_folder, lms, rebind, language, hierarchy)
@@ -194,13 +194,13 @@ def labels(
     encoder: EncoderName = None,
 ) -> None:
     """Show a label space: what is in it, how it hangs together, and what of it hurts retrieval."""
-    from irr.batch.outputs import open_output
-    from irr.batch.streams import STANDARD
     from irr.cli.display_labels import show
-    from irr.encoder import DEFAULT_ENCODER
-    from irr.labels import LabelSpace
-    from irr.survey import survey
-    from irr.survey.window import open_window
+    from irr.encoders.sentence_transformers import DEFAULT_ENCODER
+    from irr.encoders.window import open_window
+    from irr.io.outputs import open_output
+    from irr.io.streams import STANDARD
+    from irr.labels.diagnostics import survey
+    from irr.labels.space import LabelSpace
 
     if output == json_file == STANDARD:
         raise UsageError("--output and --json both write stdout", "name a file for one of them")
@@ -234,7 +234,7 @@ def serve_lm(
 
     Prints the options that use it, once it answers. What follows "--" goes to vLLM.
     """
-    from irr.models.serve import Server, serve
+    from irr.lm.vllm_server import Server, serve
 
     def ready(server: Server) -> None:
         display.note(f"ready after {server.seconds[1]:.0f} s; use it with")

@@ -30,9 +30,9 @@ from irr.cli.options import (
     Rebind,
     Task,
 )
+from irr.config import RankMethod
 from irr.errors import UsageError
-from irr.models.flow import Limits
-from irr.settings import RankMethod
+from irr.lm.openai.limits import Limits
 
 EXIT_ROW_ERRORS = 1
 # Where finding out how many requests pay comes to an end.
@@ -146,11 +146,11 @@ def classify(
     """
     from irr.batch import Job, local, run
     from irr.batch.estimate import estimate
-    from irr.batch.outputs import open_output
     from irr.batch.rows import rows_of
-    from irr.batch.streams import open_source
     from irr.batch.tally import Price
     from irr.cli.monitor import Monitor
+    from irr.io.outputs import open_output
+    from irr.io.streams import open_source
 
     limits = replace(
         concurrency_limits(concurrency),

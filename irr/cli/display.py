@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from irr.batch.estimate import Estimate
     from irr.batch.tally import Price, Tally
-    from irr.compare import Comparison
-    from irr.evaluate import Report
-    from irr.skos.counts import SkosCounts
+    from irr.evaluate.compare import Comparison
+    from irr.evaluate.evaluate import Report
+    from irr.labels.skos.counts import SkosCounts
     from irr.types import Candidate, Costs, Match, Prediction
 
 # Queries of one text that are shown; a long text has thousands.

@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from irr.cli.display import stdout
-from irr.skos.languages import UNTAGGED
-from irr.survey import Lengths, SharedTexts, Survey
+from irr.labels.diagnostics import Lengths, SharedTexts, Survey
+from irr.labels.skos.languages import UNTAGGED
 
 _SHOWN_IDS = 3
 _WIDTH = 100

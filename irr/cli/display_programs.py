@@ -12,14 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from irr.cli.display import note, stderr, stdout
-from irr.settings import Settings
+from irr.config import Settings
 
 if TYPE_CHECKING:
-    from irr.manifest import Manifest, Scores
-    from irr.metrics import Estimate
+    from irr.evaluate.metrics import Estimate
+    from irr.frozen.manifest import Manifest, Scores
     from irr.optimize.bench import Trial
     from irr.optimize.run import Optimized
-    from irr.prompts import Demo
+    from irr.prompts.pack import Demo
     from irr.types import Usage
 
 _SHOWN_METRICS = ("rp@5", "rp@10", "rp@50", "recall@50")
@@ -122,7 +122,9 @@ def program(folder: Path, manifest: Manifest) -> None:
         ):
             if model:
                 told = f"{prompt.instructions}\n{task.notes_of(prompt)}".strip()
-                shown = task.count_of(prompt, recipe.settings.demos)
+                shown = task.count_of(
+                    prompt, (recipe.settings.infer if stage == "infer" else recipe.settings.rank).demos
+                )
                 _prompt(stage, told, task.demos_of(prompt)[:shown])
 
 
@@ -142,9 +144,8 @@ def _scores(scores: Mapping[str, Scores]) -> Table:
 
 
 def _changed(settings: Settings) -> str:
-    default = Settings().model_dump(mode="json")
-    changed = {k: v for k, v in settings.model_dump(mode="json").items() if v != default[k]}
-    return ", ".join(f"{name}={value}" for name, value in changed.items()) or "none"
+    changed = settings.difference(Settings())
+    return ", ".join(f"{name}={value}" for name, (value, _) in changed.items()) or "none"
 
 
 def _percent(e: Estimate) -> str:

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from irr.cli import display
+from irr.config import Hierarchy, RankMethod, Settings
 from irr.errors import ProgramError, UsageError
-from irr.lm import EMBEDDED, NO_MODEL, check_name, open_models
-from irr.models.flow import Limits
-from irr.settings import Hierarchy, RankMethod, Settings
+from irr.lm.base import EMBEDDED, NO_MODEL, check_name, open_models
+from irr.lm.openai.limits import Limits
 from irr.types import EntryKind
 
 if TYPE_CHECKING:
-    from irr.labels import LabelSpace
-    from irr.lm import LanguageModel
+    from irr.labels.space import LabelSpace
+    from irr.lm.base import LanguageModel
     from irr.pipeline import InferRetrieveRank
     from irr.recipe import Recipe
 
@@ -161,7 +161,7 @@ class LMOptions:
             UsageError: If they name no model, or do not fit together.
             InputError: If they name no task.
         """
-        from irr.prompts import load_task
+        from irr.prompts.pack import load_task
 
         if self.task is not None:
             load_task(self.task)
@@ -203,9 +203,9 @@ class ProgramOptions:
             LabelSpaceError: If the labels are unusable.
             ProgramError: If the frozen program is.
         """
-        from irr.frozen import read_labels
-        from irr.labels import LabelSpace
-        from irr.manifest import read_manifest
+        from irr.frozen.freeze import read_labels
+        from irr.frozen.manifest import read_manifest
+        from irr.labels.space import LabelSpace
 
         self.settings()
         if self.rebind and not (self.program and self.labels):
@@ -246,8 +246,8 @@ class ProgramOptions:
 
     def build(self, space: LabelSpace) -> InferRetrieveRank:
         """Builds or loads the program, with progress while its index is made."""
-        from irr.assembly import build
-        from irr.frozen import load
+        from irr.builder import build
+        from irr.frozen.freeze import load
 
         with display.progress("label entries", None) as on_entries:
             if self.program is not None:
@@ -284,7 +284,7 @@ class ProgramOptions:
     def settings(self) -> Settings:
         """The numbers that the options ask for."""
         hierarchy = self.hierarchy or Hierarchy.NONE
-        settings = Settings(rank_method=self.lms.rank_method, hierarchy=hierarchy)
+        settings = Settings(hierarchy=hierarchy).replace({"rank.method": self.lms.rank_method})
         if self.fields is None:
             return settings
         known = [kind.value for kind in EntryKind]
@@ -292,7 +292,7 @@ class ProgramOptions:
         for name in names:
             if name not in known:
                 raise UsageError(f'--fields: no field "{name}"', f"name some of {','.join(known)}")
-        return settings.model_copy(update={"fields": tuple(EntryKind(name) for name in names)})
+        return settings.replace({"retrieve.fields": tuple(EntryKind(name) for name in names)})
 
 
 def _build(options: ProgramOptions) -> InferRetrieveRank:

@@ -28,9 +28,9 @@ from irr.cli.options import (
     RankMethodName,
     Task,
 )
+from irr.config import RankMethod
 from irr.errors import UsageError
-from irr.lm import NO_MODEL
-from irr.settings import RankMethod
+from irr.lm.base import NO_MODEL
 
 if TYPE_CHECKING:
     from irr.optimize import Budget
@@ -124,11 +124,11 @@ def optimize(
         LMOptions(name).check()
     # DSPy's own bars would be drawn over ours.
     os.environ.setdefault("TQDM_DISABLE", "1")
-    from irr.frozen import freeze
-    from irr.manifest import check_place
+    from irr.frozen.freeze import freeze
+    from irr.frozen.manifest import check_place
+    from irr.io.texts import read_gold
     from irr.optimize import Budget, Optimizer, Students, check_models, split
     from irr.optimize import optimize as run
-    from irr.texts import read_gold
 
     check_models(Optimizer(optimizer), end_to_end, lms.asked, teachers.asked)
     check_place(output)
@@ -174,7 +174,7 @@ def show(
     program: Annotated[Path, typer.Argument(help="A frozen program.", metavar="DIR")],
 ) -> None:
     """Show what a frozen program is: labels, numbers, models, prompts, scores."""
-    from irr.manifest import read_manifest
+    from irr.frozen.manifest import read_manifest
 
     display_programs.program(program, read_manifest(program))
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.assembly import assemble
-from irr.encoder import Encoder
-from irr.evaluate import METRICS
-from irr.index import LabelIndex
-from irr.lm import LanguageModel
-from irr.metrics import Estimate, estimate
-from irr.neighbours import Example
+from irr.builder import assemble
+from irr.config import Settings
+from irr.encoders.sentence_transformers import Encoder
+from irr.evaluate.evaluate import METRICS
+from irr.evaluate.metrics import Estimate, estimate
+from irr.index.store import LabelIndex
+from irr.io.texts import GoldRow
+from irr.lm.base import LanguageModel
 from irr.pipeline import InferRetrieveRank
-from irr.prompts import TaskPack
-from irr.retrieve import EXACT_ENTRIES
-from irr.settings import Settings
-from irr.texts import GoldRow
+from irr.prompts.pack import TaskPack
+from irr.retrieve.examples import Example
+from irr.retrieve.retriever import EXACT_ENTRIES
 
 Values = NDArray[np.float64]
 DEPTH = 50
@@ -38,9 +38,9 @@ class Plan:
     rank_lm: LanguageModel | None = None
     examples: bool = True
 
-    def set(self, **changes: Any) -> Plan:
-        """The plan with other numbers."""
-        return replace(self, settings=self.settings.model_copy(update=changes))
+    def set(self, changes: Mapping[str, Any]) -> Plan:
+        """The plan with other settings, by dotted name."""
+        return replace(self, settings=self.settings.replace(changes))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from irr.lm import ChatRequest, LanguageModel, count, metered
+from irr.lm.base import ChatRequest, LanguageModel, count, metered
 from irr.types import Usage
 
 

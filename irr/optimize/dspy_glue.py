@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from irr.chat import assistant_text, system_text, user_text
 from irr.errors import LMError
-from irr.lm import ChatRequest, LanguageModel, run
+from irr.lm.base import ChatRequest, LanguageModel, run
+from irr.prompts.chat import assistant_text, system_text, user_text
 
 if TYPE_CHECKING:
     import dspy
@@ -60,7 +60,7 @@ def schema_config(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def lean_json() -> Any:
-    """DSPy's JSON adapter, with the wording of `irr.chat`, held to the schema that is given in `config`."""
+    """DSPy's JSON adapter, with our wording, held to the schema that is given in `config`."""
     dspy = prepare_dspy()
     base: Any = dspy.JSONAdapter
     parse_error = dspy.utils.exceptions.AdapterParseError

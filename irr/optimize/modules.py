@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from irr.asks import RANKING_TOKENS, TERMS_TOKENS, AskRanking, AskTerms, numbered
-from irr.chat import Prompt, list_schema
 from irr.optimize.dspy_glue import prepare_dspy, schema_config
-from irr.prompts import demo_text
+from irr.prompts.chat import Prompt, list_schema
+from irr.prompts.pack import demo_text
+from irr.prompts.templates import RANKING_TOKENS, TERMS_TOKENS, AskRanking, AskTerms, numbered
 
 if TYPE_CHECKING:
     import dspy

@@ -7,23 +7,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from irr.assembly import assemble, default_index_folder
-from irr.encoder import SentenceEncoder
+from irr.builder import assemble, default_index_folder
+from irr.config import Settings
+from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import UsageError
-from irr.evaluate import evaluate
-from irr.index import Progress, open_index
-from irr.labels import LabelSpace
-from irr.lm import LanguageModel
-from irr.manifest import Scores
+from irr.evaluate.evaluate import evaluate
+from irr.frozen.manifest import Scores
+from irr.index.store import Progress, open_index
+from irr.io.texts import GoldRow
+from irr.labels.space import LabelSpace
+from irr.lm.base import LanguageModel
 from irr.optimize.bench import Bench, Plan, Trial
 from irr.optimize.budget import Budget, CountedModel, Stopped
-from irr.optimize.numbers import tune
 from irr.optimize.search import Optimizer, check_optimizer
 from irr.optimize.stages import BOTH, INFER, RANK, Improver, Students
+from irr.optimize.tuning import tune
 from irr.pipeline import InferRetrieveRank
-from irr.prompts import TaskPack, load_task
-from irr.settings import Settings
-from irr.texts import GoldRow
+from irr.prompts.pack import TaskPack, load_task
 
 _FEWEST = 4
 
@@ -100,7 +100,7 @@ def optimize(
     task = load_task(task) if isinstance(task, str) else task
     sentence_encoder = SentenceEncoder(encoder) if encoder else SentenceEncoder()
     root = Path(index_folder) if index_folder else default_index_folder()
-    index = open_index(space, sentence_encoder, settings.fields, root, progress)
+    index = open_index(space, sentence_encoder, settings.retrieve.fields, root, progress)
     bench = Bench(index, sentence_encoder, train, val)
     trials: list[Trial] = []
 
@@ -123,7 +123,7 @@ def optimize(
         infer_lm=models.infer if plan.infer_lm else None,
         rank_lm=models.rank if plan.rank_lm else None,
         task=plan.task,
-        examples=bench.examples if plan.settings.example_weight or _near(plan) else (),
+        examples=bench.examples if plan.settings.retrieve.example_weight or _near(plan) else (),
     )
     history: dict[str, str | int] = {
         "optimizer": str(optimizer) if models != Students() else str(Optimizer.NONE),
@@ -200,4 +200,4 @@ def _scores(bench: Bench, plan: Plan) -> Scores | None:
 
 
 def _near(plan: Plan) -> int:
-    return plan.settings.infer_near_demos + plan.settings.rank_near_demos
+    return plan.settings.infer.near_demos + plan.settings.rank.near_demos

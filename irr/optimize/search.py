@@ -11,7 +11,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from irr.errors import MissingExtraError, UsageError
-from irr.lm import EMBEDDED, LanguageModel
+from irr.lm.base import EMBEDDED, LanguageModel
 from irr.optimize.budget import Budget, Stopped
 from irr.optimize.dspy_glue import as_lm_error, dspy_model, prepare_dspy
 

@@ -7,21 +7,21 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from irr.asks import AskRanking, AskTerms, numbered
+from irr.config import RankMethod, Settings
 from irr.errors import LMError
-from irr.evaluate import METRICS
-from irr.lm import LanguageModel
-from irr.neighbours import Example, demo_of
+from irr.evaluate.evaluate import METRICS
+from irr.io.texts import GoldRow
+from irr.lm.base import LanguageModel
 from irr.optimize.bench import Bench, Plan
 from irr.optimize.dspy_glue import as_lm_error, dspy_model, lean_json, prepare_dspy
 from irr.optimize.modules import OrderCandidates, ProposeTerms
-from irr.prompts import MAX_NAME, MAX_TERMS, Demo, InferPrompt, RankPrompt, TaskPack, demo_text
-from irr.rank import by_score
-from irr.rank_lm import fuse, places
-from irr.settings import RankMethod
-from irr.texts import GoldRow
+from irr.prompts.pack import MAX_NAME, MAX_TERMS, Demo, InferPrompt, RankPrompt, TaskPack, demo_text
+from irr.prompts.templates import AskRanking, AskTerms, numbered
+from irr.rank.base import by_score
+from irr.rank.lm import fuse, places
+from irr.retrieve.examples import Example, demo_of
+from irr.text.words import clean
 from irr.types import Candidate, Query, QueryKind
-from irr.words import clean
 
 if TYPE_CHECKING:
     import dspy
@@ -38,8 +38,8 @@ class Ground:
     def __init__(self, bench: Bench, plan: Plan) -> None:
         self._program = bench.program(plan)
         self._space = bench.index.space
-        self._weight = plan.settings.method_weight(RankMethod.LISTWISE)
-        self._depth = plan.settings.candidates
+        self._weight = plan.settings.rank.method_weight(RankMethod.LISTWISE)
+        self._depth = plan.settings.retrieve.candidates
         # DSPy logs what goes wrong, and goes on; a mistake of ours has to come out.
         self.mistakes: list[Exception] = []
         self._known: dict[tuple[str, tuple[str, ...]], list[Candidate]] = {}
@@ -145,13 +145,17 @@ def _or_none(call: Any) -> list[Any]:
 
 
 def stage_program(
-    ground: Ground, task: TaskPack, demos: int, infer: LanguageModel | None, rank: LanguageModel | None
+    ground: Ground,
+    task: TaskPack,
+    settings: Settings,
+    infer: LanguageModel | None,
+    rank: LanguageModel | None,
 ) -> StageProgram:
     """The stages that have a model here, with the prompts of a task."""
     return StageProgram(
         ground,
-        ProposeTerms(AskTerms(task, demos), dspy_model(infer)) if infer else None,
-        OrderCandidates(AskRanking(task, demos), dspy_model(rank)) if rank else None,
+        ProposeTerms(AskTerms(task, settings.infer.demos), dspy_model(infer)) if infer else None,
+        OrderCandidates(AskRanking(task, settings.rank.demos), dspy_model(rank)) if rank else None,
     )
 
 

@@ -7,26 +7,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from irr.assembly import rank_method
-from irr.lm import LanguageModel
-from irr.neighbours import Example, demo_of
+from irr.builder import rank_method
+from irr.config import HYPERPARAMETERS, RankMethod
+from irr.lm.base import LanguageModel
 from irr.optimize.bench import Bench, Plan, Trial, Values, scored
 from irr.optimize.budget import Budget, Stopped
 from irr.optimize.search import TRIALS, Optimizer, Search
-from irr.prompts import Demo, TaskPack
-from irr.settings import RankMethod
+from irr.prompts.pack import Demo, TaskPack
+from irr.retrieve.examples import Example, demo_of
 
 INFER, RANK, BOTH = "infer", "rank", "infer+rank"
 _METRIC = {INFER: "recall@50", RANK: "rp@10", BOTH: "rp@10"}
 # Of the prompts that an optimizer found, this many go on.
 _BEST = 3
 _NEAR_DEMOS = 4
-_WEIGHTS = {
-    "term_weight": (0.25, 0.5, 1.0),
-    "listwise_weight": (0.25, 0.5, 1.0, 2.0, 4.0),
-    "pointwise_weight": (0.25, 0.5, 1.0, 2.0),
-    "likelihood_weight": (0.01, 0.02, 0.04, 0.08),
-}
+_TERM_WEIGHT = "retrieve.term_weight"
 # Sets of demos that are tried where a model is not asked in words.
 _DEMO_SETS = 6
 _DEMOS_A_SET = 5
@@ -102,8 +97,8 @@ class Improver:
     def _most(self, step: str) -> int:
         """About how many trials a step takes."""
         searched = 0 if self.optimizer is Optimizer.NONE else TRIALS + _BEST
-        weights = [len(_WEIGHTS["term_weight"])] if step in (INFER, BOTH) else []
-        weights += [len(_WEIGHTS["listwise_weight"])] if step in (RANK, BOTH) else []
+        weights = [len(HYPERPARAMETERS[_TERM_WEIGHT])] if step in (INFER, BOTH) else []
+        weights += [len(HYPERPARAMETERS["rank.listwise_weight"])] if step in (RANK, BOTH) else []
         return 2 + searched + len(weights) + sum(weights)
 
     def _variants(self, plan: Plan, step: str) -> Iterator[tuple[str, Plan]]:
@@ -111,18 +106,18 @@ class Improver:
         for number, task in enumerate(self._search(plan, step), 1):
             yield f"prompts found, {number}", replace(plan, task=task)
         if step in (INFER, BOTH):
-            yield f"{_NEAR_DEMOS} nearest examples in infer", plan.set(infer_near_demos=_NEAR_DEMOS)
+            yield f"{_NEAR_DEMOS} nearest examples in infer", plan.set({"infer.near_demos": _NEAR_DEMOS})
         if step in (RANK, BOTH):
-            yield f"{_NEAR_DEMOS} nearest examples in rank", plan.set(rank_near_demos=_NEAR_DEMOS)
+            yield f"{_NEAR_DEMOS} nearest examples in rank", plan.set({"rank.near_demos": _NEAR_DEMOS})
 
     def _weights(self, plan: Plan, step: str) -> Iterator[tuple[str, Plan]]:
-        names = ["term_weight"] if step in (INFER, BOTH) else []
+        names = [_TERM_WEIGHT] if step in (INFER, BOTH) else []
         if plan.rank_lm and step in (RANK, BOTH):
-            names.append(f"{self._method(plan)}_weight")
+            names.append(f"rank.{self._method(plan)}_weight")
         for name in names:
-            for weight in _WEIGHTS[name]:
-                if weight != getattr(plan.settings, name):
-                    yield f"{name}={weight:g}", plan.set(**{name: weight})
+            for weight in HYPERPARAMETERS[name]:
+                if weight != plan.settings.flat()[name]:
+                    yield f"{name}={weight:g}", plan.set({name: weight})
 
     def _method(self, plan: Plan) -> RankMethod:
         assert plan.rank_lm is not None
@@ -153,8 +148,8 @@ class Improver:
         writer = next(model for model in reversed(teachers) if model)
         search = Search(
             self.optimizer,
-            student=stage_program(ground, plan.task, plan.settings.demos, *students),
-            teacher=stage_program(ground, plan.task, plan.settings.demos, *teachers),
+            student=stage_program(ground, plan.task, plan.settings, *students),
+            teacher=stage_program(ground, plan.task, plan.settings, *teachers),
             writer=writer,
             trainset=[ground.example(row, f"train {i}") for i, row in enumerate(self.bench.train)],
             valset=valset,

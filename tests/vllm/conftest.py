@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from live import VARIABLE, LiveServer
 
-from irr.models.served import ServedModel
+from irr.lm.openai.client import ServedModel
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

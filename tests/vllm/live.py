@@ -6,7 +6,7 @@ import os
 import signal
 from contextlib import ExitStack
 
-from irr.models.serve import Server, running_server
+from irr.lm.vllm_server import Server, running_server
 
 VARIABLE = "IRR_VLLM_PYTHON"
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from live import LiveServer
 
-from irr.assembly import build
-from irr.labels import LabelSpace
-from irr.models.served import ServedModel
+from irr.builder import build
+from irr.config import RankMethod, Settings
+from irr.labels.space import LabelSpace
+from irr.lm.openai.client import ServedModel
 from irr.pipeline import InferRetrieveRank
-from irr.settings import RankMethod, Settings
 from irr.types import QueryKind
 
 LABELS = [
@@ -41,7 +41,7 @@ def program(
 ) -> InferRetrieveRank:
     return build(
         LabelSpace(LABELS),
-        settings=Settings(rank_method=method, demos=4),
+        settings=Settings().replace({"rank.method": method, "infer.demos": 4, "rank.demos": 4}),
         infer_lm=model if infer else None,
         rank_lm=model,
         task="esco",

@@ -15,9 +15,9 @@ import pytest
 from live import VARIABLE, LiveServer
 
 from irr.errors import IrrError, LMError, MissingExtraError, UsageError
-from irr.lm import metered, run
-from irr.models.serve import running_server
-from irr.models.served import ServedModel
+from irr.lm.base import metered, run
+from irr.lm.openai.client import ServedModel
+from irr.lm.vllm_server import running_server
 from irr.optimize.dspy_glue import as_lm_error, dspy_context, dspy_model, prepare_dspy, schema_config
 
 TEXT = "Strong knowledge of HTML and CSS, solid understanding of Angular, React or similar frameworks."
@@ -104,7 +104,7 @@ def test_scores_are_those_of_the_model_itself(served: ServedModel) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from irr.models.smollm import converted_folder
+    from irr.lm.local.smollm import converted_folder
 
     folder = converted_folder("bfloat16")
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)

@@ -1,0 +1,196 @@
+"""Builds programs: chooses the three stages, and joins them over a label space's index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from irr.config import RankMethod, Settings
+from irr.encoders.sentence_transformers import Encoder, OneAtATime, SentenceEncoder
+from irr.errors import UsageError
+from irr.index.store import LabelIndex, Progress, open_index
+from irr.infer.spans import Inferer, SpanInferer
+from irr.labels.space import LabelSpace
+from irr.lm.base import EMBEDDED, LanguageModel
+from irr.pipeline import LM_GROUP_TEXTS, InferRetrieveRank
+from irr.prompts.pack import ChooseDemos, TaskPack, load_task
+from irr.rank.base import Ranker, RetrievalRanker
+from irr.retrieve.examples import Example, Neighbours
+from irr.retrieve.retriever import EXACT_ENTRIES, LabelRetriever
+from irr.text.passages import passages
+from irr.types import Label
+
+
+def build(
+    labels: LabelSpace | str | Path | Iterable[Label | Mapping[str, Any] | str],
+    *,
+    encoder: Encoder | str | None = None,
+    settings: Settings | None = None,
+    infer_lm: LanguageModel | None = None,
+    rank_lm: LanguageModel | None = None,
+    task: TaskPack | str = "default",
+    examples: Iterable[Example | Mapping[str, Any]] = (),
+    ranker: Ranker | None = None,
+    index_folder: str | Path | None = None,
+    progress: Progress | None = None,
+) -> InferRetrieveRank:
+    """Builds a program for a label space; its index is made on the first call and reused afterwards.
+
+    Args:
+        labels: A label file, a label space, or the labels themselves.
+        encoder: An encoder, or the name or folder of a sentence-transformers model.
+        settings: The numbers to run with.
+        infer_lm: Proposes terms for each text; none if None.
+        rank_lm: Orders the candidates; none if None.
+        task: What the language models are told: a task pack, its name, or its folder.
+        examples: Texts with right labels, `{"text", "labels": [label id]}`, which speak for their labels.
+        ranker: Orders the candidates, instead of a language model.
+        index_folder: Where indexes are kept; the user's cache folder if None.
+        progress: Called with (entries done, entries in all) while an index is built.
+
+    Raises:
+        UsageError: If both `ranker` and `rank_lm` are given.
+        LabelSpaceError: If the labels are not a label space.
+        EncoderError: If the encoder is not there.
+        LabelIndexError: If the index cannot be written.
+    """
+    if ranker and rank_lm:
+        raise UsageError("both a ranker and a language model to rank", "give one of them")
+    settings = settings or Settings()
+    custom = "a ranker of its own" if ranker else ""
+    if encoder and not isinstance(encoder, str | SentenceEncoder):
+        custom = "an encoder of its own"
+    if isinstance(labels, Mapping):
+        raise UsageError("labels are one mapping", 'give a list of labels, each with "id" and "name"')
+    if isinstance(labels, str | Path):
+        labels = LabelSpace.read(labels)
+    space = labels if isinstance(labels, LabelSpace) else LabelSpace(labels)
+    if encoder is None or isinstance(encoder, str):
+        encoder = SentenceEncoder(encoder) if encoder else SentenceEncoder()
+    root = Path(index_folder) if index_folder else default_index_folder()
+    index = open_index(space, encoder, settings.retrieve.fields, root, progress)
+    program = assemble(
+        index,
+        encoder,
+        settings,
+        infer_lm=infer_lm,
+        rank_lm=rank_lm,
+        task=load_task(task) if isinstance(task, str) else task,
+        examples=_checked(examples, space),
+        ranker=ranker,
+    )
+    program.custom = custom
+    return program
+
+
+def assemble(
+    index: LabelIndex,
+    encoder: Encoder,
+    settings: Settings,
+    *,
+    infer_lm: LanguageModel | None = None,
+    rank_lm: LanguageModel | None = None,
+    task: TaskPack,
+    examples: tuple[Example, ...] = (),
+    leave_one_out: bool = False,
+    ranker: Ranker | None = None,
+    exact_entries: int = EXACT_ENTRIES,
+) -> InferRetrieveRank:
+    """Joins the stages over an index that is open.
+
+    Args:
+        index: Made by this encoder, with the fields of these settings.
+        encoder: Encodes the queries.
+        settings: The numbers to run with.
+        infer_lm: Proposes terms for each text; none if None.
+        rank_lm: Orders the candidates; none if None.
+        task: What the language models are told.
+        examples: Texts with labels of the label space.
+        leave_one_out: Whether an example counts for other texts only, as it must where examples are scored.
+        ranker: Orders the candidates, instead of a language model.
+        exact_entries: Up to here every entry is scored.
+    """
+    models = [model for model in (infer_lm, rank_lm) if model]
+    shared = OneAtATime(encoder) if models else encoder
+    neighbours = Neighbours(examples, index.space, shared, _passages, leave_one_out) if examples else None
+
+    def chooser(count: int) -> ChooseDemos | None:
+        return neighbours.chooser(count) if neighbours and count else None
+
+    inferer: Inferer = SpanInferer(settings.infer.span_words, settings.infer.span_content_words)
+    if infer_lm:
+        inferer = _lm_inferer(inferer, infer_lm, task, settings, chooser(settings.infer.near_demos))
+    retriever = LabelRetriever(index, shared, settings, exact_entries, neighbours)
+    ranker = ranker or RetrievalRanker()
+    if rank_lm:
+        ranker = _lm_ranker(rank_lm, task, settings, chooser(settings.rank.near_demos))
+    program = InferRetrieveRank(index.space, encoder, inferer, retriever, ranker, settings)
+    program.infer_lm, program.rank_lm = infer_lm, rank_lm
+    program.task = task if models else None
+    program.examples = examples
+    if models:
+        program.group_texts = LM_GROUP_TEXTS
+        # Twice what a model works on at a time: while one half is asked about, the other is retrieved.
+        program.workers = max(1, 2 * max(model.concurrency for model in models) // LM_GROUP_TEXTS)
+    return program
+
+
+def _passages(text: str) -> list[str]:
+    return [text[start:end].strip() for start, end in passages(text)]
+
+
+def _checked(examples: Iterable[Example | Mapping[str, Any]], space: LabelSpace) -> tuple[Example, ...]:
+    checked = []
+    for number, item in enumerate(examples, 1):
+        try:
+            example = item if isinstance(item, Example) else Example.model_validate(item)
+        except ValidationError as e:
+            problem = f"{e.error_count()} mistakes, the first: {e.errors()[0]['msg']}"
+            raise UsageError(f"example {number}: {problem}", 'give {"text", "labels": [label id]}') from e
+        unknown = next((label for label in example.labels if label not in space), None)
+        if unknown is not None:
+            raise UsageError(f'example {number}: label "{unknown}" is not in the label space', "correct it")
+        checked.append(example)
+    return tuple(checked)
+
+
+def _lm_inferer(
+    base: Inferer, model: LanguageModel, task: TaskPack, settings: Settings, choose: ChooseDemos | None
+) -> Inferer:
+    from irr.infer.lm import LMInferer
+
+    return LMInferer(base, model, task, settings.infer.demos, choose)
+
+
+def _lm_ranker(
+    model: LanguageModel, task: TaskPack, settings: Settings, choose: ChooseDemos | None
+) -> Ranker:
+    from irr.rank.lm import Evidence, Likelihood, Listwise, LMRanker, Pointwise
+
+    method = rank_method(model, settings)
+    evidence: Evidence
+    match method:
+        case RankMethod.POINTWISE:
+            evidence = Pointwise(model, task, settings.rank.demos)
+        case RankMethod.LIKELIHOOD:
+            evidence = Likelihood(model, task)
+        case _:
+            evidence = Listwise(model, task, settings.rank.demos, window=settings.rank.window)
+    return LMRanker(evidence, settings.rank.method_weight(method), settings.retrieve.candidates, choose)
+
+
+def rank_method(model: LanguageModel, settings: Settings) -> RankMethod:
+    """How a model ranks where the settings leave it open."""
+    if settings.rank.method is not RankMethod.AUTO:
+        return settings.rank.method
+    return RankMethod.LIKELIHOOD if model.name == EMBEDDED else RankMethod.LISTWISE
+
+
+def default_index_folder() -> Path:
+    """Where indexes are kept unless another folder is named."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("irr", appauthor=False) / "indexes"

@@ -1,0 +1,227 @@
+"""Settings by stage, and the table of hyperparameters that are tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from irr.errors import UsageError
+from irr.types import EntryKind, QueryKind
+
+Weight = Annotated[float, Field(ge=0.0, le=10.0)]
+Margin = Annotated[float, Field(ge=0.0, le=2.0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=1)]
+Demos = Annotated[int, Field(ge=0, le=32)]
+
+
+class RankMethod(StrEnum):
+    """How a language model ranks; `auto` takes the method that the model declares."""
+
+    AUTO = "auto"
+    LISTWISE = "listwise"
+    POINTWISE = "pointwise"
+    LIKELIHOOD = "likelihood"
+
+
+class Hierarchy(StrEnum):
+    """Which labels of a hierarchy are returned: the best, their ancestors too, or the most specific."""
+
+    NONE = "none"
+    CLOSED = "closed"
+    LEAVES = "leaves"
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InferSettings(_Settings):
+    """How queries are made of a text.
+
+    Attributes:
+        passage_words: Words of a passage, at most.
+        passage_characters: Characters of a passage, at most.
+        passage_overlap: Words that neighbouring passages share.
+        span_words: Words of a span, at most.
+        span_content_words: Words of a span that are not stopwords, at most.
+        demos: Demos of the task that the language model is shown.
+        near_demos: Examples of the program that it is shown instead, the most similar ones; 0 for none.
+    """
+
+    passage_words: Count = 60
+    passage_characters: Count = 500
+    passage_overlap: Annotated[int, Field(ge=0)] = 20
+    span_words: Annotated[int, Field(ge=1, le=10)] = 5
+    span_content_words: Annotated[int, Field(ge=1, le=10)] = 3
+    demos: Demos = 2
+    near_demos: Demos = 0
+
+
+class RetrieveSettings(_Settings):
+    """How matches of queries and entries become one score a label; `retrieve.scoring` holds the formulas.
+
+    Attributes:
+        fields: Parts of a label that get index entries; a name always does.
+        text_weight: Weight of the best match of a passage.
+        span_weight: Weight of the best match of a span.
+        term_weight: Weight of the best match of a term that a language model proposed.
+        alias_margin: Subtracted from a match with an alias.
+        description_margin: Subtracted from a match of a span or a term with a description.
+        hubness_penalty: Share of a span's mean similarity to its nearest names that its matches lose.
+        hubness_names: How many nearest names that mean is over.
+        name_recall_weight: Weight of the IDF-weighted share of a name's words that a passage holds.
+        word_cosine_weight: Weight of the IDF-weighted cosine of a passage and all texts of a label.
+        passage_temperature: Temperature of the soft maximum over passages.
+        example_weight: Weight of the similarity to the nearest example that has the label.
+        parent_share: Share of the difference by which a label is raised towards its best child.
+        redundancy_penalty: Factor of ln(1 + n) for a label when n better ones rest on the same span.
+        redundancy_pool: Labels that this is computed for, as a multiple of those asked for.
+        prior_weight: A in score · ln(A · prior + e); 0 ignores label priors.
+        candidates: Labels that retrieval hands to the ranker.
+        exact_entries: Up to this many index entries are all scored; above, a graph proposes labels.
+        graph_neighbors: Entries that the graph returns for a query.
+    """
+
+    fields: tuple[EntryKind, ...] = tuple(EntryKind)
+    text_weight: Weight = 0.7
+    span_weight: Weight = 1.0
+    term_weight: Weight = 0.5
+    alias_margin: Margin = 0.06
+    description_margin: Margin = 0.05
+    hubness_penalty: Weight = 0.2
+    hubness_names: Count = 20
+    name_recall_weight: Weight = 0.1
+    word_cosine_weight: Weight = 0.2
+    passage_temperature: Annotated[float, Field(gt=0.0, le=10.0)] = 0.05
+    example_weight: Weight = 0.2
+    parent_share: Share = 0.5
+    redundancy_penalty: Weight = 0.07
+    redundancy_pool: Count = 4
+    prior_weight: Weight = 1.0
+    candidates: Count = 50
+    exact_entries: Annotated[int, Field(ge=0)] = 200_000
+    graph_neighbors: Annotated[int, Field(ge=1, le=200)] = 100
+
+    def kind_weight(self, kind: QueryKind) -> float:
+        """The weight of one kind of query."""
+        weights = {QueryKind.TEXT: self.text_weight, QueryKind.SPAN: self.span_weight}
+        return weights.get(kind, self.term_weight)
+
+    def margin(self, entry: EntryKind, query: QueryKind) -> float:
+        """What is subtracted from a match of this kind of query with this kind of entry."""
+        if entry is EntryKind.ALIAS:
+            return self.alias_margin
+        # A passage is about as long as a description, so their match needs no margin.
+        if entry is EntryKind.DESCRIPTION and query is not QueryKind.TEXT:
+            return self.description_margin
+        return 0.0
+
+
+class RankSettings(_Settings):
+    """How a language model orders the candidates.
+
+    Attributes:
+        method: Listwise, pointwise or by likelihood.
+        characters: Characters of a longer text that the model is shown.
+        demos: Demos of the task that it is shown; all of them by likelihood.
+        near_demos: Examples of the program that it is shown instead, the most similar ones; 0 for none.
+        window: For listwise: candidates in one prompt; 0 for all.
+        listwise_count: Candidates that a listwise answer names, at most.
+        listwise_weight: Weight of a place in the model's list, from 1 down to 0.
+        pointwise_weight: Weight of the model's probability of "yes".
+        likelihood_weight: Weight of a name's mean log-probability per token.
+        likelihood_correction: Share of the content-free log-probability that is subtracted.
+    """
+
+    method: RankMethod = RankMethod.AUTO
+    characters: Annotated[int, Field(ge=500)] = 4_000
+    demos: Demos = 2
+    near_demos: Demos = 0
+    window: Annotated[int, Field(ge=0)] = 0
+    listwise_count: Count = 10
+    listwise_weight: Weight = 2.0
+    pointwise_weight: Weight = 1.0
+    likelihood_weight: Weight = 0.04
+    likelihood_correction: Weight = 0.75
+
+    def method_weight(self, method: RankMethod) -> float:
+        """The weight of a method's evidence."""
+        weights = {
+            RankMethod.POINTWISE: self.pointwise_weight,
+            RankMethod.LIKELIHOOD: self.likelihood_weight,
+        }
+        return weights.get(method, self.listwise_weight)
+
+
+class Settings(_Settings):
+    """All settings of a program.
+
+    Attributes:
+        infer: Of the first stage.
+        retrieve: Of the second.
+        rank: Of the third.
+        max_characters: A longer text is refused with an error of its own.
+        hierarchy: Which labels of a hierarchy are returned.
+    """
+
+    infer: InferSettings = InferSettings()
+    retrieve: RetrieveSettings = RetrieveSettings()
+    rank: RankSettings = RankSettings()
+    max_characters: Count = 1_500_000
+    hierarchy: Hierarchy = Hierarchy.NONE
+
+    def replace(self, changes: Mapping[str, Any]) -> Settings:
+        """These settings with others by dotted name, as in `{"retrieve.text_weight": 1.0}`.
+
+        Raises:
+            UsageError: If there is no such setting, or a value is out of its range.
+        """
+        values = self.model_dump()
+        for name, value in changes.items():
+            *stage, key = name.split(".")
+            group = values.get(stage[0]) if len(stage) == 1 else values if not stage else None
+            if not isinstance(group, dict) or key not in group or isinstance(group[key], dict):
+                raise UsageError(f'no setting "{name}"', f"name one of {', '.join(self.flat())}")
+            group[key] = value
+        try:
+            return Settings.model_validate(values)
+        except ValidationError as e:
+            first = e.errors(include_url=False)[0]
+            name = ".".join(map(str, first["loc"]))
+            raise UsageError(f"setting {name}: {first['msg']}", "correct the value") from e
+
+    def flat(self) -> dict[str, Any]:
+        """Every setting by its dotted name, as JSON has it."""
+        values = self.model_dump(mode="json")
+        stages = {stage: values.pop(stage) for stage in ("infer", "retrieve", "rank")}
+        return {f"{stage}.{key}": value for stage, of in stages.items() for key, value in of.items()} | values
+
+    def difference(self, other: Settings) -> dict[str, tuple[Any, Any]]:
+        """The settings that differ, by dotted name: the value here and the value there."""
+        theirs = other.flat()
+        return {name: (ours, theirs[name]) for name, ours in self.flat().items() if ours != theirs[name]}
+
+
+# Each hyperparameter that optimization tunes, in the order of tuning, and the values that are tried.
+# A margin of 2 takes that kind of entry out.
+HYPERPARAMETERS: Mapping[str, tuple[float, ...]] = {
+    "retrieve.example_weight": (0.0, 0.1, 0.2, 0.4, 0.8),
+    "retrieve.text_weight": (0.35, 0.5, 0.7, 1.0, 1.4),
+    "retrieve.hubness_penalty": (0.0, 0.2, 0.4),
+    "retrieve.redundancy_penalty": (0.0, 0.07, 0.15),
+    "retrieve.name_recall_weight": (0.0, 0.1, 0.2, 0.4),
+    "retrieve.word_cosine_weight": (0.0, 0.1, 0.2, 0.4),
+    "retrieve.parent_share": (0.0, 0.5, 0.8),
+    "retrieve.description_margin": (0.0, 0.05, 0.1, 2.0),
+    "retrieve.alias_margin": (0.0, 0.03, 0.06, 0.1, 2.0),
+    "retrieve.prior_weight": (0.0, 1.0, 3.0),
+    "infer.span_content_words": (2, 3, 4),
+    "retrieve.term_weight": (0.25, 0.5, 1.0),
+    "rank.listwise_weight": (0.25, 0.5, 1.0, 2.0, 4.0),
+    "rank.pointwise_weight": (0.25, 0.5, 1.0, 2.0),
+    "rank.likelihood_weight": (0.01, 0.02, 0.04, 0.08),
+}

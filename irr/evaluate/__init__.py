@@ -1,0 +1,1 @@
+"""Evaluation: metrics, comparisons, and the report."""

@@ -1,0 +1,8 @@
+"""The evaluation report: one page, complete in itself, that shows where labels are lost and why."""
+
+from __future__ import annotations
+
+from irr.evaluate.report.page import write_page
+from irr.evaluate.report.watch import Watcher
+
+__all__ = ["Watcher", "write_page"]

@@ -1,0 +1,210 @@
+"""What the report counts: where gold labels are lost, for which texts and labels, and which are confused."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from irr.encoders.sentence_transformers import Encoder
+from irr.evaluate.evaluate import DEPTH
+from irr.evaluate.metrics import Estimate, estimate, ratio
+from irr.evaluate.report.watch import TOP, Fate, Seen
+from irr.labels.space import LabelSpace
+
+_RESAMPLES = 1_000
+# Lower ends of the groups.
+_TIMES = (1, 2, 4, 10, 30, 100)
+_WORDS = (1, 11, 21, 41, 81, 161, 641)
+
+
+@dataclass(frozen=True)
+class Lost:
+    """How many gold labels met one fate.
+
+    Attributes:
+        fate: Which.
+        labels: How many of them.
+        gain: What RP@10 would gain if all of these were in the first ten, as a share of 1.
+    """
+
+    fate: Fate
+    labels: int
+    gain: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """The score of a part of the texts or labels: its name, its size and its estimate."""
+
+    name: str
+    size: int
+    score: Estimate
+
+
+@dataclass
+class Confusion:
+    """A gold label and the wrong label above it whose name is nearest to it.
+
+    Attributes:
+        gold: The right label's id.
+        wrong: The wrong one's.
+        texts: Where it happened, by number.
+        missed: In how many of them the right label is not in the first ten.
+        similarity: Of the two names.
+    """
+
+    gold: str
+    wrong: str
+    texts: list[int] = field(default_factory=list)
+    missed: int = 0
+    similarity: float = 0.0
+
+
+def funnel(texts: Sequence[Seen]) -> list[Lost]:
+    """The fates of all gold labels, in the order of the stages; `unanswered` only where there are some."""
+    judged = [seen for seen in texts if seen.gold]
+    counts = Counter(gold.fate for seen in judged for gold in seen.gold)
+    lost = []
+    for fate in Fate:
+        if counts[fate] or fate is not Fate.UNANSWERED:
+            lost.append(Lost(fate, counts[fate], _gain(judged, fate)))
+    return lost
+
+
+def _gain(judged: Sequence[Seen], fate: Fate) -> float:
+    if fate is Fate.FOUND:
+        return 0.0
+    gains = []
+    for seen in judged:
+        fates = Counter(gold.fate for gold in seen.gold)
+        room = min(TOP, len(seen.gold))
+        gains.append(min(room - fates[Fate.FOUND], fates[fate]) / room)
+    return float(np.mean(gains))
+
+
+def curve(texts: Sequence[Seen]) -> list[Estimate]:
+    """RP@k for k = 1 to 50, with intervals from resamples that all k share."""
+    judged = [seen for seen in texts if seen.gold]
+    values = np.zeros((len(judged), DEPTH))
+    for row, seen in enumerate(judged):
+        for gold in seen.gold:
+            if gold.rank and gold.rank <= DEPTH:
+                values[row, gold.rank - 1 :] += 1
+        values[row] /= np.minimum(np.arange(1, DEPTH + 1), len(seen.gold))
+    rng = np.random.default_rng(0)
+    count = len(judged)
+    means = [values[rng.integers(0, count, count)].mean(axis=0) for _ in range(_RESAMPLES)]
+    low, high = np.quantile(means, [0.025, 0.975], axis=0)
+    return [
+        Estimate(mean=float(m), low=float(a), high=float(b))
+        for m, a, b in zip(values.mean(axis=0), low, high, strict=True)
+    ]
+
+
+def by_frequency(texts: Sequence[Seen]) -> list[Group]:
+    """The share of gold labels in the first ten, by how often the label is gold in these texts."""
+    times = Counter(gold.label for seen in texts for gold in seen.gold)
+    return _by_label(texts, lambda label: _range(times[label], _TIMES, "once", "times"))
+
+
+def by_depth(texts: Sequence[Seen], space: LabelSpace) -> list[Group]:
+    """The same by the label's level in the hierarchy, 1 being the top; nothing without a hierarchy."""
+    if not any(label.parents for label in space):
+        return []
+    level = levels(space)
+    return _by_label(texts, lambda label: (level[label], f"level {level[label]}"))
+
+
+def by_length(texts: Sequence[Seen]) -> list[Group]:
+    """RP@10 by the text's length in words."""
+    groups: dict[tuple[int, str], list[float]] = defaultdict(list)
+    for seen in texts:
+        if seen.gold:
+            found = sum(gold.fate is Fate.FOUND for gold in seen.gold)
+            key = _range(max(1, len(seen.text.split())), _WORDS, "1 word", "words")
+            groups[key].append(found / min(TOP, len(seen.gold)))
+    return [Group(name, len(scores), estimate(scores)) for (_, name), scores in sorted(groups.items())]
+
+
+def levels(space: LabelSpace) -> dict[str, int]:
+    """Each label's distance from the top, by its shortest way up; 1 for one without a known parent."""
+    children: dict[str, list[str]] = defaultdict(list)
+    current = []
+    for label in space:
+        known = [parent for parent in label.parents if parent in space and parent != label.id]
+        for parent in known:
+            children[parent].append(label.id)
+        if not known:
+            current.append(label.id)
+    level: dict[str, int] = {}
+    depth = 1
+    while current:
+        level.update(dict.fromkeys(current, depth))
+        current = [child for label in current for child in children[label] if child not in level]
+        depth += 1
+    # What is left stands in circles only.
+    return {label.id: level.get(label.id, 1) for label in space}
+
+
+def _by_label(texts: Sequence[Seen], group_of: Callable[[str], tuple[int, str]]) -> list[Group]:
+    hits: dict[tuple[int, str], Counter[int]] = defaultdict(Counter)
+    counts: dict[tuple[int, str], Counter[int]] = defaultdict(Counter)
+    for number, seen in enumerate(texts):
+        for gold in seen.gold:
+            key = group_of(gold.label)
+            hits[key][number] += gold.fate is Fate.FOUND
+            counts[key][number] += 1
+    groups = []
+    for key in sorted(counts):
+        there = list(counts[key].values())
+        found = [hits[key][number] for number in counts[key]]
+        groups.append(Group(key[1], sum(there), ratio(found, there)))
+    return groups
+
+
+def _range(value: int, edges: Sequence[int], one: str, unit: str) -> tuple[int, str]:
+    """The group of a value: its place in the order, and its name."""
+    place = max(i for i, edge in enumerate(edges) if edge <= value)
+    first = edges[place]
+    if place + 1 == len(edges):
+        return place, f"{first}+ {unit}"
+    last = edges[place + 1] - 1
+    if first == last:
+        return place, one
+    return place, f"{first}–{last} {unit}"
+
+
+def confusions(texts: Sequence[Seen], space: LabelSpace, encoder: Encoder) -> list[Confusion]:
+    """For each gold label with wrong labels above it, the one of them that is nearest in meaning.
+
+    Looked for among the first ten; sorted by how often times how alike the names are.
+    """
+    wanted = []
+    for number, seen in enumerate(texts):
+        right = {gold.label for gold in seen.gold}
+        wrong = [(place, p.label) for place, p in enumerate(seen.predicted, 1) if p.label not in right]
+        for gold in seen.gold:
+            above = [label for place, label in wrong if gold.rank is None or place < gold.rank]
+            if above:
+                wanted.append((number, gold, above))
+    names = dict.fromkeys(label for _, gold, above in wanted for label in (gold.label, *above))
+    if not names:
+        return []
+    row_of = {label: row for row, label in enumerate(names)}
+    vectors = encoder.encode([space[space.number_of[label]].name for label in names])
+    pairs: dict[tuple[str, str], Confusion] = {}
+    for number, gold, above in wanted:
+        similarity = vectors[[row_of[label] for label in above]] @ vectors[row_of[gold.label]]
+        nearest = int(similarity.argmax())
+        pair = pairs.setdefault((gold.label, above[nearest]), Confusion(gold.label, above[nearest]))
+        pair.texts.append(number)
+        pair.missed += gold.fate is not Fate.FOUND
+        pair.similarity = float(similarity[nearest])
+    return _sorted(pairs.values())
+
+
+def _sorted(pairs: Iterable[Confusion]) -> list[Confusion]:
+    return sorted(pairs, key=lambda pair: (-len(pair.texts) * pair.similarity, pair.gold, pair.wrong))

@@ -1,0 +1,215 @@
+"""Puts an evaluation into the page: its figures and texts as JSON beside the script that shows them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from string import Template
+from typing import Any, TextIO
+
+from irr import __version__
+from irr.evaluate.compare import Comparison
+from irr.evaluate.evaluate import Report
+from irr.evaluate.metrics import Estimate
+from irr.evaluate.report import figures
+from irr.evaluate.report.watch import TOP, Fate, Gold, Seen, Watcher
+from irr.labels.space import LabelSpace
+from irr.types import Match, QueryKind
+
+_SCRIPTS = ("dom.js", "charts.js", "sections.js", "texts.js", "page.js")
+# Of a longer text the page shows the beginning.
+_SHOWN_CHARACTERS = 8_000
+_SHOWN_QUERY = 80
+_SHOWN_PAIRS = 500
+_FATES = list(Fate)
+_KINDS = list(QueryKind)
+
+
+def write_page(
+    out: TextIO, title: str, report: Report, watcher: Watcher, comparison: Comparison | None = None
+) -> None:
+    """Writes the page: HTML that needs nothing else, neither files nor a network.
+
+    Args:
+        out: Where to.
+        title: What was evaluated, for its head.
+        report: The scores.
+        watcher: What was seen of each text, looked up.
+        comparison: With an earlier run, if there is one.
+    """
+    data = json.dumps(
+        _data(title, report, watcher, comparison), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    )
+    folder = files("irr.evaluate.report") / "_page"
+    page = Template((folder / "page.html").read_text("utf-8"))
+    out.write(
+        page.substitute(
+            title=_html(title),
+            style=(folder / "page.css").read_text("utf-8"),
+            # Nothing in the data can end the script element or open a comment in it.
+            data=data.replace("<", "\\u003c"),
+            script="\n".join((folder / name).read_text("utf-8") for name in _SCRIPTS),
+        )
+    )
+
+
+def _data(title: str, report: Report, watcher: Watcher, comparison: Comparison | None) -> dict[str, Any]:
+    program, texts = watcher.program, watcher.texts
+    lost = figures.funnel(texts)
+    names = _Names(program.space)
+    pairs = figures.confusions(texts, program.space, program.encoder)
+    scores = dict(zip(report.per_text.ids, report.per_text.scores["rp@10"], strict=True))
+    return {
+        "title": title,
+        "facts": {
+            "texts": report.texts,
+            "without_gold": report.texts_without_gold,
+            "errors": report.errors,
+            "fallbacks": report.fallbacks,
+            "labels": len(program.space),
+            "pool": watcher.pool,
+            "seconds": round(report.seconds, 1),
+            "version": __version__,
+            "encoder": program.encoder.name,
+            "program": report.program,
+            "settings": program.settings.flat(),
+            "reranked": any(g.rank != g.retrieved for seen in texts for g in seen.gold),
+            "asked": sum(seen.queries for seen in texts),
+        },
+        "costs": report.costs.model_dump(),
+        "metrics": [[name, *_estimate(e)] for name, e in report.metrics.items()],
+        "curve": [_estimate(e) for e in figures.curve(texts)],
+        "funnel": [[_FATES.index(f.fate), f.labels, round(f.gain, 5)] for f in lost],
+        "moved": _moved(texts),
+        "groups": {
+            "frequency": _groups(figures.by_frequency(texts)),
+            "length": _groups(figures.by_length(texts)),
+            "depth": _groups(figures.by_depth(texts, program.space)),
+        },
+        "pairs_in_all": len(pairs),
+        "pairs": [
+            [names[p.gold], names[p.wrong], p.texts, p.missed, round(p.similarity, 3)]
+            for p in pairs[:_SHOWN_PAIRS]
+        ],
+        "texts": [_text(seen, names, scores.get(seen.id)) for seen in texts],
+        "comparison": _comparison(report, comparison),
+        "labels": names.used,  # last: what stands above fills it
+    }
+
+
+class _Names:
+    """Numbers the labels that the page speaks of, so that each name stands in it once."""
+
+    def __init__(self, space: LabelSpace) -> None:
+        self._space = space
+        self._number: dict[str, int] = {}
+        self.used: list[tuple[str, str]] = []
+
+    def __getitem__(self, label: str) -> int:
+        if label not in self._number:
+            self._number[label] = len(self.used)
+            self.used.append((label, self._space[self._space.number_of[label]].name))
+        return self._number[label]
+
+    def name(self, label: str) -> str:
+        return self.used[self[label]][1]
+
+
+def _text(seen: Seen, names: _Names, score: float | None) -> dict[str, Any]:
+    predicted = {p.label for p in seen.predicted}
+    fields: dict[str, Any] = {
+        "id": seen.id,
+        "text": seen.text[:_SHOWN_CHARACTERS],
+        "queries": seen.queries,
+        "gold": [_gold(gold, seen, names, gold.label not in predicted) for gold in seen.gold],
+        "top": [
+            [names[p.label], round(p.score, 3), _matches(p.matches, seen, names.name(p.label))]
+            for p in seen.predicted
+        ],
+    }
+    optional = {
+        "rp": None if score is None else round(score, 4),
+        "cut": max(0, len(seen.text) - _SHOWN_CHARACTERS),
+        "error": seen.error,
+        "fallbacks": seen.fallbacks,
+    }
+    return fields | {key: value for key, value in optional.items() if value or (value == 0.0 and key == "rp")}
+
+
+def _gold(gold: Gold, seen: Seen, names: _Names, matches: bool) -> list[Any]:
+    nearest = gold.nearest and [_query(gold.nearest[0].kind, gold.nearest[0].text, seen), gold.nearest[1]]
+    return [
+        names[gold.label],
+        _FATES.index(gold.fate),
+        gold.rank,
+        gold.retrieved,
+        _matches(gold.matches, seen, names.name(gold.label)) if matches else [],
+        nearest,
+    ]
+
+
+def _matches(matches: Iterable[Match], seen: Seen, name: str) -> list[list[Any]]:
+    return [
+        [
+            _KINDS.index(match.kind),
+            _query(match.kind, match.query, seen),
+            None if match.entry == name else _short(match.entry),
+            round(match.score, 2),
+        ]
+        for match in matches
+    ]
+
+
+def _query(kind: QueryKind, query: str, seen: Seen) -> str | None:
+    """What the page shows of a query; None for the whole text."""
+    if kind is QueryKind.TEXT and len(query) >= len(seen.text.strip()):
+        return None
+    return _short(query) if kind is QueryKind.TEXT else query
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN_QUERY else f"{text[: _SHOWN_QUERY - 1]}…"
+
+
+def _moved(texts: Sequence[Seen]) -> list[int]:
+    """How many gold labels rank brought into the first ten, and how many it moved out."""
+    top = TOP
+    placed = [(g.retrieved, g.rank) for seen in texts for g in seen.gold if g.rank and g.retrieved]
+    return [
+        sum(before > top >= after for before, after in placed),
+        sum(before <= top < after for before, after in placed),
+    ]
+
+
+def _comparison(report: Report, comparison: Comparison | None) -> dict[str, Any] | None:
+    if comparison is None:
+        return None
+    theirs = comparison.run.per_text.scores["rp@10"]
+    ours = report.per_text.scores["rp@10"]
+    return {
+        "name": comparison.run.name,
+        "program": comparison.run.program,
+        "curve": [round(value, 5) for value in comparison.run.curve],
+        "metrics": [
+            [name, round(comparison.means[name], 5), *(round(v, 5) for v in (d.mean, d.low, d.high, d.p))]
+            for name, d in comparison.differences.items()
+        ],
+        # By text id: texts without gold have no difference.
+        "differences": {
+            text: round(mine - other, 4)
+            for text, mine, other in zip(report.per_text.ids, ours, theirs, strict=True)
+        },
+    }
+
+
+def _groups(groups: Iterable[figures.Group]) -> list[list[Any]]:
+    return [[group.name, group.size, *_estimate(group.score)] for group in groups]
+
+
+def _estimate(e: Estimate) -> list[float]:
+    return [round(e.mean, 5), round(e.low, 5), round(e.high, 5)]
+
+
+def _html(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

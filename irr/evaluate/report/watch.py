@@ -1,0 +1,171 @@
+"""Follows an evaluation text by text and keeps what the report needs of each: little, as texts are many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from irr.evaluate.evaluate import DEPTH
+from irr.io.texts import GoldRow
+from irr.pipeline import InferRetrieveRank
+from irr.types import Candidate, EntryKind, Match, Prediction, Query
+
+# The ranks that count as found.
+TOP = 10
+# Queries of a text that are asked alone, for each label that was lost.
+_NEAREST = 10
+
+
+class Fate(StrEnum):
+    """Where a gold label ended, in the order of the stages."""
+
+    UNANSWERED = "unanswered"
+    UNPROPOSED = "unproposed"
+    UNPOOLED = "unpooled"
+    LOW = "low"
+    FOUND = "found"
+
+
+@dataclass
+class Gold:
+    """A gold label of a text.
+
+    Attributes:
+        label: Its id.
+        fate: Where it ended.
+        rank: Its place in the ranking, from 1; None if it is not in it.
+        retrieved: Its place among the candidates, before rank; likewise.
+        matches: Why retrieval proposed it; or, where it did not come into the pool, none.
+        nearest: The query that by itself puts it highest, and the place it gets by that; None if none does.
+    """
+
+    label: str
+    fate: Fate
+    rank: int | None = None
+    retrieved: int | None = None
+    matches: tuple[Match, ...] = ()
+    nearest: tuple[Query, int] | None = None
+
+
+@dataclass
+class Predicted:
+    """A label of a text's answer, and why retrieval proposed it."""
+
+    label: str
+    score: float
+    matches: tuple[Match, ...]
+
+
+@dataclass
+class Seen:
+    """What one text came to."""
+
+    id: str
+    text: str
+    gold: list[Gold]
+    predicted: list[Predicted]
+    error: str | None
+    fallbacks: tuple[str, ...]
+    queries: int
+    # Kept until the labels that are not in the pool have been looked up.
+    asked: Sequence[Query] = field(default=(), repr=False)
+
+
+class Watcher:
+    """Keeps what the report shows; give `watch` to `evaluate`, then call `look_up`.
+
+    Attributes:
+        program: The program that is evaluated.
+        pool: How many candidates a text gets.
+        texts: What each text came to, in order.
+    """
+
+    def __init__(self, program: InferRetrieveRank) -> None:
+        self.program = program
+        self.pool = max(DEPTH, program.settings.retrieve.candidates)
+        self.texts: list[Seen] = []
+
+    def watch(self, row: GoldRow, prediction: Prediction) -> None:
+        """Takes one text and its prediction, with its trace."""
+        trace = prediction.trace
+        if trace is None:
+            if prediction.error is None:
+                raise ValueError("the prediction carries no trace")
+            gold = [Gold(label, Fate.UNANSWERED) for label in dict.fromkeys(row.labels)]
+            self.texts.append(Seen(row.id, row.text, gold, [], prediction.error.message, (), 0))
+            return
+        rank_of = {label.id: rank for rank, label in enumerate(trace.ranking, 1)}
+        found = {c.label.id: (rank, c) for rank, c in enumerate(trace.candidates, 1)}
+        gold = [_gold(label, rank_of, found) for label in dict.fromkeys(row.labels)]
+        lost = any(g.fate is Fate.UNPROPOSED for g in gold)
+        self.texts.append(
+            Seen(
+                id=row.id,
+                text=row.text,
+                gold=gold,
+                predicted=[
+                    Predicted(label.id, label.score, found[label.id][1].matches)
+                    for label in prediction.labels[:TOP]
+                ],
+                error=None,
+                fallbacks=tuple(f"{f.stage}: {f.message}" for f in prediction.fallbacks),
+                queries=len(trace.queries),
+                asked=trace.queries if lost else (),
+            )
+        )
+
+    def look_up(self, on_text: Callable[[], None] = lambda: None) -> None:
+        """Asks queries of texts with labels outside the pool one by one, to tell why they are outside.
+
+        Asked are the ten queries nearest to the label. One that one of them alone brings into its first ten
+        was proposed, and lost when the queries' scores were put together; else it was not proposed.
+        """
+        for seen in self.texts:
+            if not seen.asked:
+                continue
+            lost = [gold for gold in seen.gold if gold.rank is None]
+            nearest = self._nearest(seen.asked, lost)
+            distinct = sorted({number for numbers in nearest for number in numbers})
+            groups = [[seen.asked[number]] for number in distinct]
+            found = dict(zip(distinct, self.program.retriever.retrieve(groups, TOP), strict=True))
+            for gold, numbers in zip(lost, nearest, strict=True):
+                ranks = (
+                    (rank, number)
+                    for number in numbers
+                    for rank, candidate in enumerate(found[number], 1)
+                    if candidate.label.id == gold.label
+                )
+                if best := min(ranks, default=None):
+                    gold.fate, gold.nearest = Fate.UNPOOLED, (seen.asked[best[1]], best[0])
+            seen.asked = ()
+            on_text()
+
+    @property
+    def to_look_up(self) -> int:
+        """Texts that `look_up` will ask about."""
+        return sum(bool(seen.asked) for seen in self.texts)
+
+    def _nearest(self, queries: Sequence[Query], lost: Sequence[Gold]) -> list[list[int]]:
+        """The numbers of the queries that are nearest to any entry of each lost label, nearest first."""
+        encode, space = self.program.encoder.encode, self.program.space
+        vectors = encode([query.text for query in queries])
+        fields = self.program.settings.retrieve.fields
+        nearest = []
+        for gold in lost:
+            label = space[space.number_of[gold.label]]
+            entries = [label.name, *(label.aliases if EntryKind.ALIAS in fields else ())]
+            if label.description and EntryKind.DESCRIPTION in fields:
+                entries.append(label.description)
+            closeness = (vectors @ encode(entries).T).max(axis=1)
+            nearest.append((-closeness).argsort(kind="stable")[:_NEAREST].tolist())
+        return nearest
+
+
+def _gold(label: str, rank_of: dict[str, int], found: dict[str, tuple[int, Candidate]]) -> Gold:
+    if label not in found:
+        return Gold(label, Fate.UNPROPOSED)
+    retrieved, candidate = found[label]
+    rank = rank_of[label]
+    fate = Fate.FOUND if rank <= TOP else Fate.LOW
+    return Gold(label, fate, rank, retrieved, candidate.matches)

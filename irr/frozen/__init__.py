@@ -1,0 +1,1 @@
+"""Frozen programs: a folder that gives the same answers anywhere."""

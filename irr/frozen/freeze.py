@@ -1,0 +1,222 @@
+"""Freeze and load: a program as a folder of JSON that gives the same answers anywhere."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from irr import __version__
+from irr.builder import build
+from irr.encoders.sentence_transformers import SentenceEncoder
+from irr.errors import ProgramError
+from irr.frozen.manifest import (
+    EXAMPLES,
+    LABELS,
+    MANIFEST,
+    PACKAGES,
+    SUMS,
+    TRIALS,
+    Manifest,
+    Scores,
+    check_place,
+    read_manifest,
+    sums_of,
+)
+from irr.index.store import Progress
+from irr.labels.space import LabelSpace
+from irr.lm.base import EMBEDDED, NO_MODEL, SERVED, LanguageModel, open_models
+from irr.lm.openai.limits import Limits
+from irr.pipeline import InferRetrieveRank
+from irr.prompts.pack import TaskPack, load_task
+from irr.recipe import Model, model_of
+from irr.retrieve.examples import Example
+
+
+def freeze(
+    program: InferRetrieveRank,
+    folder: str | Path,
+    *,
+    scores: Mapping[str, Scores] | None = None,
+    optimized: Mapping[str, str | int] | None = None,
+    trials: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Writes a program: labels, settings, prompts, examples, and its models by name. No secret, no pickle.
+
+    The folder appears complete or not at all; a frozen program that stands there is replaced.
+
+    Args:
+        program: The program.
+        folder: Where to.
+        scores: What it scored, by what it was scored on.
+        optimized: How it came about.
+        trials: What else was tried, one row each.
+
+    Raises:
+        ProgramError: If something else stands there, it cannot be written, or the program has a ranker or an
+            encoder of the caller's own.
+    """
+    folder = Path(folder)
+    there = check_place(folder)
+    if program.custom:
+        raise ProgramError(f"a program with {program.custom} cannot be frozen", "freeze one without")
+    manifest = Manifest(
+        recipe=program.recipe.model_copy(update={"examples": ()}),
+        labels=len(program.space),
+        examples=len(program.examples),
+        fingerprint=program.space.fingerprint,
+        digest=program.digest,
+        scores=scores or {},
+        optimized=optimized or {},
+        versions=_versions(),
+    )
+    files = {
+        MANIFEST: manifest.model_dump_json(indent=2) + "\n",
+        LABELS: _lines(label.model_dump_json(exclude_defaults=True) for label in program.space),
+        EXAMPLES: _lines(example.model_dump_json() for example in program.examples),
+        TRIALS: _lines(json.dumps(trial, ensure_ascii=False) for trial in trials),
+    }
+    contents = {name: text.encode() for name, text in files.items() if text}
+    contents[SUMS] = sums_of(contents)
+    beside = folder.with_name(folder.name + ".part")
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        for name, content in contents.items():
+            (beside / name).write_bytes(content)
+        if there:
+            aside = folder.with_name(folder.name + ".old")
+            folder.rename(aside)
+            beside.rename(folder)
+            shutil.rmtree(aside)
+        else:
+            beside.rename(folder)
+    except OSError as e:
+        raise ProgramError(f"{folder} cannot be written ({e.strerror})", "name another folder") from e
+
+
+def load(
+    folder: str | Path,
+    *,
+    api_base: str | None = None,
+    limits: Limits | None = None,
+    infer_lm: LanguageModel | str | None = None,
+    rank_lm: LanguageModel | str | None = None,
+    task: TaskPack | str | None = None,
+    labels: LabelSpace | None = None,
+    rebind: bool = False,
+    index_folder: str | Path | None = None,
+    progress: Progress | None = None,
+) -> InferRetrieveRank:
+    """Loads a frozen program; its index is made on the first call and reused afterwards.
+
+    Args:
+        folder: What `freeze` wrote.
+        api_base: Where its language models are served, if they are.
+        limits: What those servers are to bear.
+        infer_lm: Proposes terms instead of the model it was frozen with; "none" for none.
+        rank_lm: Orders the candidates instead; "none" for none.
+        task: What language models are told, if it was frozen without any.
+        labels: A label space that must be the one it was frozen with.
+        rebind: Whether that may be another one: the program then runs on it, with the examples that still
+            have labels in it.
+        index_folder: Where indexes are kept; the user's cache folder if None.
+        progress: Called with (entries done, entries in all) while an index is built.
+
+    Raises:
+        ProgramError: If the folder holds no program, or not what was frozen, or needs an `api_base`.
+        EncoderError: If its encoder is not there.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    recipe = manifest.recipe
+    if recipe.task and task:
+        raise ProgramError(f"{folder} has prompts of its own", "leave the task out")
+    space = read_labels(folder, manifest, labels, rebind)
+    stages = ((recipe.infer, infer_lm), (recipe.rank, rank_lm))
+    needed = [_needed(folder, frozen, given, api_base) for frozen, given in stages]
+    models = open_models(needed, api_base, limits)
+    encoder = SentenceEncoder(recipe.encoder.name)
+    for model, frozen in ((encoder, recipe.encoder), (models[0], recipe.infer), (models[1], recipe.rank)):
+        _check_revision(model, frozen)
+    program = build(
+        space,
+        encoder=encoder,
+        settings=recipe.settings,
+        infer_lm=models[0],
+        rank_lm=models[1],
+        task=recipe.task or task or load_task("default"),
+        examples=_examples(folder, space, rebind),
+        index_folder=index_folder,
+        progress=progress,
+    )
+    as_frozen = infer_lm is None and rank_lm is None and not rebind
+    if as_frozen and program.digest != manifest.digest:
+        problem = f"irr {__version__} does not give the answers it was frozen with"
+        raise ProgramError(f"{folder}: {problem}", f"use irr {manifest.versions['irr']}, or freeze it again")
+    return program
+
+
+def read_labels(
+    folder: Path, manifest: Manifest, labels: LabelSpace | None = None, rebind: bool = False
+) -> LabelSpace:
+    """The label space of a frozen program, or the one to run it on instead.
+
+    Raises:
+        ProgramError: If `labels` are others and `rebind` does not allow that.
+    """
+    if labels is None:
+        return LabelSpace.read(folder / LABELS)
+    if labels.fingerprint != manifest.fingerprint and not rebind:
+        hint = "leave them out, or ask to rebind the program to them"
+        raise ProgramError(f"these labels are not the label space of {folder}", hint)
+    return labels
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: version(name) for name in PACKAGES}
+    return {"irr": __version__, "python": platform.python_version(), **packages}
+
+
+def _examples(folder: Path, space: LabelSpace, rebind: bool) -> list[Example]:
+    path = folder / EXAMPLES
+    lines = path.read_text("utf-8").split("\n") if path.exists() else []
+    examples = [Example.model_validate_json(line) for line in lines if line]
+    if rebind:
+        kept = (Example(text=e.text, labels=tuple(x for x in e.labels if x in space)) for e in examples)
+        examples = [example for example in kept if example.labels]
+    return examples
+
+
+def _needed(
+    folder: Path, frozen: Model | None, given: LanguageModel | str | None, api_base: str | None
+) -> LanguageModel | str:
+    """The model for a stage, or the name to open it by."""
+    if given is not None:
+        return given
+    if frozen is None:
+        return NO_MODEL
+    if frozen.name == EMBEDDED:
+        return EMBEDDED
+    if api_base is None:
+        # Texts must not go to whoever is the default.
+        problem = f'{folder} asks the model "{frozen.name}" of a server'
+        raise ProgramError(problem, "say where, with --api-base URL")
+    return SERVED + frozen.name
+
+
+def _check_revision(model: SentenceEncoder | LanguageModel | None, frozen: Model | None) -> None:
+    if model is None or frozen is None or model.name != frozen.name:
+        return
+    here = model_of(model).revision
+    if here != frozen.revision:
+        problem = f'the model "{frozen.name}" here is not the one that the program was frozen with'
+        raise ProgramError(problem, f"get the one whose weights are {frozen.revision}")
+
+
+def _lines(rows: Iterable[str]) -> str:
+    return "".join(row + "\n" for row in rows)

@@ -1,0 +1,1 @@
+"""Infer: a text to queries."""

@@ -1,0 +1,80 @@
+"""Infer by a language model: the terms it proposes join the queries of a text."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+from irr.errors import LMError
+from irr.infer.spans import Inferer
+from irr.lm.base import LanguageModel, metered, run
+from irr.prompts.pack import ChooseDemos, Demo, TaskPack
+from irr.prompts.templates import AskTerms
+from irr.types import Fallback, Inference, Query, QueryKind
+
+# A longer text is asked about in parts of this size, so that none of it goes unread.
+_PART_CHARACTERS = 8_000
+
+
+class LMInferer:
+    """Adds proposed terms to the queries of another inferer.
+
+    Args:
+        base: Gives the queries that need no model.
+        model: Proposes the terms.
+        task: What the model is told.
+        demos: How many of the task's examples it is shown.
+        choose: Chooses the examples for each text instead.
+    """
+
+    def __init__(
+        self,
+        base: Inferer,
+        model: LanguageModel,
+        task: TaskPack,
+        demos: int,
+        choose: ChooseDemos | None = None,
+    ) -> None:
+        self._base = base
+        self._model = model
+        self._ask = AskTerms(task, demos)
+        self._choose = choose
+
+    def infer(self, texts: Sequence[str]) -> list[Inference]:
+        """Returns the queries of each text; with fewer or no terms, and saying so, where the model failed."""
+        demos = self._choose(texts) if self._choose else [None] * len(texts)
+        return run(self._infer(texts, demos))
+
+    async def _infer(self, texts: Sequence[str], demos: Sequence[Sequence[Demo] | None]) -> list[Inference]:
+        # The queries that need no model are made while the requests are on their way.
+        bases, proposals = await asyncio.gather(
+            asyncio.to_thread(self._base.infer, texts),
+            asyncio.gather(*map(self._propose, texts, demos)),
+        )
+        return [_joined(base, proposal) for base, proposal in zip(bases, proposals, strict=True)]
+
+    async def _propose(self, text: str, demos: Sequence[Demo] | None) -> Inference:
+        with metered() as meter:
+            terms: dict[str, None] = {}
+            fallback = None
+            try:
+                for part in _parts(text):
+                    answer = await self._model.chat(self._ask.request(part, demos))
+                    terms.update(dict.fromkeys(self._ask.read(answer)))
+            except LMError as e:
+                fallback = Fallback(stage="infer", code=e.code, message=e.message)
+        queries = tuple(Query(text=term, kind=QueryKind.TERM) for term in terms)
+        return Inference(queries=queries, usage=meter.usage, fallback=fallback)
+
+
+def _joined(base: Inference, proposal: Inference) -> Inference:
+    return proposal.model_copy(update={"queries": base.queries + proposal.queries})
+
+
+def _parts(text: str) -> Iterator[str]:
+    while len(text) > _PART_CHARACTERS:
+        cut = text.rfind(" ", _PART_CHARACTERS // 2, _PART_CHARACTERS)
+        cut = cut if cut > 0 else _PART_CHARACTERS
+        yield text[:cut]
+        text = text[cut:].lstrip()
+    yield text

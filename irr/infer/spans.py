@@ -1,0 +1,92 @@
+"""Infer: a text to queries; without a language model, its passages and its spans."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from irr.text.passages import passages
+from irr.text.words import is_content, is_han, words
+from irr.types import Inference, Query, QueryKind
+
+# No span runs across these.
+_BREAK = re.compile(r"[.!?;:,()\[\]{}|•·\n\"“”«»。！？；：，、（）「」『』…،؛؟।॥]")
+# A character of a script without spaces is about half a word.
+_HAN_WORDS = 0.5
+
+
+class Inferer(Protocol):
+    """Maps texts to the queries that retrieval looks up."""
+
+    def infer(self, texts: Sequence[str]) -> list[Inference]:
+        """Returns the queries of each text, without duplicates."""
+        ...
+
+
+class SpanInferer:
+    """The text itself, in passages if it is long, and the spans of each passage.
+
+    Spans are the windows of 1 to `max_words` words, at most `max_content_words` of them content words,
+    that neither begin nor end in a stopword or a number and do not run across punctuation: about a third of
+    all windows, and on the dev sets nothing is lost by it (eval/README.md).
+    """
+
+    def __init__(self, max_words: int, max_content_words: int) -> None:
+        self._max_words = max_words
+        self._max_content_words = max_content_words
+
+    def infer(self, texts: Sequence[str]) -> list[Inference]:
+        """Returns the passages and spans of each text."""
+        return [Inference(queries=tuple(self._queries(text))) for text in texts]
+
+    def _queries(self, text: str) -> Iterator[Query]:
+        for number, (start, end) in enumerate(passages(text)):
+            passage = text[start:end]
+            yield Query(text=passage.strip(), kind=QueryKind.TEXT, passage=number, start=start, end=end)
+            spans: dict[str, Query] = {}
+            for begin, after, span in self._spans(passage):
+                if span not in spans:
+                    spans[span] = Query(
+                        text=span,
+                        kind=QueryKind.SPAN,
+                        passage=number,
+                        start=start + begin,
+                        end=start + after,
+                    )
+            yield from spans.values()
+
+    def _spans(self, text: str) -> Iterator[tuple[int, int, str]]:
+        """Where each span begins and ends, and its words."""
+        for clause in _clauses(text):
+            names = [text[start:end] for start, end in clause]
+            content = [is_content(word) for word in names]
+            size = [_HAN_WORDS if is_han(word) else 1.0 for word in names]
+            for first in range(len(clause)):
+                if not content[first]:
+                    continue
+                span, after = "", clause[first][0]
+                length = held = 0.0
+                for last in range(first, len(clause)):
+                    length += size[last]
+                    held += size[last] * content[last]
+                    if length > self._max_words or held > self._max_content_words:
+                        break
+                    # Words that touch, as in scripts without spaces, stay together.
+                    span += (" " if span and clause[last][0] > after else "") + names[last]
+                    after = clause[last][1]
+                    if content[last]:
+                        yield clause[first][0], after, span
+
+
+def _clauses(text: str) -> Iterator[list[tuple[int, int]]]:
+    """Where the words of a text are, broken where punctuation stands between two of them."""
+    clause: list[tuple[int, int]] = []
+    end = 0
+    for start, after in words(text):
+        if clause and _BREAK.search(text, end, start):
+            yield clause
+            clause = []
+        clause.append((start, after))
+        end = after
+    yield clause

@@ -1,0 +1,103 @@
+"""Outputs by name: a file that appears complete or not at all, stdout, or a device."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+from irr.errors import OutputError, UsageError
+from irr.io.files import replace_file
+from irr.io.streams import STANDARD
+
+
+def is_stream(name: str) -> bool:
+    """Whether an output is no regular file, so that nothing can be kept beside it."""
+    path = Path(name)
+    # What stands under these is a way to an open file, even where it looks like one.
+    device = path.is_absolute() and path.parts[1] in ("dev", "proc")
+    return name == STANDARD or device or (path.exists() and not path.is_file() and not path.is_dir())
+
+
+@contextmanager
+def open_stream(name: str) -> Iterator[BinaryIO]:
+    """Stdout, a pipe or a device.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    if name == STANDARD:
+        yield sys.stdout.buffer
+        return
+    try:
+        file = Path(name).open("wb")  # noqa: SIM115
+    except OSError as e:
+        raise OutputError(name, f"cannot be written ({e.strerror})", "choose another output path") from e
+    with file:
+        yield file
+
+
+def refuse_to_write_over(output: str, *sources: Path | None) -> None:
+    """Makes sure that nothing is written that is read.
+
+    Raises:
+        UsageError: If something is.
+    """
+    path = Path(output)
+    try:
+        for source in sources:
+            for written in (path, path.with_name(path.name + ".part")):
+                if source and written.is_file() and source.exists() and written.samefile(source):
+                    raise UsageError(f"{written} is both read and written", "name another output file")
+    except OSError as e:
+        raise OutputError(path, f"cannot be written ({e.strerror})", "choose another output path") from e
+
+
+@contextmanager
+def open_output(name: str, *sources: Path | None) -> Iterator[TextIO]:
+    """The file of that name, complete or not there, or stdout.
+
+    Raises:
+        OutputError: If it cannot be written; raised before the block starts.
+        UsageError: If it is one of the files that are read.
+    """
+    if name == STANDARD:
+        yield sys.stdout
+        return
+    refuse_to_write_over(name, *sources)
+    with replace_file(Path(name)) as file:
+        yield file
+
+
+@contextmanager
+def locked(output: Path) -> Iterator[None]:
+    """Keeps others from writing the same output meanwhile.
+
+    Raises:
+        OutputError: If one does already, or nothing can be written there.
+    """
+    from filelock import FileLock, Timeout
+
+    target = Path(os.path.realpath(output))
+    path = target.with_name(target.name + ".lock")
+    hint = "choose a folder that exists and can be written"
+    if target.is_dir():
+        raise OutputError(output, "is a folder", "name a file")
+    if not target.parent.is_dir():
+        raise OutputError(output, "cannot be written (no such folder)", hint)
+    if target.exists() and not os.access(target, os.W_OK):
+        raise OutputError(output, "is write-protected", "choose another output path")
+    try:
+        with FileLock(path, timeout=0):
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+    except Timeout as e:
+        problem = "is being written by another process"
+        raise OutputError(output, problem, "wait for it, or name another output") from e
+    except PermissionError as e:
+        raise OutputError(output, f"cannot be written ({e.strerror})", hint) from e

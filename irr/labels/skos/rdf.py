@@ -1,0 +1,223 @@
+"""RDF files in: RDF/XML, Turtle, N-Triples and JSON-LD, triple by triple; nothing is fetched for them."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+from xml.parsers import expat
+from xml.sax import SAXParseException
+
+from irr.errors import LabelSpaceError
+from irr.io.files import ending, open_bytes, read_lines
+
+if TYPE_CHECKING:
+    from rdflib.store import Store
+    from rdflib.term import Node
+
+FORMATS = {
+    ".rdf": "RDF/XML",
+    ".xml": "RDF/XML",
+    ".owl": "RDF/XML",
+    ".ttl": "Turtle",
+    ".nt": "N-Triples",
+    ".jsonld": "JSON-LD",
+    ".json": "JSON-LD",
+}
+# What relative addresses are relative to: not the file's place, which would make ids depend on it.
+_BASE = "file:///"
+_TURTLE_ERROR = re.compile(r"at line (\d+) of <.*?>:\s*Bad syntax \((.*?)\) at \^", re.DOTALL)
+
+_XML_ERROR = re.compile(re.escape(_BASE) + r":(\d+):\d+: (.*)", re.DOTALL)
+
+Add = Callable[["Node", "Node", "Node"], None]
+
+
+class _AddError(Exception):
+    """What `add` raised, so that it is never taken for a fault of the file."""
+
+
+def read_triples(path: Path, add: Add) -> None:
+    """Calls `add` with subject, predicate and object of every triple, in the order of the file.
+
+    Args:
+        path: A file whose ending is one of `FORMATS`; `.gz` may follow.
+        add: Keeps what it wants; no graph is built.
+
+    Raises:
+        LabelSpaceError: With the row where it is known, for a file that cannot be read as its ending says, or
+            that needs something from elsewhere (a JSON-LD context, an XML entity).
+    """
+
+    def guarded(subject: Node, predicate: Node, object_: Node) -> None:
+        try:
+            add(subject, predicate, object_)
+        except Exception as e:
+            raise _AddError from e
+
+    name = FORMATS[ending(path)]
+    read = {"N-Triples": _read_ntriples, "JSON-LD": _read_json, "RDF/XML": _read_xml, "Turtle": _read_turtle}
+    try:
+        with _quiet():
+            read[name](path, guarded)
+    except LabelSpaceError:
+        raise
+    except _AddError as e:
+        raise e.__cause__ or e from None
+    except Exception as e:  # the parsers' errors have no common base
+        problem, row = _explain(e)
+        raise LabelSpaceError(path, f"not {name} ({problem})", "correct the file", row) from e
+
+
+def _read_ntriples(path: Path, add: Add) -> None:
+    from rdflib.plugins.parsers.ntriples import W3CNTriplesParser
+
+    class Sink:
+        triple = staticmethod(add)
+
+    parser = W3CNTriplesParser(Sink())  # type: ignore[arg-type]
+    # Line by line, so that an error has its row.
+    for row, line in read_lines(path, LabelSpaceError):
+        parser.line = line.strip()
+        try:
+            parser.parseline()
+        except _AddError:
+            raise
+        except Exception as e:  # bad escapes and bad language tags raise what they like
+            raise LabelSpaceError(path, "not N-Triples", "write one triple a line", row) from e
+
+
+def _read_turtle(path: Path, add: Add) -> None:
+    from rdflib import Graph
+    from rdflib.parser import InputSource
+
+    with open_bytes(path, LabelSpaceError) as file:
+        source = InputSource(_BASE)
+        source.setCharacterStream(io.TextIOWrapper(file, "utf-8-sig", newline=""))
+        Graph(_store(add), bind_namespaces="none").parse(source, format="turtle", publicID=_BASE)
+
+
+def _read_xml(path: Path, add: Add) -> None:
+    from rdflib import Graph
+    from rdflib.parser import InputSource
+
+    with open_bytes(path, LabelSpaceError) as file:
+        _check_entities(file, path)
+    with open_bytes(path, LabelSpaceError) as file:
+        source = InputSource(_BASE)
+        source.setByteStream(file)
+        Graph(_store(add), bind_namespaces="none").parse(source, format="xml", publicID=_BASE)
+
+
+class _Begun(Exception):  # noqa: N818
+    """The document's first element: all entities are declared before it."""
+
+
+def _check_entities(file: BinaryIO, path: Path) -> None:
+    """Refuses entities that stand elsewhere, and entities made of others, which can grow without bound."""
+
+    def declared(
+        name: str, _p: bool, value: str | None, _b: str | None, system: str | None, *_: str | None
+    ) -> None:
+        problem = f'entity "{name}"'
+        if value is None:
+            problem += f" stands elsewhere ({system}), and nothing is fetched"
+        elif "&" in value:
+            problem += " is made of other entities"
+        else:
+            return
+        hint = "write what it stands for into the file"
+        raise LabelSpaceError(path, problem, hint, parser.CurrentLineNumber)
+
+    def begun(*_: Any) -> None:
+        raise _Begun
+
+    parser = expat.ParserCreate()
+    parser.EntityDeclHandler = declared
+    parser.StartElementHandler = begun
+    try:
+        parser.ParseFile(file)
+    except (_Begun, expat.ExpatError):
+        return  # what is wrong with the rest is found when it is read
+
+
+def _read_json(path: Path, add: Add) -> None:
+    from rdflib import Graph
+    from rdflib.plugins.parsers.jsonld import to_rdf
+
+    with open_bytes(path, LabelSpaceError) as file:
+        data = json.load(io.TextIOWrapper(file, "utf-8-sig"))
+    _check_contexts(data, path)
+    to_rdf(data, Graph(_store(add), bind_namespaces="none"), base=_BASE)
+
+
+def _check_contexts(data: Any, path: Path) -> None:
+    pending = [data]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, list):
+            pending.extend(value)
+        elif isinstance(value, dict):
+            for key in ("@context", "@import"):
+                inner = value.get(key)
+                for part in inner if isinstance(inner, list) else [inner]:
+                    if isinstance(part, str):
+                        problem = f"its JSON-LD context {part} stands elsewhere, and nothing is fetched"
+                        raise LabelSpaceError(path, problem, "write that context into the file")
+            pending.extend(value.values())
+
+
+def _store(add: Add) -> Store:
+    """What rdflib takes for a store; it keeps nothing."""
+    from rdflib.store import Store
+
+    class Sink(Store):
+        def add(self, triple: Any, context: Any, quoted: bool = False) -> None:
+            add(*triple)
+
+        def bind(self, *_: Any, **__: Any) -> None: ...
+
+        def namespaces(self) -> Iterator[Any]:
+            return iter(())
+
+        def namespace(self, prefix: str) -> None: ...
+
+        def prefix(self, namespace: Any) -> None: ...
+
+    return Sink()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps rdflib from warning of every odd address and date, which are no concern of a label space."""
+    logger = logging.getLogger("rdflib")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="rdflib")
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+def _explain(e: Exception) -> tuple[str, int | None]:
+    if isinstance(e, SAXParseException):
+        return e.getMessage(), e.getLineNumber()
+    if isinstance(e, json.JSONDecodeError):
+        return e.msg, e.lineno
+    if isinstance(e, UnicodeDecodeError):
+        return "not UTF-8", None
+    if isinstance(e, RecursionError):
+        return "nested too deeply", None
+    if found := _TURTLE_ERROR.match(str(e)):
+        return found[2].splitlines()[0], int(found[1])
+    if found := _XML_ERROR.match(str(e)):
+        return found[2].splitlines()[0], int(found[1])
+    return (str(e) or type(e).__name__).splitlines()[0], None

@@ -1,0 +1,1 @@
+"""Language models: what a stage may ask of one, and the models there are."""

@@ -1,0 +1,273 @@
+"""A language model behind an OpenAI-compatible server: vLLM, or any other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from irr.errors import LMError
+from irr.lm.base import ChatRequest, count
+from irr.lm.openai.limits import Limits
+from irr.lm.openai.transport import Endpoint
+from irr.types import Usage
+
+# Tokens of a continuation, up to one whose chance is asked for.
+_Step = tuple[int, ...]
+# How many tokens' chances vLLM tells at a time, unless it was started with another --max-logprobs.
+_TOKENS_A_REQUEST = 20
+_REMEMBERED = 50_000
+_NEEDS_VLLM = "this way to rank needs a recent vLLM; choose another"
+
+logger = logging.getLogger(__name__)
+
+
+class ServedModel:
+    """A model on an OpenAI-compatible server. The key, where one is needed, is in `OPENAI_API_KEY`.
+
+    Prompts answered in words work on any such server; `loglikelihoods` and `probabilities` need vLLM.
+
+    Args:
+        name: The name that the server knows it by.
+        api_base: The server's address, usually ending in `/v1`.
+        timeout: Seconds that one try may take.
+        retries: Tries after the first, where trying again may help.
+        concurrency: Requests under way at a time, instead of what `limits` says.
+        limits: What the server is to bear.
+
+    Raises:
+        UsageError: If the address is no plain http(s) URL.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        api_base: str,
+        *,
+        timeout: float = 120,
+        retries: int = 3,
+        concurrency: int | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        limits = limits or Limits()
+        if concurrency is not None:
+            limits = replace(limits, concurrency=concurrency)
+        self.name = name
+        self.concurrency = limits.concurrency
+        self._endpoint = Endpoint(api_base, timeout=timeout, retries=retries, limits=limits)
+        self._unsupported: set[str] = set()
+        self._tokens: dict[str, list[int]] = {}
+
+    async def chat(self, request: ChatRequest) -> str:
+        """Answers in words; what a server does not take is left out of the request from then on.
+
+        Raises:
+            LMError: If the server gives no usable answer.
+        """
+        while True:
+            body = self._chat_body(request)
+            try:
+                answer = await self._post(f"{self._endpoint.base}/chat/completions", body)
+                break
+            except LMError as e:
+                refused = _unsupported(e)
+                if refused is None or refused not in body:
+                    raise
+                logger.warning("model %s does not take %s: asking without it", self.name, refused)
+                self._unsupported.add(refused)
+        try:
+            choice = answer["choices"][0]
+            text, finish = choice["message"].get("content") or "", choice.get("finish_reason")
+        except (KeyError, IndexError, TypeError, AttributeError) as e:
+            raise LMError("unparsable", "the server's answer is no chat completion") from e
+        # Checked here, because DSPy repairs JSON that was cut off, and would invent its end.
+        if finish == "length":
+            raise LMError("truncated", "the answer was cut off", "allow more tokens, or ask for less")
+        if not isinstance(text, str) or not text.strip():
+            raise LMError("empty", "the model answered nothing")
+        return text
+
+    async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:
+        """The mean log-probability per token of each continuation after `prefix + context`.
+
+        Asked one token at a time, because vLLM then reads the prompt from its cache, and beginnings that
+        continuations share are read once; `prompt_logprobs` would compute every prompt anew.
+
+        Args:
+            prefix: What is the same for every text.
+            context: What belongs to this text.
+            continuations: What may follow; each ends in the token that ends it.
+
+        Raises:
+            LMError: If the server gives no usable answer; `bad_request` if it is not vLLM.
+        """
+        head, limit = await self._tokenize(prefix + context, special=True)
+        tails = await asyncio.gather(*map(self._piece_tokens, continuations))
+        if not all(tails):
+            raise LMError("bad_request", "a continuation has no tokens")
+        # A continuation's last token is not sent, but one token is always generated.
+        _check_length(len(head) + max(map(len, tails), default=0), limit)
+        paths = [[tuple(tail[:end]) for end in range(1, len(tail) + 1)] for tail in tails]
+        steps = {step for path in paths for step in path}
+        parts = await asyncio.gather(*(self._next_tokens(head, group) for group in _groups(steps)))
+        known = {step: value for part in parts for step, value in part.items()}
+        return [sum(known[step] for step in path) / len(path) for path in paths]
+
+    async def probabilities(
+        self, prefix: str, context: str, items: Sequence[str], yes: str, no: str
+    ) -> list[float]:
+        """The probability of `yes` against `no` after `prefix + context + item`, for each item.
+
+        Of words of several tokens, only the first token counts.
+
+        Raises:
+            LMError: If the server gives no usable answer; `bad_request` if it is not vLLM.
+        """
+        if not items:
+            return []
+        (query, limit), *words = await asyncio.gather(
+            self._tokenize(prefix + context, special=True), self._piece_tokens(yes), self._piece_tokens(no)
+        )
+        if not all(words) or words[0][0] == words[1][0]:
+            raise LMError("bad_request", f"{yes!r} and {no!r} begin with the same token", "use other words")
+        await self._check_items(items, limit - len(query) - 1)
+        answer = await self._post(
+            f"{self._endpoint.root}/generative_scoring",
+            {
+                "query": query,
+                "items": list(items),
+                "label_token_ids": [word[0] for word in words],
+                "apply_softmax": True,
+            },
+        )
+        try:
+            scores = {row["index"]: float(row["score"]) for row in answer["data"]}
+            return [_finite(scores[i]) for i in range(len(items))]
+        except (KeyError, TypeError, ValueError) as e:
+            raise LMError("unparsable", "the server's scores do not belong to the items") from e
+
+    async def close(self) -> None:
+        """Closes the connections of the running event loop."""
+        await self._endpoint.close()
+
+    def _chat_body(self, request: ChatRequest) -> dict[str, Any]:
+        tokens = "max_completion_tokens" if "max_tokens" in self._unsupported else "max_tokens"
+        temperature = None if "temperature" in self._unsupported else request.temperature
+        body: dict[str, Any] = {
+            "messages": [{"role": role, "content": text} for role, text in request.messages],
+            tokens: request.max_tokens,
+            "temperature": temperature,
+            "top_p": request.top_p,
+            "seed": request.seed,
+            "stop": list(request.stop) or None,
+        }
+        if "response_format" in self._unsupported:
+            pass  # the prompt asks for JSON too
+        elif request.schema is not None:
+            schema = {"name": "answer", "schema": request.schema, "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        elif request.json:
+            body["response_format"] = {"type": "json_object"}
+        return {key: value for key, value in body.items() if value is not None} | dict(request.extra)
+
+    async def _next_tokens(self, head: list[int], steps: Sequence[_Step]) -> dict[_Step, float]:
+        """The log-probability of each step's last token after `head` and the tokens before it."""
+        before = list(dict.fromkeys(step[:-1] for step in steps))
+        wanted = list(dict.fromkeys(step[-1] for step in steps))
+        answer = await self._post(
+            f"{self._endpoint.base}/completions",
+            {
+                "prompt": [[*head, *tokens] for tokens in before],
+                "max_tokens": 1,
+                "temperature": 0,
+                "logprobs": len(wanted),
+                "logprob_token_ids": wanted,
+                "return_tokens_as_token_ids": True,
+            },
+        )
+        try:
+            rows = {before[row["index"]]: row["logprobs"]["top_logprobs"][0] for row in answer["choices"]}
+            return {step: _finite(rows[step[:-1]][f"token_id:{step[-1]}"]) for step in steps}
+        except (KeyError, TypeError, ValueError, IndexError) as e:
+            raise LMError("bad_request", "the server tells no chances of given tokens", _NEEDS_VLLM) from e
+
+    async def _check_items(self, items: Sequence[str], room: int) -> None:
+        """Makes sure that nothing is cut off: vLLM shortens what is too long here without a word."""
+        # A token stands for a byte or more, so that only long items have to be counted.
+        long = [item for item in items if 2 * len(item.encode("utf-8", "replace")) + 8 > room]
+        for tokens in await asyncio.gather(*map(self._piece_tokens, long)):
+            _check_length(len(tokens), room)
+
+    async def _piece_tokens(self, text: str) -> list[int]:
+        """The tokens of a piece that stands within a prompt; remembered, since labels come back."""
+        tokens = self._tokens.get(text)
+        if tokens is None:
+            tokens, _ = await self._tokenize(text, special=False)
+            if len(self._tokens) >= _REMEMBERED:
+                self._tokens.clear()
+            self._tokens[text] = tokens
+        return tokens
+
+    async def _tokenize(self, text: str, *, special: bool) -> tuple[list[int], int]:
+        """The tokens of a text, and how many the model takes in all."""
+        body = {"model": self.name, "prompt": text, "add_special_tokens": special}
+        answer, _ = await self._endpoint.post(f"{self._endpoint.root}/tokenize", body)
+        try:
+            return [int(token) for token in answer["tokens"]], int(answer["max_model_len"])
+        except (KeyError, TypeError, ValueError) as e:
+            raise LMError("bad_request", "the server's /tokenize is not vLLM's", _NEEDS_VLLM) from e
+
+    async def _post(self, url: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer, seconds = await self._endpoint.post(url, {"model": self.name, **body})
+        count(_usage(answer.get("usage"), seconds))
+        return answer
+
+
+def _usage(reported: Any, seconds: float) -> Usage:
+    def number(name: str, source: Any) -> int:
+        value = source.get(name) if isinstance(source, dict) else None
+        return value if isinstance(value, int) else 0
+
+    details = reported.get("prompt_tokens_details") if isinstance(reported, dict) else None
+    return Usage(
+        calls=1,
+        prompt_tokens=number("prompt_tokens", reported),
+        cached_tokens=number("cached_tokens", details),
+        new_tokens=number("completion_tokens", reported),
+        seconds=seconds,
+    )
+
+
+def _unsupported(error: LMError) -> str | None:
+    """The setting that a server rejects, in the words that OpenAI's servers use."""
+    if error.code != "bad_request":
+        return None
+    if any(word in error.message for word in ("response_format", "json_schema", "schema")):
+        return "response_format"
+    if "nsupported" not in error.message:
+        return None
+    return next((name for name in ("max_tokens", "temperature") if f"'{name}'" in error.message), None)
+
+
+def _check_length(tokens: int, limit: int) -> None:
+    if tokens > limit:
+        raise LMError("too_long", f"the prompt is too long for the model: {tokens} tokens, {limit} fit")
+
+
+def _groups(steps: Collection[_Step]) -> Iterator[list[_Step]]:
+    """Steps that one request can answer, those that end in the same token together."""
+    by_token: dict[int, list[_Step]] = {}
+    for step in steps:
+        by_token.setdefault(step[-1], []).append(step)
+    tokens = list(by_token)
+    for start in range(0, len(tokens), _TOKENS_A_REQUEST):
+        yield [step for token in tokens[start : start + _TOKENS_A_REQUEST] for step in by_token[token]]
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError(value)
+    return value

@@ -1,0 +1,285 @@
+"""The way to a model server: JSON posted, tried again where that may help, failures under stable codes."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import json
+import logging
+import math
+import os
+import random
+import time
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from irr.errors import LMError, UsageError
+from irr.lm.openai.limits import Flow, Limits
+from irr.lm.openai.outage import Outage
+
+if TYPE_CHECKING:
+    import aiohttp
+
+KEY_VARIABLE = "OPENAI_API_KEY"
+# No answer that is asked for comes near this; a server that sends more has lost its way.
+_LARGEST_ANSWER = 4_000_000
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
+# A server that wants more patience than this is as good as busy for this text.
+_LONGEST_RETRY_AFTER = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A server's answer, whatever its status, and how many seconds it took."""
+
+    status: int
+    body: bytes
+    seconds: float
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True)
+class _Connection:
+    session: aiohttp.ClientSession
+    flow: Flow
+    outage: Outage
+
+
+class Endpoint:
+    """An OpenAI-compatible server. The key is read from the environment for each request and kept nowhere.
+
+    Args:
+        api_base: Its address, usually ending in `/v1`.
+        timeout: Seconds that one try may take.
+        retries: Tries after the first.
+        limits: What the server is to bear.
+
+    Raises:
+        UsageError: If the address is no plain http(s) URL.
+    """
+
+    def __init__(self, api_base: str, *, timeout: float, retries: int, limits: Limits) -> None:
+        parts = urlsplit(api_base)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UsageError("the address of the model server is no http URL", "http://HOST:PORT/v1")
+        if parts.username or parts.password or parts.query:
+            raise UsageError(
+                "the address of the model server carries a user, password or query",
+                f"give the plain address, and the key in {KEY_VARIABLE}",
+            )
+        self.base = api_base.rstrip("/")
+        # What only vLLM has lies beside /v1, not under it.
+        self.root = self.base.removesuffix("/v1")
+        self._timeout = timeout
+        self._retries = retries
+        self._limits = limits
+        self._connections: dict[asyncio.AbstractEventLoop, _Connection] = {}
+        atexit.register(_close_at_exit, weakref.ref(self))
+        weakref.finalize(self, _close_soon, self._connections).atexit = False
+
+    async def post(self, url: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
+        """Posts `body`; returns the answer and the seconds that the answered try took.
+
+        Raises:
+            LMError: If no usable answer came, after the tries that made sense.
+        """
+        began = time.monotonic()
+        tried = 0
+        while True:
+            since = time.monotonic()
+            asked_pause = 0.0
+            try:
+                reply = await self._exchange(url, body)
+                if reply.status == 200:
+                    return _parse(reply.body), reply.seconds
+                asked_pause = reply.retry_after or 0.0
+                error = _failure(reply, url)
+            except LMError as e:
+                error = e
+            if not error.retryable or asked_pause > max(_LONGEST_RETRY_AFTER, self._limits.patience):
+                raise error
+            if asked_pause > _LONGEST_RETRY_AFTER:
+                logger.warning("%s asks for a pause of %.0f s", self.base, asked_pause)
+            if tried >= self._retries:
+                if error.code == "rate_limited":
+                    if time.monotonic() - began >= self._limits.patience:
+                        raise error
+                elif await self._connection().outage.outlast(error, since):
+                    tried = 0
+                    continue
+                else:
+                    raise error
+            # Spread out, so that requests that failed together do not come back together.
+            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**tried) * random.uniform(0.5, 1.0)
+            tried += 1
+            logger.info("trying again in %.1f s: %s", max(pause, asked_pause), error)
+            await asyncio.sleep(max(pause, asked_pause))
+
+    async def close(self) -> None:
+        """Closes the connections that belong to the running event loop."""
+        connection = self._connections.pop(asyncio.get_running_loop(), None)
+        if connection is not None:
+            await connection.session.close()
+
+    async def _exchange(self, url: str, body: Mapping[str, Any]) -> Reply:
+        """The seam: one request, one reply."""
+        import aiohttp
+
+        connection = self._connection()
+        key = os.environ.get(KEY_VARIABLE, "").strip()
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        expected = self._expected_tokens(body)
+        async with connection.flow.request(expected):
+            started = time.perf_counter()
+            try:
+                # Redirects are not followed: they could carry the text, or the key, to another host.
+                async with connection.session.post(
+                    url, json=body, headers=headers, allow_redirects=False
+                ) as response:
+                    content = bytearray()
+                    async for chunk in response.content.iter_chunked(65_536):
+                        content += chunk
+                        if len(content) > _LARGEST_ANSWER:
+                            raise LMError("unparsable", f"the answer exceeds {_LARGEST_ANSWER:,} bytes")
+                    pause = _seconds(response.headers.get("Retry-After"))
+                    reply = Reply(response.status, bytes(content), time.perf_counter() - started, pause)
+            except TimeoutError as e:
+                connection.flow.overloaded(0.0)
+                message = f"no answer from {self.base} within {self._timeout:g} s"
+                raise LMError("timeout", message, "allow more time, or fewer requests at a time", True) from e
+            except (aiohttp.ClientError, OSError) as e:
+                message = f"no answer from {self.base} ({type(e).__name__})"
+                raise LMError("unreachable", message, "check that the server runs there", True) from e
+        if reply.status in (429, 503):
+            connection.flow.overloaded(min(reply.retry_after or 0.0, self._limits.patience))
+        else:
+            connection.flow.answered(_tokens(reply.body) - expected if expected else 0.0)
+        return reply
+
+    def _expected_tokens(self, body: Mapping[str, Any]) -> float:
+        """A first guess, corrected by the answer; only needed where tokens are limited."""
+        return len(json.dumps(body)) / 4 if self._limits.tokens_per_minute else 0.0
+
+    async def _is_up(self) -> bool:
+        """Whether the server says anything that a server in order might say."""
+        import aiohttp
+
+        try:
+            timeout = aiohttp.ClientTimeout(total=min(self._timeout, 10.0))
+            async with self._connection().session.get(f"{self.base}/models", timeout=timeout) as response:
+                return response.status < 500
+        except (TimeoutError, aiohttp.ClientError, OSError):
+            return False
+
+    def _connection(self) -> _Connection:
+        loop = asyncio.get_running_loop()
+        connection = self._connections.get(loop)
+        if connection is None:
+            import aiohttp
+
+            for dead in [other for other in list(self._connections) if other.is_closed()]:
+                self._connections.pop(dead, None)
+
+            session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),  # the flow is the limit
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=self._timeout),
+            )
+            outage = Outage(self.base, self._limits.patience, self._is_up)
+            connection = _Connection(session, Flow(self._limits), outage)
+            self._connections[loop] = connection
+        return connection
+
+
+def _close_soon(connections: dict[asyncio.AbstractEventLoop, _Connection]) -> None:
+    for loop, connection in connections.items():
+        if loop.is_running():
+            asyncio.run_coroutine_threadsafe(connection.session.close(), loop)
+
+
+def _close_at_exit(endpoint: weakref.ref[Endpoint]) -> None:
+    # aiohttp complains on stderr about what is left open; only a loop that still runs can close it.
+    alive = endpoint()
+    for loop in list(alive._connections) if alive else ():
+        if alive and loop.is_running():
+            asyncio.run_coroutine_threadsafe(alive.close(), loop).result(timeout=2)
+
+
+def _tokens(body: bytes) -> float:
+    """The tokens that an answer says it cost."""
+    try:
+        usage = json.loads(body)["usage"]
+        return float(usage["prompt_tokens"]) + float(usage.get("completion_tokens", 0))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return 0.0
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError) as e:
+        raise LMError("unparsable", "the server's answer is not JSON", "check the address") from e
+    if not isinstance(answer, dict):
+        raise LMError("unparsable", "the server's answer is no JSON object", "check the address")
+    return answer
+
+
+def _failure(reply: Reply, url: str) -> LMError:
+    status, said = reply.status, _said(reply.body)
+    if status in (401, 403):
+        # The server's own words may hold a part of the key.
+        return LMError("refused", f"the server refused the request ({status})", f"set {KEY_VARIABLE}")
+    if status == 404 and "model" in said.lower():
+        return LMError("refused", f"no such model: {said}", "check the model's name")
+    if status in (404, 405, 501):
+        path = urlsplit(url).path
+        return LMError(
+            "bad_request",
+            f"the server has no {path}",
+            "check the address; /tokenize and /generative_scoring are vLLM's",
+        )
+    if status == 413 or (status == 400 and any(sign in said.lower() for sign in _TOO_LONG)):
+        return LMError("too_long", f"the prompt is too long for the model: {said}")
+    if status == 429:
+        return LMError("rate_limited", "the server asks for fewer requests", "lower the concurrency", True)
+    if status == 408 or status >= 500:
+        code = "timeout" if status in (408, 504) else "server_error"
+        return LMError(code, f"the server failed ({status}): {said}", retryable=True)
+    return LMError("bad_request", f"the server did not accept the request ({status}): {said}")
+
+
+_TOO_LONG = ("context length", "context_length", "max_model_len", "too long", "maximum context")
+
+
+def _said(body: bytes) -> str:
+    """The server's own message, in one line and without the key."""
+    text = body[:10_000].decode("utf-8", "replace")
+    try:
+        answer = json.loads(text)
+    except (ValueError, RecursionError):
+        answer = None
+    if isinstance(answer, dict):
+        error = answer.get("error", answer)
+        text = str(error.get("message", error) if isinstance(error, dict) else error)
+    if key := os.environ.get(KEY_VARIABLE, "").strip():
+        text = text.replace(key, "***")
+    return " ".join(text.split())[:300]
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    if retry_after is None:
+        return None
+    try:
+        seconds = float(retry_after)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
+        except ValueError:
+            return None
+    return seconds if math.isfinite(seconds) and seconds > 0 else None

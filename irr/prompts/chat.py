@@ -1,0 +1,154 @@
+"""Prompts as messages: what is the same for every text is rendered once, and answers are read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from irr.errors import LMError
+from irr.lm.base import ChatRequest
+
+Message = tuple[str, str]
+# The values of an example's fields, by name.
+Shown = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Some fields in, one list out.
+
+    The system message is the instructions and one line on the answer's form; a field is its description and
+    its value. A schema says what more there would be to say.
+
+    Attributes:
+        instructions: What to do.
+        inputs: The description of each input field.
+        output: The name of the field that is asked for.
+        item: What it is a list of: `str` or `int`.
+        described: Its description.
+        demos: Examples, shown in this order.
+    """
+
+    instructions: str
+    inputs: Mapping[str, str]
+    output: str
+    item: type
+    described: str
+    demos: tuple[Shown, ...] = ()
+
+    def request(
+        self,
+        values: Mapping[str, str],
+        items: Mapping[str, Any],
+        most: int,
+        max_tokens: int,
+        demos: Sequence[Shown] | None = None,
+    ) -> ChatRequest:
+        """What to ask a model.
+
+        Args:
+            values: The input fields.
+            items: The JSON schema of an item of the answer.
+            most: How many items it may have.
+            max_tokens: How long the answer may be.
+            demos: Examples to show instead of the prompt's own.
+        """
+        head = self._head if demos is None else (self._system, *self._shown(demos))
+        return ChatRequest(
+            messages=(*head, ("user", self._user(values))),
+            max_tokens=max_tokens,
+            temperature=0.0,
+            schema=list_schema(self.output, items, most),
+            json=True,
+        )
+
+    def read(self, answer: str) -> list[Any]:
+        """The list in an answer, as DSPy's JSON adapter reads it: prose around it and torn JSON are forgiven.
+
+        Raises:
+            LMError: If there is none.
+        """
+        from json_repair import loads
+
+        try:
+            fields = loads(answer)
+            if not isinstance(fields, dict) and (found := _json_object().search(answer)):
+                fields = loads(found.group(0))
+            if isinstance(fields, dict) and self.output in fields:
+                return _as_list(fields[self.output], self.item)
+        except (ValueError, RecursionError) as e:  # deep nesting, or no such list
+            raise _unparsable() from e
+        raise _unparsable()
+
+    @cached_property
+    def _system(self) -> Message:
+        return "system", system_text(self.instructions, {self.output: self.described})
+
+    @cached_property
+    def _head(self) -> tuple[Message, ...]:
+        return self._system, *self._shown(self.demos)
+
+    def _shown(self, demos: Sequence[Shown]) -> list[Message]:
+        messages = []
+        for demo in demos:
+            messages.append(("user", self._user(demo)))
+            messages.append(("assistant", assistant_text({self.output: demo[self.output]})))
+        return messages
+
+    def _user(self, values: Mapping[str, Any]) -> str:
+        return user_text({described: values[name] for name, described in self.inputs.items()})
+
+
+def system_text(instructions: str, outputs: Mapping[str, str]) -> str:
+    """The system message: the instructions, and one line on the form of the answer."""
+    form = ", ".join(f'"{name}": [{described}]' for name, described in outputs.items())
+    return f"{instructions}\nAnswer in JSON: {{{form}}}"
+
+
+def user_text(fields: Mapping[str, str]) -> str:
+    """A user message: each field's description and value, a value of several lines below its description."""
+    return "\n".join(
+        f"{described[:1].upper()}{described[1:]}:{chr(10) if chr(10) in value else ' '}{value}"
+        for described, value in fields.items()
+    )
+
+
+def assistant_text(outputs: Mapping[str, Any]) -> str:
+    """An answer, as examples show it."""
+    return json.dumps(dict(outputs), ensure_ascii=False)
+
+
+def list_schema(name: str, items: Mapping[str, Any], most: int) -> dict[str, Any]:
+    """The JSON schema of an object with one list. Unbounded, a list is filled until the tokens run out."""
+    array = {"type": "array", "items": dict(items), "minItems": 1, "maxItems": most}
+    return {"type": "object", "properties": {name: array}, "required": [name], "additionalProperties": False}
+
+
+def _as_list(value: Any, item: type) -> list[Any]:
+    from json_repair import loads
+
+    if isinstance(value, str):  # a list that was put in quotes
+        value = loads(value) or value
+    return _list_of(item).validate_python(value)
+
+
+@cache
+def _list_of(item: type) -> TypeAdapter[list[Any]]:
+    return TypeAdapter(list[item])  # type: ignore[valid-type]
+
+
+@cache
+def _json_object() -> Any:
+    """The first object with balanced braces; the standard library's patterns cannot recurse."""
+    import regex
+
+    return regex.compile(r"\{(?:[^{}]|(?R))*\}", regex.DOTALL)
+
+
+def _unparsable() -> LMError:
+    return LMError("unparsable", "the answer is not the JSON that was asked for")

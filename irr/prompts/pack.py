@@ -1,0 +1,267 @@
+"""Task packs: what a task calls its texts and labels, and what it tells a language model, read from TOML."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from irr.errors import InputError
+from irr.io.files import read_lines
+from irr.text.words import clean
+
+FILE = "task.toml"
+MAX_NAME = 300
+MAX_TERMS = 20
+MAX_PASSAGE = 4_000
+_PACKAGE = Path(__file__).parents[1]
+# In the wheel, and in a source checkout; the first that holds a task is meant.
+_ROOTS = (_PACKAGE / "tasks", _PACKAGE.parent / "prompts")
+_TOML_PLACE = re.compile(r" \(at line (\d+), column \d+\)$")
+
+
+def _distinct(terms: tuple[str, ...]) -> tuple[str, ...]:
+    seen: set[str] = set()
+    for term in terms:
+        if term.casefold() in seen:
+            raise ValueError(f'"{term}" stands there twice')
+        seen.add(term.casefold())
+    return terms
+
+
+Noun = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\n]*$")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME, pattern=r"^[^\n]*$")]
+# Optimizers write long instructions.
+Sentences = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+Notes = Annotated[str, StringConstraints(max_length=2_000)]
+Passage = Annotated[str, StringConstraints(min_length=1, max_length=MAX_PASSAGE)]
+Terms = Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_TERMS), AfterValidator(_distinct)]
+Names = Annotated[tuple[Name, ...], Field(max_length=200)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+class Demo(_Part):
+    """An example: a text and the terms that belong to it, as the label space would phrase them.
+
+    Attributes:
+        text: The text.
+        terms: What belongs to it, best first.
+        candidates: For ranking, what the terms are chosen from, in the order shown; if empty, the terms are
+            put among those of the next example.
+    """
+
+    text: Passage
+    terms: Terms
+    candidates: Names = ()
+
+    @model_validator(mode="after")
+    def _terms_are_candidates(self) -> Demo:
+        strange = [term for term in self.terms if self.candidates and term not in self.candidates]
+        if strange:
+            raise ValueError(f'"{strange[0]}" is none of its candidates')
+        return self
+
+
+Demos = Annotated[tuple[Demo, ...], Field(max_length=32)]
+
+
+class InferPrompt(_Part):
+    """What Infer is told: which terms to propose for a text.
+
+    Attributes:
+        instructions: What to do.
+        notes: Instead of the task's.
+        demos: Instead of the task's.
+    """
+
+    instructions: Sentences
+    notes: Notes | None = None
+    demos: Demos | None = None
+
+
+class RankPrompt(_Part):
+    """What Rank is told.
+
+    Attributes:
+        instructions: How to order numbered candidates.
+        question: What is asked about a single candidate, answered by yes or no.
+        notes: Instead of the task's.
+        demos: Instead of the task's.
+    """
+
+    instructions: Sentences
+    question: Annotated[str, StringConstraints(min_length=1, max_length=300)]
+    notes: Notes | None = None
+    demos: Demos | None = None
+
+
+class ChooseDemos(Protocol):
+    """Chooses the examples to show with each text."""
+
+    def __call__(self, texts: Sequence[str], /) -> list[tuple[Demo, ...]]:
+        """Returns them for each text."""
+        ...
+
+
+class TaskPack(_Part):
+    """All that a language model is told about a task.
+
+    Attributes:
+        title: What people call the task.
+        text: What a text is called in prompts.
+        label: What a label is called, singular.
+        labels: The same, plural.
+        notes: Conventions of the label space that both stages should know; may be empty.
+        infer: What Infer is told.
+        rank: What Rank is told.
+        demos: Examples; both stages may show them.
+    """
+
+    title: Noun
+    text: Noun
+    label: Noun
+    labels: Noun
+    notes: Notes = ""
+    infer: InferPrompt
+    rank: RankPrompt
+    demos: Annotated[tuple[Demo, ...], Field(min_length=1, max_length=32)]
+
+    def demos_of(self, stage: InferPrompt | RankPrompt) -> tuple[Demo, ...]:
+        """The examples that a stage may show."""
+        return self.demos if stage.demos is None else stage.demos
+
+    def count_of(self, stage: InferPrompt | RankPrompt, most: int) -> int:
+        """How many of them it shows: all of its own, or at most so many of the task's."""
+        return most if stage.demos is None else len(stage.demos)
+
+    def notes_of(self, stage: InferPrompt | RankPrompt) -> str:
+        """The conventions that a stage is told."""
+        return self.notes if stage.notes is None else stage.notes
+
+
+def demo_text(text: str) -> str:
+    """As much of a text as a demo shows."""
+    return clean(text)[:MAX_PASSAGE].strip() or "-"
+
+
+def task_names() -> list[str]:
+    """The names of the tasks that come with the package, sorted."""
+    return sorted(_packed())
+
+
+def load_task(name_or_folder: str) -> TaskPack:
+    """Reads the task of that name or, if none is called so, the folder at that path.
+
+    Raises:
+        InputError: If there is no such task, or its file is not a task pack; names the file and the key.
+    """
+    packed = _packed()
+    if name_or_folder in packed:
+        return _read(packed[name_or_folder])
+    if name_or_folder and _is_folder(Path(name_or_folder)):
+        return _read(Path(name_or_folder) / FILE)
+    hint = f"name one of {', '.join(sorted(packed))}, or a folder that holds {FILE}"
+    raise InputError(f'task "{name_or_folder}"', "no such task", hint)
+
+
+def _packed() -> dict[str, Path]:
+    for root in _ROOTS:
+        if files := {file.parent.name: file for file in root.glob(f"*/{FILE}")}:
+            return files
+    return {}
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that no file can have
+        return False
+
+
+def _read(path: Path) -> TaskPack:
+    text = "".join(line for _, line in read_lines(path, InputError))
+    try:
+        return TaskPack.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as e:
+        problem = str(e)
+        place = _TOML_PLACE.search(problem)
+        problem = _TOML_PLACE.sub("", problem)
+        row = int(place[1]) if place else None
+        hint = "correct the line" if place else 'close every """, quote and bracket'
+        raise InputError(path, f"not TOML ({_lower(problem)})", hint, row) from e
+    except ValidationError as e:
+        errors = e.errors(include_url=False)
+        # A mistyped key is both unknown and missing; the unknown one shows what was typed.
+        errors.sort(key=lambda error: error["type"] != "extra_forbidden")
+        raise InputError(path, *_explain(errors[0])) from e
+
+
+def _explain(error: ErrorDetails) -> tuple[str, str]:
+    demo, key = _where(error["loc"])
+    context: Mapping[str, Any] = error.get("ctx", {})
+    match error["type"]:
+        case "missing":
+            problem, hint = f'no "{key}"', "add it"
+        case "extra_forbidden":
+            known = ", ".join(_keys(error["loc"]))
+            problem, hint = f'unknown key "{key}"', f"remove it; the keys here are {known}"
+        case "string_too_short" | "too_short":
+            problem, hint = f'empty "{key}"', "give it a value"
+        case "string_too_long":
+            problem, hint = f'"{key}" is too long', f"keep it to {context['max_length']} characters"
+        case "too_long":
+            problem, hint = f'too many "{key}"', f"keep at most {context['max_length']}"
+        case "string_pattern_mismatch":
+            problem, hint = f'"{key}" has several lines', "write it in one line"
+        case "string_type":
+            problem, hint = f'"{key}" is not a string', "put it in quotes"
+        case "tuple_type" if key == "demos":
+            problem, hint = '"demos" is not a list of tables', "head each example with [[demos]]"
+        case "tuple_type":
+            problem, hint = f'"{key}" is not a list', 'write it as ["...", "..."]'
+        case "model_type" | "model_attributes_type":
+            problem, hint = f'"{key or "demos"}" is not a table', f"head it with {_header(key)}"
+        case "value_error":
+            problem, hint = f'"{key}": {context["error"]}', "keep one"
+        case _:
+            problem, hint = f'"{key}": {_lower(error["msg"])}', "correct the value"
+    return (problem if demo is None else f"demo {demo}: {problem}"), hint
+
+
+def _where(loc: tuple[int | str, ...]) -> tuple[int | None, str]:
+    """The number of the demo, from 1, if it is in one, and the key there."""
+    match loc:
+        case ("demos", int(number), *rest):
+            return number + 1, ".".join(part for part in rest if isinstance(part, str))
+        case _:
+            return None, ".".join(map(str, loc))
+
+
+def _keys(loc: tuple[int | str, ...]) -> list[str]:
+    """The keys that are known where `loc` is."""
+    parts: dict[int | str, type[_Part]] = {"infer": InferPrompt, "rank": RankPrompt, "demos": Demo}
+    return list((parts[loc[0]] if len(loc) > 1 else TaskPack).model_fields)
+
+
+def _header(key: str) -> str:
+    return f"[{key}]" if key else "[[demos]]"
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]

@@ -1,0 +1,139 @@
+"""What the stages ask in words: terms for a text, and the best of its numbered candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from irr.lm.base import ChatRequest
+from irr.lm.base import count as count_usage
+from irr.prompts.chat import Prompt, Shown
+from irr.prompts.pack import Demo, TaskPack
+from irr.text.words import clean
+from irr.types import Usage
+
+# Enough for the longest answer that the schemas below allow, a token a character; a longer one is no answer.
+TERMS_TOKENS = 800
+RANKING_TOKENS = 120
+_MAX_TERMS = 10
+_MAX_TERM_CHARACTERS = 60
+# Candidates of a demo that do not apply.
+_OTHERS = 3
+
+
+class AskTerms:
+    """Text → terms, phrased as the label space would phrase them."""
+
+    items = {"type": "string", "minLength": 1, "maxLength": _MAX_TERM_CHARACTERS}  # noqa: RUF012
+    most = _MAX_TERMS
+
+    def __init__(self, task: TaskPack, demos: int) -> None:
+        self.prompt = Prompt(
+            instructions=_told(task.infer.instructions, task.notes_of(task.infer)),
+            inputs={"text": task.text},
+            output="terms",
+            item=str,
+            described=f"{task.labels}, most certain first",
+            demos=tuple(self.shown(task.demos_of(task.infer))[: task.count_of(task.infer, demos)]),
+        )
+
+    @staticmethod
+    def shown(demos: Sequence[Demo]) -> list[Shown]:
+        """Examples as the prompt shows them."""
+        return [{"text": demo.text, "terms": list(demo.terms)} for demo in demos]
+
+    def request(self, text: str, demos: Sequence[Demo] | None = None) -> ChatRequest:
+        """What to ask about a text."""
+        shown = None if demos is None else self.shown(demos)
+        return self.prompt.request({"text": text}, self.items, self.most, TERMS_TOKENS, shown)
+
+    def read(self, answer: str) -> list[str]:
+        """The terms in an answer, without duplicates.
+
+        Raises:
+            LMError: If it is not the JSON that was asked for.
+        """
+        return self.kept(self.prompt.read(answer))
+
+    @staticmethod
+    def kept(terms: Sequence[str]) -> list[str]:
+        """What can be looked up of the terms named."""
+        readable = (clean(term)[:_MAX_TERM_CHARACTERS].strip() for term in terms)
+        return list(dict.fromkeys(term for term in readable if term))[:_MAX_TERMS]
+
+
+class AskRanking:
+    """Text and numbered candidates → the numbers of those that apply, best first."""
+
+    def __init__(self, task: TaskPack, demos: int) -> None:
+        self.prompt = Prompt(
+            instructions=_told(task.rank.instructions, task.notes_of(task.rank)),
+            inputs={"text": task.text, "candidates": f"candidate {task.labels}"},
+            output="ranking",
+            item=int,
+            described="candidate numbers, best first",
+            demos=tuple(self.shown(task.demos_of(task.rank))[: task.count_of(task.rank, demos)]),
+        )
+
+    @staticmethod
+    def shown(demos: Sequence[Demo]) -> list[Shown]:
+        """Examples as the prompt shows them; one without candidates gets some of the next one's terms.
+
+        An example shows the form of the answer; it need not be as long as a real question.
+        """
+        return [
+            _ranking(demo, demos[(i + 1) % len(demos)].terms if len(demos) > 1 else ())
+            for i, demo in enumerate(demos)
+        ]
+
+    @staticmethod
+    def items(candidates: int) -> dict[str, Any]:
+        """The JSON schema of a candidate's number."""
+        return {"type": "integer", "minimum": 1, "maximum": candidates}
+
+    def request(
+        self, text: str, candidates: Sequence[str], count: int, demos: Sequence[Demo] | None = None
+    ) -> ChatRequest:
+        """What to ask about a text and its candidates, of which `count` are to be named."""
+        values = {"text": text, "candidates": numbered(candidates)}
+        shown = None if demos is None else self.shown(demos)
+        most = min(count, len(candidates))
+        return self.prompt.request(values, self.items(len(candidates)), most, RANKING_TOKENS, shown)
+
+    def read(self, answer: str, candidates: int) -> list[int]:
+        """Positions among the candidates, best first: distinct, in range, as many as the model gave.
+
+        Raises:
+            LMError: If it is not the JSON that was asked for.
+        """
+        return self.kept(self.prompt.read(answer), candidates)
+
+    @staticmethod
+    def kept(numbers: Sequence[int], candidates: int) -> list[int]:
+        """The positions that the numbers stand for.
+
+        What is no candidate's number, or comes twice, cannot be had from a server that keeps to the schema;
+        it is dropped, and counted, where one does not.
+        """
+        named = [n - 1 for n in dict.fromkeys(numbers) if 1 <= n <= candidates]
+        count_usage(Usage(dropped=len(numbers) - len(named)))
+        return named
+
+
+def numbered(candidates: Sequence[str]) -> str:
+    """Candidates as prompts show them, one a line."""
+    return "\n".join(f"{number} {' '.join(name.split())}" for number, name in enumerate(candidates, 1))
+
+
+def _told(instructions: str, notes: str) -> str:
+    return f"{instructions}\n{notes}".strip()
+
+
+def _ranking(demo: Demo, others: Sequence[str]) -> Shown:
+    strange = [term for term in others if term not in demo.terms]
+    candidates = list(demo.candidates) or sorted({*demo.terms, *strange[:_OTHERS]})
+    return {
+        "text": demo.text,
+        "candidates": numbered(candidates),
+        "ranking": [candidates.index(term) + 1 for term in demo.terms],
+    }

@@ -1,0 +1,1 @@
+"""Rank: candidates in their final order."""

@@ -1,8 +1,0 @@
-"""The evaluation report: one page, complete in itself, that shows where labels are lost and why."""
-
-from __future__ import annotations
-
-from irr.report.page import write_page
-from irr.report.watch import Watcher
-
-__all__ = ["Watcher", "write_page"]

@@ -1,0 +1,1 @@
+"""Retrieve: queries to candidates."""

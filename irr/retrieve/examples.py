@@ -1,0 +1,110 @@
+"""Labelled examples: those that resemble a text speak for their labels, and can be shown to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from irr.encoders.sentence_transformers import Encoder
+from irr.labels.space import LabelSpace
+from irr.prompts.pack import MAX_NAME, MAX_TERMS, ChooseDemos, Demo, demo_text
+
+Floats = NDArray[np.float32]
+# Above this two texts are one and the same.
+_SAME = 0.9999
+
+
+class Example(BaseModel):
+    """A text and the ids of its right labels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: str
+    labels: tuple[str, ...]
+
+
+class Neighbours:
+    """Finds examples by the cosine similarity of whole texts, each the mean of its passages' vectors.
+
+    Args:
+        examples: Texts with labels of the label space; those without labels are left out.
+        space: The label space.
+        encoder: Encodes their passages.
+        passages: Splits a text as its queries are split.
+        leave_one_out: Whether an example counts for other texts only, as it must where examples are scored.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        space: LabelSpace,
+        encoder: Encoder,
+        passages: Callable[[str], Iterable[str]],
+        leave_one_out: bool = False,
+    ) -> None:
+        self._encoder = encoder
+        self._passages = passages
+        self._leave_one_out = leave_one_out
+        self._labels = len(space)
+        kept = [example for example in examples if example.labels]
+        numbers = [[space.number_of[label] for label in example.labels] for example in kept]
+        self._example_of = np.repeat(np.arange(len(kept)), [len(of) for of in numbers])
+        self._label_of = np.array([number for of in numbers for number in of], np.int64)
+        self._vectors = self._encode([example.text for example in kept])
+        self._demos = [demo_of(example, space) for example in kept]
+        self.labels = np.unique(self._label_of)
+
+    def evidence(self, passages: Floats) -> Floats:
+        """How near the nearest example of each label is to a text.
+
+        Args:
+            passages: Vectors of the text's passages, shape (passages, dimensions).
+
+        Returns:
+            Cosine similarities from 0 up, shape (labels,); 0 for a label without an example.
+        """
+        similarity = self._similarity(_mean(passages))
+        evidence = np.zeros(self._labels, np.float32)
+        np.maximum.at(evidence, self._label_of, similarity[self._example_of])
+        return evidence
+
+    def chooser(self, count: int) -> ChooseDemos:
+        """Chooses the `count` examples that resemble a text most, the nearest last, next to the question."""
+
+        def choose(texts: Sequence[str], /) -> list[tuple[Demo, ...]]:
+            return [self._nearest(vector, count) for vector in self._encode(texts)]
+
+        return choose
+
+    def _nearest(self, vector: Floats, count: int) -> tuple[Demo, ...]:
+        similarity = self._similarity(vector)
+        order = np.argsort(-similarity, kind="stable")[:count]
+        # What is left out has a similarity of 0, and so has what has nothing to do with the text.
+        return tuple(self._demos[i] for i in reversed(order) if similarity[i] > 0)
+
+    def _similarity(self, vector: Floats) -> Floats:
+        similarity: Floats = self._vectors @ vector
+        if self._leave_one_out:
+            similarity[similarity > _SAME] = 0
+        return similarity
+
+    def _encode(self, texts: Sequence[str]) -> Floats:
+        passages = [list(self._passages(text)) for text in texts]
+        vectors = self._encoder.encode([passage for group in passages for passage in group])
+        ends = np.cumsum([len(group) for group in passages])[:-1]
+        return np.array([_mean(group) for group in np.split(vectors, ends)], np.float32)
+
+
+def demo_of(example: Example, space: LabelSpace) -> Demo:
+    """An example as language models are shown it: cut to what a demo may hold, its labels by name."""
+    names = (" ".join(space[space.number_of[label]].name.split()) for label in example.labels)
+    distinct = {name.casefold(): name[:MAX_NAME].strip() for name in names}
+    return Demo(text=demo_text(example.text), terms=tuple(distinct.values())[:MAX_TERMS])
+
+
+def _mean(vectors: Floats) -> Floats:
+    mean: Floats = vectors.mean(axis=0)
+    return mean / max(float(np.linalg.norm(mean)), 1e-12)

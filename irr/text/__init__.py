@@ -1,0 +1,1 @@
+"""Texts: words, their stems, and passages."""

@@ -1,0 +1,79 @@
+"""Passages: a long text in overlapping parts that keep sentences whole, and which of them to show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from irr.text.words import words
+
+# What a sentence ends with, in the scripts that mark it.
+_END = re.compile(r"[.!?…\n。！？؟।॥]")
+# A passage is below what common encoders read (256 tokens). Passages overlap, so that what one cuts in two
+# the next has whole.
+_WORDS = 60
+_CHARACTERS = 500
+_OVERLAP_WORDS = 20
+
+Place = tuple[int, int]
+
+
+def passages(text: str) -> Iterator[Place]:
+    """Where each passage of a text begins and ends.
+
+    A passage holds at most 60 words. It ends with the last sentence that ends in its second half, and the
+    next begins with the first sentence that begins in its last 20 words; where a sentence is longer, words
+    are counted. A short text is one passage.
+    """
+    places = list(words(text))
+    first = after = 0
+    while after < len(places):
+        # The first passage begins with the text, the last ends with it: nothing between words is lost.
+        start = places[first][0] if first else 0
+        after = first + 1
+        while after < len(places) and after - first < _WORDS and places[after][1] - start <= _CHARACTERS:
+            after += 1
+        if after == len(places):
+            yield start, len(text)
+            return
+        borders = [
+            word
+            for word in range(first + (after - first) // 2 + 1, after + 1)
+            if _END.search(text, places[word - 1][1], places[word][0])
+        ]
+        if borders:
+            after = borders[-1]
+        yield start, places[after][0]
+        begin = after - _OVERLAP_WORDS
+        first = max(first + 1, next((word for word in borders if word >= begin), begin))
+    if not places:
+        yield 0, len(text)
+
+
+def excerpt(text: str, places: Iterable[Place], characters: int) -> str:
+    """What of a text is shown to a reader with little room: the first of these places, in text order.
+
+    Args:
+        text: The text; shown whole if it is no longer than `characters`.
+        places: Its parts, the ones that matter most first.
+        characters: How many of its characters to show at most.
+    """
+    if len(text) <= characters:
+        return text
+    chosen: list[Place] = []
+    room = characters
+    for start, end in dict.fromkeys(places):
+        if end - start <= room:
+            chosen.append((start, end))
+            room -= end - start
+    if not chosen:
+        return text[:characters]
+    parts: list[str] = []
+    last = -1
+    for start, end in sorted(chosen):
+        # Parts that overlap are read as one; between others something is left out.
+        if start > last and parts:
+            parts.append(" … ")
+        parts.append(text[max(start, last) : end].rstrip() if end > last else "")
+        last = max(last, end)
+    return "".join(parts)
