@@ -31,7 +31,7 @@ from typing import Any
 from eval.batch_work import program, served, text, write_texts
 from eval.record import record
 from irr.batch import Job, local, run
-from irr.lm.base import run as on_models_loop
+from irr.lm.base import run_on_loop as on_models_loop
 from irr.lm.openai.client import ServedModel
 from irr.lm.openai.limits import Limits
 from irr.types import Prediction
@@ -156,7 +156,7 @@ def cost(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     answers = list(whole.batch([text(i) for i in range(100)]))
 
     class Idle:
-        """Answers at once, so that what is left is the job's own work."""
+        """OutputRows at once, so that what is left is the job's own work."""
 
         space, encoder, settings, digest = whole.space, whole.encoder, whole.settings, "idle"
 

@@ -143,7 +143,9 @@ def _stages(labels: Path, texts: Path) -> None:
         report = json.loads(scores.read_text("utf-8"))
         low, high = report["ci95"]["rp@10"]
         costs = report["costs"].values()
-        calls, prompt, new = (sum(c[k] for c in costs) for k in ("calls", "prompt_tokens", "new_tokens"))
+        calls, prompt, new = (
+            sum(c[k] for c in costs) for k in ("calls", "prompt_tokens", "completion_tokens")
+        )
         table.add_row(
             stage,
             f"{100 * report['rp@10']:.1f}",

@@ -25,12 +25,12 @@ from irr.config import Settings
 from irr.frozen.freeze import freeze, load
 from irr.io.texts import TextRow, read_rows
 from irr.labels.space import LabelSpace
-from irr.lm.base import open_model, run
+from irr.lm.base import open_model, run_on_loop
 from irr.lm.openai.client import ServedModel
 from irr.optimize.dspy_glue import dspy_model, lean_json, prepare_dspy, schema_config
 from irr.prompts.chat import list_schema
 from irr.prompts.pack import load_task
-from irr.prompts.templates import AskRanking, numbered
+from irr.prompts.templates import RankingPrompt, numbered
 
 _COMMAND = [sys.executable, "-m", "eval.frozen"]
 IN_FLIGHT = 64
@@ -124,7 +124,7 @@ def _call_costs(calls: int, rounds: int) -> dict[str, float]:
         costs: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(rounds + 1):
             for name, ask in ways.items():
-                costs[name].append(run(_cost(ask, calls)))
+                costs[name].append(run_on_loop(_cost(ask, calls)))
     finally:
         server.terminate()
     medians = {name: statistics.median(times[1:]) for name, times in costs.items()}  # the first warms up
@@ -140,9 +140,9 @@ def _ways(model: ServedModel, api_base: str) -> dict[str, Callable[[], Awaitable
     from irr.optimize.modules import OrderCandidates
 
     dspy = prepare_dspy()
-    ask = AskRanking(load_task("esco"), 4)
+    ask = RankingPrompt(load_task("esco"), 4)
     module = OrderCandidates(ask, dspy_model(model))
-    config = schema_config(list_schema("ranking", AskRanking.items(len(NAMES)), 10)) | {"max_tokens": 120}
+    config = schema_config(list_schema("ranking", RankingPrompt.items(len(NAMES)), 10)) | {"max_tokens": 120}
 
     async def frozen() -> list[int]:
         return ask.read(await model.chat(ask.request(TEXT, NAMES, 10)), len(NAMES))
@@ -152,7 +152,7 @@ def _ways(model: ServedModel, api_base: str) -> dict[str, Callable[[], Awaitable
             with dspy.context(adapter=lean_json(), disable_history=True, trace=None):
                 values = {"text": TEXT, "candidates": numbered(NAMES)}
                 answer = await module.predict.acall(**values, config=config, lm=lm)
-                return AskRanking.kept(answer.ranking, len(NAMES))
+                return RankingPrompt.kept(answer.ranking, len(NAMES))
 
         return ask
 

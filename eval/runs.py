@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from eval.record import RESULTS, command, machine
 from irr import __version__
 from irr.errors import InputError
-from irr.evaluate.evaluate import Report
+from irr.evaluate.evaluate import Evaluation
 from irr.io.files import read_lines
 
 RUNS = RESULTS / "runs.jsonl"
@@ -67,7 +67,7 @@ def new_session() -> str:
 
 
 def run_of(
-    report: Report,
+    report: Evaluation,
     *,
     session: str,
     task: str,

@@ -182,7 +182,7 @@ def tokens(bench: Bench) -> dict[str, float]:
     ours = reference = 0
     options = [_options(retrieve(text, trace=True).trace) for text in bench.texts]
     for prediction in program.batch(bench.texts):
-        ours += prediction.costs.rank.prompt_tokens + prediction.costs.rank.new_tokens
+        ours += prediction.costs.rank.prompt_tokens + prediction.costs.rank.completion_tokens
     demos = load_task(TASK).demos[:2]
     shown = [
         (demo.text, [*demo.terms, *_options(retrieve(demo.text, trace=True).trace)][:50], demo.terms)

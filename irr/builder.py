@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from irr.config import RankMethod, Settings
-from irr.encoders.sentence_transformers import Encoder, OneAtATime, SentenceEncoder
+from irr.encoders.sentence_transformers import Encoder, LockedEncoder, SentenceEncoder
 from irr.errors import UsageError
 from irr.index.store import LabelIndex, Progress, open_index
 from irr.infer.spans import Inferer, SpanInferer
@@ -18,10 +18,10 @@ from irr.lm.base import EMBEDDED, LanguageModel
 from irr.pipeline import LM_GROUP_TEXTS, InferRetrieveRank
 from irr.prompts.pack import ChooseDemos, TaskPack, load_task
 from irr.rank.base import Ranker, RetrievalRanker
-from irr.retrieve.examples import Example, Neighbours
+from irr.retrieve.examples import ExampleIndex
 from irr.retrieve.retriever import EXACT_ENTRIES, LabelRetriever
 from irr.text.passages import passages
-from irr.types import Label
+from irr.types import Example, Label
 
 
 def build(
@@ -114,8 +114,8 @@ def assemble(
         exact_entries: Up to here every entry is scored.
     """
     models = [model for model in (infer_lm, rank_lm) if model]
-    shared = OneAtATime(encoder) if models else encoder
-    neighbours = Neighbours(examples, index.space, shared, _passages, leave_one_out) if examples else None
+    shared = LockedEncoder(encoder) if models else encoder
+    neighbours = ExampleIndex(examples, index.space, shared, _passages, leave_one_out) if examples else None
 
     def chooser(count: int) -> ChooseDemos | None:
         return neighbours.chooser(count) if neighbours and count else None

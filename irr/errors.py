@@ -84,5 +84,13 @@ class LMError(IrrError):
         super().__init__(message, hint)
 
 
+class LMUnavailableError(LMError):
+    """The model cannot be had, so every further request would fail: the whole call ends.
+
+    The code is `refused` (the server refuses the key, the model or the address) or `down` (the server stays
+    away for longer than the patience allows).
+    """
+
+
 class ProgramError(IrrError):
     """A frozen program's directory cannot be written or loaded."""

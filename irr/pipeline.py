@@ -18,13 +18,13 @@ from irr.lm.base import LanguageModel, Requests
 from irr.prompts.pack import TaskPack
 from irr.rank.base import Ranker
 from irr.recipe import Recipe, model_of
-from irr.retrieve.examples import Example
 from irr.retrieve.retriever import Retriever
 from irr.text.passages import excerpt
 from irr.text.words import clean
 from irr.types import (
     Candidate,
     Costs,
+    Example,
     Inference,
     Prediction,
     RankedLabel,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from irr.config import Settings
 from irr.prompts.pack import TaskPack
-from irr.retrieve.examples import Example
+from irr.types import Example
 
 
 class Model(BaseModel):

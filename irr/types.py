@@ -38,6 +38,13 @@ class Label(BaseModel):
     prior: Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)] | None = None
 
 
+class Example(_Frozen):
+    """A text and the ids of its right labels."""
+
+    text: str
+    labels: tuple[str, ...]
+
+
 class QueryKind(StrEnum):
     """Where a query came from; retrieval keeps one score a label for each kind."""
 
@@ -98,8 +105,8 @@ class Candidate(_Frozen):
     Attributes:
         label: The label.
         score: Fused over the kinds of query; comparable within one text.
-        coverage: Share of the name's words, by their rarity, that stand in its passage.
-        likeness: Cosine of the words of its passage and of all that the label says.
+        name_recall: IDF-weighted share of the name's words that stand in its passage.
+        word_cosine: IDF-weighted cosine of its passage and all texts of the label.
         example: Similarity of the text to the nearest example that has the label; 0 without one.
         place: Where the passage that speaks most for it begins and ends in the text; None if not known.
         matches: The evidence in that passage, one match a kind; empty unless it was asked for.
@@ -107,8 +114,8 @@ class Candidate(_Frozen):
 
     label: Label
     score: float
-    coverage: float = 0.0
-    likeness: float = 0.0
+    name_recall: float = 0.0
+    word_cosine: float = 0.0
     example: float = 0.0
     place: tuple[int, int] | None = None
     matches: tuple[Match, ...] = ()
@@ -129,7 +136,7 @@ class Usage(_Frozen):
         calls: Requests that were answered.
         prompt_tokens: Tokens sent.
         cached_tokens: How many of them the model had in its prefix cache.
-        new_tokens: Tokens generated.
+        completion_tokens: Tokens generated.
         seconds: Time from request to answer, summed over calls.
         dropped: Parts of answers that named no candidate, or one twice.
     """
@@ -137,7 +144,7 @@ class Usage(_Frozen):
     calls: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
-    new_tokens: int = 0
+    completion_tokens: int = 0
     seconds: float = 0.0
     dropped: int = 0
 
@@ -146,7 +153,7 @@ class Usage(_Frozen):
             calls=self.calls + other.calls,
             prompt_tokens=self.prompt_tokens + other.prompt_tokens,
             cached_tokens=self.cached_tokens + other.cached_tokens,
-            new_tokens=self.new_tokens + other.new_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
             seconds=self.seconds + other.seconds,
             dropped=self.dropped + other.dropped,
         )

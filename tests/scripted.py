@@ -28,7 +28,7 @@ class Scripted:
         answer = self._reply(request) if self._reply else LMError("empty", "no script")
         if isinstance(answer, LMError):
             raise answer
-        count(Usage(calls=1, prompt_tokens=100, cached_tokens=60, new_tokens=7, seconds=0.5))
+        count(Usage(calls=1, prompt_tokens=100, cached_tokens=60, completion_tokens=7, seconds=0.5))
         return answer
 
     async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:

@@ -366,7 +366,7 @@ def test_what_a_run_will_take_is_known_before_it(program: InferRetrieveRank) -> 
     with served(0.0, 64) as address:
         expected = estimate(hashing_program(address), [bad, *texts], Price.parse("10,1000"))
     assert (expected.rows, expected.bad_rows, expected.sample) == (501, 1, 100)
-    assert (expected.calls, expected.prompt_tokens, expected.new_tokens) == (500, 150_000, 4_000)
+    assert (expected.calls, expected.prompt_tokens, expected.completion_tokens) == (500, 150_000, 4_000)
     assert expected.price == 1.5 + 4.0
     assert expected.seconds > 0
     assert estimate(program, [], None).rows == 0
@@ -383,7 +383,7 @@ def test_a_log_gets_a_line_a_minute(
 ) -> None:
     now = 0.0
     monkeypatch.setattr("irr.cli.monitor.time.monotonic", lambda: now)
-    usage = Usage(calls=1, prompt_tokens=900, cached_tokens=450, new_tokens=100)
+    usage = Usage(calls=1, prompt_tokens=900, cached_tokens=450, completion_tokens=100)
     tally = Tally()
     with Monitor(Price.parse("1,10")) as monitor:
         for i in range(1, 151):

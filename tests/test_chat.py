@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from scripted import Scripted
 
 from irr.errors import LMError
-from irr.lm.base import run
+from irr.lm.base import run_on_loop
 from irr.optimize.dspy_glue import as_lm_error, dspy_model, lean_json, prepare_dspy
 from irr.optimize.modules import OrderCandidates, ProposeTerms
 from irr.prompts.chat import Prompt
 from irr.prompts.pack import Demo, TaskPack, load_task
-from irr.prompts.templates import AskRanking, AskTerms
+from irr.prompts.templates import RankingPrompt, TermPrompt
 
 dspy = prepare_dspy()
 TASK = load_task("esco")
@@ -44,7 +44,7 @@ def sent_by_dspy(module: Any, model: Scripted, **values: Any) -> Any:
 def test_the_same_messages_are_sent(task: TaskPack, demos: int, text: str) -> None:
     model = Scripted(lambda request: '{"terms": ["x"], "ranking": [1]}')
     names = ["bake bread", "wash, \n dishes", "包饺子"]
-    terms, ranking = AskTerms(task, demos), AskRanking(task, demos)
+    terms, ranking = TermPrompt(task, demos), RankingPrompt(task, demos)
     for theirs, ours in (
         (sent_by_dspy(ProposeTerms(terms, dspy_model(model)), model, text=text), terms.request(text)),
         (
@@ -60,7 +60,7 @@ def test_the_same_messages_are_sent(task: TaskPack, demos: int, text: str) -> No
         assert ours.temperature == theirs.temperature == 0.0
 
 
-PROMPTS = {"terms": AskTerms(TASK, 0).prompt, "ranking": AskRanking(TASK, 0).prompt}
+PROMPTS = {"terms": TermPrompt(TASK, 0).prompt, "ranking": RankingPrompt(TASK, 0).prompt}
 SIGNATURES = {
     name: dspy.Signature(
         {"text": (str, dspy.InputField(desc="t")), name: (list[prompt.item], dspy.OutputField(desc="d"))}, "x"
@@ -109,8 +109,8 @@ def _same(prompt: Prompt, signature: Any, answer: str) -> None:
 
 
 def test_what_is_constant_is_rendered_once() -> None:
-    ask = AskRanking(TASK, 4)
+    ask = RankingPrompt(TASK, 4)
     one, two = ask.request("one", ["a", "b"], 2), ask.request("two", ["c"], 1)
     assert all(a is b for a, b in zip(one.messages[:-1], two.messages[:-1], strict=True))
     model = Scripted(lambda request: '{"ranking": [1]}')
-    assert run(model.chat(one)) == '{"ranking": [1]}'
+    assert run_on_loop(model.chat(one)) == '{"ranking": [1]}'

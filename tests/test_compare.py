@@ -34,7 +34,12 @@ def test_a_run_is_compared_with_an_earlier_one(
     index_folder: Path,
     tmp_path: Path,
 ) -> None:
-    earlier = build(kitchen, encoder=encoder, settings=Settings().replace({"retrieve.text_weight": 0.0}), index_folder=index_folder)
+    earlier = build(
+        kitchen,
+        encoder=encoder,
+        settings=Settings().replace({"retrieve.text_weight": 0.0}),
+        index_folder=index_folder,
+    )
     gold = write_jsonl(tmp_path / "gold.jsonl", GOLD)
     names, both = tmp_path / "names.json", tmp_path / "both.json"
     names.write_text(evaluate(earlier, [GoldRow.model_validate(row) for row in GOLD]).as_text())

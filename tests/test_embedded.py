@@ -211,7 +211,7 @@ def test_strings_through_dspy(model: EmbeddedModel) -> None:
     assert len(set(terms)) == len(terms)
     assert all(isinstance(term, str) and 0 < len(term) <= 40 for term in terms)
     assert meter.usage.calls == 1
-    assert meter.usage.new_tokens > 0
+    assert meter.usage.completion_tokens > 0
     with metered() as again:
         assert predict(model, list[str], "terms", schema=TERMS) == terms
     assert again.usage.cached_tokens == again.usage.prompt_tokens - 1

@@ -24,7 +24,7 @@ from irr.batch.tally import Tally
 from irr.builder import build
 from irr.cli.classify import concurrency_limits
 from irr.errors import LMError, UsageError
-from irr.lm.base import run
+from irr.lm.base import run_on_loop
 from irr.lm.openai.client import ServedModel
 from irr.lm.openai.limits import Finder, Limits
 
@@ -48,7 +48,7 @@ def ask(model: ServedModel, times: int) -> list[float | LMError]:
     async def all_of_them() -> list[float | LMError]:
         return await asyncio.gather(*(one(i) for i in range(times)))
 
-    return run(all_of_them())
+    return run_on_loop(all_of_them())
 
 
 def with_room_for(places: int, seconds: float, beyond: int | None = None) -> Behaviour:
@@ -203,7 +203,7 @@ def test_a_run_whose_server_dies_stops_and_goes_on_with_the_next(tmp_path: Path)
 
 
 async def faulty(call: Call, number: int) -> web.StreamResponse:
-    """Answers one time in six; else it is slow, drops out, lies about a length, or sends a proxy's page."""
+    """OutputRows one time in six; else it is slow, drops out, lies about a length, or sends a proxy's page."""
     good = completion('{"ranking": [2, 1]}')
     match number % 6:
         case 1:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from irr.index.lexical import Postings, WordEvidence
+from irr.index.lexical import LexicalIndex, Postings
 
 
 def idf(n: int, of: int) -> float:
     return math.log(1 + (of - n + 0.5) / (n + 0.5))
 
 
-def evidence(names: list[str], wholes: list[str] | None = None) -> WordEvidence:
-    return WordEvidence(Postings.of_texts(names), Postings.of_texts(wholes or names))
+def evidence(names: list[str], wholes: list[str] | None = None) -> LexicalIndex:
+    return LexicalIndex(Postings.of_texts(names), Postings.of_texts(wholes or names))
 
 
 def test_coverage_by_hand() -> None:
@@ -41,7 +41,7 @@ def test_likeness_by_hand() -> None:
 def test_what_is_read_back_is_what_was_saved(tmp_path: Path) -> None:
     words = evidence(["bake bread", "包饺子", "of the"], ["bake bread, loaves", "包饺子 dumplings", "of the"])
     words.save(tmp_path / "words.npz")
-    again = WordEvidence.load(tmp_path / "words.npz", 3)
+    again = LexicalIndex.load(tmp_path / "words.npz", 3)
     for text in ("loaves of bread", "饺子", "nothing"):
         for first, second in zip(words(text), again(text), strict=True):
             assert first.tolist() == second.tolist()

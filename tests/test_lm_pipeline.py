@@ -19,7 +19,7 @@ from scripted import Scripted
 import irr as package
 from irr.builder import build
 from irr.errors import LMError, UsageError
-from irr.lm.base import ChatRequest, Requests, run
+from irr.lm.base import ChatRequest, Requests, run_on_loop
 from irr.pipeline import InferRetrieveRank
 from irr.rank.base import RetrievalRanker
 
@@ -114,15 +114,15 @@ def test_calls_made_after_calling_off_are_called_off() -> None:
     requests = Requests()
     requests.cancel()
     with requests.made_here(), pytest.raises(CancelledError):
-        run(asyncio.sleep(3_600))
+        run_on_loop(asyncio.sleep(3_600))
 
 
 def test_waiting_on_the_loop_for_the_loop_is_refused() -> None:
     async def wait() -> None:
-        run(asyncio.sleep(0))
+        run_on_loop(asyncio.sleep(0))
 
     with pytest.raises(RuntimeError, match="await the work instead"):
-        run(wait())
+        run_on_loop(wait())
 
 
 def test_a_ranker_and_a_model_to_rank_are_too_much(kitchen: package.LabelSpace) -> None:

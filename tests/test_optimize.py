@@ -14,10 +14,9 @@ from trove_classifiers import sorted_classifiers
 import irr as package
 from irr.errors import LMError
 from irr.io.texts import GoldRow
-from irr.lm.base import ChatRequest
-from irr.lm.base import run as run_on_loop
+from irr.lm.base import ChatRequest, run_on_loop
 from irr.optimize import Budget, Optimized, Optimizer, Students, optimize
-from irr.optimize.budget import CountedModel, Stopped
+from irr.optimize.budget import MeteredModel, Stopped
 
 # What the texts mean stands in none of their words: only an example, or a model, can know it.
 MEANT = {"zorvik": "bake bread", "plimbo": "wash dishes", "quandle": "plan menus", "frotzel": "buy food"}
@@ -159,7 +158,7 @@ def test_who_has_had_enough_gets_the_best_so_far(run: Callable[..., Optimized]) 
 
 def test_judgements_are_paid_for_once() -> None:
     model, budget = Scripted(), Budget(3)
-    counted = CountedModel(model, budget)
+    counted = MeteredModel(model, budget)
     first = run_on_loop(counted.loglikelihoods("p", "bake", ["bread", "pans"]))
     assert run_on_loop(counted.loglikelihoods("p", "bake", ["pans", "flour", "bread"]))[::2] == first[::-1]
     run_on_loop(counted.probabilities("p", "bake", ["bread"], " yes", " no"))

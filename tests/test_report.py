@@ -23,9 +23,9 @@ from irr.builder import build
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.evaluate.compare import Comparison, compare, read_run
-from irr.evaluate.evaluate import Report, evaluate
-from irr.evaluate.report import Watcher, figures, write_page
-from irr.evaluate.report.watch import Fate
+from irr.evaluate.evaluate import Evaluation, evaluate
+from irr.evaluate.report import Diagnoser, figures, write_page
+from irr.evaluate.report.watch import GoldOutcome
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
 from irr.pipeline import InferRetrieveRank
@@ -80,15 +80,15 @@ def rows(trove: InferRetrieveRank) -> list[GoldRow]:
 
 
 @pytest.fixture(scope="module")
-def seen(trove: InferRetrieveRank, rows: list[GoldRow]) -> tuple[Report, Watcher]:
-    watcher = Watcher(trove)
+def seen(trove: InferRetrieveRank, rows: list[GoldRow]) -> tuple[Evaluation, Diagnoser]:
+    watcher = Diagnoser(trove)
     report = evaluate(trove, rows, watch=watcher.watch)
     watcher.look_up()
     return report, watcher
 
 
 def test_every_gold_label_meets_the_fate_that_the_vectors_say(
-    seen: tuple[Report, Watcher], trove: InferRetrieveRank
+    seen: tuple[Evaluation, Diagnoser], trove: InferRetrieveRank
 ) -> None:
     """A query asked alone orders labels by cosine, names being the only entries."""
     _, watcher = seen
@@ -105,26 +105,26 @@ def test_every_gold_label_meets_the_fate_that_the_vectors_say(
             fates.add(gold.fate)
             if gold.rank:
                 assert [label.id for label in trace.ranking][gold.rank - 1] == gold.label
-                assert gold.fate is (Fate.FOUND if gold.rank <= 10 else Fate.LOW)
-            elif gold.fate is Fate.UNPROPOSED:
+                assert gold.fate is (GoldOutcome.FOUND if gold.rank <= 10 else GoldOutcome.LOW)
+            elif gold.fate is GoldOutcome.UNPROPOSED:
                 assert gold.label not in near
             else:
-                assert gold.fate is Fate.UNPOOLED
+                assert gold.fate is GoldOutcome.UNPOOLED
                 assert gold.nearest and gold.nearest[1] <= 10
                 if gold.nearest[0].kind is QueryKind.SPAN:
                     assert gold.label in near
-    assert {Fate.FOUND, Fate.LOW, Fate.UNPROPOSED} <= fates
+    assert {GoldOutcome.FOUND, GoldOutcome.LOW, GoldOutcome.UNPROPOSED} <= fates
 
 
 def test_the_funnel_adds_up_and_its_gains_are_what_a_stage_without_loss_would_bring(
-    seen: tuple[Report, Watcher],
+    seen: tuple[Evaluation, Diagnoser],
 ) -> None:
     report, watcher = seen
     lost = {stage.fate: stage for stage in figures.funnel(watcher.texts)}
     assert sum(stage.labels for stage in lost.values()) == 4 * 6
-    assert lost[Fate.UNANSWERED].labels == 4
+    assert lost[GoldOutcome.UNANSWERED].labels == 4
     # One of four labels in each of six texts but the one that was not answered.
-    assert lost[Fate.LOW].gain == pytest.approx(5 / 6 / 4)
+    assert lost[GoldOutcome.LOW].gain == pytest.approx(5 / 6 / 4)
     # With at most ten gold labels a text, all gains together lead to 1.
     assert report.metrics["rp@10"].mean + sum(stage.gain for stage in lost.values()) == pytest.approx(1)
     curve = figures.curve(watcher.texts)
@@ -132,7 +132,9 @@ def test_the_funnel_adds_up_and_its_gains_are_what_a_stage_without_loss_would_br
     assert curve[9].mean == pytest.approx(report.metrics["rp@10"].mean)
 
 
-def test_groups_hold_every_label_and_every_text_once(seen: tuple[Report, Watcher], space: LabelSpace) -> None:
+def test_groups_hold_every_label_and_every_text_once(
+    seen: tuple[Evaluation, Diagnoser], space: LabelSpace
+) -> None:
     _, watcher = seen
     assert sum(group.size for group in figures.by_frequency(watcher.texts)) == 4 * 6
     assert sum(group.size for group in figures.by_depth(watcher.texts, space)) == 4 * 6
@@ -145,7 +147,7 @@ def test_groups_hold_every_label_and_every_text_once(seen: tuple[Report, Watcher
 
 
 def test_confused_is_the_wrong_label_above_whose_name_is_nearest(
-    seen: tuple[Report, Watcher], space: LabelSpace, encoder: SentenceEncoder
+    seen: tuple[Evaluation, Diagnoser], space: LabelSpace, encoder: SentenceEncoder
 ) -> None:
     _, watcher = seen
     pairs = figures.confusions(watcher.texts, space, encoder)
@@ -159,13 +161,13 @@ def test_confused_is_the_wrong_label_above_whose_name_is_nearest(
             assert pair.wrong in [p.label for p in text.predicted]
 
 
-def page_of(report: Report, watcher: Watcher, comparison: Comparison | None = None) -> str:
+def page_of(report: Evaluation, watcher: Diagnoser, comparison: Comparison | None = None) -> str:
     out = io.StringIO()
     write_page(out, "gold <1>.jsonl", report, watcher, comparison)
     return out.getvalue()
 
 
-def test_the_page_is_complete_in_itself_and_no_text_can_break_it(seen: tuple[Report, Watcher]) -> None:
+def test_the_page_is_complete_in_itself_and_no_text_can_break_it(seen: tuple[Evaluation, Diagnoser]) -> None:
     page = page_of(*seen)
     assert page.count("</script>") == 2, "a text's own end of script must not end ours"
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
@@ -195,7 +197,7 @@ def test_what_rank_did_to_the_order_of_retrieval_is_counted(
         ranker=Backwards(),
         index_folder=index_folder,
     )
-    watcher = Watcher(program)
+    watcher = Diagnoser(program)
     page = page_of(evaluate(program, rows, watch=watcher.watch), watcher)
     data = json.loads(re.findall(r'id="data">(.*?)</script>', page, re.DOTALL)[0])
     assert data["facts"]["reranked"]
@@ -256,7 +258,7 @@ def opened(browser: Any) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def compared(
-    seen: tuple[Report, Watcher], rows: list[GoldRow], trove: InferRetrieveRank, tmp_path_factory: Any
+    seen: tuple[Evaluation, Diagnoser], rows: list[GoldRow], trove: InferRetrieveRank, tmp_path_factory: Any
 ) -> Path:
     """A page with another run beside it, in which the first text was lost."""
     report, watcher = seen
@@ -372,7 +374,7 @@ def test_pictures_for_the_docs(
     )
     before = tmp_path / "without priors.json"
     before.write_text(evaluate(plain, rows).as_text())
-    watcher = Watcher(program)
+    watcher = Diagnoser(program)
     report = evaluate(program, rows, watch=watcher.watch)
     watcher.look_up()
     out = io.StringIO()
@@ -392,11 +394,11 @@ def test_pictures_for_the_docs(
 
 
 def test_ten_thousand_texts_open_in_two_seconds(
-    opened: Any, seen: tuple[Report, Watcher], tmp_path: Path
+    opened: Any, seen: tuple[Evaluation, Diagnoser], tmp_path: Path
 ) -> None:
     report, watcher = seen
     times = 10_000 // len(watcher.texts) + 1
-    many = Watcher(watcher.program)
+    many = Diagnoser(watcher.program)
     many.texts = [dataclasses.replace(t, id=f"{t.id}, {i}") for i in range(times) for t in watcher.texts][
         :10_000
     ]

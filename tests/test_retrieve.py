@@ -10,7 +10,7 @@ import pytest
 
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
-from irr.index.lexical import Postings, WordEvidence
+from irr.index.lexical import LexicalIndex, Postings
 from irr.index.store import open_index
 from irr.labels.space import LabelSpace
 from irr.retrieve.retriever import LabelRetriever
@@ -64,7 +64,7 @@ def plain_scores(
     """The formula of `LabelRetriever`, a query and an entry at a time, before spans are shared."""
     names = encoder.encode([label.name for label in space])
     wholes = [" ".join([label.name, *label.aliases, label.description or ""]) for label in space]
-    words = WordEvidence(Postings.of_texts(label.name for label in space), Postings.of_texts(wholes))
+    words = LexicalIndex(Postings.of_texts(label.name for label in space), Postings.of_texts(wholes))
     passages = sorted({q.passage for q in queries if q.kind is not QueryKind.TERM})
 
     def best(label: Label, kind: QueryKind, asked: list[Query]) -> float:

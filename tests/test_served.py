@@ -20,7 +20,7 @@ from aiohttp import web
 from misbehaving import Behaviour, Call, MisbehavingServer, completion, failure, misbehaving_server
 
 from irr.errors import LMError, UsageError
-from irr.lm.base import metered, run
+from irr.lm.base import metered, run_on_loop
 from irr.lm.openai.client import ServedModel
 from irr.optimize.dspy_glue import as_lm_error, dspy_context, dspy_model, prepare_dspy, schema_config
 from irr.types import Usage
@@ -58,7 +58,7 @@ async def terms(model: ServedModel, text: str = "We bake.") -> list[str]:
 
 def failing(model: ServedModel) -> LMError:
     with pytest.raises(LMError) as caught:
-        run(terms(model))
+        run_on_loop(terms(model))
     return caught.value
 
 
@@ -84,10 +84,10 @@ def test_a_good_answer_is_what_was_asked_for_and_its_cost_is_counted(server: Mis
     desk = server.desk(always(lambda: completion(GOOD)))
     model = ServedModel("small", desk.api_base)
     with metered() as meter:
-        assert run(terms(model)) == ["bake bread", "wash up"]
-        run(terms(model))
+        assert run_on_loop(terms(model)) == ["bake bread", "wash up"]
+        run_on_loop(terms(model))
     assert meter.usage == Usage(
-        calls=2, prompt_tokens=20, cached_tokens=8, new_tokens=6, seconds=meter.usage.seconds
+        calls=2, prompt_tokens=20, cached_tokens=8, completion_tokens=6, seconds=meter.usage.seconds
     )
     assert 0 < meter.usage.seconds < 5
     body = desk.calls[0].body
@@ -113,7 +113,7 @@ def test_dspy_without_await_goes_the_same_way(server: MisbehavingServer) -> None
 def test_what_may_go_well_later_is_tried_again(server: MisbehavingServer, status: int) -> None:
     desk = server.desk(first(lambda: failure(status), lambda: failure(status)))
     with metered() as meter:
-        assert run(terms(ServedModel("small", desk.api_base))) == ["bake bread", "wash up"]
+        assert run_on_loop(terms(ServedModel("small", desk.api_base))) == ["bake bread", "wash up"]
     assert len(desk.calls) == 3
     assert meter.usage.calls == 1
 
@@ -121,13 +121,13 @@ def test_what_may_go_well_later_is_tried_again(server: MisbehavingServer, status
 def test_a_server_may_say_when_to_come_back(server: MisbehavingServer) -> None:
     desk = server.desk(first(lambda: failure(429, **{"Retry-After": "1"})))
     started = time.monotonic()
-    run(terms(ServedModel("small", desk.api_base)))
+    run_on_loop(terms(ServedModel("small", desk.api_base)))
     assert 1.0 <= time.monotonic() - started < 20
 
     in_two_seconds = email.utils.formatdate(time.time() + 2.5, usegmt=True)
     desk = server.desk(first(lambda: failure(503, **{"Retry-After": in_two_seconds})))
     started = time.monotonic()
-    run(terms(ServedModel("small", desk.api_base)))
+    run_on_loop(terms(ServedModel("small", desk.api_base)))
     assert 0.8 <= time.monotonic() - started < 20
 
 
@@ -149,7 +149,7 @@ def test_a_server_that_takes_too_long(server: MisbehavingServer) -> None:
         await asyncio.sleep(30 if number == 0 else 0)
         return completion(GOOD)
 
-    assert run(terms(ServedModel("small", server.desk(sleep).api_base, timeout=0.4))) == [
+    assert run_on_loop(terms(ServedModel("small", server.desk(sleep).api_base, timeout=0.4))) == [
         "bake bread",
         "wash up",
     ]
@@ -176,7 +176,7 @@ def test_a_connection_dropped_in_the_middle_of_an_answer(server: MisbehavingServ
         call.request.transport.close()
         return response
 
-    assert run(terms(ServedModel("small", server.desk(drop).api_base))) == ["bake bread", "wash up"]
+    assert run_on_loop(terms(ServedModel("small", server.desk(drop).api_base))) == ["bake bread", "wash up"]
     assert failing(ServedModel("small", server.desk(drop).api_base, retries=0)).code == "unreachable"
 
 
@@ -219,14 +219,16 @@ def test_an_answer_that_is_no_use_is_not_asked_for_again(
 def test_an_answer_of_twenty_times_what_was_asked_for_comes_out_whole(server: MisbehavingServer) -> None:
     many = [f"term {i}" for i in range(40)]
     desk = server.desk(always(lambda: completion(json.dumps({"terms": many}))))
-    assert run(terms(ServedModel("small", desk.api_base))) == many  # the stage takes what it asked for
+    assert (
+        run_on_loop(terms(ServedModel("small", desk.api_base))) == many
+    )  # the stage takes what it asked for
 
 
 def test_what_a_useless_answer_cost_is_counted_too(server: MisbehavingServer) -> None:
     desk = server.desk(always(lambda: completion("", "length")))
     with metered() as meter:
         failing(ServedModel("small", desk.api_base))
-    assert (meter.usage.calls, meter.usage.new_tokens) == (1, 3)
+    assert (meter.usage.calls, meter.usage.completion_tokens) == (1, 3)
 
 
 def test_the_key_goes_to_the_server_and_nowhere_else(
@@ -247,7 +249,7 @@ def test_the_key_goes_to_the_server_and_nowhere_else(
         shown += [repr(error.__cause__), "".join(traceback.format_exception(error))]
     assert "sk-very" not in "".join(shown) + caplog.text
     monkeypatch.delenv("OPENAI_API_KEY")
-    run(terms(ServedModel("small", (desk := server.desk(always(lambda: completion(GOOD)))).api_base)))
+    run_on_loop(terms(ServedModel("small", (desk := server.desk(always(lambda: completion(GOOD)))).api_base)))
     assert desk.calls[0].authorization is None
 
 
@@ -276,9 +278,9 @@ def test_a_reasoning_model_is_asked_without_what_it_does_not_take(server: Misbeh
     async def several() -> None:
         await asyncio.gather(*(terms(model) for _ in range(5)))
 
-    run(several())
+    run_on_loop(several())
     asked = len(desk.calls)
-    run(terms(model))
+    run_on_loop(terms(model))
     assert len(desk.calls) == asked + 1
     assert desk.calls[-1].body["max_completion_tokens"] == 60
 
@@ -294,7 +296,7 @@ def test_requests_at_a_time_are_bounded(server: MisbehavingServer) -> None:
     async def several() -> None:
         await asyncio.gather(*(terms(model, f"text {i}") for i in range(30)))
 
-    run(several())
+    run_on_loop(several())
     assert desk.most == 4
     assert len({json.dumps(call.body["messages"]) for call in desk.calls}) == 30
 
@@ -309,7 +311,7 @@ def test_calls_from_several_threads_and_from_a_loop_of_the_callers_own(server: M
 
     def one(i: int) -> tuple[list[str], int]:
         with metered() as meter:
-            return run(terms(model, f"text {i}")), meter.usage.calls
+            return run_on_loop(terms(model, f"text {i}")), meter.usage.calls
 
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(one, range(24))) == [([f"text {i}"], 1) for i in range(24)]
@@ -329,9 +331,9 @@ def test_a_model_that_is_dropped_leaves_nothing_open(
     server: MisbehavingServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     desk = server.desk(always(lambda: completion(GOOD)))
-    run(terms(ServedModel("small", desk.api_base)))
+    run_on_loop(terms(ServedModel("small", desk.api_base)))
     gc.collect()
-    run(asyncio.sleep(0.1))
+    run_on_loop(asyncio.sleep(0.1))
     assert "Unclosed" not in caplog.text
 
 
@@ -343,7 +345,7 @@ def test_scores_need_vllm_and_say_so(server: MisbehavingServer) -> None:
         model.loglikelihoods("a", "b", ["c"]),
     ):
         with pytest.raises(LMError, match="vLLM") as caught:
-            run(work)
+            run_on_loop(work)
         assert caught.value.code == "bad_request"
 
 
@@ -370,18 +372,24 @@ def vllm_like(limit: int, *, logprob: float = -1.0) -> Behaviour:
 def test_scores_belong_to_their_items(server: MisbehavingServer) -> None:
     model = ServedModel("small", server.desk(vllm_like(500)).api_base)
     with metered() as meter:
-        assert run(model.probabilities("pre", "fix", ["aa", "a", "aaa"], "yes", "no")) == [0.02, 0.01, 0.03]
+        assert run_on_loop(model.probabilities("pre", "fix", ["aa", "a", "aaa"], "yes", "no")) == [
+            0.02,
+            0.01,
+            0.03,
+        ]
     assert (meter.usage.calls, meter.usage.prompt_tokens) == (1, 7)
-    assert run(model.probabilities("pre", "fix", [], "yes", "no")) == []
+    assert run_on_loop(model.probabilities("pre", "fix", [], "yes", "no")) == []
     # The mean over the continuation's own tokens, the end included.
-    assert run(model.loglikelihoods("pre", "fix", ["ab\n", "c"])) == [-(97 + 98 + 10) / 3, -99.0]
+    assert run_on_loop(model.loglikelihoods("pre", "fix", ["ab\n", "c"])) == [-(97 + 98 + 10) / 3, -99.0]
     with pytest.raises(LMError, match="same token"):
-        run(model.probabilities("pre", "fix", ["a"], "yes", "yet"))
+        run_on_loop(model.probabilities("pre", "fix", ["a"], "yes", "yet"))
 
 
 def test_a_beginning_that_continuations_share_is_sent_once(server: MisbehavingServer) -> None:
     desk = server.desk(vllm_like(500))
-    found = run(ServedModel("small", desk.api_base).loglikelihoods("pre", "fix", ["abc\n", "abd\n", "abc\n"]))
+    found = run_on_loop(
+        ServedModel("small", desk.api_base).loglikelihoods("pre", "fix", ["abc\n", "abd\n", "abc\n"])
+    )
     assert found == [-(97 + 98 + 99 + 10) / 4, -(97 + 98 + 100 + 10) / 4, found[0]]
     (sent,) = [call.body["prompt"] for call in desk.calls if call.path == "/v1/completions"]
     texts = sorted("".join(map(chr, tokens)) for tokens in sent)
@@ -391,25 +399,25 @@ def test_a_beginning_that_continuations_share_is_sent_once(server: MisbehavingSe
 def test_a_long_list_is_scored_in_several_requests(server: MisbehavingServer) -> None:
     desk = server.desk(vllm_like(500))
     letters = [chr(97 + i) + "\n" for i in range(50)]
-    found = run(ServedModel("small", desk.api_base).loglikelihoods("pre", "fix", letters))
+    found = run_on_loop(ServedModel("small", desk.api_base).loglikelihoods("pre", "fix", letters))
     assert found == [-(97 + i + 10) / 2 for i in range(50)]
     assert sum(call.path == "/v1/completions" for call in desk.calls) == 3
 
 
 def test_nothing_is_cut_off_silently(server: MisbehavingServer) -> None:
     model = ServedModel("small", server.desk(vllm_like(20)).api_base)
-    assert run(model.probabilities("p" * 10, "", ["i" * 9], "yes", "no")) == [0.09]
+    assert run_on_loop(model.probabilities("p" * 10, "", ["i" * 9], "yes", "no")) == [0.09]
     for work in (
         model.probabilities("p" * 10, "", ["i", "i" * 10], "yes", "no"),
         model.probabilities("p" * 20, "", ["i"], "yes", "no"),
         model.loglikelihoods("p" * 10, "", ["i", "i" * 11]),
     ):
         with pytest.raises(LMError) as caught:
-            run(work)
+            run_on_loop(work)
         assert caught.value.code == "too_long"
 
 
 def test_scores_that_are_no_numbers(server: MisbehavingServer) -> None:
     model = ServedModel("small", server.desk(vllm_like(100, logprob=float("nan"))).api_base)
     with pytest.raises(LMError):
-        run(model.loglikelihoods("p", "", ["i"]))
+        run_on_loop(model.loglikelihoods("p", "", ["i"]))

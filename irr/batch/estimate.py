@@ -25,7 +25,7 @@ class Estimate(BaseModel):
         sample: How many were classified to estimate the rest, at random.
         calls: Requests to language models.
         prompt_tokens: Tokens sent.
-        new_tokens: Tokens generated.
+        completion_tokens: Tokens generated.
         seconds: Time.
         price: Of the tokens; None where no price is known.
     """
@@ -37,7 +37,7 @@ class Estimate(BaseModel):
     sample: int
     calls: int
     prompt_tokens: int
-    new_tokens: int
+    completion_tokens: int
     seconds: float
     price: float | None
 
@@ -56,13 +56,13 @@ def estimate(program: InferRetrieveRank, rows: Iterable[Row], price: Price | Non
     scaled = Usage(
         calls=round(usage.calls * scale),
         prompt_tokens=round(usage.prompt_tokens * scale),
-        new_tokens=round(usage.new_tokens * scale),
+        completion_tokens=round(usage.completion_tokens * scale),
     )
     return Estimate(
         rows=count,
         bad_rows=bad,
         sample=len(sample),
-        **scaled.model_dump(include={"calls", "prompt_tokens", "new_tokens"}),
+        **scaled.model_dump(include={"calls", "prompt_tokens", "completion_tokens"}),
         seconds=seconds * scale,
         price=price.of(scaled) if price else None,
     )

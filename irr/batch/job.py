@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from irr.batch.identity import Identity
 from irr.batch.journal import Journal
 from irr.batch.retry import Retry
-from irr.batch.rows import Answer, Row, answer, rows_of
+from irr.batch.rows import OutputRow, Row, answer, rows_of
 from irr.batch.tally import Tally
 from irr.errors import IrrError, LMError, OutputError, UsageError
 from irr.io.outputs import is_stream, locked, open_stream, refuse_to_write_over
@@ -52,21 +52,21 @@ class Job:
     reads: tuple[Path, ...] = ()
 
 
-Answers = Generator[Answer, None, None]
+OutputRows = Generator[OutputRow, None, None]
 
 
 class Engine(Protocol):
-    """Answers rows, in order."""
+    """OutputRows rows, in order."""
 
-    def __call__(self, program: InferRetrieveRank, rows: Iterator[Row], done: int, /) -> Answers:
+    def __call__(self, program: InferRetrieveRank, rows: Iterator[Row], done: int, /) -> OutputRows:
         """Yields an answer for each row that is left, after the `done` that were answered before."""
         ...
 
 
-Watcher = Callable[[Tally, float | None], None]
+Diagnoser = Callable[[Tally, float | None], None]
 
 
-def run(job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Watcher) -> Tally:
+def run(job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Diagnoser) -> Tally:
     """Classifies every row of the input, or of what an earlier call left of it.
 
     Args:
@@ -90,7 +90,7 @@ def run(job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch:
 def local(job: Job) -> Engine:
     """The engine that works in this process."""
 
-    def work(program: InferRetrieveRank, rows: Iterator[Row], done: int) -> Answers:
+    def work(program: InferRetrieveRank, rows: Iterator[Row], done: int) -> OutputRows:
         for row, prediction in predictions(program, rows, job.top_k):
             yield answer(row, prediction, job.costs)
 
@@ -143,7 +143,7 @@ def predictions(
 
 
 def _stream(
-    job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Watcher, source: Source
+    job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Diagnoser, source: Source
 ) -> Tally:
     for flag, given in (("--restart", job.restart), ("--retry-errors", job.retry_errors)):
         if given:
@@ -159,7 +159,7 @@ def _stream(
 
 
 def _keep(
-    job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Watcher, source: Source
+    job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Diagnoser, source: Source
 ) -> Tally:
     journal = Journal(Path(job.output))
     if job.restart:
@@ -210,7 +210,7 @@ def _identity(program: InferRetrieveRank, job: Job) -> Identity:
     )
 
 
-def _not_down(one: Answer) -> Answer:
+def _not_down(one: OutputRow) -> OutputRow:
     """The answer, if it was not made without a model server that stays away.
 
     Raises:

@@ -18,7 +18,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from irr.batch.identity import Identity
-from irr.batch.rows import Answer, Row, read_answer
+from irr.batch.rows import OutputRow, Row, read_output_row
 from irr.batch.tally import Tally
 from irr.errors import OutputError
 from irr.io.files import replace_file
@@ -147,7 +147,7 @@ class Journal:
         self._before, self._began = self.tally.seconds, time.monotonic()
         self._sync()
 
-    def write(self, answer: Answer) -> None:
+    def write(self, answer: OutputRow) -> None:
         """Appends one answer."""
         self._file.write(answer.line)
         self._file.flush()
@@ -179,7 +179,7 @@ class Journal:
         """Counts the answers in `lines`, each to the next of `rows`; returns where the last one ends."""
         end = 0
         for line in lines:
-            answer = read_answer(line)
+            answer = read_output_row(line)
             if answer is None:
                 break
             row = next(rows, None)

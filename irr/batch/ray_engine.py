@@ -10,8 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from irr.batch import Answers, Engine, Job, predictions
-from irr.batch.rows import Answer, RawRow, Row, answer, raw_rows_of, read_row
+from irr.batch import Engine, Job, OutputRows, predictions
+from irr.batch.rows import OutputRow, RawRow, Row, answer, raw_rows_of, read_row
 from irr.errors import IrrError, MissingExtraError, UsageError
 from irr.io.streams import STANDARD, open_source
 from irr.types import Costs
@@ -51,13 +51,13 @@ def on_ray(job: Job, make: Callable[[], InferRetrieveRank], workers: int) -> Eng
     if job.retry_errors:
         raise UsageError("--retry-errors does not need Ray", "leave --engine out")
 
-    def work(_program: InferRetrieveRank, _rows: Iterator[Row], done: int) -> Answers:
+    def work(_program: InferRetrieveRank, _rows: Iterator[Row], done: int) -> OutputRows:
         return _answers(job, make, workers, done)
 
     return work
 
 
-def _answers(job: Job, make: Callable[[], InferRetrieveRank], workers: int, done: int) -> Answers:
+def _answers(job: Job, make: Callable[[], InferRetrieveRank], workers: int, done: int) -> OutputRows:
     import ray
 
     local = "RAY_ADDRESS" not in os.environ
@@ -86,7 +86,7 @@ def _answers(job: Job, make: Callable[[], InferRetrieveRank], workers: int, done
         )
         for table in answers.iter_batches(batch_size=None, batch_format="pyarrow"):
             for row in table.to_pylist():
-                yield Answer(**{**row, "costs": Costs.model_validate_json(row["costs"])})
+                yield OutputRow(**{**row, "costs": Costs.model_validate_json(row["costs"])})
     except Exception as e:
         if own := _own(e):
             # Ray has added advice of its own, in further lines.

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from irr.batch.rows import Answer, Row, read_answer
+from irr.batch.rows import OutputRow, Row, read_output_row
 from irr.errors import OutputError
 from irr.io.streams import open_source
 from irr.types import Costs
@@ -51,7 +51,7 @@ class Retry:
         if next(rows, None) is not None:
             raise self._differs(number + 1)
 
-    def among(self, answers: Iterator[Answer]) -> Iterator[Answer]:
+    def among(self, answers: Iterator[OutputRow]) -> Iterator[OutputRow]:
         """Yields all rows of the output, those that failed as they are answered now."""
         lines = self._answers()
         for answer in answers:
@@ -59,19 +59,19 @@ class Retry:
             yield answer
         yield from self._kept(lines)
 
-    def _kept(self, lines: Iterator[tuple[bytes, dict[str, Any]]]) -> Iterator[Answer]:
+    def _kept(self, lines: Iterator[tuple[bytes, dict[str, Any]]]) -> Iterator[OutputRow]:
         """The rows up to the next that failed, which is passed over."""
         for line, answer in lines:
             if _failed(answer):
                 return
             digest = bytes(self._digests[:16])
             del self._digests[:16]
-            yield Answer(digest, line, error=False, fallback=False, costs=Costs())
+            yield OutputRow(digest, line, error=False, fallback=False, costs=Costs())
 
     def _answers(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
         with open_source(str(self._output)) as source:
             for line in islice(source.lines(sys.maxsize), self._done, None):
-                answer = read_answer(line or b"")
+                answer = read_output_row(line or b"")
                 if line is None or answer is None:
                     raise OutputError(self._output, "holds a line that is no output row", "classify anew")
                 yield line, answer

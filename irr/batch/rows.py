@@ -52,7 +52,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class OutputRow:
     """A line of output and what it counts for.
 
     Attributes:
@@ -105,7 +105,7 @@ def read_row(raw: RawRow) -> Row:
     return Row(row.id, row.text, digest, row.model_extra or {})
 
 
-def answer(row: Row, prediction: Prediction, costs: bool) -> Answer:
+def answer(row: Row, prediction: Prediction, costs: bool) -> OutputRow:
     """The line of output for a row; with what its language-model calls cost where `costs`."""
     if row.error:
         prediction = Prediction(error=row.error)
@@ -117,7 +117,7 @@ def answer(row: Row, prediction: Prediction, costs: bool) -> Answer:
     if row.meta:
         fields["meta"] = row.meta
     down = next((fallback.message for fallback in prediction.fallbacks if fallback.code == "down"), "")
-    return Answer(
+    return OutputRow(
         digest=row.digest,
         line=_json_line(fields),
         error=prediction.error is not None,
@@ -127,7 +127,7 @@ def answer(row: Row, prediction: Prediction, costs: bool) -> Answer:
     )
 
 
-def read_answer(line: bytes) -> dict[str, Any] | None:
+def read_output_row(line: bytes) -> dict[str, Any] | None:
     """An answer as it was written; None for what a crash left of one."""
     if not line.endswith(b"\n"):
         return None

@@ -34,7 +34,7 @@ class Price(BaseModel):
 
     def of(self, usage: Usage) -> float:
         """The price of some calls; cached tokens count in full."""
-        return (usage.prompt_tokens * self.prompt + usage.new_tokens * self.new) / 1e6
+        return (usage.prompt_tokens * self.prompt + usage.completion_tokens * self.new) / 1e6
 
 
 class Tally(BaseModel):
@@ -66,7 +66,7 @@ class Tally(BaseModel):
         return {
             **self.model_dump(),
             "texts_per_second": self.texts / self.seconds if self.seconds else None,
-            **self.usage.model_dump(include={"calls", "prompt_tokens", "cached_tokens", "new_tokens"}),
+            **self.usage.model_dump(include={"calls", "prompt_tokens", "cached_tokens", "completion_tokens"}),
             "price": price.of(self.usage) if price else None,
         }
 

@@ -107,7 +107,7 @@ def evaluate(
     from irr.evaluate.compare import compare as compare_runs
     from irr.evaluate.compare import read_run
     from irr.evaluate.evaluate import evaluate as run
-    from irr.evaluate.report import Watcher, write_page
+    from irr.evaluate.report import Diagnoser, write_page
     from irr.io.outputs import open_output
     from irr.io.streams import STANDARD
     from irr.io.texts import read_gold
@@ -125,7 +125,7 @@ def evaluate(
         open_output(report or os.devnull, *read) as page,
     ):
         runner = options.build(space)
-        watcher = Watcher(runner) if report else None
+        watcher = Diagnoser(runner) if report else None
         with display.progress("texts", len(rows)) as on_text:
             result = run(runner, rows, on_text, watcher.watch if watcher else None)
         comparison = compare_runs(result, other) if other else None

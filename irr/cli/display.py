@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from irr.batch.estimate import Estimate
     from irr.batch.tally import Price, Tally
     from irr.evaluate.compare import Comparison
-    from irr.evaluate.evaluate import Report
+    from irr.evaluate.evaluate import Evaluation
     from irr.labels.skos.counts import SkosCounts
     from irr.types import Candidate, Costs, Match, Prediction
 
@@ -89,7 +89,7 @@ def estimate(result: Estimate) -> None:
     stdout.print(f"{result.rows:,} rows{bad}")
     stdout.print(f"about {duration(result.seconds)} at the pace of {result.sample} of them")
     if result.calls:
-        tokens = f"{result.prompt_tokens:,} prompt tokens, {result.new_tokens:,} new tokens"
+        tokens = f"{result.prompt_tokens:,} prompt tokens, {result.completion_tokens:,} new tokens"
         stdout.print(f"about {result.calls:,} calls, {tokens}")
     if result.price is not None:
         stdout.print(f"about {result.price:,.2f} in the unit of the price")
@@ -109,7 +109,7 @@ def _costs(costs: Costs) -> Iterator[str]:
             share = usage.cached_tokens / usage.prompt_tokens if usage.prompt_tokens else 0.0
             yield (
                 f"{stage}: {usage.calls:,} calls, {usage.prompt_tokens:,} prompt tokens "
-                f"({share:.0%} cached), {usage.new_tokens:,} new tokens, {usage.seconds:,.1f} s waited"
+                f"({share:.0%} cached), {usage.completion_tokens:,} new tokens, {usage.seconds:,.1f} s waited"
             )
 
 
@@ -150,7 +150,7 @@ def progress(what: str, total: int | None) -> Iterator[Callable[..., None]]:
             bar.stop()
 
 
-def report(result: Report) -> None:
+def report(result: Evaluation) -> None:
     """The metrics of an evaluation as a table, in percent."""
     table = Table("metric", "mean", "95 % interval", title=f"{result.texts} texts")
     for column in table.columns[1:]:
@@ -202,7 +202,7 @@ def trace(prediction: Prediction, top_k: int) -> None:
         matches = candidate.matches
         evidence = "\n".join(
             [f"{m.kind} {m.score:.2f}  {_place(m)}{_short(m.query)} → {_short(m.entry)}" for m in matches]
-            + ([_words(candidate)] if candidate.likeness else [])
+            + ([_words(candidate)] if candidate.word_cosine else [])
             + ([f"example {candidate.example:.2f}"] if candidate.example else [])
         )
         candidates.add_row(f"{candidate.score:.3f}", Text(candidate.label.name), Text(evidence))
@@ -221,7 +221,7 @@ def _words(candidate: Candidate) -> str:
     """What words the candidate shares with the passage that speaks for it, and where that is."""
     start, end = candidate.place or (0, 0)
     place = f"[{start:,}–{end:,}] " if candidate.place else ""
-    return f"words {place}{candidate.coverage:.0%} of the name, likeness {candidate.likeness:.2f}"
+    return f"words {place}{candidate.name_recall:.0%} of the name, word cosine {candidate.word_cosine:.2f}"
 
 
 def _place(match: Match) -> str:

@@ -8,14 +8,14 @@ from rich.table import Table
 from rich.text import Text
 
 from irr.cli.display import stdout
-from irr.labels.diagnostics import Lengths, SharedTexts, Survey
+from irr.labels.diagnostics import LabelDiagnostics, Lengths, SharedTexts
 from irr.labels.skos.languages import UNTAGGED
 
 _SHOWN_IDS = 3
 _WIDTH = 100
 
 
-def show(found: Survey) -> None:
+def show(found: LabelDiagnostics) -> None:
     """Prints a survey."""
     stdout.print(_counts(found))
     if found.tree.with_parents:
@@ -37,7 +37,7 @@ def show(found: Survey) -> None:
         stdout.print(f"• {warning}", markup=False, style="yellow", soft_wrap=True)
 
 
-def _counts(found: Survey) -> Table:
+def _counts(found: LabelDiagnostics) -> Table:
     table = Table("labels", f"{found.labels:,}", "", title="what is in it")
     rows = (
         ("with aliases", found.with_aliases, f"{found.aliases:,} aliases"),
@@ -55,7 +55,7 @@ def _counts(found: Survey) -> Table:
     return table
 
 
-def _tree(found: Survey) -> Table:
+def _tree(found: LabelDiagnostics) -> Table:
     tree = found.tree
     table = Table("steps from a root", "labels", "", title="how it hangs together")
     table.columns[1].justify = "right"
@@ -67,7 +67,7 @@ def _tree(found: Survey) -> Table:
     return table
 
 
-def _lengths(found: Survey) -> Table:
+def _lengths(found: LabelDiagnostics) -> Table:
     title = f"length in {found.unit}"
     if found.window:
         title += f"; the encoder reads {found.window}"
@@ -97,7 +97,7 @@ def _shared(title: str, shared: SharedTexts) -> Table:
     return table
 
 
-def _examples(found: Survey) -> Iterable[tuple[str, int, tuple[str, ...]]]:
+def _examples(found: LabelDiagnostics) -> Iterable[tuple[str, int, tuple[str, ...]]]:
     cycles = found.tree.in_cycles
     unknown = found.tree.unknown_parents
     plain = found.without_description

@@ -48,7 +48,7 @@ class Watch:
 
     def spent(self, usage: Usage) -> None:
         """Shows what calls have cost."""
-        tokens = usage.prompt_tokens + usage.new_tokens
+        tokens = usage.prompt_tokens + usage.completion_tokens
         self._bar.update(self._task, spent=f"{usage.calls:,} calls, {tokens:,} tokens")
 
 
@@ -83,13 +83,13 @@ def optimized(result: Optimized, folder: Path) -> None:
         table.add_row(trial.step, Text(trial.what), trial.metric, mean, interval, f"{trial.calls:,}")
     stdout.print(table)
     stdout.print(_scores(result.scores))
-    usage = {name: int(result.history[name]) for name in ("calls", "prompt_tokens", "new_tokens")}
+    usage = {name: int(result.history[name]) for name in ("calls", "prompt_tokens", "completion_tokens")}
     stdout.print(f"examples in the program: {len(result.program.examples):,}")
     stdout.print(f"numbers changed: {_changed(result.program.settings)}", markup=False)
     for stage, model in (("infer", result.program.infer_lm), ("rank", result.program.rank_lm)):
         stdout.print(f"{stage}: {model.name if model else 'no language model'}", markup=False)
     if usage["calls"]:
-        tokens = f"{usage['prompt_tokens']:,} prompt and {usage['new_tokens']:,} new tokens"
+        tokens = f"{usage['prompt_tokens']:,} prompt and {usage['completion_tokens']:,} new tokens"
         stdout.print(f"{usage['calls']:,} calls, {tokens}")
     if result.stopped:
         note(f"stopped early: {result.stopped}")

@@ -68,7 +68,12 @@ class Monitor:
             parts.append(f"{tally.fallbacks:,} without the model")
         usage, before = tally.usage, first.usage
         if usage.calls:
-            tokens = usage.prompt_tokens + usage.new_tokens - before.prompt_tokens - before.new_tokens
+            tokens = (
+                usage.prompt_tokens
+                + usage.completion_tokens
+                - before.prompt_tokens
+                - before.completion_tokens
+            )
             cached = usage.cached_tokens / usage.prompt_tokens if usage.prompt_tokens else 0.0
             parts.append(f"{tokens / seconds:,.0f} tokens/s ({cached:.0%} cached)")
             if self._price:

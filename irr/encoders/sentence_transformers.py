@@ -97,7 +97,7 @@ class SentenceEncoder:
         ]
 
 
-class OneAtATime:
+class LockedEncoder:
     """An encoder that several threads share: encoders need not bear that, and gain nothing from it."""
 
     def __init__(self, encoder: Encoder) -> None:

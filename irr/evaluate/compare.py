@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from irr.errors import InputError
-from irr.evaluate.evaluate import PerText, Report, texts_digest
+from irr.evaluate.evaluate import Evaluation, PerText, texts_digest
 from irr.evaluate.metrics import Difference, paired_bootstrap
 from irr.io.files import read_lines
 from irr.io.texts import GoldRow
@@ -88,7 +88,7 @@ def read_run(path: Path, rows: Sequence[GoldRow]) -> Run:
     return run
 
 
-def compare(report: Report, run: Run) -> Comparison:
+def compare(report: Evaluation, run: Run) -> Comparison:
     """Compares metric by metric, text by text."""
     ours, theirs = report.per_text.scores, run.per_text.scores
     shared = [name for name in ours if name in theirs]

@@ -68,7 +68,7 @@ class PerText(BaseModel):
     scores: dict[str, tuple[float, ...]]
 
 
-class Report(BaseModel):
+class Evaluation(BaseModel):
     """What a program scored.
 
     Attributes:
@@ -137,7 +137,7 @@ def evaluate(
     rows: Sequence[GoldRow],
     on_text: Callable[[], None] = lambda: None,
     watch: Callable[[GoldRow, Prediction], None] | None = None,
-) -> Report:
+) -> Evaluation:
     """Classifies `rows` and scores the answers.
 
     Args:
@@ -169,7 +169,7 @@ def evaluate(
             watch(row, prediction)
         on_text()
     seconds = time.perf_counter() - start
-    return Report(
+    return Evaluation(
         program=program.digest,
         metrics={name: estimate(column) for name, column in values.items()},
         curve=tuple((curve / len(judged)).tolist()),

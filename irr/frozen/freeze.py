@@ -34,7 +34,7 @@ from irr.lm.openai.limits import Limits
 from irr.pipeline import InferRetrieveRank
 from irr.prompts.pack import TaskPack, load_task
 from irr.recipe import Model, model_of
-from irr.retrieve.examples import Example
+from irr.types import Example
 
 
 def freeze(

@@ -15,7 +15,7 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
 
-class WordEvidence:
+class LexicalIndex:
     """How much of each label's words a passage holds, each word by its rarity.
 
         coverage(l) = sum of idf over the stems of l's name that the passage holds / the sum over all of them
@@ -52,7 +52,7 @@ class WordEvidence:
             np.savez(file, allow_pickle=False, **arrays)
 
     @classmethod
-    def load(cls, path: Path, count: int) -> WordEvidence:
+    def load(cls, path: Path, count: int) -> LexicalIndex:
         """Reads what `save` wrote for `count` labels.
 
         Raises:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from irr.encoders.sentence_transformers import Encoder
 from irr.errors import EncoderError, LabelIndexError
-from irr.index.lexical import Postings, WordEvidence
+from irr.index.lexical import LexicalIndex, Postings
 from irr.labels.space import LabelSpace
 from irr.types import EntryKind, Label
 
@@ -57,7 +57,7 @@ class LabelIndex:
     vectors: NDArray[np.float32]
     label_of: NDArray[np.int32]
     kind_of: NDArray[np.uint8]
-    words: WordEvidence
+    words: LexicalIndex
     path: Path
 
     def nearest(self, vectors: NDArray[np.float32], n_results: int) -> NDArray[np.int64]:
@@ -170,7 +170,7 @@ def _build(
     np.save(path / "label_of.npy", np.array([number for number, _, _ in entries], np.int32))
     np.save(path / "kind_of.npy", np.array([_KINDS.index(kind) for _, kind, _ in entries], np.uint8))
     wholes = Postings.of_texts(" ".join(text for _, text in _entries(label, kinds)) for label in space)
-    WordEvidence(Postings.of_texts(label.name for label in space), wholes).save(path / "words.npz")
+    LexicalIndex(Postings.of_texts(label.name for label in space), wholes).save(path / "words.npz")
     vectors: NDArray[np.float32] | None = None
     with _client(path) as client:
         collection = client.create_collection(
@@ -205,7 +205,7 @@ def _open(path: Path, space: LabelSpace, encoder: Encoder) -> LabelIndex | None:
         whole = len(vectors) == len(label_of) == len(kind_of)
         if not whole or not np.array_equal(np.unique(label_of), np.arange(len(space))):
             raise ValueError("arrays that do not belong together")
-        words = WordEvidence.load(path / "words.npz", len(space))
+        words = LexicalIndex.load(path / "words.npz", len(space))
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
         logger.warning("the index in %s is damaged: building it again", path)
         return None

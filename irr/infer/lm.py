@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from irr.errors import LMError
 from irr.infer.spans import Inferer
-from irr.lm.base import LanguageModel, metered, run
+from irr.lm.base import LanguageModel, metered, run_on_loop
 from irr.prompts.pack import ChooseDemos, Demo, TaskPack
-from irr.prompts.templates import AskTerms
+from irr.prompts.templates import TermPrompt
 from irr.types import Fallback, Inference, Query, QueryKind
 
 # A longer text is asked about in parts of this size, so that none of it goes unread.
@@ -37,13 +37,13 @@ class LMInferer:
     ) -> None:
         self._base = base
         self._model = model
-        self._ask = AskTerms(task, demos)
+        self._ask = TermPrompt(task, demos)
         self._choose = choose
 
     def infer(self, texts: Sequence[str]) -> list[Inference]:
         """Returns the queries of each text; with fewer or no terms, and saying so, where the model failed."""
         demos = self._choose(texts) if self._choose else [None] * len(texts)
-        return run(self._infer(texts, demos))
+        return run_on_loop(self._infer(texts, demos))
 
     async def _infer(self, texts: Sequence[str], demos: Sequence[Sequence[Demo] | None]) -> list[Inference]:
         # The queries that need no model are made while the requests are on their way.

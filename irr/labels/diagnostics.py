@@ -64,7 +64,7 @@ class Lengths(_Frozen):
     cut: int | None
 
 
-class Survey(_Frozen):
+class LabelDiagnostics(_Frozen):
     """What a label space holds.
 
     Attributes:
@@ -106,7 +106,7 @@ class Survey(_Frozen):
     warnings: tuple[str, ...] = ()
 
 
-def survey(space: LabelSpace, window: Window | None = None, only_english: bool = False) -> Survey:
+def survey(space: LabelSpace, window: Window | None = None, only_english: bool = False) -> LabelDiagnostics:
     """Surveys a label space.
 
     Args:
@@ -127,7 +127,7 @@ def survey(space: LabelSpace, window: Window | None = None, only_english: bool =
         if len(carriers := list(dict.fromkeys([*names.get(alias, ()), *numbers]))) > 1
     }
     plain = (number for numbers in same_name.values() for number in numbers)
-    result = Survey(
+    result = LabelDiagnostics(
         labels=len(space),
         with_aliases=sum(bool(label.aliases) for label in space),
         aliases=sum(len(label.aliases) for label in space),
@@ -185,7 +185,7 @@ def _lengths(texts: Sequence[str], window: Window | None) -> Lengths:
     )
 
 
-def _warnings(found: Survey, only_english: bool) -> Iterator[str]:
+def _warnings(found: LabelDiagnostics, only_english: bool) -> Iterator[str]:
     if found.indistinct.count:
         yield (
             f"{found.indistinct.count:,} labels share a name and have neither description nor parents: "

@@ -233,7 +233,7 @@ class _Loop:
 _loop = _Loop()
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
+def run_on_loop(work: Coroutine[Any, Any, T]) -> T:
     """Runs a coroutine on the event loop that all models share, and waits for it.
 
     Raises:
@@ -241,7 +241,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """
     if _loop.is_here():
         work.close()
-        raise RuntimeError("run() was called on the models' own event loop: await the work instead")
+        raise RuntimeError("run_on_loop() was called on the models' own event loop: await the work instead")
     future = asyncio.run_coroutine_threadsafe(work, _loop.start())
     requests = _requests.get()
     if requests is not None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from irr.errors import IrrError, LMError, MissingExtraError, UsageError
-from irr.lm.base import EMBEDDED, run
+from irr.lm.base import EMBEDDED, run_on_loop
 from irr.lm.openai.client import ServedModel
 from irr.lm.openai.transport import KEY_VARIABLE
 
@@ -216,12 +216,12 @@ def _healthy(host: str, port: int) -> bool:
 def _warm_up(model: ServedModel) -> None:
     """Sends what compiles something on its first time, so that no text has to wait for it."""
     try:
-        run(model.probabilities("one, two,", "", [" three"], " yes", " no"))
-        run(model.loglikelihoods("one, two,", "", [" three"]))
+        run_on_loop(model.probabilities("one, two,", "", [" three"], " yes", " no"))
+        run_on_loop(model.loglikelihoods("one, two,", "", [" three"]))
     except LMError as e:
         logger.warning("the server could not be warmed up: %s", e)
     finally:
-        run(model.close())
+        run_on_loop(model.close())
 
 
 def _died(status: int, log: Path) -> IrrError:

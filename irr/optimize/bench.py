@@ -19,8 +19,8 @@ from irr.io.texts import GoldRow
 from irr.lm.base import LanguageModel
 from irr.pipeline import InferRetrieveRank
 from irr.prompts.pack import TaskPack
-from irr.retrieve.examples import Example
 from irr.retrieve.retriever import EXACT_ENTRIES
+from irr.types import Example
 
 Values = NDArray[np.float64]
 DEPTH = 50
@@ -67,7 +67,7 @@ class Trial:
         }
 
 
-class Remembered:
+class CachingEncoder:
     """An encoder that encodes no text twice."""
 
     def __init__(self, encoder: Encoder) -> None:
@@ -87,7 +87,7 @@ class Remembered:
 
 
 @dataclass(frozen=True)
-class RememberedIndex(LabelIndex):
+class CachingIndex(LabelIndex):
     """An index that looks nothing up twice."""
 
     known: dict[bytes, NDArray[np.int64]] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class RememberedIndex(LabelIndex):
         return np.array([self.known[key] for key in keys])
 
 
-class Bench:
+class Scorer:
     """Scores programs. An example never speaks for itself, whichever set it is in.
 
     Args:
@@ -121,8 +121,8 @@ class Bench:
         self, index: LabelIndex, encoder: Encoder, train: Sequence[GoldRow], val: Sequence[GoldRow]
     ) -> None:
         self.index = index
-        self.encoder = Remembered(encoder)
-        self._quick = RememberedIndex(**{part.name: getattr(index, part.name) for part in fields(index)})
+        self.encoder = CachingEncoder(encoder)
+        self._quick = CachingIndex(**{part.name: getattr(index, part.name) for part in fields(index)})
         # What has no gold has no score.
         self.train = [row for row in train if row.labels]
         self.val = [row for row in val if row.labels]

@@ -55,7 +55,7 @@ class Budget:
         self._on_call()
 
 
-class CountedModel:
+class MeteredModel:
     """A language model within a budget. What it was asked before it answers from memory, at no cost.
 
     Args:

@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from irr.errors import LMError
-from irr.lm.base import ChatRequest, LanguageModel, run
+from irr.lm.base import ChatRequest, LanguageModel, run_on_loop
 from irr.prompts.chat import assistant_text, system_text, user_text
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class _Engine:
 
     def complete(self, request: Any) -> Any:
         work: Coroutine[Any, Any, Any] = self.respond(request)
-        return run(work)
+        return run_on_loop(work)
 
     async def respond(self, request: Any) -> Any:
         lm15 = prepare_dspy().lm15

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from irr.optimize.dspy_glue import prepare_dspy, schema_config
 from irr.prompts.chat import Prompt, list_schema
 from irr.prompts.pack import demo_text
-from irr.prompts.templates import RANKING_TOKENS, TERMS_TOKENS, AskRanking, AskTerms, numbered
+from irr.prompts.templates import RANKING_TOKENS, TERMS_TOKENS, RankingPrompt, TermPrompt, numbered
 
 if TYPE_CHECKING:
     import dspy
@@ -17,39 +17,39 @@ else:
 
 
 class ProposeTerms(dspy.Module):  # type: ignore[misc]
-    """Text → terms, as `AskTerms` asks for them.
+    """Text → terms, as `TermPrompt` asks for them.
 
     Attributes:
         model: Answers. Kept here and named at each call, because optimizers drop what a predictor holds.
     """
 
-    def __init__(self, ask: AskTerms, model: dspy.LM) -> None:
+    def __init__(self, ask: TermPrompt, model: dspy.LM) -> None:
         super().__init__()
         self.model = model
         self.predict = _predict(ask.prompt)
 
     def forward(self, text: str) -> list[str]:
         """Returns the terms, without duplicates."""
-        config = _config("terms", AskTerms.items, AskTerms.most, TERMS_TOKENS)
+        config = _config("terms", TermPrompt.items, TermPrompt.most, TERMS_TOKENS)
         answer = self.predict(text=text, config=config, lm=self.model, demos=_shown(self.predict))
-        return AskTerms.kept(answer.terms)
+        return TermPrompt.kept(answer.terms)
 
 
 class OrderCandidates(dspy.Module):  # type: ignore[misc]
-    """Text and numbered candidates → positions, as `AskRanking` asks for them.
+    """Text and numbered candidates → positions, as `RankingPrompt` asks for them.
 
     Attributes:
         model: As in `ProposeTerms`.
     """
 
-    def __init__(self, ask: AskRanking, model: dspy.LM) -> None:
+    def __init__(self, ask: RankingPrompt, model: dspy.LM) -> None:
         super().__init__()
         self.model = model
         self.predict = _predict(ask.prompt)
 
     def forward(self, text: str, candidates: Sequence[str], count: int) -> list[int]:
         """Returns positions in `candidates`, best first."""
-        items, most = AskRanking.items(len(candidates)), min(count, len(candidates))
+        items, most = RankingPrompt.items(len(candidates)), min(count, len(candidates))
         config = _config("ranking", items, most, RANKING_TOKENS)
         answer = self.predict(
             text=text,
@@ -58,7 +58,7 @@ class OrderCandidates(dspy.Module):  # type: ignore[misc]
             lm=self.model,
             demos=_shown(self.predict),
         )
-        return AskRanking.kept(answer.ranking, len(candidates))
+        return RankingPrompt.kept(answer.ranking, len(candidates))
 
 
 def _predict(prompt: Prompt) -> dspy.Predict:

@@ -17,8 +17,8 @@ from irr.index.store import Progress, open_index
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
 from irr.lm.base import LanguageModel
-from irr.optimize.bench import Bench, Plan, Trial
-from irr.optimize.budget import Budget, CountedModel, Stopped
+from irr.optimize.bench import Plan, Scorer, Trial
+from irr.optimize.budget import Budget, MeteredModel, Stopped
 from irr.optimize.search import Optimizer, check_optimizer
 from irr.optimize.stages import BOTH, INFER, RANK, Improver, Students
 from irr.optimize.tuning import tune
@@ -101,7 +101,7 @@ def optimize(
     sentence_encoder = SentenceEncoder(encoder) if encoder else SentenceEncoder()
     root = Path(index_folder) if index_folder else default_index_folder()
     index = open_index(space, sentence_encoder, settings.retrieve.fields, root, progress)
-    bench = Bench(index, sentence_encoder, train, val)
+    bench = Scorer(index, sentence_encoder, train, val)
     trials: list[Trial] = []
 
     def tell(trial: Trial, most: int) -> None:
@@ -132,7 +132,7 @@ def optimize(
         "val": len(val),
         "calls": budget.usage.calls,
         "prompt_tokens": budget.usage.prompt_tokens,
-        "new_tokens": budget.usage.new_tokens,
+        "completion_tokens": budget.usage.completion_tokens,
     }
     known = {name: found for name, found in scores.items() if found is not None}
     return Optimized(program, trials, known, history, budget.reason)
@@ -185,12 +185,12 @@ def _counted(models: Students, budget: Budget) -> Students:
     known: dict[int, LanguageModel] = {}
 
     def one(model: LanguageModel | None) -> LanguageModel | None:
-        return known.setdefault(id(model), CountedModel(model, budget)) if model else None
+        return known.setdefault(id(model), MeteredModel(model, budget)) if model else None
 
     return Students(one(models.infer), one(models.rank), one(models.infer_teacher), one(models.rank_teacher))
 
 
-def _scores(bench: Bench, plan: Plan) -> Scores | None:
+def _scores(bench: Scorer, plan: Plan) -> Scores | None:
     """What a plan scores on the examples to choose by; None where that would cost more than is left."""
     try:
         report = evaluate(bench.program(plan), bench.val)

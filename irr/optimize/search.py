@@ -16,7 +16,7 @@ from irr.optimize.budget import Budget, Stopped
 from irr.optimize.dspy_glue import as_lm_error, dspy_model, prepare_dspy
 
 if TYPE_CHECKING:
-    from irr.optimize.stage_program import Ledger, StageProgram
+    from irr.optimize.stage_program import StageProgram, TrialLog
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Search:
     threads: int
     seed: int
 
-    def run(self, ledger: Ledger, budget: Budget) -> None:
+    def run(self, ledger: TrialLog, budget: Budget) -> None:
         """Runs it; what it found is in the ledger, whether it ended or was stopped."""
         dspy = prepare_dspy()
         trainset, valset = list(self.trainset), list(self.valset)
@@ -94,7 +94,7 @@ class Search:
             if not budget.reason:  # else it is how DSPy ends when it is interrupted
                 logger.warning("%s ended early: %s", self.optimizer, as_lm_error(e))
 
-    def _bootstrap(self, dspy: Any, ledger: Ledger, trainset: list[Any], valset: list[Any]) -> None:
+    def _bootstrap(self, dspy: Any, ledger: TrialLog, trainset: list[Any], valset: list[Any]) -> None:
         dspy.BootstrapFewShotWithRandomSearch(
             metric=ledger,
             metric_threshold=_GOOD_ENOUGH,
@@ -105,7 +105,7 @@ class Search:
             max_errors=_ERRORS,
         ).compile(self.student, teacher=self.teacher, trainset=_shuffled(trainset, self.seed), valset=valset)
 
-    def _mipro(self, dspy: Any, ledger: Ledger, lm: Any, trainset: list[Any], valset: list[Any]) -> None:
+    def _mipro(self, dspy: Any, ledger: TrialLog, lm: Any, trainset: list[Any], valset: list[Any]) -> None:
         dspy.MIPROv2(
             metric=ledger,
             metric_threshold=_GOOD_ENOUGH,
@@ -127,7 +127,7 @@ class Search:
             minibatch=False,
         )
 
-    def _gepa(self, dspy: Any, ledger: Ledger, lm: Any, trainset: list[Any], valset: list[Any]) -> None:
+    def _gepa(self, dspy: Any, ledger: TrialLog, lm: Any, trainset: list[Any], valset: list[Any]) -> None:
         dspy.GEPA(
             metric=ledger,
             reflection_lm=lm,

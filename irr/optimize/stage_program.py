@@ -12,16 +12,16 @@ from irr.errors import LMError
 from irr.evaluate.evaluate import METRICS
 from irr.io.texts import GoldRow
 from irr.lm.base import LanguageModel
-from irr.optimize.bench import Bench, Plan
+from irr.optimize.bench import Plan, Scorer
 from irr.optimize.dspy_glue import as_lm_error, dspy_model, lean_json, prepare_dspy
 from irr.optimize.modules import OrderCandidates, ProposeTerms
 from irr.prompts.pack import MAX_NAME, MAX_TERMS, Demo, InferPrompt, RankPrompt, TaskPack, demo_text
-from irr.prompts.templates import AskRanking, AskTerms, numbered
+from irr.prompts.templates import RankingPrompt, TermPrompt, numbered
 from irr.rank.base import by_score
 from irr.rank.lm import fuse, places
-from irr.retrieve.examples import Example, demo_of
+from irr.retrieve.examples import demo_of
 from irr.text.words import clean
-from irr.types import Candidate, Query, QueryKind
+from irr.types import Candidate, Example, Query, QueryKind
 
 if TYPE_CHECKING:
     import dspy
@@ -32,10 +32,10 @@ else:
 _DEMO_CANDIDATES = 12
 
 
-class Ground:
+class FixedStages:
     """What stays the same while prompts change: retrieval, fusion, and the stage that is not optimized."""
 
-    def __init__(self, bench: Bench, plan: Plan) -> None:
+    def __init__(self, bench: Scorer, plan: Plan) -> None:
         self._program = bench.program(plan)
         self._space = bench.index.space
         self._weight = plan.settings.rank.method_weight(RankMethod.LISTWISE)
@@ -93,7 +93,7 @@ class Ground:
             f"Wrong among the first: {'; '.join(wrong) or 'none'}."
         )
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Ground:
+    def __deepcopy__(self, memo: dict[int, Any]) -> FixedStages:
         return self  # optimizers copy programs; this holds nothing that they change
 
 
@@ -103,7 +103,7 @@ class StageProgram(dspy.Module):  # type: ignore[misc]
     A model that fails is done without, as in a real run.
     """
 
-    def __init__(self, ground: Ground, infer: ProposeTerms | None, rank: OrderCandidates | None) -> None:
+    def __init__(self, ground: FixedStages, infer: ProposeTerms | None, rank: OrderCandidates | None) -> None:
         super().__init__()
         self.ground = ground
         if infer:
@@ -145,7 +145,7 @@ def _or_none(call: Any) -> list[Any]:
 
 
 def stage_program(
-    ground: Ground,
+    ground: FixedStages,
     task: TaskPack,
     settings: Settings,
     infer: LanguageModel | None,
@@ -154,12 +154,12 @@ def stage_program(
     """The stages that have a model here, with the prompts of a task."""
     return StageProgram(
         ground,
-        ProposeTerms(AskTerms(task, settings.infer.demos), dspy_model(infer)) if infer else None,
-        OrderCandidates(AskRanking(task, settings.rank.demos), dspy_model(rank)) if rank else None,
+        ProposeTerms(TermPrompt(task, settings.infer.demos), dspy_model(infer)) if infer else None,
+        OrderCandidates(RankingPrompt(task, settings.rank.demos), dspy_model(rank)) if rank else None,
     )
 
 
-class Ledger:
+class TrialLog:
     """Every prompt that an optimizer tries, with its score on each example to choose by.
 
     An optimizer that is stopped half way gives nothing back; this has kept what it had found.
@@ -173,7 +173,7 @@ class Ledger:
     """
 
     def __init__(
-        self, ground: Ground, metric: str, keys: Sequence[str], task: TaskPack, on_complete: Any
+        self, ground: FixedStages, metric: str, keys: Sequence[str], task: TaskPack, on_complete: Any
     ) -> None:
         self.ground = ground
         self._metric = METRICS[metric]

@@ -10,11 +10,12 @@ from typing import Any
 from irr.builder import rank_method
 from irr.config import HYPERPARAMETERS, RankMethod
 from irr.lm.base import LanguageModel
-from irr.optimize.bench import Bench, Plan, Trial, Values, scored
+from irr.optimize.bench import Plan, Scorer, Trial, Values, scored
 from irr.optimize.budget import Budget, Stopped
 from irr.optimize.search import TRIALS, Optimizer, Search
 from irr.prompts.pack import Demo, TaskPack
-from irr.retrieve.examples import Example, demo_of
+from irr.retrieve.examples import demo_of
+from irr.types import Example
 
 INFER, RANK, BOTH = "infer", "rank", "infer+rank"
 _METRIC = {INFER: "recall@50", RANK: "rp@10", BOTH: "rp@10"}
@@ -51,7 +52,7 @@ class Improver:
         on_trial: Told of each trial, and of about how many its step takes.
     """
 
-    bench: Bench
+    bench: Scorer
     models: Students
     optimizer: Optimizer
     budget: Budget
@@ -128,11 +129,11 @@ class Improver:
             return []
         if step != INFER and self._method(plan) is not RankMethod.LISTWISE:
             return list(self._demo_sets(plan))
-        from irr.optimize.stage_program import Ground, Ledger, stage_program
+        from irr.optimize.stage_program import FixedStages, TrialLog, stage_program
 
         # The stage under work is DSPy's; the ground has what stands before it.
         before = replace(plan, infer_lm=plan.infer_lm if step == RANK else None, rank_lm=None)
-        ground = Ground(self.bench, before)
+        ground = FixedStages(self.bench, before)
         metric = _METRIC[step]
 
         def completed(task: TaskPack, values: list[float]) -> None:
@@ -140,7 +141,7 @@ class Improver:
             self.on_trial(scored(step, what, metric, values, self.budget.usage.calls), self._most(step))
 
         valset = [ground.example(row, f"val {i}") for i, row in enumerate(self.bench.val)]
-        ledger = Ledger(ground, metric, [example.key for example in valset], plan.task, completed)
+        ledger = TrialLog(ground, metric, [example.key for example in valset], plan.task, completed)
         students = self._of_step(step, self.models.infer, self.models.rank)
         teachers = self._of_step(
             step, self.models.infer_teacher or self.models.infer, self.models.rank_teacher or self.models.rank

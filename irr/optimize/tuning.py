@@ -9,7 +9,7 @@ import numpy as np
 from irr.config import HYPERPARAMETERS
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
-from irr.optimize.bench import Bench, Plan, Trial, Values, scored
+from irr.optimize.bench import Plan, Scorer, Trial, Values, scored
 from irr.optimize.budget import Budget
 from irr.types import EntryKind
 
@@ -20,7 +20,7 @@ _STANDARD_ERRORS = 2.0
 
 
 def tune(
-    bench: Bench,
+    bench: Scorer,
     plan: Plan,
     rows: Sequence[GoldRow],
     budget: Budget,
@@ -70,7 +70,7 @@ def _gain(difference: Values) -> float:
     return float(difference.mean()) - _STANDARD_ERRORS * float(error)
 
 
-def _applicable(space: LabelSpace, plan: Plan, bench: Bench) -> list[str]:
+def _applicable(space: LabelSpace, plan: Plan, bench: Scorer) -> list[str]:
     fields = plan.settings.retrieve.fields
     idle = {
         "retrieve.example_weight": not bench.examples,

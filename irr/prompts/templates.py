@@ -21,7 +21,7 @@ _MAX_TERM_CHARACTERS = 60
 _OTHERS = 3
 
 
-class AskTerms:
+class TermPrompt:
     """Text → terms, phrased as the label space would phrase them."""
 
     items = {"type": "string", "minLength": 1, "maxLength": _MAX_TERM_CHARACTERS}  # noqa: RUF012
@@ -62,7 +62,7 @@ class AskTerms:
         return list(dict.fromkeys(term for term in readable if term))[:_MAX_TERMS]
 
 
-class AskRanking:
+class RankingPrompt:
     """Text and numbered candidates → the numbers of those that apply, best first."""
 
     def __init__(self, task: TaskPack, demos: int) -> None:

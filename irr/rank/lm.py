@@ -9,9 +9,9 @@ from functools import partial
 from typing import Protocol
 
 from irr.errors import LMError
-from irr.lm.base import LanguageModel, metered, run
+from irr.lm.base import LanguageModel, metered, run_on_loop
 from irr.prompts.pack import ChooseDemos, Demo, TaskPack
-from irr.prompts.templates import AskRanking
+from irr.prompts.templates import RankingPrompt
 from irr.rank.base import by_score
 from irr.types import Candidate, Fallback, Ranking
 
@@ -54,7 +54,7 @@ class LMRanker:
     def rank(self, texts: Sequence[str], candidates: Sequence[Sequence[Candidate]]) -> list[Ranking]:
         """Ranks each text's candidates; in retrieval order, and saying so, where the model failed."""
         demos = self._choose(texts) if self._choose else [None] * len(texts)
-        return run(self._rank(texts, candidates, demos))
+        return run_on_loop(self._rank(texts, candidates, demos))
 
     async def _rank(
         self,
@@ -106,7 +106,7 @@ class Listwise:
         self, model: LanguageModel, task: TaskPack, demos: int, count: int = 10, window: int = 0
     ) -> None:
         self._model = model
-        self._ask = AskRanking(task, demos)
+        self._ask = RankingPrompt(task, demos)
         self._count = count
         self._window = window
 

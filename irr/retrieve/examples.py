@@ -6,27 +6,18 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from irr.encoders.sentence_transformers import Encoder
 from irr.labels.space import LabelSpace
 from irr.prompts.pack import MAX_NAME, MAX_TERMS, ChooseDemos, Demo, demo_text
+from irr.types import Example
 
 Floats = NDArray[np.float32]
 # Above this two texts are one and the same.
 _SAME = 0.9999
 
 
-class Example(BaseModel):
-    """A text and the ids of its right labels."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    text: str
-    labels: tuple[str, ...]
-
-
-class Neighbours:
+class ExampleIndex:
     """Finds examples by the cosine similarity of whole texts, each the mean of its passages' vectors.
 
     Args:

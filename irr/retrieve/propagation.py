@@ -1,4 +1,4 @@
-"""Relatives: what speaks for a narrower label speaks, in part, for the broader one."""
+"""ParentPropagation: what speaks for a narrower label speaks, in part, for the broader one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from irr.labels.space import LabelSpace
 _UNSCORED = np.float32(-1e9)
 
 
-class Relatives:
+class ParentPropagation:
     """Lifts labels towards the best of their narrower labels, by the parents that labels name.
 
         lifted(l) = score(l) + share · max(0, max over l's children: score - score(l))

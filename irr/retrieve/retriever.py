@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from irr.config import Settings
 from irr.encoders.sentence_transformers import Encoder
 from irr.index.store import LabelIndex
-from irr.retrieve.examples import Neighbours
+from irr.retrieve.examples import ExampleIndex
 from irr.retrieve.parts import Kinds, Part, blocks, parts_of
-from irr.retrieve.propagation import Relatives
+from irr.retrieve.propagation import ParentPropagation
 from irr.types import Candidate, EntryKind, Match, Query, QueryKind
 
 Floats = NDArray[np.float32]
@@ -63,7 +63,7 @@ class LabelRetriever:
     over passages is little more than the best of them, and is more where many speak for a label. The more
     passages, the more of them are near to some label by chance, but few share its words: so words count more.
 
-    Then broader labels are lifted towards their narrower ones (`Relatives`), and of labels that rest on the
+    Then broader labels are lifted towards their narrower ones (`ParentPropagation`), and of labels that rest on the
     same span all but the best lose span_sharing · ln(1 + how many are better): a span means one of them.
 
     Labels that one kind of query finds get their true score from the others. Above `exact_entries` Chroma's
@@ -77,7 +77,7 @@ class LabelRetriever:
         encoder: Encoder,
         settings: Settings,
         exact_entries: int = EXACT_ENTRIES,
-        neighbours: Neighbours | None = None,
+        neighbours: ExampleIndex | None = None,
     ) -> None:
         self._index = index
         self._encoder = encoder
@@ -93,7 +93,7 @@ class LabelRetriever:
         # A label's entries are those from its start to the next label's; the first is its name.
         self._starts = np.searchsorted(index.label_of, np.arange(len(index.space)))
         self._ends = np.append(self._starts[1:], len(index.label_of))
-        self._relatives = Relatives(index.space, settings.retrieve.parent_share)
+        self._relatives = ParentPropagation(index.space, settings.retrieve.parent_share)
         priors = np.array([label.prior or 0.0 for label in index.space], np.float32)
         self._factor: Floats = np.log(settings.retrieve.prior_weight * priors + np.float32(np.e))
 
@@ -127,8 +127,8 @@ class LabelRetriever:
                     Candidate(
                         label=self._index.space[label],
                         score=round(float(final[top]), 6),
-                        coverage=round(float(evidence.coverage[at]), 6),
-                        likeness=round(float(evidence.likeness[at]), 6),
+                        name_recall=round(float(evidence.coverage[at]), 6),
+                        word_cosine=round(float(evidence.likeness[at]), 6),
                         example=round(float(example[at]), 6),
                         place=part.place,
                         matches=self._matches(label, speaking, vectors, lost) if explain else (),

@@ -56,7 +56,7 @@ def test_terms_become_queries(served: ServedModel, folder: Path) -> None:
     terms = [query.text for query in prediction.trace.queries if query.kind is QueryKind.TERM]
     assert 1 <= len(terms) <= 10
     assert prediction.costs.infer.calls == 1
-    assert prediction.costs.infer.new_tokens > 0
+    assert prediction.costs.infer.completion_tokens > 0
     assert QueryKind.TERM in {match.kind for match in prediction.trace.candidates[0].matches}
 
 

@@ -15,7 +15,7 @@ import pytest
 from live import VARIABLE, LiveServer
 
 from irr.errors import IrrError, LMError, MissingExtraError, UsageError
-from irr.lm.base import metered, run
+from irr.lm.base import metered, run_on_loop
 from irr.lm.openai.client import ServedModel
 from irr.lm.vllm_server import running_server
 from irr.optimize.dspy_glue import as_lm_error, dspy_context, dspy_model, prepare_dspy, schema_config
@@ -59,12 +59,12 @@ def infer(model: ServedModel, text: str = TEXT, tokens: int = 120) -> Any:
 
 def test_terms_stay_within_the_bounds(served: ServedModel) -> None:
     with metered() as meter:
-        terms = run(infer(served)).terms
+        terms = run_on_loop(infer(served)).terms
     assert 1 <= len(terms) <= 3
     assert all(1 <= len(term) <= 20 for term in terms)
     assert meter.usage.calls == 1
     assert meter.usage.prompt_tokens > 20
-    assert 0 < meter.usage.new_tokens <= 120
+    assert 0 < meter.usage.completion_tokens <= 120
     assert meter.usage.seconds > 0
 
 
@@ -72,14 +72,14 @@ def test_numbers_stay_within_the_candidates(served: ServedModel) -> None:
     schema = bounded("ranking", {"type": "integer", "minimum": 1, "maximum": 5}, 3, 5)
     options = "\n".join(f"{i}. {skill}" for i, skill in enumerate(SKILLS, 1))
     signature = "text, options -> ranking: list[int]"
-    ranking = run(ask(served, signature, schema, 60, text=TEXT, options=options)).ranking
+    ranking = run_on_loop(ask(served, signature, schema, 60, text=TEXT, options=options)).ranking
     assert 3 <= len(ranking) <= 5
     assert set(ranking) <= set(range(1, 6))
 
 
 def test_an_answer_that_is_cut_off_is_an_error(served: ServedModel) -> None:
     with pytest.raises(LMError) as caught:
-        run(infer(served, tokens=6))
+        run_on_loop(infer(served, tokens=6))
     assert caught.value.code == "truncated"
 
 
@@ -92,10 +92,10 @@ def test_what_is_too_long_or_unknown_is_an_error(served: ServedModel, live_serve
         served.loglikelihoods("a", "b", ["a", long]),
     ):
         with pytest.raises(LMError) as caught:
-            run(work)
+            run_on_loop(work)
         assert caught.value.code == "too_long"
     with pytest.raises(LMError) as caught:
-        run(infer(ServedModel("another", live_server.server.api_base)))
+        run_on_loop(infer(ServedModel("another", live_server.server.api_base)))
     assert caught.value.code == "refused"
 
 
@@ -124,7 +124,7 @@ def test_scores_are_those_of_the_model_itself(served: ServedModel) -> None:
     for tail in map(ids, tails):
         seen = logprobs(head + tail)[len(head) - 1 : -1]
         expected.append(sum(float(seen[i, token]) for i, token in enumerate(tail)) / len(tail))
-    assert run(served.loglikelihoods(DEMOS, context, tails)) == pytest.approx(expected, abs=0.3)
+    assert run_on_loop(served.loglikelihoods(DEMOS, context, tails)) == pytest.approx(expected, abs=0.3)
 
     items = [f" {skill}\nDoes it fit?" for skill in SKILLS[:3]]
     yes, no = ids(" yes")[0], ids(" no")[0]
@@ -132,7 +132,7 @@ def test_scores_are_those_of_the_model_itself(served: ServedModel) -> None:
     for item in items:
         last = logprobs(head + ids(item))[-1]
         expected.append(1 / (1 + math.exp(float(last[no] - last[yes]))))
-    assert run(served.probabilities(DEMOS, context, items, " yes", " no")) == pytest.approx(
+    assert run_on_loop(served.probabilities(DEMOS, context, items, " yes", " no")) == pytest.approx(
         expected, abs=0.03
     )
 
@@ -143,7 +143,7 @@ def test_what_is_the_same_for_all_texts_is_read_from_the_cache(served: ServedMod
             await infer(served, f"{DEMOS * 3}{i}")
 
     with metered() as meter:
-        run(several())
+        run_on_loop(several())
     assert meter.usage.cached_tokens >= 0.5 * meter.usage.prompt_tokens
 
 
@@ -152,7 +152,7 @@ def test_many_at_a_time_from_a_thread_of_the_callers(served: ServedModel) -> Non
         return await asyncio.gather(*(infer(served, f"Job {i}: {TEXT}") for i in range(12)))
 
     with metered() as meter:
-        answers = run(many())
+        answers = run_on_loop(many())
     assert all(1 <= len(answer.terms) <= 3 for answer in answers)
     assert meter.usage.calls == 12
 
@@ -174,11 +174,11 @@ def test_a_server_that_is_killed_in_mid_run_and_comes_back(live_server: LiveServ
         await asyncio.to_thread(live_server.kill)
         return list(await asyncio.gather(*work))
 
-    codes = run(killed())
+    codes = run_on_loop(killed())
     assert set(codes) == {"answered", "unreachable"}
     live_server.restart()
     assert live_server.server.api_base == server.api_base
-    assert run(one(0)) == "answered"  # by the same object, over new connections
+    assert run_on_loop(one(0)) == "answered"  # by the same object, over new connections
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from irr.evaluate.report.page import write_page
-from irr.evaluate.report.watch import Watcher
+from irr.evaluate.report.watch import Diagnoser
 
-__all__ = ["Watcher", "write_page"]
+__all__ = ["Diagnoser", "write_page"]

@@ -11,7 +11,7 @@ import numpy as np
 from irr.encoders.sentence_transformers import Encoder
 from irr.evaluate.evaluate import DEPTH
 from irr.evaluate.metrics import Estimate, estimate, ratio
-from irr.evaluate.report.watch import TOP, Fate, Seen
+from irr.evaluate.report.watch import TOP, GoldOutcome, TextRecord
 from irr.labels.space import LabelSpace
 
 _RESAMPLES = 1_000
@@ -30,7 +30,7 @@ class Lost:
         gain: What RP@10 would gain if all of these were in the first ten, as a share of 1.
     """
 
-    fate: Fate
+    fate: GoldOutcome
     labels: int
     gain: float
 
@@ -63,29 +63,29 @@ class Confusion:
     similarity: float = 0.0
 
 
-def funnel(texts: Sequence[Seen]) -> list[Lost]:
+def funnel(texts: Sequence[TextRecord]) -> list[Lost]:
     """The fates of all gold labels, in the order of the stages; `unanswered` only where there are some."""
     judged = [seen for seen in texts if seen.gold]
     counts = Counter(gold.fate for seen in judged for gold in seen.gold)
     lost = []
-    for fate in Fate:
-        if counts[fate] or fate is not Fate.UNANSWERED:
+    for fate in GoldOutcome:
+        if counts[fate] or fate is not GoldOutcome.UNANSWERED:
             lost.append(Lost(fate, counts[fate], _gain(judged, fate)))
     return lost
 
 
-def _gain(judged: Sequence[Seen], fate: Fate) -> float:
-    if fate is Fate.FOUND:
+def _gain(judged: Sequence[TextRecord], fate: GoldOutcome) -> float:
+    if fate is GoldOutcome.FOUND:
         return 0.0
     gains = []
     for seen in judged:
         fates = Counter(gold.fate for gold in seen.gold)
         room = min(TOP, len(seen.gold))
-        gains.append(min(room - fates[Fate.FOUND], fates[fate]) / room)
+        gains.append(min(room - fates[GoldOutcome.FOUND], fates[fate]) / room)
     return float(np.mean(gains))
 
 
-def curve(texts: Sequence[Seen]) -> list[Estimate]:
+def curve(texts: Sequence[TextRecord]) -> list[Estimate]:
     """RP@k for k = 1 to 50, with intervals from resamples that all k share."""
     judged = [seen for seen in texts if seen.gold]
     values = np.zeros((len(judged), DEPTH))
@@ -104,13 +104,13 @@ def curve(texts: Sequence[Seen]) -> list[Estimate]:
     ]
 
 
-def by_frequency(texts: Sequence[Seen]) -> list[Group]:
+def by_frequency(texts: Sequence[TextRecord]) -> list[Group]:
     """The share of gold labels in the first ten, by how often the label is gold in these texts."""
     times = Counter(gold.label for seen in texts for gold in seen.gold)
     return _by_label(texts, lambda label: _range(times[label], _TIMES, "once", "times"))
 
 
-def by_depth(texts: Sequence[Seen], space: LabelSpace) -> list[Group]:
+def by_depth(texts: Sequence[TextRecord], space: LabelSpace) -> list[Group]:
     """The same by the label's level in the hierarchy, 1 being the top; nothing without a hierarchy."""
     if not any(label.parents for label in space):
         return []
@@ -118,12 +118,12 @@ def by_depth(texts: Sequence[Seen], space: LabelSpace) -> list[Group]:
     return _by_label(texts, lambda label: (level[label], f"level {level[label]}"))
 
 
-def by_length(texts: Sequence[Seen]) -> list[Group]:
+def by_length(texts: Sequence[TextRecord]) -> list[Group]:
     """RP@10 by the text's length in words."""
     groups: dict[tuple[int, str], list[float]] = defaultdict(list)
     for seen in texts:
         if seen.gold:
-            found = sum(gold.fate is Fate.FOUND for gold in seen.gold)
+            found = sum(gold.fate is GoldOutcome.FOUND for gold in seen.gold)
             key = _range(max(1, len(seen.text.split())), _WORDS, "1 word", "words")
             groups[key].append(found / min(TOP, len(seen.gold)))
     return [Group(name, len(scores), estimate(scores)) for (_, name), scores in sorted(groups.items())]
@@ -149,13 +149,13 @@ def levels(space: LabelSpace) -> dict[str, int]:
     return {label.id: level.get(label.id, 1) for label in space}
 
 
-def _by_label(texts: Sequence[Seen], group_of: Callable[[str], tuple[int, str]]) -> list[Group]:
+def _by_label(texts: Sequence[TextRecord], group_of: Callable[[str], tuple[int, str]]) -> list[Group]:
     hits: dict[tuple[int, str], Counter[int]] = defaultdict(Counter)
     counts: dict[tuple[int, str], Counter[int]] = defaultdict(Counter)
     for number, seen in enumerate(texts):
         for gold in seen.gold:
             key = group_of(gold.label)
-            hits[key][number] += gold.fate is Fate.FOUND
+            hits[key][number] += gold.fate is GoldOutcome.FOUND
             counts[key][number] += 1
     groups = []
     for key in sorted(counts):
@@ -177,7 +177,7 @@ def _range(value: int, edges: Sequence[int], one: str, unit: str) -> tuple[int, 
     return place, f"{first}–{last} {unit}"
 
 
-def confusions(texts: Sequence[Seen], space: LabelSpace, encoder: Encoder) -> list[Confusion]:
+def confusions(texts: Sequence[TextRecord], space: LabelSpace, encoder: Encoder) -> list[Confusion]:
     """For each gold label with wrong labels above it, the one of them that is nearest in meaning.
 
     Looked for among the first ten; sorted by how often times how alike the names are.
@@ -201,7 +201,7 @@ def confusions(texts: Sequence[Seen], space: LabelSpace, encoder: Encoder) -> li
         nearest = int(similarity.argmax())
         pair = pairs.setdefault((gold.label, above[nearest]), Confusion(gold.label, above[nearest]))
         pair.texts.append(number)
-        pair.missed += gold.fate is not Fate.FOUND
+        pair.missed += gold.fate is not GoldOutcome.FOUND
         pair.similarity = float(similarity[nearest])
     return _sorted(pairs.values())
 

@@ -10,10 +10,10 @@ from typing import Any, TextIO
 
 from irr import __version__
 from irr.evaluate.compare import Comparison
-from irr.evaluate.evaluate import Report
+from irr.evaluate.evaluate import Evaluation
 from irr.evaluate.metrics import Estimate
 from irr.evaluate.report import figures
-from irr.evaluate.report.watch import TOP, Fate, Gold, Seen, Watcher
+from irr.evaluate.report.watch import TOP, Diagnoser, Gold, GoldOutcome, TextRecord
 from irr.labels.space import LabelSpace
 from irr.types import Match, QueryKind
 
@@ -22,12 +22,12 @@ _SCRIPTS = ("dom.js", "charts.js", "sections.js", "texts.js", "page.js")
 _SHOWN_CHARACTERS = 8_000
 _SHOWN_QUERY = 80
 _SHOWN_PAIRS = 500
-_FATES = list(Fate)
+_FATES = list(GoldOutcome)
 _KINDS = list(QueryKind)
 
 
 def write_page(
-    out: TextIO, title: str, report: Report, watcher: Watcher, comparison: Comparison | None = None
+    out: TextIO, title: str, report: Evaluation, watcher: Diagnoser, comparison: Comparison | None = None
 ) -> None:
     """Writes the page: HTML that needs nothing else, neither files nor a network.
 
@@ -54,7 +54,9 @@ def write_page(
     )
 
 
-def _data(title: str, report: Report, watcher: Watcher, comparison: Comparison | None) -> dict[str, Any]:
+def _data(
+    title: str, report: Evaluation, watcher: Diagnoser, comparison: Comparison | None
+) -> dict[str, Any]:
     program, texts = watcher.program, watcher.texts
     lost = figures.funnel(texts)
     names = _Names(program.space)
@@ -116,7 +118,7 @@ class _Names:
         return self.used[self[label]][1]
 
 
-def _text(seen: Seen, names: _Names, score: float | None) -> dict[str, Any]:
+def _text(seen: TextRecord, names: _Names, score: float | None) -> dict[str, Any]:
     predicted = {p.label for p in seen.predicted}
     fields: dict[str, Any] = {
         "id": seen.id,
@@ -137,7 +139,7 @@ def _text(seen: Seen, names: _Names, score: float | None) -> dict[str, Any]:
     return fields | {key: value for key, value in optional.items() if value or (value == 0.0 and key == "rp")}
 
 
-def _gold(gold: Gold, seen: Seen, names: _Names, matches: bool) -> list[Any]:
+def _gold(gold: Gold, seen: TextRecord, names: _Names, matches: bool) -> list[Any]:
     nearest = gold.nearest and [_query(gold.nearest[0].kind, gold.nearest[0].text, seen), gold.nearest[1]]
     return [
         names[gold.label],
@@ -149,7 +151,7 @@ def _gold(gold: Gold, seen: Seen, names: _Names, matches: bool) -> list[Any]:
     ]
 
 
-def _matches(matches: Iterable[Match], seen: Seen, name: str) -> list[list[Any]]:
+def _matches(matches: Iterable[Match], seen: TextRecord, name: str) -> list[list[Any]]:
     return [
         [
             _KINDS.index(match.kind),
@@ -161,7 +163,7 @@ def _matches(matches: Iterable[Match], seen: Seen, name: str) -> list[list[Any]]
     ]
 
 
-def _query(kind: QueryKind, query: str, seen: Seen) -> str | None:
+def _query(kind: QueryKind, query: str, seen: TextRecord) -> str | None:
     """What the page shows of a query; None for the whole text."""
     if kind is QueryKind.TEXT and len(query) >= len(seen.text.strip()):
         return None
@@ -172,7 +174,7 @@ def _short(text: str) -> str:
     return text if len(text) <= _SHOWN_QUERY else f"{text[: _SHOWN_QUERY - 1]}…"
 
 
-def _moved(texts: Sequence[Seen]) -> list[int]:
+def _moved(texts: Sequence[TextRecord]) -> list[int]:
     """How many gold labels rank brought into the first ten, and how many it moved out."""
     top = TOP
     placed = [(g.retrieved, g.rank) for seen in texts for g in seen.gold if g.rank and g.retrieved]
@@ -182,7 +184,7 @@ def _moved(texts: Sequence[Seen]) -> list[int]:
     ]
 
 
-def _comparison(report: Report, comparison: Comparison | None) -> dict[str, Any] | None:
+def _comparison(report: Evaluation, comparison: Comparison | None) -> dict[str, Any] | None:
     if comparison is None:
         return None
     theirs = comparison.run.per_text.scores["rp@10"]

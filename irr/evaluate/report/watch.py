@@ -17,7 +17,7 @@ TOP = 10
 _NEAREST = 10
 
 
-class Fate(StrEnum):
+class GoldOutcome(StrEnum):
     """Where a gold label ended, in the order of the stages."""
 
     UNANSWERED = "unanswered"
@@ -41,7 +41,7 @@ class Gold:
     """
 
     label: str
-    fate: Fate
+    fate: GoldOutcome
     rank: int | None = None
     retrieved: int | None = None
     matches: tuple[Match, ...] = ()
@@ -58,7 +58,7 @@ class Predicted:
 
 
 @dataclass
-class Seen:
+class TextRecord:
     """What one text came to."""
 
     id: str
@@ -72,7 +72,7 @@ class Seen:
     asked: Sequence[Query] = field(default=(), repr=False)
 
 
-class Watcher:
+class Diagnoser:
     """Keeps what the report shows; give `watch` to `evaluate`, then call `look_up`.
 
     Attributes:
@@ -84,7 +84,7 @@ class Watcher:
     def __init__(self, program: InferRetrieveRank) -> None:
         self.program = program
         self.pool = max(DEPTH, program.settings.retrieve.candidates)
-        self.texts: list[Seen] = []
+        self.texts: list[TextRecord] = []
 
     def watch(self, row: GoldRow, prediction: Prediction) -> None:
         """Takes one text and its prediction, with its trace."""
@@ -92,15 +92,15 @@ class Watcher:
         if trace is None:
             if prediction.error is None:
                 raise ValueError("the prediction carries no trace")
-            gold = [Gold(label, Fate.UNANSWERED) for label in dict.fromkeys(row.labels)]
-            self.texts.append(Seen(row.id, row.text, gold, [], prediction.error.message, (), 0))
+            gold = [Gold(label, GoldOutcome.UNANSWERED) for label in dict.fromkeys(row.labels)]
+            self.texts.append(TextRecord(row.id, row.text, gold, [], prediction.error.message, (), 0))
             return
         rank_of = {label.id: rank for rank, label in enumerate(trace.ranking, 1)}
         found = {c.label.id: (rank, c) for rank, c in enumerate(trace.candidates, 1)}
         gold = [_gold(label, rank_of, found) for label in dict.fromkeys(row.labels)]
-        lost = any(g.fate is Fate.UNPROPOSED for g in gold)
+        lost = any(g.fate is GoldOutcome.UNPROPOSED for g in gold)
         self.texts.append(
-            Seen(
+            TextRecord(
                 id=row.id,
                 text=row.text,
                 gold=gold,
@@ -137,7 +137,7 @@ class Watcher:
                     if candidate.label.id == gold.label
                 )
                 if best := min(ranks, default=None):
-                    gold.fate, gold.nearest = Fate.UNPOOLED, (seen.asked[best[1]], best[0])
+                    gold.fate, gold.nearest = GoldOutcome.UNPOOLED, (seen.asked[best[1]], best[0])
             seen.asked = ()
             on_text()
 
@@ -164,8 +164,8 @@ class Watcher:
 
 def _gold(label: str, rank_of: dict[str, int], found: dict[str, tuple[int, Candidate]]) -> Gold:
     if label not in found:
-        return Gold(label, Fate.UNPROPOSED)
+        return Gold(label, GoldOutcome.UNPROPOSED)
     retrieved, candidate = found[label]
     rank = rank_of[label]
-    fate = Fate.FOUND if rank <= TOP else Fate.LOW
+    fate = GoldOutcome.FOUND if rank <= TOP else GoldOutcome.LOW
     return Gold(label, fate, rank, retrieved, candidate.matches)

@@ -11,7 +11,7 @@ _PROMPTS = 3
 _TOKENS = 2_048
 
 
-class KeptPrompts:
+class PrefixCache:
     """The keys and values of the last prompts."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from irr.errors import IrrError, LMError
-from irr.lm.local.prefix_cache import KeptPrompts
+from irr.lm.local.prefix_cache import PrefixCache
 from irr.types import Usage
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Transformer:
         self.context: int = config.max_position_embeddings
         ends = model.generation_config.eos_token_id
         self._ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
-        self._kept = KeptPrompts()
+        self._kept = PrefixCache()
         self._lock = threading.Lock()
 
     def tokens(self, text: str) -> list[int]:
@@ -129,7 +129,7 @@ class Transformer:
             self._kept.put(ids, cache)
             seconds = time.monotonic() - started
         return whole, Usage(
-            calls=1, prompt_tokens=len(ids), cached_tokens=cached, new_tokens=written, seconds=seconds
+            calls=1, prompt_tokens=len(ids), cached_tokens=cached, completion_tokens=written, seconds=seconds
         )
 
     def _check(self, tokens: int) -> None:

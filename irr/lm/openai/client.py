@@ -236,7 +236,7 @@ def _usage(reported: Any, seconds: float) -> Usage:
         calls=1,
         prompt_tokens=number("prompt_tokens", reported),
         cached_tokens=number("cached_tokens", details),
-        new_tokens=number("completion_tokens", reported),
+        completion_tokens=number("completion_tokens", reported),
         seconds=seconds,
     )
 
