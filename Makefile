@@ -61,7 +61,7 @@ bench: $(READY)
 
 # The pictures of the evaluation report under docs/, taken in headless Chromium.
 pictures: $(READY)
-	@IRR_PICTURES=docs $(BIN)/pytest tests/test_report.py -k pictures
+	@IRR_PICTURES=docs $(BIN)/pytest tests/evaluate/test_report.py -k pictures
 
 commands: $(READY)
 	@$(BIN)/python -m eval.commands

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import KITCHEN, write_jsonl
 from sentence_transformers import CrossEncoder
 
 from eval import task as tasks
@@ -26,6 +25,7 @@ from irr.index.store import LabelIndex, open_index
 from irr.labels.space import LabelSpace
 from irr.pipeline import InferRetrieveRank
 from irr.types import EntryKind
+from tests.support import KITCHEN, write_jsonl
 
 ROOT = Path(__file__).parent.parent
 GOLD = [

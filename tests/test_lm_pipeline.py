@@ -12,9 +12,6 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from conftest import KITCHEN, Irr, read_jsonl, write_jsonl
-from misbehaving import Call, completion, failure, misbehaving_server
-from scripted import Scripted
 
 import irr as package
 from irr.builder import build
@@ -22,6 +19,9 @@ from irr.errors import LMError, UsageError
 from irr.lm.base import ChatRequest, Requests, run_on_loop
 from irr.pipeline import InferRetrieveRank
 from irr.rank.base import RetrievalRanker
+from tests.doubles.faulty_server import Call, completion, failure, faulty_server
+from tests.doubles.scripted import ScriptedModel
+from tests.support import KITCHEN, Irr, read_jsonl, write_jsonl
 
 
 def reply(request: ChatRequest) -> str | LMError:
@@ -37,7 +37,7 @@ def reply(request: ChatRequest) -> str | LMError:
 
 
 def both(
-    model: Scripted, kitchen: package.LabelSpace, encoder: package.SentenceEncoder, folder: Path
+    model: ScriptedModel, kitchen: package.LabelSpace, encoder: package.SentenceEncoder, folder: Path
 ) -> InferRetrieveRank:
     return build(kitchen, encoder=encoder, infer_lm=model, rank_lm=model, index_folder=folder)
 
@@ -45,7 +45,7 @@ def both(
 def test_many_texts_come_back_in_order_whatever_the_model_says(
     kitchen: package.LabelSpace, encoder: package.SentenceEncoder, index_folder: Path
 ) -> None:
-    program = both(Scripted(reply), kitchen, encoder, index_folder)
+    program = both(ScriptedModel(reply), kitchen, encoder, index_folder)
     plain = build(kitchen, encoder=encoder, index_folder=index_folder)
     texts = [f"Bake bread, number {i % 10}, {i}" if i % 11 else "" for i in range(150)]
     predictions = list(program.batch(texts, top_k=8))
@@ -71,7 +71,7 @@ def test_many_texts_come_back_in_order_whatever_the_model_says(
             assert prediction.costs.rank.cached_tokens == 60
 
 
-class Endless(Scripted):
+class Endless(ScriptedModel):
     """A model that takes an hour."""
 
     cancelled = 0
@@ -127,7 +127,7 @@ def test_waiting_on_the_loop_for_the_loop_is_refused() -> None:
 
 def test_a_ranker_and_a_model_to_rank_are_too_much(kitchen: package.LabelSpace) -> None:
     with pytest.raises(UsageError, match="give one of them"):
-        build(kitchen, rank_lm=Scripted(), ranker=RetrievalRanker())
+        build(kitchen, rank_lm=ScriptedModel(), ranker=RetrievalRanker())
 
 
 async def simple_server(call: Call, number: int) -> web.StreamResponse:
@@ -148,7 +148,7 @@ def test_the_command_answers_every_row_whatever_the_server_does(
     texts = ["Bake bread", "Who washes the dishes?", "Plan menus by Friday", "C++"]
     rows = [{"id": str(i), "text": text} for i, text in enumerate(texts)]
     source, output = write_jsonl(tmp_path / "t.jsonl", rows), tmp_path / "o.jsonl"
-    with misbehaving_server() as server:
+    with faulty_server() as server:
         desk = server.desk(simple_server)
         call = ("classify", "--labels", labels_file, "--input", source, "--output", output, "--costs")
         result = irr(*call, "--top-k", "8", "--lm", "openai/simple", "--api-base", desk.api_base)

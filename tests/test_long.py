@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from conftest import Irr
-
 from irr.builder import build
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
@@ -14,6 +12,7 @@ from irr.labels.space import LabelSpace
 from irr.pipeline import InferRetrieveRank
 from irr.rank.base import RetrievalRanker
 from irr.types import Candidate, Ranking
+from tests.support import Irr
 
 PAGES = "This agreement is made between the parties named below. Page of the contract. " * 60
 TEXT = f"{PAGES}In the morning they bake bread. {PAGES}Later they wash dirty dishes. {PAGES}"

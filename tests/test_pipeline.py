@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import KITCHEN
 
 import irr
 from irr.pipeline import InferRetrieveRank
 from irr.rank.base import by_score
 from irr.types import Candidate, Ranking
+from tests.support import KITCHEN
 
 TEXTS = [
     "You will bake sourdough bread every morning.",

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live import VARIABLE, LiveServer
 
 from irr.lm.openai.client import ServedModel
+from tests.vllm.live import VARIABLE, LiveServer
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

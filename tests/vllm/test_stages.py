@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live import LiveServer
 
 from irr.builder import build
 from irr.config import RankMethod, Settings
@@ -18,6 +17,7 @@ from irr.labels.space import LabelSpace
 from irr.lm.openai.client import ServedModel
 from irr.pipeline import InferRetrieveRank
 from irr.types import QueryKind
+from tests.vllm.live import LiveServer
 
 LABELS = [
     {"id": "bake", "name": "bake bread", "description": "Mix, knead and bake dough."},

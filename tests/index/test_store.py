@@ -1,0 +1,175 @@
+"""The index on real Chroma: what it holds, when it is reused, and what it is never taken for."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import chromadb
+import numpy as np
+import pytest
+from chromadb.config import Settings
+
+from irr.encoders.sentence_transformers import SentenceEncoder
+from irr.errors import LabelIndexError
+from irr.index.store import LabelIndex, open_index
+from irr.labels.space import LabelSpace
+from irr.types import EntryKind
+from tests.support import KITCHEN
+
+ALL = tuple(EntryKind)
+NAMES = (EntryKind.NAME,)
+
+
+class Watch:
+    """Counts progress calls: none means that an index was reused."""
+
+    calls = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        self.calls += 1
+
+
+def opened(
+    space: LabelSpace, encoder: Any, root: Path, fields: tuple[EntryKind, ...] = ALL
+) -> tuple[LabelIndex, bool]:
+    """The index, and whether it was built anew."""
+    watch = Watch()
+    index = open_index(space, encoder, fields, root, watch)
+    return index, watch.calls > 0
+
+
+def test_chroma_holds_an_entry_per_name_alias_and_description(
+    kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path
+) -> None:
+    index, _ = opened(kitchen, encoder, tmp_path)
+    settings = Settings(anonymized_telemetry=False)
+    with chromadb.PersistentClient(str(index.path / "chroma"), settings=settings) as client:
+        found = client.get_collection("labels", embedding_function=None).get(include=["metadatas"])
+    entries = [(m["label"], m["kind"]) for m in found["metadatas"]]
+    assert sorted(entries) == sorted(
+        [(label["id"], "name") for label in KITCHEN]
+        + [(label["id"], "alias") for label in KITCHEN for _ in label.get("aliases", [])]
+        + [(label["id"], "description") for label in KITCHEN if "description" in label]
+    )
+    assert [index.entry_text(i) for i in range(3)] == [
+        "bake bread",
+        "make loaves",
+        "Mix, knead and bake dough.",
+    ]
+
+
+def test_the_graph_finds_what_a_scan_finds(
+    kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path
+) -> None:
+    index, _ = opened(kitchen, encoder, tmp_path)
+    queries = encoder.encode(["cleaning plates", "dough", "buying flour"])
+    scan = np.argsort(-(queries @ index.vectors.T), axis=1)[:, :5]
+    np.testing.assert_array_equal(index.nearest(queries, 5), scan)
+    assert index.nearest(queries, 10_000).shape == (3, len(index.vectors))
+
+
+def test_an_index_is_reused_and_an_edit_gets_one_of_its_own(
+    kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path
+) -> None:
+    first, built = opened(kitchen, encoder, tmp_path)
+    assert built
+    again, built = opened(LabelSpace(KITCHEN), encoder, tmp_path)
+    assert not built
+    assert again.path == first.path
+
+    edited = LabelSpace([{**KITCHEN[0], "name": "repair bicycles"}, *KITCHEN[1:]])
+    other, built = opened(edited, encoder, tmp_path)
+    assert built
+    assert other.path != first.path
+    assert other.vectors[0] @ encoder.encode(["repair bicycles"])[0] == pytest.approx(1, abs=1e-5)
+    names, built = opened(kitchen, encoder, tmp_path, NAMES)
+    assert built
+    assert len(names.vectors) == len(KITCHEN)
+
+
+class OtherModel:
+    """Another model under the same name: the same vectors turned round."""
+
+    def __init__(self, encoder: SentenceEncoder) -> None:
+        self.name = encoder.name
+        self._encoder = encoder
+
+    def encode(self, texts: Any) -> Any:
+        return np.roll(self._encoder.encode(texts), 1, axis=1)
+
+
+def test_another_model_under_the_same_name_never_meets_old_vectors(
+    kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path
+) -> None:
+    opened(kitchen, encoder, tmp_path, NAMES)
+    other = OtherModel(encoder)
+    index, built = opened(kitchen, other, tmp_path, NAMES)
+    assert built
+    np.testing.assert_allclose(index.vectors[3], other.encode(["C++"])[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [0, 60])
+@pytest.mark.parametrize("damage", ["vectors.npy", "label_of.npy", "kind_of.npy", "words.npz"])
+def test_a_damaged_index_is_built_again(
+    kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path, damage: str, length: int
+) -> None:
+    index, _ = opened(kitchen, encoder, tmp_path, NAMES)
+    file = index.path / damage
+    file.write_bytes(file.read_bytes()[:length])
+    index, built = opened(kitchen, encoder, tmp_path, NAMES)
+    assert built
+    assert len(index.nearest(encoder.encode(["bread"]), 3)[0]) == 3
+
+
+def test_a_damaged_graph_is_named(kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path) -> None:
+    index, _ = opened(kitchen, encoder, tmp_path, NAMES)
+    (index.path / "chroma" / "chroma.sqlite3").write_bytes(b"oops")
+    with pytest.raises(LabelIndexError, match="delete that folder"):
+        index.nearest(encoder.encode(["bread"]), 3)
+
+
+BUILD_SLOWLY = """
+import sys, time
+from pathlib import Path
+from irr.encoders.sentence_transformers import SentenceEncoder
+from irr.index.store import open_index
+from irr.labels.space import LabelSpace
+
+def stop_here(done, total):
+    print("building", flush=True)
+    time.sleep(60)
+
+labels = LabelSpace([f"label {i}" for i in range(30)])
+open_index(labels, SentenceEncoder(), [], Path(sys.argv[1]), stop_here)
+"""
+
+
+def test_a_killed_build_is_never_taken_for_an_index(encoder: SentenceEncoder, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", BUILD_SLOWLY, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "building\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert list(tmp_path.glob("*.building"))
+
+    start = time.monotonic()
+    index, built = opened(LabelSpace([f"label {i}" for i in range(30)]), encoder, tmp_path, NAMES)
+    assert built
+    assert time.monotonic() - start < 30, "the dead process still holds the lock"
+    assert len(index.nearest(encoder.encode(["label 7"]), 5)[0]) == 5
+    assert not list(tmp_path.glob("*.building"))
+
+
+def test_a_place_that_cannot_be_written_is_named(
+    kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LabelIndexError, match="index cannot be written"):
+        open_index(kitchen, encoder, NAMES, tmp_path / "file" / "indexes")

@@ -1,0 +1,167 @@
+"""Optimization: numbers, prompts by every optimizer, budgets and interrupts, and what comes of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from trove_classifiers import sorted_classifiers
+
+import irr as package
+from irr.errors import LMError
+from irr.io.texts import GoldRow
+from irr.lm.base import ChatRequest, run_on_loop
+from irr.optimize import Budget, Optimized, Optimizer, Students, optimize
+from irr.optimize.budget import MeteredModel, Stopped
+from tests.doubles.scripted import ScriptedModel
+
+# What the texts mean stands in none of their words: only an example, or a model, can know it.
+MEANT = {"zorvik": "bake bread", "plimbo": "wash dishes", "quandle": "plan menus", "frotzel": "buy food"}
+# Each of these comes only once, so that no example helps: only a model can know it.
+STRANGE = {
+    f"{start}{end}": name
+    for start, end, name in zip(
+        "blom kref dwil snar glup vost treg primp hask juld".split(),
+        "ax ost ip arn eg oon ulk ing art eph".split(),
+        "sell shoes;mend nets;drive a tram;teach chess;tune pianos;cut hedges;paint walls;keep bees;"
+        "weigh parcels;shear sheep".split(";"),
+        strict=True,
+    )
+}
+NAMES = [*MEANT.values(), *STRANGE.values(), *sorted_classifiers[::7]]
+ROWS = [
+    GoldRow(id=f"{word}{i}", text=f"{word} in case {i}, {word}", labels=(name,))
+    for i in range(4)
+    for word, name in MEANT.items()
+]
+ODD = [GoldRow(id=word, text=f"{word} is asked for", labels=(name,)) for word, name in STRANGE.items()]
+
+
+@pytest.fixture(scope="module")
+def space() -> package.LabelSpace:
+    """More labels than are looked at, so that finding one means something."""
+    return package.LabelSpace(NAMES)
+
+
+def knowing(needs: str = "") -> Callable[[ChatRequest], str]:
+    """Answers as one who knows what the words mean, if what comes before the question holds `needs`."""
+
+    def reply(request: ChatRequest) -> str:
+        *before, (_, question) = request.messages
+        if request.schema is None:
+            field = re.search(r"starting with the field `(\[\[ ## \w+ ## \]\])`", question)
+            return f"{field[1]}\nthe secret rule" if field else "```\nthe secret rule\n```"
+        if fields := [name for name in request.schema["properties"] if name not in ("terms", "ranking")]:
+            return json.dumps(dict.fromkeys(fields, "the secret rule"))
+        able = any(needs in text for _, text in before)
+        meant = next((name for word, name in (MEANT | STRANGE).items() if word in question), "")
+        if "terms" in request.schema["properties"]:
+            return json.dumps({"terms": [meant if able and meant else "nothing of use"]})
+        names = re.findall(r"^\d+ (.*)$", question, re.M)
+        return json.dumps({"ranking": [names.index(meant) + 1 if able and meant in names else len(names)]})
+
+    return reply
+
+
+@pytest.fixture
+def run(space: package.LabelSpace, index_folder: Path) -> Callable[..., Optimized]:
+    def run(rows: list[GoldRow], **options: object) -> Optimized:
+        half = len(rows) // 2
+        settings = {"task": "esco", "index_folder": index_folder, **options}
+        return optimize(space, rows[:half], rows[half:], **settings)  # type: ignore[arg-type]
+
+    return run
+
+
+def test_examples_speak_for_their_labels_and_the_same_seed_gives_the_same_program(
+    run: Callable[..., Optimized],
+) -> None:
+    one, two = run(ROWS, seed=1), run(ROWS, seed=1)
+    assert one.program.digest == two.program.digest
+    assert one.scores["after"].metrics["rp@5"].mean > one.scores["before"].metrics["rp@5"].mean
+    assert "bake bread" in [label.id for label in one.program("zorvik in case 9").labels[:5]]
+    assert one.history["calls"] == 0
+    assert {trial.step for trial in one.trials} == {"numbers"}
+
+
+# What the student has to be shown or told before it knows anything.
+NEEDS = {Optimizer.BOOTSTRAP: "sell shoes", Optimizer.MIPRO: "secret rule", Optimizer.GEPA: "secret rule"}
+
+
+@pytest.mark.parametrize("optimizer", NEEDS)
+def test_prompts_are_optimized_stage_by_stage(run: Callable[..., Optimized], optimizer: Optimizer) -> None:
+    student, teacher = ScriptedModel(knowing(NEEDS[optimizer])), ScriptedModel(knowing())
+    teacher.name = "teacher"
+    models = Students(infer=student, rank=student, infer_teacher=teacher, rank_teacher=teacher)
+    result = run(ODD, models=models, optimizer=optimizer)
+    for step in ("infer", "rank"):
+        tried = [trial.what for trial in result.trials if trial.step == step]
+        assert any(what.startswith(str(optimizer)) for what in tried), tried
+    assert result.scores["before"].metrics["rp@5"].mean < 0.5
+    assert result.scores["after"].metrics["rp@5"].mean == 1.0
+    assert result.program.infer_lm is student, "the teacher is not for keeps"
+    assert teacher.requests, "the teacher was never asked"
+    assert not result.stopped
+    # What was measured is what is kept: the program answers as it scored, from its prompts alone.
+    assert result.program(ODD[-1].text).labels[0].id == ODD[-1].labels[0]
+    told = result.program.task
+    assert told is not None
+    assert NEEDS[optimizer] in told.infer.model_dump_json()
+    assert run(ODD, models=models, optimizer=optimizer).program.digest == result.program.digest
+
+
+def test_both_stages_together_and_a_stage_that_does_not_pay_is_left_out(
+    run: Callable[..., Optimized],
+) -> None:
+    knows, knows_not = ScriptedModel(knowing()), ScriptedModel(lambda request: LMError("server_error", "500"))
+    models = Students(infer=knows, rank=knows)
+    result = run(ODD, models=models, end_to_end=True, optimizer=Optimizer.BOOTSTRAP)
+    assert {trial.step for trial in result.trials} == {"numbers", "infer+rank"}
+    assert result.scores["after"].metrics["rp@1"].mean == 1.0
+
+    result = run(ODD, models=Students(infer=knows, rank=knows_not), optimizer=Optimizer.NONE)
+    assert result.program.infer_lm is knows
+    assert result.program.rank_lm is None
+
+
+def test_a_budget_that_is_spent_leaves_the_best_so_far(run: Callable[..., Optimized]) -> None:
+    for calls in (0, 12, 40):
+        model = ScriptedModel(knowing("sell shoes"))
+        teacher = ScriptedModel(knowing())
+        models = Students(infer=model, infer_teacher=teacher)
+        result = run(ODD, models=models, budget=Budget(calls))
+        assert len(model.requests) + len(teacher.requests) == calls == result.history["calls"]
+        assert "budget" in result.stopped
+        assert result.program(ODD[0].text).error is None
+        assert len(result.program(ODD[0].text).labels) == 10
+
+
+def test_who_has_had_enough_gets_the_best_so_far(run: Callable[..., Optimized]) -> None:
+    budget = Budget()
+    asked = 0
+
+    def reply(request: ChatRequest) -> str:
+        nonlocal asked
+        asked += 1
+        if asked == 30:
+            budget.stop("interrupted")
+        return knowing("sell shoes")(request)
+
+    result = run(ODD, models=Students(infer=ScriptedModel(reply)), budget=budget)
+    assert result.stopped == "interrupted"
+    assert asked < 30 + 8, "it went on for long"
+    assert any(trial.step == "infer" for trial in result.trials)
+
+
+def test_judgements_are_paid_for_once() -> None:
+    model, budget = ScriptedModel(), Budget(3)
+    counted = MeteredModel(model, budget)
+    first = run_on_loop(counted.loglikelihoods("p", "bake", ["bread", "pans"]))
+    assert run_on_loop(counted.loglikelihoods("p", "bake", ["pans", "flour", "bread"]))[::2] == first[::-1]
+    run_on_loop(counted.probabilities("p", "bake", ["bread"], " yes", " no"))
+    assert [items for _, _, items in model.judged] == [("bread", "pans"), ("flour",), ("bread",)]
+    with pytest.raises(Stopped, match="budget of 3"):
+        run_on_loop(counted.probabilities("p", "wash", ["bread"], " yes", " no"))

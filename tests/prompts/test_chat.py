@@ -1,0 +1,116 @@
+"""What is sent without DSPy is what DSPy would send, and answers read alike."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from irr.errors import LMError
+from irr.lm.base import run_on_loop
+from irr.optimize.dspy_glue import as_lm_error, dspy_model, lean_json, prepare_dspy
+from irr.optimize.modules import OrderCandidates, ProposeTerms
+from irr.prompts.chat import Prompt
+from irr.prompts.pack import Demo, TaskPack, load_task
+from irr.prompts.templates import RankingPrompt, TermPrompt
+from tests.doubles.scripted import ScriptedModel
+
+dspy = prepare_dspy()
+TASK = load_task("esco")
+TRICKY = TASK.model_copy(
+    update={
+        "notes": 'Mind "quotes", {braces} and [[ ## text ## ]]',
+        "demos": (
+            Demo(text='Zeile 1\nZeile 2 "so" 🥟', terms=("包饺子 (dumplings)", "C++, \\n")),
+            Demo(text="{curly} <b>", terms=("ελληνικά",), candidates=("a", "ελληνικά", "b 'c'")),
+        ),
+    }
+)
+TEXTS = ["Bake bread", "two\nlines", '包饺子 "quoted" {x}', "[[ ## terms ## ]] ignore", "long " * 5_000]
+
+
+def sent_by_dspy(module: Any, model: ScriptedModel, **values: Any) -> Any:
+    with dspy.context(adapter=lean_json(), disable_history=True, trace=None):
+        module(**values)
+    return model.requests[-1]
+
+
+@pytest.mark.parametrize("task", [TASK, TRICKY], ids=["plain", "tricky"])
+@pytest.mark.parametrize("demos", [0, 1, 5])
+@pytest.mark.parametrize("text", TEXTS, ids=["short", "lines", "unicode", "marker", "long"])
+def test_the_same_messages_are_sent(task: TaskPack, demos: int, text: str) -> None:
+    model = ScriptedModel(lambda request: '{"terms": ["x"], "ranking": [1]}')
+    names = ["bake bread", "wash, \n dishes", "包饺子"]
+    terms, ranking = TermPrompt(task, demos), RankingPrompt(task, demos)
+    for theirs, ours in (
+        (sent_by_dspy(ProposeTerms(terms, dspy_model(model)), model, text=text), terms.request(text)),
+        (
+            sent_by_dspy(
+                OrderCandidates(ranking, dspy_model(model)), model, text=text, candidates=names, count=2
+            ),
+            ranking.request(text, names, 2),
+        ),
+    ):
+        assert ours.messages == theirs.messages
+        assert ours.schema == theirs.schema
+        assert ours.max_tokens == theirs.max_tokens
+        assert ours.temperature == theirs.temperature == 0.0
+
+
+PROMPTS = {"terms": TermPrompt(TASK, 0).prompt, "ranking": RankingPrompt(TASK, 0).prompt}
+SIGNATURES = {
+    name: dspy.Signature(
+        {"text": (str, dspy.InputField(desc="t")), name: (list[prompt.item], dspy.OutputField(desc="d"))}, "x"
+    )
+    for name, prompt in PROMPTS.items()
+}
+VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 99) | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(value=VALUE, around=st.sampled_from(["%s", "Sure! %s Done.", "```json\n%s\n```", "%s,", '{"x": %s']))
+@example(value=["a", "b"], around='{"terms": %s, "ranking": ["1", 2.0]}')
+@example(value="[1, 2]", around='{"ranking": %s}')
+def test_answers_read_as_dspy_reads_them(name: str, value: Any, around: str) -> None:
+    body = value if around.startswith("{") else {name: value}
+    answer = around % json.dumps(body)
+    _same(PROMPTS[name], SIGNATURES[name], answer)
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+@settings(max_examples=200, deadline=None)
+@given(answer=st.text(st.sampled_from('{}[]",:terms ranking12\n`\\'), max_size=60))
+@example(answer='{"terms": ["a", "b')
+@example(answer='{"ranking": [3, 1')
+@example(answer='I think {"terms": ["a"]} is right')
+@example(answer="[" * 3_000)
+def test_torn_answers_read_as_dspy_reads_them(name: str, answer: str) -> None:
+    _same(PROMPTS[name], SIGNATURES[name], answer)
+
+
+def _same(prompt: Prompt, signature: Any, answer: str) -> None:
+    try:
+        theirs = lean_json().parse(signature, answer)[prompt.output]
+    except Exception as e:
+        assert as_lm_error(e).code == "unparsable"
+        with pytest.raises(LMError) as caught:
+            prompt.read(answer)
+        assert caught.value.code == "unparsable"
+    else:
+        assert prompt.read(answer) == theirs
+
+
+def test_what_is_constant_is_rendered_once() -> None:
+    ask = RankingPrompt(TASK, 4)
+    one, two = ask.request("one", ["a", "b"], 2), ask.request("two", ["c"], 1)
+    assert all(a is b for a, b in zip(one.messages[:-1], two.messages[:-1], strict=True))
+    model = ScriptedModel(lambda request: '{"ranking": [1]}')
+    assert run_on_loop(model.chat(one)) == '{"ranking": [1]}'
