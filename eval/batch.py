@@ -156,7 +156,7 @@ def cost(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     answers = list(whole.batch([text(i) for i in range(100)]))
 
     class Idle:
-        """OutputRows at once, so that what is left is the job's own work."""
+        """Answers at once, so that what is left is the job's own work."""
 
         space, encoder, settings, digest = whole.space, whole.encoder, whole.settings, "idle"
 

@@ -113,7 +113,7 @@ def served(seconds: float, slots: int) -> Iterator[str]:
 
 
 async def _serve(seconds: float, slots: int) -> None:
-    """OutputRows every chat with one ranking, `seconds` after it got one of the `slots`."""
+    """Answers every chat with one ranking, `seconds` after it got one of the `slots`."""
     free = asyncio.Semaphore(slots)
     answer = json.dumps(
         {

@@ -1,5 +1,5 @@
 """The batch job: rows of texts in, exactly one output row for each, whatever happens between."""
 
-from irr.batch.job import Diagnoser, Engine, Job, OutputRows, local, predictions, run
+from irr.batch.job import Engine, Job, OutputRows, Progress, local, predictions, run
 
-__all__ = ["Diagnoser", "Engine", "Job", "OutputRows", "local", "predictions", "run"]
+__all__ = ["Engine", "Job", "OutputRows", "Progress", "local", "predictions", "run"]

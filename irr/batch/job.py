@@ -56,17 +56,17 @@ OutputRows = Generator[OutputRow, None, None]
 
 
 class Engine(Protocol):
-    """OutputRows rows, in order."""
+    """Answers rows, in order."""
 
     def __call__(self, program: InferRetrieveRank, rows: Iterator[Row], done: int, /) -> OutputRows:
         """Yields an answer for each row that is left, after the `done` that were answered before."""
         ...
 
 
-Diagnoser = Callable[[Tally, float | None], None]
+Progress = Callable[[Tally, float | None], None]
 
 
-def run(job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Diagnoser) -> Tally:
+def run(job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Progress) -> Tally:
     """Classifies every row of the input, or of what an earlier call left of it.
 
     Args:
@@ -143,7 +143,7 @@ def predictions(
 
 
 def _stream(
-    job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Diagnoser, source: Source
+    job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Progress, source: Source
 ) -> Tally:
     for flag, given in (("--restart", job.restart), ("--retry-errors", job.retry_errors)):
         if given:
@@ -159,7 +159,7 @@ def _stream(
 
 
 def _keep(
-    job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Diagnoser, source: Source
+    job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Progress, source: Source
 ) -> Tally:
     journal = Journal(Path(job.output))
     if job.restart:

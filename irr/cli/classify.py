@@ -70,7 +70,7 @@ def classify(
         bool,
         typer.Option(
             "--retry-errors",
-            help="OutputRow again those rows of a finished output that carry an error or did without their "
+            help="Answer again those rows of a finished output that carry an error or did without their "
             "language model.",
         ),
     ] = False,

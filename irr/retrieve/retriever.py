@@ -51,8 +51,8 @@ class LabelRetriever:
 
     For a label l, its entries e and the queries q of each kind k in a passage p, with c the cosine:
 
-        match(q, e)   = c(q, e) - margin of e's kind - span_generality · h(q)
-        words(p, l)   = lexical_weight · coverage(p, l) + likeness_weight · likeness(p, l)
+        match(q, e)   = c(q, e) - margin of e's kind - hubness_penalty · h(q)
+        words(p, l)   = name_recall_weight · recall(p, l) + word_cosine_weight · cosine(p, l)
         score(p, l)   = sum over k: weight of k · max over q, e: match(q, e)
                         + (1 + 1/2 · ln(number of passages)) · words(p, l)
         score(l)      = 1/20 · ln(sum over p: exp(20 · score(p, l))) + term_weight · best match with a term
@@ -63,8 +63,9 @@ class LabelRetriever:
     over passages is little more than the best of them, and is more where many speak for a label. The more
     passages, the more of them are near to some label by chance, but few share its words: so words count more.
 
-    Then broader labels are lifted towards their narrower ones (`ParentPropagation`), and of labels that rest on the
-    same span all but the best lose span_sharing · ln(1 + how many are better): a span means one of them.
+    Then broader labels are lifted towards their narrower ones (`ParentPropagation`), and of labels that rest
+    on the same span all but the best lose redundancy_penalty · ln(1 + how many are better): a span means one
+    of them.
 
     Labels that one kind of query finds get their true score from the others. Above `exact_entries` Chroma's
     graph proposes which labels are scored, with their parents; their matches are exact all the same, and

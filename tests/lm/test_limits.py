@@ -203,7 +203,7 @@ def test_a_run_whose_server_dies_stops_and_goes_on_with_the_next(tmp_path: Path)
 
 
 async def faulty(call: Call, number: int) -> web.StreamResponse:
-    """OutputRows one time in six; else it is slow, drops out, lies about a length, or sends a proxy's page."""
+    """Answers one time in six; else it is slow, drops out, lies about a length, or sends a proxy's page."""
     good = completion('{"ranking": [2, 1]}')
     match number % 6:
         case 1:
