@@ -27,7 +27,7 @@ from irr.io.texts import TextRow, read_rows
 from irr.labels.space import LabelSpace
 from irr.lm.base import open_model, run_on_loop
 from irr.lm.openai.client import ServedModel
-from irr.optimize.dspy_glue import dspy_model, lean_json, prepare_dspy, schema_config
+from irr.optimize.dspy_adapter import dspy_model, lean_json, prepare_dspy, schema_config
 from irr.prompts.chat import list_schema
 from irr.prompts.pack import load_task
 from irr.prompts.templates import RankingPrompt, numbered

@@ -17,8 +17,8 @@ from irr.config import Settings
 if TYPE_CHECKING:
     from irr.evaluate.metrics import Estimate
     from irr.frozen.manifest import Manifest, Scores
-    from irr.optimize.bench import Trial
-    from irr.optimize.run import Optimized
+    from irr.optimize.optimize import Optimized
+    from irr.optimize.scorer import Trial
     from irr.prompts.pack import Demo
     from irr.types import Usage
 
@@ -85,7 +85,7 @@ def optimized(result: Optimized, folder: Path) -> None:
     stdout.print(_scores(result.scores))
     usage = {name: int(result.history[name]) for name in ("calls", "prompt_tokens", "completion_tokens")}
     stdout.print(f"examples in the program: {len(result.program.examples):,}")
-    stdout.print(f"numbers changed: {_changed(result.program.settings)}", markup=False)
+    stdout.print(f"settings changed: {_changed(result.program.settings)}", markup=False)
     for stage, model in (("infer", result.program.infer_lm), ("rank", result.program.rank_lm)):
         stdout.print(f"{stage}: {model.name if model else 'no language model'}", markup=False)
     if usage["calls"]:
@@ -106,7 +106,7 @@ def program(folder: Path, manifest: Manifest) -> None:
         said = f"{model.name} ({model.revision or 'served'})" if model else "no language model"
         facts.add_row(stage, Text(said))
     facts.add_row("examples", f"{manifest.examples:,}, in examples.jsonl" if manifest.examples else "none")
-    facts.add_row("numbers changed", Text(_changed(recipe.settings)))
+    facts.add_row("settings changed", Text(_changed(recipe.settings)))
     if manifest.optimized:
         facts.add_row("optimized", ", ".join(f"{name} {value}" for name, value in manifest.optimized.items()))
     facts.add_row("versions", ", ".join(f"{name} {value}" for name, value in manifest.versions.items()))
@@ -137,7 +137,7 @@ def _prompt(stage: str, told: str, demos: tuple[Demo, ...]) -> None:
 
 def _scores(scores: Mapping[str, Scores]) -> Table:
     texts = next((found.texts for found in scores.values()), 0)
-    table = Table("program", *_SHOWN_METRICS, title=f"on the {texts} examples to choose by")
+    table = Table("program", *_SHOWN_METRICS, title=f"on the {texts} examples of the valset")
     for name, found in scores.items():
         table.add_row(name, *(_percent(found.metrics[metric]) for metric in _SHOWN_METRICS))
     return table

@@ -34,7 +34,7 @@ from irr.lm.base import NO_MODEL
 
 if TYPE_CHECKING:
     from irr.optimize import Budget
-    from irr.optimize.bench import Trial
+    from irr.optimize.scorer import Trial
 
 # One of irr.optimize.search.Optimizer; named here so that --help does not import DSPy.
 OPTIMIZERS = ("bootstrap", "mipro", "gepa", "none")
@@ -42,14 +42,14 @@ OPTIMIZERS = ("bootstrap", "mipro", "gepa", "none")
 
 def optimize(
     train: Annotated[
-        Path, typer.Option(help='Examples to learn from: JSONL {"id", "text", "labels"}.', metavar="FILE")
+        Path, typer.Option(help='The trainset: JSONL {"id", "text", "labels"}.', metavar="FILE")
     ],
     output: Annotated[Path, typer.Option(help="Where the frozen program goes.", metavar="DIR")],
     labels: Labels = None,
     val: Annotated[
         Path | None,
         typer.Option(
-            help="Examples to choose by. Default: half of those to learn from.",
+            help="The valset. Default: half of --train.",
             metavar="FILE",
             show_default=False,
         ),
@@ -104,9 +104,9 @@ def optimize(
 ) -> None:
     """Optimize a program on tens of examples, and freeze it.
 
-    Without a language model the numbers are tuned: weights, margins, spans, and how much examples say. With
-    one, also its prompts are: infer's by recall@50 of the candidates, then rank's by RP@10. A stage that does
-    not pay is left out.
+    Without a language model the hyperparameters are tuned: weights, margins and spans. With one, so are its
+    prompts: infer's by recall@50 of the candidates, then rank's by RP@10. A stage that does not pay is left
+    out.
 
     Ctrl-C, or a budget that is spent, freezes the best program found so far; a second Ctrl-C ends at once.
     """
@@ -138,7 +138,7 @@ def optimize(
     else:
         trainset, valset = split(trainset, seed)
         half, rest = len(trainset), len(valset)
-        display.note(f"no --val: {half} examples serve to learn from, {rest} others to choose by")
+        display.note(f"no --val: {half} examples are the trainset, {rest} others the valset")
     models = Students(*lms.open(), *teachers.open())
     with ExitStack() as entries, display_programs.trials() as watch:
         on_entries = entries.enter_context(display.progress("label entries", None))
@@ -173,7 +173,7 @@ def optimize(
 def show(
     program: Annotated[Path, typer.Argument(help="A frozen program.", metavar="DIR")],
 ) -> None:
-    """Show what a frozen program is: labels, numbers, models, prompts, scores."""
+    """Show what a frozen program is: labels, settings, models, prompts, scores."""
     from irr.frozen.manifest import read_manifest
 
     display_programs.program(program, read_manifest(program))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from irr.optimize.dspy_glue import prepare_dspy, schema_config
+from irr.optimize.dspy_adapter import prepare_dspy, schema_config
 from irr.prompts.chat import Prompt, list_schema
 from irr.prompts.pack import demo_text
 from irr.prompts.templates import RANKING_TOKENS, TERMS_TOKENS, RankingPrompt, TermPrompt, numbered

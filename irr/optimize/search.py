@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from irr.errors import MissingExtraError, UsageError
 from irr.lm.base import EMBEDDED, LanguageModel
 from irr.optimize.budget import Budget, Stopped
-from irr.optimize.dspy_glue import as_lm_error, dspy_model, prepare_dspy
+from irr.optimize.dspy_adapter import as_lm_error, dspy_model, prepare_dspy
 
 if TYPE_CHECKING:
     from irr.optimize.stage_program import StageProgram, TrialLog
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 _GOOD_ENOUGH = 0.5
 _DEMOS = 4
 _CANDIDATES = 8
-# About so many prompts an optimizer scores on all examples to choose by.
+# About so many prompts an optimizer scores on the whole valset.
 TRIALS = 12
 # A model's failures never come here, so that an error is a mistake, and must be seen.
 _ERRORS = 1
@@ -54,8 +54,8 @@ class Search:
         student: The program whose prompts are optimized.
         teacher: The same program on the teachers' models.
         writer: The model that writes instructions.
-        trainset: Examples to learn from.
-        valset: Examples to choose by.
+        trainset: Examples with gold labels that demos are made of.
+        valset: Examples with gold labels that decide between prompts.
         threads: How many examples are under way at a time.
         seed: The same seed gives the same prompts.
     """
@@ -69,8 +69,8 @@ class Search:
     threads: int
     seed: int
 
-    def run(self, ledger: TrialLog, budget: Budget) -> None:
-        """Runs it; what it found is in the ledger, whether it ended or was stopped."""
+    def run(self, log: TrialLog, budget: Budget) -> None:
+        """Runs it; what it found is in the log, whether it ended or was stopped."""
         dspy = prepare_dspy()
         trainset, valset = list(self.trainset), list(self.valset)
         lm = dspy_model(self.writer, temperature=1.0, seed=self.seed, max_tokens=4_000)
@@ -81,22 +81,22 @@ class Search:
             ):
                 match self.optimizer:
                     case Optimizer.BOOTSTRAP:
-                        self._bootstrap(dspy, ledger, trainset, valset)
+                        self._bootstrap(dspy, log, trainset, valset)
                     case Optimizer.MIPRO:
-                        self._mipro(dspy, ledger, lm, trainset, valset)
+                        self._mipro(dspy, log, lm, trainset, valset)
                     case Optimizer.GEPA:
-                        self._gepa(dspy, ledger, lm, trainset, valset)
+                        self._gepa(dspy, log, lm, trainset, valset)
         except Stopped:
             return
         except Exception as e:
-            if ledger.ground.mistakes:
-                raise ledger.ground.mistakes[0] from e
+            if log.fixed.mistakes:
+                raise log.fixed.mistakes[0] from e
             if not budget.reason:  # else it is how DSPy ends when it is interrupted
                 logger.warning("%s ended early: %s", self.optimizer, as_lm_error(e))
 
-    def _bootstrap(self, dspy: Any, ledger: TrialLog, trainset: list[Any], valset: list[Any]) -> None:
+    def _bootstrap(self, dspy: Any, log: TrialLog, trainset: list[Any], valset: list[Any]) -> None:
         dspy.BootstrapFewShotWithRandomSearch(
-            metric=ledger,
+            metric=log,
             metric_threshold=_GOOD_ENOUGH,
             max_bootstrapped_demos=_DEMOS,
             max_labeled_demos=_DEMOS,
@@ -105,9 +105,9 @@ class Search:
             max_errors=_ERRORS,
         ).compile(self.student, teacher=self.teacher, trainset=_shuffled(trainset, self.seed), valset=valset)
 
-    def _mipro(self, dspy: Any, ledger: TrialLog, lm: Any, trainset: list[Any], valset: list[Any]) -> None:
+    def _mipro(self, dspy: Any, log: TrialLog, lm: Any, trainset: list[Any], valset: list[Any]) -> None:
         dspy.MIPROv2(
-            metric=ledger,
+            metric=log,
             metric_threshold=_GOOD_ENOUGH,
             prompt_model=lm,
             task_model=lm,
@@ -127,9 +127,9 @@ class Search:
             minibatch=False,
         )
 
-    def _gepa(self, dspy: Any, ledger: TrialLog, lm: Any, trainset: list[Any], valset: list[Any]) -> None:
+    def _gepa(self, dspy: Any, log: TrialLog, lm: Any, trainset: list[Any], valset: list[Any]) -> None:
         dspy.GEPA(
-            metric=ledger,
+            metric=log,
             reflection_lm=lm,
             max_metric_calls=TRIALS * len(valset),
             num_threads=self.threads,

@@ -1,4 +1,4 @@
-"""The stages as one DSPy program: what optimizers run, and a ledger of every prompt that they try."""
+"""The stages as one DSPy program: what optimizers run, and a log of every prompt that they try."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from irr.errors import LMError
 from irr.evaluate.evaluate import METRICS
 from irr.io.texts import GoldRow
 from irr.lm.base import LanguageModel
-from irr.optimize.bench import Plan, Scorer
-from irr.optimize.dspy_glue import as_lm_error, dspy_model, lean_json, prepare_dspy
+from irr.optimize.dspy_adapter import as_lm_error, dspy_model, lean_json, prepare_dspy
 from irr.optimize.modules import OrderCandidates, ProposeTerms
+from irr.optimize.scorer import Plan, Scorer
 from irr.prompts.pack import MAX_NAME, MAX_TERMS, Demo, InferPrompt, RankPrompt, TaskPack, demo_text
 from irr.prompts.templates import RankingPrompt, TermPrompt, numbered
 from irr.rank.base import by_score
@@ -35,9 +35,9 @@ _DEMO_CANDIDATES = 12
 class FixedStages:
     """What stays the same while prompts change: retrieval, fusion, and the stage that is not optimized."""
 
-    def __init__(self, bench: Scorer, plan: Plan) -> None:
-        self._program = bench.program(plan)
-        self._space = bench.index.space
+    def __init__(self, scorer: Scorer, plan: Plan) -> None:
+        self._program = scorer.program(plan)
+        self._space = scorer.index.space
         self._weight = plan.settings.rank.method_weight(RankMethod.LISTWISE)
         self._depth = plan.settings.retrieve.candidates
         # DSPy logs what goes wrong, and goes on; a mistake of ours has to come out.
@@ -103,9 +103,9 @@ class StageProgram(dspy.Module):  # type: ignore[misc]
     A model that fails is done without, as in a real run.
     """
 
-    def __init__(self, ground: FixedStages, infer: ProposeTerms | None, rank: OrderCandidates | None) -> None:
+    def __init__(self, fixed: FixedStages, infer: ProposeTerms | None, rank: OrderCandidates | None) -> None:
         super().__init__()
-        self.ground = ground
+        self.fixed = fixed
         if infer:
             self.infer = infer
         if rank:
@@ -116,7 +116,7 @@ class StageProgram(dspy.Module):  # type: ignore[misc]
         try:
             return self._forward(text)
         except Exception as e:
-            self.ground.mistakes.append(e)
+            self.fixed.mistakes.append(e)
             raise
 
     def _forward(self, text: str) -> dspy.Prediction:
@@ -125,12 +125,12 @@ class StageProgram(dspy.Module):  # type: ignore[misc]
         with dspy.context(adapter=lean_json()):
             if hasattr(self, "infer"):
                 terms = _or_none(lambda: self.infer(text=text))
-            candidates = self.ground.candidates(text, terms)
+            candidates = self.fixed.candidates(text, terms)
             if hasattr(self, "rank"):
                 names = [candidate.label.name for candidate in candidates]
-                shown = self.ground.shown(text, candidates)
+                shown = self.fixed.shown(text, candidates)
                 named = _or_none(lambda: self.rank(text=shown, candidates=names, count=10))
-        return dspy.Prediction(found=self.ground.ranked(candidates, named), program=self)
+        return dspy.Prediction(found=self.fixed.ranked(candidates, named), program=self)
 
 
 def _or_none(call: Any) -> list[Any]:
@@ -145,7 +145,7 @@ def _or_none(call: Any) -> list[Any]:
 
 
 def stage_program(
-    ground: FixedStages,
+    fixed: FixedStages,
     task: TaskPack,
     settings: Settings,
     infer: LanguageModel | None,
@@ -153,29 +153,29 @@ def stage_program(
 ) -> StageProgram:
     """The stages that have a model here, with the prompts of a task."""
     return StageProgram(
-        ground,
+        fixed,
         ProposeTerms(TermPrompt(task, settings.infer.demos), dspy_model(infer)) if infer else None,
         OrderCandidates(RankingPrompt(task, settings.rank.demos), dspy_model(rank)) if rank else None,
     )
 
 
 class TrialLog:
-    """Every prompt that an optimizer tries, with its score on each example to choose by.
+    """Every prompt that an optimizer tries, with its score on each example of the valset.
 
     An optimizer that is stopped half way gives nothing back; this has kept what it had found.
 
     Args:
-        ground: Tells what was missed.
+        fixed: Tells what was missed.
         metric: By name.
-        keys: The examples to choose by: a prompt counts once it has been scored on all of them.
+        keys: The valset: a prompt counts once it has been scored on all of them.
         task: What the prompts began as.
         on_complete: Told of each prompt that counts, with its score.
     """
 
     def __init__(
-        self, ground: FixedStages, metric: str, keys: Sequence[str], task: TaskPack, on_complete: Any
+        self, fixed: FixedStages, metric: str, keys: Sequence[str], task: TaskPack, on_complete: Any
     ) -> None:
-        self.ground = ground
+        self.fixed = fixed
         self._metric = METRICS[metric]
         self._keys = frozenset(keys)
         self._task = task
@@ -191,13 +191,13 @@ class TrialLog:
         try:
             return self._score(example, prediction, pred_name)
         except Exception as e:
-            self.ground.mistakes.append(e)
+            self.fixed.mistakes.append(e)
             raise
 
     def _score(self, example: Any, prediction: Any, pred_name: Any) -> Any:
         score = self._metric(prediction.found, set(example.gold))
         if pred_name is not None:
-            said = self.ground.feedback(example.gold, prediction.found)
+            said = self.fixed.feedback(example.gold, prediction.found)
             return dspy.Prediction(score=score, feedback=said)
         if example.key in self._keys:
             self._enter(prediction.program, example.key, score)

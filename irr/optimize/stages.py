@@ -10,8 +10,8 @@ from typing import Any
 from irr.builder import rank_method
 from irr.config import HYPERPARAMETERS, RankMethod
 from irr.lm.base import LanguageModel
-from irr.optimize.bench import Plan, Scorer, Trial, Values, scored
 from irr.optimize.budget import Budget, Stopped
+from irr.optimize.scorer import Plan, Scorer, Trial, Values, scored
 from irr.optimize.search import TRIALS, Optimizer, Search
 from irr.prompts.pack import Demo, TaskPack
 from irr.retrieve.examples import demo_of
@@ -41,10 +41,10 @@ class Students:
 
 @dataclass(frozen=True)
 class Improver:
-    """Improves a plan stage by stage; a stage that does not pay on the examples to choose by is left out.
+    """Improves a plan stage by stage; a stage that does not improve the score on the valset is left out.
 
     Attributes:
-        bench: Scores plans.
+        scorer: Scores plans.
         models: Students and teachers.
         optimizer: How prompts are optimized.
         budget: Says when to stop.
@@ -52,7 +52,7 @@ class Improver:
         on_trial: Told of each trial, and of about how many its step takes.
     """
 
-    bench: Scorer
+    scorer: Scorer
     models: Students
     optimizer: Optimizer
     budget: Budget
@@ -89,7 +89,7 @@ class Improver:
         """The plan's values, or None if they would need more than is left."""
         metric = _METRIC[step]
         try:
-            values = self.bench.values(plan, self.bench.val, metric)
+            values = self.scorer.values(plan, self.scorer.val, metric)
         except Stopped:
             return None
         self.on_trial(scored(step, what, metric, values, self.budget.usage.calls), self._most(step))
@@ -131,17 +131,17 @@ class Improver:
             return list(self._demo_sets(plan))
         from irr.optimize.stage_program import FixedStages, TrialLog, stage_program
 
-        # The stage under work is DSPy's; the ground has what stands before it.
+        # The stage under work is DSPy's; `fixed` holds what stands before it.
         before = replace(plan, infer_lm=plan.infer_lm if step == RANK else None, rank_lm=None)
-        ground = FixedStages(self.bench, before)
+        fixed = FixedStages(self.scorer, before)
         metric = _METRIC[step]
 
         def completed(task: TaskPack, values: list[float]) -> None:
             what = f"{self.optimizer}, {_told(task, step)}"
             self.on_trial(scored(step, what, metric, values, self.budget.usage.calls), self._most(step))
 
-        valset = [ground.example(row, f"val {i}") for i, row in enumerate(self.bench.val)]
-        ledger = TrialLog(ground, metric, [example.key for example in valset], plan.task, completed)
+        valset = [fixed.example(row, f"val {i}") for i, row in enumerate(self.scorer.val)]
+        log = TrialLog(fixed, metric, [example.key for example in valset], plan.task, completed)
         students = self._of_step(step, self.models.infer, self.models.rank)
         teachers = self._of_step(
             step, self.models.infer_teacher or self.models.infer, self.models.rank_teacher or self.models.rank
@@ -149,25 +149,25 @@ class Improver:
         writer = next(model for model in reversed(teachers) if model)
         search = Search(
             self.optimizer,
-            student=stage_program(ground, plan.task, plan.settings, *students),
-            teacher=stage_program(ground, plan.task, plan.settings, *teachers),
+            student=stage_program(fixed, plan.task, plan.settings, *students),
+            teacher=stage_program(fixed, plan.task, plan.settings, *teachers),
             writer=writer,
-            trainset=[ground.example(row, f"train {i}") for i, row in enumerate(self.bench.train)],
+            trainset=[fixed.example(row, f"train {i}") for i, row in enumerate(self.scorer.train)],
             valset=valset,
             threads=min(_MOST_THREADS, min(model.concurrency for model in students if model)),
             seed=self.seed,
         )
-        search.run(ledger, self.budget)
-        return ledger.best()[:_BEST]
+        search.run(log, self.budget)
+        return log.best()[:_BEST]
 
     @staticmethod
     def _of_step(step: str, infer: Any, rank: Any) -> tuple[Any, Any]:
         return (infer if step in (INFER, BOTH) else None, rank if step in (RANK, BOTH) else None)
 
     def _demo_sets(self, plan: Plan) -> Iterator[TaskPack]:
-        """The task with other demos for rank, drawn from the examples to learn from."""
-        space = self.bench.index.space
-        pool = [demo_of(Example(text=row.text, labels=row.labels), space) for row in self.bench.train]
+        """The task with other demos for rank, drawn from the trainset."""
+        space = self.scorer.index.space
+        pool = [demo_of(Example(text=row.text, labels=row.labels), space) for row in self.scorer.train]
         draw = random.Random(self.seed)
         for _ in range(_DEMO_SETS if pool else 0):
             demos = tuple(draw.sample(pool, min(_DEMOS_A_SET, len(pool))))

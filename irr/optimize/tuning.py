@@ -1,4 +1,4 @@
-"""Tunes what needs no language model: the weights, margins and spans, one number at a time."""
+"""Tunes the hyperparameters that need no language model, one at a time."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from irr.config import HYPERPARAMETERS
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
-from irr.optimize.bench import Plan, Scorer, Trial, Values, scored
 from irr.optimize.budget import Budget
+from irr.optimize.scorer import Plan, Scorer, Trial, Values, scored
 from irr.types import EntryKind
 
 _PASSES = 2
@@ -20,27 +20,27 @@ _STANDARD_ERRORS = 2.0
 
 
 def tune(
-    bench: Scorer,
+    scorer: Scorer,
     plan: Plan,
     rows: Sequence[GoldRow],
     budget: Budget,
     on_trial: Callable[[Trial, int], None],
     passes: int = _PASSES,
 ) -> Plan:
-    """Returns the plan with the numbers that serve `rows` best, by RP@10.
+    """Returns the plan with the hyperparameters that serve `rows` best, by RP@10.
 
     Args:
-        bench: Scores plans.
+        scorer: Scores plans.
         plan: Where to start.
         rows: Examples with gold.
         budget: Says when to stop.
         on_trial: Told of each trial, and of how many there may be.
-        passes: How often all numbers are gone through, if the one before changed any.
+        passes: how often all are gone through, if the one before changed any.
     """
-    grid = {name: HYPERPARAMETERS[name] for name in _applicable(bench.index.space, plan, bench)}
+    grid = {name: HYPERPARAMETERS[name] for name in _applicable(scorer.index.space, plan, scorer)}
     most = 1 + passes * sum(len(options) - 1 for options in grid.values())
-    start, values = plan, bench.values(plan, rows, quick=True)
-    on_trial(scored("numbers", "as given", "rp@10", values, 0), most)
+    start, values = plan, scorer.values(plan, rows, quick=True)
+    on_trial(scored("tuning", "as given", "rp@10", values, 0), most)
     unchanged = 0
     for name in [*grid] * passes:
         tried: list[tuple[float, Plan, Values]] = []
@@ -48,8 +48,8 @@ def tune(
             if option == plan.settings.flat()[name] or budget.reason:
                 continue
             other = plan.set({name: option})
-            others = bench.values(other, rows, quick=True)
-            on_trial(scored("numbers", f"{name}={option:g}", "rp@10", others, 0), most)
+            others = scorer.values(other, rows, quick=True)
+            on_trial(scored("tuning", f"{name}={option:g}", "rp@10", others, 0), most)
             tried.append((_gain(others - values), other, others))
         gain, other, others = max(tried, key=lambda item: item[0], default=(0.0, plan, values))
         if gain > 0:
@@ -61,7 +61,7 @@ def tune(
     if plan == start:
         return start
     # What was measured quickly has to hold when it is measured in full.
-    return plan if bench.values(plan, rows).mean() > bench.values(start, rows).mean() else start
+    return plan if scorer.values(plan, rows).mean() > scorer.values(start, rows).mean() else start
 
 
 def _gain(difference: Values) -> float:
@@ -70,10 +70,10 @@ def _gain(difference: Values) -> float:
     return float(difference.mean()) - _STANDARD_ERRORS * float(error)
 
 
-def _applicable(space: LabelSpace, plan: Plan, bench: Scorer) -> list[str]:
+def _applicable(space: LabelSpace, plan: Plan, scorer: Scorer) -> list[str]:
     fields = plan.settings.retrieve.fields
     idle = {
-        "retrieve.example_weight": not bench.examples,
+        "retrieve.example_weight": not scorer.examples,
         "retrieve.alias_margin": EntryKind.ALIAS not in fields or not any(label.aliases for label in space),
         "retrieve.description_margin": EntryKind.DESCRIPTION not in fields
         or not any(label.description for label in space),

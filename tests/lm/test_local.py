@@ -20,7 +20,7 @@ from irr.errors import IrrError, LMError, MissingExtraError
 from irr.lm.base import metered
 from irr.lm.local import smollm
 from irr.lm.local.model import EmbeddedModel
-from irr.optimize.dspy_glue import as_lm_error, dspy_context, dspy_model, prepare_dspy, schema_config
+from irr.optimize.dspy_adapter import as_lm_error, dspy_context, dspy_model, prepare_dspy, schema_config
 
 PREFIX = (
     "The cat slept all day on the sofa -> pets\n"

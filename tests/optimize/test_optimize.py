@@ -84,7 +84,7 @@ def test_examples_speak_for_their_labels_and_the_same_seed_gives_the_same_progra
     assert one.scores["after"].metrics["rp@5"].mean > one.scores["before"].metrics["rp@5"].mean
     assert "bake bread" in [label.id for label in one.program("zorvik in case 9").labels[:5]]
     assert one.history["calls"] == 0
-    assert {trial.step for trial in one.trials} == {"numbers"}
+    assert {trial.step for trial in one.trials} == {"tuning"}
 
 
 # What the student has to be shown or told before it knows anything.
@@ -119,7 +119,7 @@ def test_both_stages_together_and_a_stage_that_does_not_pay_is_left_out(
     knows, knows_not = ScriptedModel(knowing()), ScriptedModel(lambda request: LMError("server_error", "500"))
     models = Students(infer=knows, rank=knows)
     result = run(ODD, models=models, end_to_end=True, optimizer=Optimizer.BOOTSTRAP)
-    assert {trial.step for trial in result.trials} == {"numbers", "infer+rank"}
+    assert {trial.step for trial in result.trials} == {"tuning", "infer+rank"}
     assert result.scores["after"].metrics["rp@1"].mean == 1.0
 
     result = run(ODD, models=Students(infer=knows, rank=knows_not), optimizer=Optimizer.NONE)

@@ -17,7 +17,7 @@ from irr.errors import IrrError, LMError, MissingExtraError, UsageError
 from irr.lm.base import metered, run_on_loop
 from irr.lm.openai.client import ServedModel
 from irr.lm.vllm_server import running_server
-from irr.optimize.dspy_glue import as_lm_error, dspy_context, dspy_model, prepare_dspy, schema_config
+from irr.optimize.dspy_adapter import as_lm_error, dspy_context, dspy_model, prepare_dspy, schema_config
 from tests.vllm.live import VARIABLE, LiveServer
 
 TEXT = "Strong knowledge of HTML and CSS, solid understanding of Angular, React or similar frameworks."

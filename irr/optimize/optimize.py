@@ -1,4 +1,4 @@
-"""Optimizes a program on tens of examples: numbers first, then prompts, then it is ready to freeze."""
+"""Optimizes a program on tens of examples: hyperparameters first, then prompts."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from irr.index.store import Progress, open_index
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
 from irr.lm.base import LanguageModel
-from irr.optimize.bench import Plan, Scorer, Trial
 from irr.optimize.budget import Budget, MeteredModel, Stopped
+from irr.optimize.scorer import Plan, Scorer, Trial
 from irr.optimize.search import Optimizer, check_optimizer
 from irr.optimize.stages import BOTH, INFER, RANK, Improver, Students
 from irr.optimize.tuning import tune
@@ -35,7 +35,7 @@ class Optimized:
     Attributes:
         program: The best program found.
         trials: All that were tried, in order.
-        scores: What it scores, and what the program scored before, by name; on the examples to choose by,
+        scores: What it scores, and what the program scored before, by name; on the valset,
             each left out of its own evidence.
         history: How it came about, for the frozen program.
         stopped: Why it ended early; "" if it did not.
@@ -67,16 +67,17 @@ def optimize(
 ) -> Optimized:
     """Optimizes a program for a label space.
 
-    Numbers that need no language model are tuned on all examples, each left out of its own evidence. Prompts
-    are made from `train` and chosen by `val`: infer's by recall@50 of the pool, then rank's by RP@10.
+    Hyperparameters that need no language model are tuned on all examples, each left out of its own evidence.
+    Prompts are made from `train` and chosen by `val`: infer's by recall@50 of the candidates, then rank's by
+    RP@10.
 
     Args:
         space: The label space.
-        train: Examples to learn from.
-        val: Examples to choose by; half of `train` if None.
+        train: The trainset.
+        val: The valset, which decides what is kept; half of `train` if None.
         models: The language models, and their teachers.
         task: What they are told to begin with.
-        settings: The numbers to begin with.
+        settings: The hyperparameters to begin with.
         optimizer: How prompts are optimized.
         end_to_end: Whether infer and rank are optimized together, by RP@10.
         budget: What it may cost; it can be stopped from another thread, or by a signal.
@@ -101,7 +102,7 @@ def optimize(
     sentence_encoder = SentenceEncoder(encoder) if encoder else SentenceEncoder()
     root = Path(index_folder) if index_folder else default_index_folder()
     index = open_index(space, sentence_encoder, settings.retrieve.fields, root, progress)
-    bench = Scorer(index, sentence_encoder, train, val)
+    scorer = Scorer(index, sentence_encoder, train, val)
     trials: list[Trial] = []
 
     def tell(trial: Trial, most: int) -> None:
@@ -110,12 +111,12 @@ def optimize(
 
     counted = _counted(models, budget)
     given = Plan(settings, task, counted.infer, counted.rank, examples=False)
-    scores = {"before": _scores(bench, given)}
-    plan = tune(bench, Plan(settings, task), [*bench.train, *bench.val], budget, tell)
-    improver = Improver(bench, counted, optimizer, budget, seed, tell)
+    scores = {"before": _scores(scorer, given)}
+    plan = tune(scorer, Plan(settings, task), [*scorer.train, *scorer.val], budget, tell)
+    improver = Improver(scorer, counted, optimizer, budget, seed, tell)
     for step in _steps(counted, end_to_end):
         plan = improver.improve(plan, step)
-    scores["after"] = _scores(bench, plan)
+    scores["after"] = _scores(scorer, plan)
     program = assemble(
         index,
         sentence_encoder,
@@ -123,7 +124,7 @@ def optimize(
         infer_lm=models.infer if plan.infer_lm else None,
         rank_lm=models.rank if plan.rank_lm else None,
         task=plan.task,
-        examples=bench.examples if plan.settings.retrieve.example_weight or _near(plan) else (),
+        examples=scorer.examples if plan.settings.retrieve.example_weight or _near(plan) else (),
     )
     history: dict[str, str | int] = {
         "optimizer": str(optimizer) if models != Students() else str(Optimizer.NONE),
@@ -139,7 +140,7 @@ def optimize(
 
 
 def split(rows: Sequence[GoldRow], seed: int) -> tuple[list[GoldRow], list[GoldRow]]:
-    """Two halves of the examples, drawn by chance: to learn from, and to choose by."""
+    """Two random halves of the examples: a trainset and a valset."""
     shuffled = list(rows)
     random.Random(seed).shuffle(shuffled)
     half = len(shuffled) // 2
@@ -152,10 +153,10 @@ def check_examples(train: Sequence[GoldRow], val: Sequence[GoldRow]) -> None:
     Raises:
         UsageError: If there is not.
     """
-    for rows, what in ((train, "learn from"), (val, "choose by")):
+    for rows, what in ((train, "trainset"), (val, "valset")):
         if sum(bool(row.labels) for row in rows) < _FEWEST // 2:
             hint = f"give at least {_FEWEST}, better 60, with labels"
-            raise UsageError(f"too few examples to {what}", hint)
+            raise UsageError(f"too few examples in the {what}", hint)
 
 
 def check_models(
@@ -190,10 +191,10 @@ def _counted(models: Students, budget: Budget) -> Students:
     return Students(one(models.infer), one(models.rank), one(models.infer_teacher), one(models.rank_teacher))
 
 
-def _scores(bench: Scorer, plan: Plan) -> Scores | None:
-    """What a plan scores on the examples to choose by; None where that would cost more than is left."""
+def _scores(scorer: Scorer, plan: Plan) -> Scores | None:
+    """What a plan scores on the valset; None where that would cost more than is left."""
     try:
-        report = evaluate(bench.program(plan), bench.val)
+        report = evaluate(scorer.program(plan), scorer.val)
     except Stopped:
         return None
     return Scores(texts=report.texts, metrics=report.metrics)

@@ -1,4 +1,4 @@
-"""The workbench: builds candidate programs over one index, and scores them on examples with gold."""
+"""Builds candidate programs over one index, and scores them on examples with gold labels."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LOOKED_UP = 256
 
 @dataclass(frozen=True)
 class Plan:
-    """A program that could be: its numbers, its prompts, the models it asks, and whether it has examples."""
+    """A program that could be: its settings, prompts, models, and whether it has examples."""
 
     settings: Settings
     task: TaskPack
@@ -113,8 +113,8 @@ class Scorer:
     Args:
         index: Of the label space.
         encoder: Made the index.
-        train: Examples to learn from.
-        val: Examples to choose by.
+        train: The trainset.
+        val: The valset.
     """
 
     def __init__(
