@@ -19,7 +19,7 @@ from irr.config import RankMethod, Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import IrrError, UsageError
 from irr.evaluate.evaluate import Classifier, evaluate
-from irr.lm.base import NO_MODEL, open_model
+from irr.lm.registry import NO_MODEL, open_model
 from irr.types import EntryKind
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)

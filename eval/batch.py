@@ -31,7 +31,7 @@ from typing import Any
 from eval.batch_work import program, served, text, write_texts
 from eval.record import record
 from irr.batch import Job, local, run
-from irr.lm.base import run_on_loop as on_models_loop
+from irr.lm.loop import run_on_loop as on_models_loop
 from irr.lm.openai.client import ServedModel
 from irr.lm.openai.limits import Limits
 from irr.types import Prediction

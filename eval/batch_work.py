@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from irr.batch import Job, local, run
 from irr.builder import build
 from irr.cli.monitor import Monitor
-from irr.lm.base import open_model
 from irr.lm.openai.limits import Limits
+from irr.lm.registry import open_model
 from irr.pipeline import InferRetrieveRank
 
 LABELS = [

@@ -25,8 +25,9 @@ from irr.config import Settings
 from irr.frozen.freeze import freeze, load
 from irr.io.texts import TextRow, read_rows
 from irr.labels.space import LabelSpace
-from irr.lm.base import open_model, run_on_loop
+from irr.lm.loop import run_on_loop
 from irr.lm.openai.client import ServedModel
+from irr.lm.registry import open_model
 from irr.optimize.dspy_adapter import dspy_model, lean_json, prepare_dspy, schema_config
 from irr.prompts.chat import list_schema
 from irr.prompts.pack import load_task

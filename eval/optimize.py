@@ -20,7 +20,7 @@ from irr.evaluate.evaluate import evaluate
 from irr.evaluate.metrics import estimate
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
-from irr.lm.base import open_model
+from irr.lm.registry import open_model
 from irr.optimize import Budget, Optimizer, Students, optimize
 from irr.pipeline import InferRetrieveRank
 

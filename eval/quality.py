@@ -18,7 +18,7 @@ from irr.config import Settings
 from irr.evaluate.evaluate import evaluate
 from irr.io.texts import read_gold
 from irr.labels.space import LabelSpace
-from irr.lm.base import open_model
+from irr.lm.registry import open_model
 
 SHOWN = ("rp@5", "rp@10", "rp@50", "recall@50", "mrr")
 

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from irr.errors import IrrError
     from irr.frozen.freeze import freeze, load
     from irr.labels.space import LabelSpace
-    from irr.lm.base import LanguageModel, open_model
+    from irr.lm.base import LanguageModel
     from irr.lm.openai.limits import Limits
+    from irr.lm.registry import open_model
     from irr.pipeline import InferRetrieveRank
     from irr.rank.base import Ranker
     from irr.types import Candidate, Label, Prediction, RankedLabel
@@ -38,7 +39,7 @@ _HOMES = {
     "build": "builder",
     "freeze": "frozen.freeze",
     "load": "frozen.freeze",
-    "open_model": "lm.base",
+    "open_model": "lm.registry",
 }
 
 __all__ = [

@@ -14,7 +14,7 @@ from irr.errors import UsageError
 from irr.index.store import LabelIndex, Progress, open_index
 from irr.infer.spans import Inferer, SpanInferer
 from irr.labels.space import LabelSpace
-from irr.lm.base import EMBEDDED, LanguageModel
+from irr.lm.base import LanguageModel
 from irr.pipeline import LM_GROUP_TEXTS, InferRetrieveRank
 from irr.prompts.pack import ChooseDemos, TaskPack, load_task
 from irr.rank.base import Ranker, RetrievalRanker
@@ -186,7 +186,7 @@ def rank_method(model: LanguageModel, settings: Settings) -> RankMethod:
     """How a model ranks where the settings leave it open."""
     if settings.rank.method is not RankMethod.AUTO:
         return settings.rank.method
-    return RankMethod.LIKELIHOOD if model.name == EMBEDDED else RankMethod.LISTWISE
+    return model.capabilities.ranks_by
 
 
 def default_index_folder() -> Path:

@@ -14,7 +14,8 @@ from irr.errors import UsageError
 from irr.infer.spans import Inferer
 from irr.labels.hierarchy import arrange
 from irr.labels.space import LabelSpace
-from irr.lm.base import LanguageModel, Requests
+from irr.lm.base import LanguageModel
+from irr.lm.loop import Requests
 from irr.prompts.pack import TaskPack
 from irr.rank.base import Ranker
 from irr.recipe import Recipe, model_of

@@ -13,8 +13,8 @@ import typer
 from irr.cli import display
 from irr.config import Hierarchy, RankMethod, Settings
 from irr.errors import ProgramError, UsageError
-from irr.lm.base import EMBEDDED, NO_MODEL, check_name, open_models
 from irr.lm.openai.limits import Limits
+from irr.lm.registry import NO_MODEL, check_name, open_models
 from irr.types import EntryKind
 
 if TYPE_CHECKING:

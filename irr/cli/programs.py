@@ -30,7 +30,7 @@ from irr.cli.options import (
 )
 from irr.config import RankMethod
 from irr.errors import UsageError
-from irr.lm.base import NO_MODEL
+from irr.lm.registry import NO_MODEL
 
 if TYPE_CHECKING:
     from irr.optimize import Budget

@@ -29,8 +29,9 @@ from irr.frozen.manifest import (
 )
 from irr.index.store import Progress
 from irr.labels.space import LabelSpace
-from irr.lm.base import EMBEDDED, NO_MODEL, SERVED, LanguageModel, open_models
+from irr.lm.base import LanguageModel
 from irr.lm.openai.limits import Limits
+from irr.lm.registry import NO_MODEL, capabilities_of, name_of, open_models
 from irr.pipeline import InferRetrieveRank
 from irr.prompts.pack import TaskPack, load_task
 from irr.recipe import Model, model_of
@@ -200,13 +201,12 @@ def _needed(
         return given
     if frozen is None:
         return NO_MODEL
-    if frozen.name == EMBEDDED:
-        return EMBEDDED
-    if api_base is None:
+    name = name_of(frozen.name)
+    if api_base is None and not capabilities_of(name).local:
         # Texts must not go to whoever is the default.
         problem = f'{folder} asks the model "{frozen.name}" of a server'
         raise ProgramError(problem, "say where, with --api-base URL")
-    return SERVED + frozen.name
+    return name
 
 
 def _check_revision(model: SentenceEncoder | LanguageModel | None, frozen: Model | None) -> None:

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from irr.errors import IrrError, LMError, MissingExtraError, UsageError
-from irr.lm.base import EMBEDDED, run_on_loop
+from irr.lm.local import smollm
+from irr.lm.loop import run_on_loop
 from irr.lm.openai.client import ServedModel
 from irr.lm.openai.transport import KEY_VARIABLE
 
@@ -172,10 +173,8 @@ def _probe(python: str) -> bool:
 
 def _model(model: str) -> tuple[str, str, bool]:
     """What vLLM loads, what it is called, and whether it is on this machine."""
-    if model == EMBEDDED:
-        from irr.lm.local import smollm
-
-        return str(smollm.converted_folder("bfloat16")), smollm.NAME, True
+    if packaged := smollm.packaged_folder(model, "bfloat16"):
+        return str(packaged), smollm.NAME, True
     folder = Path(model).expanduser()
     if folder.is_dir():
         return str(folder), folder.resolve().name, True

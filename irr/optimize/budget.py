@@ -7,7 +7,8 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from irr.lm.base import ChatRequest, LanguageModel, count, metered
+from irr.lm.base import ChatRequest, LanguageModel
+from irr.lm.usage import count, metered
 from irr.types import Usage
 
 

@@ -9,7 +9,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from irr.errors import LMError
-from irr.lm.base import ChatRequest, LanguageModel, run_on_loop
+from irr.lm.base import ChatRequest, LanguageModel
+from irr.lm.loop import run_on_loop
 from irr.prompts.chat import assistant_text, system_text, user_text
 
 if TYPE_CHECKING:

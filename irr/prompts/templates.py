@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from irr.lm.base import ChatRequest
-from irr.lm.base import count as count_usage
+from irr.lm.usage import count as count_usage
 from irr.prompts.chat import Prompt, Shown
 from irr.prompts.pack import Demo, TaskPack
 from irr.text.words import clean

@@ -9,7 +9,9 @@ from functools import partial
 from typing import Protocol
 
 from irr.errors import LMError
-from irr.lm.base import LanguageModel, metered, run_on_loop
+from irr.lm.base import LanguageModel
+from irr.lm.loop import run_on_loop
+from irr.lm.usage import metered
 from irr.prompts.pack import ChooseDemos, Demo, TaskPack
 from irr.prompts.templates import RankingPrompt
 from irr.rank.base import by_score

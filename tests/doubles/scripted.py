@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from irr.errors import LMError
-from irr.lm.base import ChatRequest, count
+from irr.lm.base import ChatRequest
+from irr.lm.usage import count
 from irr.types import Usage
 
 Reply = Callable[[ChatRequest], "str | LMError"]

@@ -22,7 +22,7 @@ from irr.batch.tally import Tally
 from irr.builder import build
 from irr.cli.classify import concurrency_limits
 from irr.errors import LMError, UsageError
-from irr.lm.base import run_on_loop
+from irr.lm.loop import run_on_loop
 from irr.lm.openai.client import ServedModel
 from irr.lm.openai.limits import Finder, Limits
 from tests.doubles.faulty_server import Behaviour, Call, FaultyServer, completion, failure, faulty_server

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from irr.errors import IrrError, LMError, MissingExtraError
-from irr.lm.base import metered
 from irr.lm.local import smollm
 from irr.lm.local.model import EmbeddedModel
+from irr.lm.usage import metered
 from irr.optimize.dspy_adapter import as_lm_error, dspy_context, dspy_model, prepare_dspy, schema_config
 
 PREFIX = (

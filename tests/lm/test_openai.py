@@ -19,8 +19,9 @@ import pytest
 from aiohttp import web
 
 from irr.errors import LMError, UsageError
-from irr.lm.base import metered, run_on_loop
+from irr.lm.loop import run_on_loop
 from irr.lm.openai.client import ServedModel
+from irr.lm.usage import metered
 from irr.optimize.dspy_adapter import as_lm_error, dspy_context, dspy_model, prepare_dspy, schema_config
 from irr.types import Usage
 from tests.doubles.faulty_server import Behaviour, Call, FaultyServer, completion, failure, faulty_server

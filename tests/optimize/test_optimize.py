@@ -13,7 +13,8 @@ from trove_classifiers import sorted_classifiers
 import irr as package
 from irr.errors import LMError
 from irr.io.texts import GoldRow
-from irr.lm.base import ChatRequest, run_on_loop
+from irr.lm.base import ChatRequest
+from irr.lm.loop import run_on_loop
 from irr.optimize import Budget, Optimized, Optimizer, Students, optimize
 from irr.optimize.budget import MeteredModel, Stopped
 from tests.doubles.scripted import ScriptedModel

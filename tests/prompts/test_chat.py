@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from irr.errors import LMError
-from irr.lm.base import run_on_loop
+from irr.lm.loop import run_on_loop
 from irr.optimize.dspy_adapter import as_lm_error, dspy_model, lean_json, prepare_dspy
 from irr.optimize.modules import OrderCandidates, ProposeTerms
 from irr.prompts.chat import Prompt

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from irr.errors import IrrError, LMError, MissingExtraError, UsageError
-from irr.lm.base import metered, run_on_loop
+from irr.lm.loop import run_on_loop
 from irr.lm.openai.client import ServedModel
+from irr.lm.usage import metered
 from irr.lm.vllm_server import running_server
 from irr.optimize.dspy_adapter import as_lm_error, dspy_context, dspy_model, prepare_dspy, schema_config
 from tests.vllm.live import VARIABLE, LiveServer

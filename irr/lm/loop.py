@@ -1,0 +1,109 @@
+"""The one event loop on which all language models are asked, and calling off what is under way on it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Requests:
+    """The calls that are under way for one caller, so that they can be called off together."""
+
+    def __init__(self) -> None:
+        self._under_way: set[Future[Any]] = set()
+        self._cancelled = False
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def made_here(self) -> Iterator[None]:
+        """Counts what `run` is given in this block, on this thread, as a call for this caller."""
+        token = _requests.set(self)
+        try:
+            yield
+        finally:
+            _requests.reset(token)
+
+    def cancel(self) -> None:
+        """Calls off all that are under way, and all that come after."""
+        with self._lock:
+            self._cancelled = True
+            under_way = list(self._under_way)
+        for future in under_way:
+            future.cancel()
+
+    def _add(self, future: Future[Any]) -> None:
+        with self._lock:
+            self._under_way.add(future)
+            cancelled = self._cancelled
+        future.add_done_callback(self._under_way.discard)
+        if cancelled:
+            future.cancel()
+
+
+_requests: ContextVar[Requests | None] = ContextVar("irr_requests", default=None)
+
+
+class _Loop:
+    """The one event loop that all models share, since connections belong to the loop they were opened on."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def forget(self) -> None:
+        """Begins anew in a forked child, which has the loop but not its thread, and the lock as it was."""
+        self.__init__()  # type: ignore[misc]
+
+    def start(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="irr-lm", daemon=True)
+                self._thread.start()
+            return self._loop
+
+    def is_here(self) -> bool:
+        return self._thread is threading.current_thread()
+
+
+_loop = _Loop()
+os.register_at_fork(after_in_child=_loop.forget)
+
+
+def run_on_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine on the event loop that all models share, and waits for it.
+
+    Raises:
+        RuntimeError: If it is called on that loop, where waiting would never end.
+    """
+    if _loop.is_here():
+        work.close()
+        raise RuntimeError("run_on_loop() was called on the models' own event loop: await the work instead")
+    future = asyncio.run_coroutine_threadsafe(work, _loop.start())
+    requests = _requests.get()
+    if requests is not None:
+        requests._add(future)
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+async def gather(*work: Coroutine[Any, Any, T]) -> list[T]:
+    """Awaits all of it together; at the first error the rest is called off, and the error raised."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()

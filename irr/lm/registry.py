@@ -1,0 +1,97 @@
+"""The language models that a name stands for: `none`, `embedded`, or `openai/MODEL` at a server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from irr.errors import UsageError
+from irr.lm.base import Capabilities, LanguageModel
+from irr.lm.openai.limits import Limits
+
+NO_MODEL = "none"
+_SERVED = "openai/"
+# A name, or the beginning of one if it ends in "/", and the class it stands for. A class has `open` and
+# `capabilities`, and is loaded at first use.
+_CLASSES = {
+    "embedded": ("irr.lm.local.model", "EmbeddedModel"),
+    _SERVED: ("irr.lm.openai.client", "ServedModel"),
+}
+
+
+def open_model(name: str, api_base: str | None = None, limits: Limits | None = None) -> LanguageModel | None:
+    """The language model of that name: `none`, `embedded`, or `openai/MODEL` at an OpenAI-compatible URL.
+
+    Args:
+        name: What to open.
+        api_base: The server's URL up to and with `/v1`; OpenAI's own if None.
+        limits: Concurrency and rate limits of the server.
+
+    Raises:
+        UsageError: If the name is none of these, or the URL cannot be one.
+        MissingExtraError: If the embedded model's package is not installed.
+    """
+    if name == NO_MODEL:
+        return None
+    kind, rest = _split(name)
+    model: LanguageModel = _class(kind).open(rest, api_base, limits)
+    return model
+
+
+def open_models(
+    models: Sequence[LanguageModel | str], api_base: str | None = None, limits: Limits | None = None
+) -> list[LanguageModel | None]:
+    """Each of these models, opened where only its name is given: one and the same for one name.
+
+    Raises:
+        UsageError: If a name is none that `open_model` knows.
+        MissingExtraError: If the embedded model's package is not installed.
+    """
+    names = dict.fromkeys(model for model in models if isinstance(model, str))
+    opened = {name: open_model(name, api_base, limits) for name in names}
+    return [opened[model] if isinstance(model, str) else model for model in models]
+
+
+def capabilities_of(name: str) -> Capabilities:
+    """What the model of that name can do, without opening it.
+
+    Raises:
+        UsageError: If `open_model` knows no such name.
+    """
+    if name == NO_MODEL:
+        return Capabilities(writes_instructions=False, local=True)
+    capabilities: Capabilities = _class(_split(name)[0]).capabilities
+    return capabilities
+
+
+def name_of(model: str) -> str:
+    """The name that opens a model which calls itself so; one of a server goes by its name there."""
+    return model if model in _CLASSES else _SERVED + model
+
+
+def check_name(name: str) -> None:
+    """Checks that `open_model` knows such a name.
+
+    Raises:
+        UsageError: If it does not.
+    """
+    if name != NO_MODEL:
+        _split(name)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """The kind of model, and the rest of the name."""
+    if name in _CLASSES and not name.endswith("/"):
+        return name, ""
+    kind, slash, rest = name.partition("/")
+    if slash and rest and kind + slash in _CLASSES:
+        return kind + slash, rest
+    raise UsageError(
+        f'no language model "{name}"', "name none, embedded, or openai/MODEL with --api-base URL"
+    )
+
+
+def _class(kind: str) -> Any:
+    module, name = _CLASSES[kind]
+    return getattr(import_module(module), name)
