@@ -183,10 +183,17 @@ def _lm_ranker(
 
 
 def rank_method(model: LanguageModel, settings: Settings) -> RankMethod:
-    """How a model ranks where the settings leave it open."""
-    if settings.rank.method is not RankMethod.AUTO:
-        return settings.rank.method
-    return model.capabilities.ranks_by
+    """How a model ranks; where the settings leave it open, as the model does it best.
+
+    Raises:
+        UsageError: If the model cannot rank as it is asked to.
+    """
+    method = settings.rank.method
+    if method is RankMethod.AUTO:
+        return model.capabilities.ranks_by
+    if method is not RankMethod.LISTWISE and not model.capabilities.scores:
+        raise UsageError(f'the model "{model.name}" gives no probabilities to rank by', "rank listwise")
+    return method
 
 
 def default_index_folder() -> Path:

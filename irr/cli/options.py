@@ -14,12 +14,12 @@ from irr.cli import display
 from irr.config import Hierarchy, RankMethod, Settings
 from irr.errors import ProgramError, UsageError
 from irr.lm.openai.limits import Limits
-from irr.lm.registry import NO_MODEL, check_name, open_models
+from irr.lm.registry import NO_MODEL, capabilities_of, check_name, name_of, open_models
 from irr.types import EntryKind
 
 if TYPE_CHECKING:
     from irr.labels.space import LabelSpace
-    from irr.lm.base import LanguageModel
+    from irr.lm.base import Capabilities, LanguageModel
     from irr.pipeline import InferRetrieveRank
     from irr.recipe import Recipe
 
@@ -146,9 +146,9 @@ class LMOptions:
         return self.infer_lm or self.lm, self.rank_lm or self.lm
 
     @property
-    def asked(self) -> tuple[str | None, str | None]:
-        """The same; None where that is none."""
-        infer, rank = (None if name == NO_MODEL else name for name in self.names)
+    def capabilities(self) -> tuple[Capabilities | None, Capabilities | None]:
+        """What those can do; None where there is none."""
+        infer, rank = (capabilities_of(name) if name and name != NO_MODEL else None for name in self.names)
         return infer, rank
 
     def check(self, frozen: Recipe | None = None) -> None:
@@ -167,9 +167,10 @@ class LMOptions:
             load_task(self.task)
         own = (frozen.infer, frozen.rank) if frozen else (None, None)
         names = [
-            given or (model.name if model else NO_MODEL) for given, model in zip(self.names, own, strict=True)
+            given or (name_of(model.name) if model else NO_MODEL)
+            for given, model in zip(self.names, own, strict=True)
         ]
-        if self.api_base and all(name in (NO_MODEL, EMBEDDED) for name in names):
+        if self.api_base and all(capabilities_of(name).local for name in names):
             raise UsageError("--api-base is given, but no model of that server", "add --lm openai/MODEL")
         for given in self.names:
             if given is not None:

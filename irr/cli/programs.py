@@ -130,7 +130,7 @@ def optimize(
     from irr.optimize import Budget, Optimizer, Students, check_models, split
     from irr.optimize import optimize as run
 
-    check_models(Optimizer(optimizer), end_to_end, lms.asked, teachers.asked)
+    check_models(Optimizer(optimizer), end_to_end, lms.capabilities, teachers.capabilities)
     check_place(output)
     trainset = read_gold(train, space)
     if val:

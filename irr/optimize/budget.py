@@ -69,6 +69,7 @@ class MeteredModel:
         self.name = model.name
         self.revision = getattr(model, "revision", None)
         self.concurrency = model.concurrency
+        self.capabilities = model.capabilities
         self._budget = budget
         self._known: dict[str, Any] = {}
 

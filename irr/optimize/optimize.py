@@ -16,7 +16,7 @@ from irr.frozen.manifest import Scores
 from irr.index.store import Progress, open_index
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
-from irr.lm.base import LanguageModel
+from irr.lm.base import Capabilities, LanguageModel
 from irr.optimize.budget import Budget, MeteredModel, Stopped
 from irr.optimize.scorer import Plan, Scorer, Trial
 from irr.optimize.search import Optimizer, check_optimizer
@@ -93,9 +93,9 @@ def optimize(
     train, val = split(train, seed) if val is None else (list(train), list(val))
     models = models or Students()
     check_examples(train, val)
-    named = [model.name if model else None for model in (models.infer, models.rank)]
-    teachers = [model.name if model else None for model in (models.infer_teacher, models.rank_teacher)]
-    check_models(optimizer, end_to_end, named, teachers)
+    students = _capabilities(models.infer, models.rank)
+    teachers = _capabilities(models.infer_teacher, models.rank_teacher)
+    check_models(optimizer, end_to_end, students, teachers)
     budget = budget or Budget()
     settings = settings or Settings()
     task = load_task(task) if isinstance(task, str) else task
@@ -160,9 +160,12 @@ def check_examples(train: Sequence[GoldRow], val: Sequence[GoldRow]) -> None:
 
 
 def check_models(
-    optimizer: Optimizer, end_to_end: bool, stages: Sequence[str | None], teachers: Sequence[str | None]
+    optimizer: Optimizer,
+    end_to_end: bool,
+    stages: Sequence[Capabilities | None],
+    teachers: Sequence[Capabilities | None],
 ) -> None:
-    """Checks by their names that the models of infer and rank, and their teachers, can do what is asked.
+    """Checks that the models of infer and rank, and their teachers, can do what is asked of them.
 
     Raises:
         UsageError: If they cannot.
@@ -173,6 +176,10 @@ def check_models(
     for stage, teacher in zip(stages, teachers, strict=True):
         if stage:
             check_optimizer(optimizer, teacher or stage)
+
+
+def _capabilities(*models: LanguageModel | None) -> list[Capabilities | None]:
+    return [model.capabilities if model else None for model in models]
 
 
 def _steps(models: Students, end_to_end: bool) -> list[str]:

@@ -11,7 +11,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from irr.errors import MissingExtraError, UsageError
-from irr.lm.base import LanguageModel
+from irr.lm.base import Capabilities, LanguageModel
 from irr.optimize.budget import Budget, Stopped
 from irr.optimize.dspy_adapter import as_lm_error, dspy_model, prepare_dspy
 
@@ -137,7 +137,7 @@ class Search:
         ).compile(self.student, trainset=trainset, valset=valset)
 
 
-def check_optimizer(optimizer: Optimizer, writer: str) -> None:
+def check_optimizer(optimizer: Optimizer, writer: Capabilities) -> None:
     """Checks that an optimizer can run before anything slow is done.
 
     Raises:
@@ -149,7 +149,7 @@ def check_optimizer(optimizer: Optimizer, writer: str) -> None:
 
         if not find_spec("optuna"):
             raise MissingExtraError("mipro needs optuna", "pip install 'irr[optimize]'")
-    if optimizer in (Optimizer.MIPRO, Optimizer.GEPA) and not capabilities_of(writer).writes_instructions:
+    if optimizer in (Optimizer.MIPRO, Optimizer.GEPA) and not writer.writes_instructions:
         hint = "give --teacher-lm openai/MODEL, or use --optimizer bootstrap"
         raise UsageError(f"{optimizer} needs a model that can write instructions", hint)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from irr.errors import LMError
-from irr.lm.base import ChatRequest
+from irr.lm.base import Capabilities, ChatRequest
 from irr.lm.usage import count
 from irr.types import Usage
 
@@ -17,6 +17,7 @@ class ScriptedModel:
 
     name = "scripted"
     concurrency = 64
+    capabilities = Capabilities()
 
     def __init__(self, reply: Reply | None = None, fails: LMError | None = None) -> None:
         self._reply = reply

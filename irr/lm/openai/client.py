@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from irr.errors import LMError
-from irr.lm.base import ChatRequest
+from irr.lm.base import Capabilities, ChatRequest
 from irr.lm.openai.limits import Limits
 from irr.lm.openai.transport import Endpoint
 from irr.lm.usage import count
@@ -21,6 +21,7 @@ _Step = tuple[int, ...]
 # How many tokens' chances vLLM tells at a time, unless it was started with another --max-logprobs.
 _TOKENS_A_REQUEST = 20
 _REMEMBERED = 50_000
+OPENAI = "https://api.openai.com/v1"
 _NEEDS_VLLM = "this way to rank needs a recent vLLM; choose another"
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,8 @@ class ServedModel:
         UsageError: If the address is no plain http(s) URL.
     """
 
+    capabilities = Capabilities()
+
     def __init__(
         self,
         name: str,
@@ -61,6 +64,11 @@ class ServedModel:
         self._endpoint = Endpoint(api_base, timeout=timeout, retries=retries, limits=limits)
         self._unsupported: set[str] = set()
         self._tokens: dict[str, list[int]] = {}
+
+    @classmethod
+    def open(cls, name: str, api_base: str | None, limits: Limits | None) -> ServedModel:
+        """The model of that name at a server; OpenAI's own if no address is given."""
+        return cls(name, api_base or OPENAI, limits=limits)
 
     async def chat(self, request: ChatRequest) -> str:
         """Answers in words; what a server does not take is left out of the request from then on.
