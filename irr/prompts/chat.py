@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -130,11 +131,21 @@ def list_schema(name: str, items: Mapping[str, Any], most: int) -> dict[str, Any
 
 
 def _as_list(value: Any, item: type) -> list[Any]:
+    if isinstance(value, str):  # a list that was put in quotes
+        value = _unquoted(value)
+    return _list_of(item).validate_python(value)
+
+
+def _unquoted(value: str) -> Any:
+    """The JSON in a string, or the Python literal, in DSPy's order."""
     from json_repair import loads
 
-    if isinstance(value, str):  # a list that was put in quotes
-        value = loads(value) or value
-    return _list_of(item).validate_python(value)
+    if (found := loads(value)) != "":
+        return found
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError, TypeError, MemoryError):
+        return value
 
 
 @cache

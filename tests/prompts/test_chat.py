@@ -91,6 +91,9 @@ def test_answers_read_as_dspy_reads_them(name: str, value: Any, around: str) -> 
 @example(answer='{"terms": ["a", "b')
 @example(answer='{"ranking": [3, 1')
 @example(answer='I think {"terms": ["a"]} is right')
+@example(answer='{"terms": "["}')
+@example(answer='{"ranking": "["}')
+@example(answer="{\"terms\": \"('a', 'b')\"}")
 @example(answer="[" * 3_000)
 def test_torn_answers_read_as_dspy_reads_them(name: str, answer: str) -> None:
     _same(PROMPTS[name], SIGNATURES[name], answer)
