@@ -1,4 +1,4 @@
-"""The commands as a user types them, each in a process of its own."""
+"""The commands as a user types them."""
 
 from __future__ import annotations
 
@@ -156,9 +156,9 @@ def test_a_link_stays_a_link(irr: Irr, labels_file: Path, tmp_path: Path) -> Non
     assert len(read_jsonl(target)) == 1
 
 
-def test_a_pipe_is_read_once(irr: Irr, labels_file: Path) -> None:
+def test_a_pipe_is_read_once(irr_process: Irr, labels_file: Path) -> None:
     call = ("classify", "--labels", labels_file, "--input", "/dev/stdin", "--output", "/dev/stdout")
-    result = irr(*call, stdin=GOOD)
+    result = irr_process(*call, stdin=GOOD)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["labels"][0]["id"] == "bake"
 
