@@ -125,13 +125,13 @@ def optimize(
     # DSPy's own bars would be drawn over ours.
     os.environ.setdefault("TQDM_DISABLE", "1")
     from irr.frozen.freeze import freeze
-    from irr.frozen.manifest import check_place
+    from irr.frozen.place import Place
     from irr.io.texts import read_gold
     from irr.optimize import Budget, Optimizer, Students, check_models, split
     from irr.optimize import optimize as run
 
     check_models(Optimizer(optimizer), end_to_end, lms.capabilities, teachers.capabilities)
-    check_place(output)
+    place = Place.at(output)
     trainset = read_gold(train, space)
     if val:
         valset = read_gold(val, space)
@@ -166,7 +166,7 @@ def optimize(
                 on_trial=on_trial,
             )
             trials = [trial.row() for trial in result.trials]
-            freeze(result.program, output, scores=result.scores, optimized=result.history, trials=trials)
+            freeze(result.program, place, scores=result.scores, optimized=result.history, trials=trials)
     display_programs.optimized(result, output)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -23,10 +22,10 @@ from irr.frozen.manifest import (
     TRIALS,
     Manifest,
     Scores,
-    check_place,
     read_manifest,
     sums_of,
 )
+from irr.frozen.place import Place
 from irr.index.store import Progress
 from irr.labels.space import LabelSpace
 from irr.lm.base import LanguageModel
@@ -40,7 +39,7 @@ from irr.types import Example
 
 def freeze(
     program: InferRetrieveRank,
-    folder: str | Path,
+    folder: str | Path | Place,
     *,
     scores: Mapping[str, Scores] | None = None,
     optimized: Mapping[str, str | int] | None = None,
@@ -48,21 +47,21 @@ def freeze(
 ) -> None:
     """Writes a program: labels, settings, prompts, examples, and its models by name. No secret, no pickle.
 
-    The folder appears complete or not at all; a frozen program that stands there is replaced.
+    The folder appears complete or not at all; a frozen program that stands there is replaced at once.
 
     Args:
         program: The program.
-        folder: Where to.
+        folder: Where to; a `Place` was checked before.
         scores: What it scored, by what it was scored on.
         optimized: How it came about.
         trials: What else was tried, one row each.
 
     Raises:
         ProgramError: If something else stands there, it cannot be written, or the program has a ranker or an
-            encoder of the caller's own.
+            encoder of the caller's own. If the place fails only now, the message names the folder that holds
+            the program instead.
     """
-    folder = Path(folder)
-    there = check_place(folder)
+    place = folder if isinstance(folder, Place) else Place.at(folder)
     if program.custom:
         raise ProgramError(f"a program with {program.custom} cannot be frozen", "freeze one without")
     manifest = Manifest(
@@ -83,21 +82,7 @@ def freeze(
     }
     contents = {name: text.encode() for name, text in files.items() if text}
     contents[SUMS] = sums_of(contents)
-    beside = folder.with_name(folder.name + ".part")
-    try:
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        for name, content in contents.items():
-            (beside / name).write_bytes(content)
-        if there:
-            aside = folder.with_name(folder.name + ".old")
-            folder.rename(aside)
-            beside.rename(folder)
-            shutil.rmtree(aside)
-        else:
-            beside.rename(folder)
-    except OSError as e:
-        raise ProgramError(f"{folder} cannot be written ({e.strerror})", "name another folder") from e
+    place.fill(contents)
 
 
 def load(

@@ -20,6 +20,9 @@ EXAMPLES = "examples.jsonl"
 TRIALS = "trials.jsonl"
 # As `sha256sum --check` reads it.
 SUMS = "SHA256SUMS"
+FILES = frozenset({MANIFEST, LABELS, EXAMPLES, TRIALS, SUMS})
+# What file managers leave in every folder that they show.
+_DROPPED = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".directory"})
 PACKAGES = ("chromadb", "sentence-transformers", "torch", "transformers")
 
 
@@ -60,19 +63,26 @@ class Manifest(BaseModel):
     versions: Mapping[str, str]
 
 
-def check_place(folder: Path) -> bool:
-    """Whether a frozen program stands there already.
+def is_dropped(name: str) -> bool:
+    """Whether a file of that name was left by the system, and says nothing."""
+    return name in _DROPPED or name.startswith("._")
+
+
+def names_in(folder: Path) -> set[str]:
+    """The names of the files of a frozen program in a folder.
 
     Raises:
-        ProgramError: If something else does.
+        ProgramError: With its name, if something does not belong there.
+        OSError: If the folder cannot be read.
     """
-    try:
-        there = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    except OSError as e:
-        raise ProgramError(f"{folder} cannot be read ({e.strerror})", "name another folder") from e
-    if there and not {MANIFEST, LABELS} <= there <= {MANIFEST, LABELS, EXAMPLES, TRIALS, SUMS}:
-        raise ProgramError(f"{folder} exists and is no frozen program, or holds more", "name another folder")
-    return folder.exists()
+    names = set()
+    for path in sorted(folder.iterdir()):
+        if is_dropped(path.name):
+            continue
+        if path.name not in FILES or not path.is_file():
+            raise ProgramError(f"{path} does not belong to a frozen program", "move it away")
+        names.add(path.name)
+    return names
 
 
 def read_manifest(folder: str | Path) -> Manifest:
@@ -83,12 +93,12 @@ def read_manifest(folder: str | Path) -> Manifest:
     """
     folder = Path(folder)
     try:
-        raw = (folder / MANIFEST).read_bytes()
-        there = {path.name for path in folder.iterdir()} - {SUMS}
-        contents = {name: (folder / name).read_bytes() for name in there}
-        sums = (folder / SUMS).read_bytes() if (folder / SUMS).exists() else b""
+        if not (folder / MANIFEST).is_file():
+            raise ProgramError(f"{folder} holds no frozen program", f"{MANIFEST} must be in it")
+        contents = {name: (folder / name).read_bytes() for name in names_in(folder)}
     except OSError as e:
-        raise ProgramError(f"{folder} holds no frozen program", f"{MANIFEST} must be in it") from e
+        raise ProgramError(f"{folder} cannot be read ({e.strerror})", "name another folder") from e
+    raw, sums = contents[MANIFEST], contents.pop(SUMS, b"")
     found = _format(raw)
     if found is not None and found > FORMAT:
         problem = f"{folder} was frozen by a newer irr (format {found}; this one reads {FORMAT})"
@@ -98,7 +108,9 @@ def read_manifest(folder: str | Path) -> Manifest:
     if sums != sums_of(contents):
         known = {line[66:] for line in sums.decode("utf-8", "replace").splitlines()}
         right = set(sums.splitlines())
-        wrong = [name for name in sorted(there | known) if _sum(contents.get(name), name) not in right]
+        wrong = [
+            name for name in sorted(contents.keys() | known) if _sum(contents.get(name), name) not in right
+        ]
         what = folder / (wrong[0] if wrong else SUMS)
         raise ProgramError(f"{what} is not what was frozen", "restore the folder, or freeze it again")
     try:

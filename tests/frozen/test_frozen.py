@@ -174,10 +174,17 @@ def test_what_is_no_program_is_named(
     broken = tmp_path / "broken"
     package.freeze(program, broken)
     package.freeze(program, broken)  # in its own place: replaced
+    for dropped in (".DS_Store", "._labels.jsonl", "Thumbs.db", "desktop.ini"):
+        (broken / dropped).write_bytes(b"\0")
+    assert read_manifest(broken).digest == program.digest
     (broken / "notes.txt").write_text("mine")
-    with pytest.raises(ProgramError, match="or holds more"):
+    with pytest.raises(ProgramError, match=r"notes.txt does not belong"):
         package.freeze(program, broken)
     (broken / "notes.txt").unlink()
+    (broken / "sub").mkdir()
+    with pytest.raises(ProgramError, match=r"broken/sub does not belong to a frozen program"):
+        package.load(broken)
+    (broken / "sub").rmdir()
     for version, said in (("99", "by a newer irr"), ("1", "by an older irr")):
         manifest = broken / "program.json"
         manifest.write_text(

@@ -170,7 +170,9 @@ def test_ctrl_c_freezes_the_best_so_far(
         (("--optimizer", "magic"), "name one of bootstrap, mipro, gepa, none"),
         (("--lm", "embedded", "--optimizer", "gepa"), "needs a model that can write instructions"),
         (("--end-to-end",), "end to end means both stages"),
-        (("--output", "/dev/null"), "name another folder"),
+        (("--output", "/dev/null"), "cannot be written (Not a directory)"),
+        (("--output", "."), "is or holds the current folder"),
+        (("--output", "/proc/program"), "cannot be written"),
     ],
 )
 def test_what_cannot_work_is_said_before_any_work(
