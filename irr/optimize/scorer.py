@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irr.builder import assemble
-from irr.config import Settings
+from irr.config import RetrieveSettings, Settings
 from irr.encoders.sentence_transformers import Encoder
 from irr.evaluate.evaluate import METRICS
 from irr.evaluate.metrics import Estimate, estimate
@@ -19,7 +19,6 @@ from irr.io.texts import GoldRow
 from irr.lm.base import LanguageModel
 from irr.pipeline import InferRetrieveRank
 from irr.prompts.pack import TaskPack
-from irr.retrieve.retriever import EXACT_ENTRIES
 from irr.types import Example
 
 Values = NDArray[np.float64]
@@ -99,7 +98,7 @@ class CachingIndex(LabelIndex):
         n_results = min(n_results, len(self.vectors))
         for start in range(0, len(new), _LOOKED_UP):
             rows = new[start : start + _LOOKED_UP]
-            if len(self.vectors) > EXACT_ENTRIES:
+            if len(self.vectors) > RetrieveSettings().exact_entries:
                 found = super().nearest(vectors[rows], n_results)
             else:
                 found = np.argpartition(vectors[rows] @ self.vectors.T, -n_results)[:, -n_results:]
@@ -139,8 +138,7 @@ class Scorer:
         return assemble(
             self._quick if quick else self.index,
             self.encoder,
-            plan.settings,
-            exact_entries=0 if quick else EXACT_ENTRIES,
+            plan.settings.replace({"retrieve.exact_entries": 0}) if quick else plan.settings,
             infer_lm=plan.infer_lm,
             rank_lm=plan.rank_lm,
             task=plan.task,

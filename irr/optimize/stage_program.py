@@ -18,7 +18,8 @@ from irr.optimize.scorer import Plan, Scorer
 from irr.prompts.pack import MAX_NAME, MAX_TERMS, Demo, InferPrompt, RankPrompt, TaskPack, demo_text
 from irr.prompts.templates import RankingPrompt, TermPrompt, numbered
 from irr.rank.base import by_score
-from irr.rank.lm import fuse, places
+from irr.rank.listwise import places
+from irr.rank.lm import fuse
 from irr.retrieve.examples import demo_of
 from irr.text.words import clean
 from irr.types import Candidate, Example, Query, QueryKind

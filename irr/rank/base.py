@@ -1,10 +1,11 @@
-"""Rank: a text's candidates in their final order; without a language model, by retrieval score."""
+"""What a ranker and a language model's evidence are, and the ranker by retrieval score."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
 
+from irr.prompts.pack import Demo
 from irr.types import Candidate, RankedLabel, Ranking
 
 
@@ -13,6 +14,20 @@ class Ranker(Protocol):
 
     def rank(self, texts: Sequence[str], candidates: Sequence[Sequence[Candidate]]) -> list[Ranking]:
         """Ranks the candidates of each text."""
+        ...
+
+
+class Evidence(Protocol):
+    """What a language model has to say for each candidate of a text: more is better."""
+
+    async def weigh(
+        self, text: str, candidates: Sequence[Candidate], demos: Sequence[Demo] | None = None
+    ) -> list[float]:
+        """Returns one number for each candidate; with examples of this text's own where `demos`.
+
+        Raises:
+            LMError: If the model gives no usable answer.
+        """
         ...
 
 

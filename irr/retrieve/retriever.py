@@ -22,8 +22,6 @@ from irr.types import Candidate, EntryKind, Match, Query, QueryKind
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-# Up to here a scan of all entries is faster than the graph, and exact: see eval/results/scale.json.
-EXACT_ENTRIES = 200_000
 # Entries that the graph returns for each query when a scan would cost more.
 _NEIGHBOURS = 100
 # How many labels' names tell how general a span is.
@@ -77,14 +75,13 @@ class LabelRetriever:
         index: LabelIndex,
         encoder: Encoder,
         settings: Settings,
-        exact_entries: int = EXACT_ENTRIES,
         neighbours: ExampleIndex | None = None,
     ) -> None:
         self._index = index
         self._encoder = encoder
         self._settings = settings
         self._neighbours = neighbours
-        self._exact = len(index.vectors) <= exact_entries
+        self._exact = len(index.vectors) <= settings.retrieve.exact_entries
         self._margins: dict[QueryKind, Floats] = {
             query: np.array([settings.retrieve.margin(kind, query) for kind in EntryKind], np.float32)[
                 index.kind_of

@@ -10,9 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from irr.config import RankSettings
 from irr.errors import LMError
 from irr.prompts.pack import load_task
-from irr.rank.lm import Evidence, Likelihood, Listwise, LMRanker, Pointwise
+from irr.rank.base import Evidence
+from irr.rank.likelihood import Likelihood
+from irr.rank.listwise import Listwise
+from irr.rank.lm import LMRanker
+from irr.rank.pointwise import Pointwise
 from irr.types import Candidate, Label, Ranking
 from tests.doubles.scripted import ScriptedModel
 
@@ -32,7 +37,7 @@ def listwise(
     answer: str | LMError, window: int = 0, depth: int = 50, names: Sequence[Candidate] = CANDIDATES
 ) -> tuple[Ranking, ScriptedModel]:
     model = ScriptedModel(lambda request: answer)
-    ranker = LMRanker(Listwise(model, TASK, demos=2, window=window), 2.0, depth)
+    ranker = LMRanker(Listwise(model, TASK, RankSettings(window=window)), 2.0, depth)
     (ranking,) = ranker.rank(["Some text"], [names])
     return ranking, model
 
@@ -51,7 +56,9 @@ def test_named_candidates_come_first_and_the_others_follow_as_retrieved() -> Non
 
 def test_candidates_are_numbered_one_a_line_after_all_that_is_constant() -> None:
     model = ScriptedModel(lambda request: '{"ranking": [1]}')
-    LMRanker(Listwise(model, TASK, demos=2), 2.0, 50).rank(["One", "Two"], [CANDIDATES, CANDIDATES[:2]])
+    LMRanker(Listwise(model, TASK, RankSettings()), 2.0, 50).rank(
+        ["One", "Two"], [CANDIDATES, CANDIDATES[:2]]
+    )
     one, two = model.requests
     assert one.messages[:-1] == two.messages[:-1]
     assert re.findall(r"^\d+.*$", one.messages[-1][1], re.M) == [
@@ -101,7 +108,7 @@ def test_a_sliding_window_carries_the_best_to_the_front() -> None:
     model = ScriptedModel(
         lambda request: json.dumps({"ranking": [len(re.findall(r"^\d+ ", request.messages[-1][1], re.M))]})
     )
-    ranker = LMRanker(Listwise(model, TASK, demos=0, window=3), 2.0, 50)
+    ranker = LMRanker(Listwise(model, TASK, RankSettings(demos=0, window=3)), 2.0, 50)
     (ranking,) = ranker.rank(["t"], [CANDIDATES])
     # [2 3 4] -> 4 first; [1 4 2] -> 2 first; [0 2 1] -> 1 first
     assert len(model.requests) == 3
@@ -121,7 +128,7 @@ def test_no_candidates_need_no_model() -> None:
     assert model.requests == []
 
 
-WAYS = [lambda model: Pointwise(model, TASK, demos=2), lambda model: Likelihood(model, TASK)]
+WAYS = [lambda model: Pointwise(model, TASK, demos=2), lambda model: Likelihood(model, TASK, 0.75)]
 NAMED = pytest.mark.parametrize("way", WAYS, ids=["pointwise", "likelihood"])
 
 

@@ -115,8 +115,8 @@ def test_scores_are_the_formula(
     kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path, exact_entries: int
 ) -> None:
     index = open_index(kitchen, encoder, SETTINGS.retrieve.fields, tmp_path)
-    settings = SETTINGS.replace({"retrieve.redundancy_penalty": 0.0})
-    retriever = LabelRetriever(index, encoder, settings, exact_entries)
+    settings = SETTINGS.replace({"retrieve.redundancy_penalty": 0.0, "retrieve.exact_entries": exact_entries})
+    retriever = LabelRetriever(index, encoder, settings)
     results = retriever.retrieve(QUERIES, top_k=5)
     assert [len(candidates) for candidates in results] == [5, 0, 5, 5]
     for queries, candidates in zip(QUERIES, results, strict=True):
@@ -134,7 +134,8 @@ def test_the_graph_proposes_and_the_scores_stay_exact(
 ) -> None:
     index = open_index(large, encoder, SETTINGS.retrieve.fields, tmp_path)
     scan = LabelRetriever(index, encoder, SETTINGS).retrieve(QUERIES, top_k=50)
-    graph = LabelRetriever(index, encoder, SETTINGS, exact_entries=0).retrieve(QUERIES, top_k=50)
+    graph_settings = SETTINGS.replace({"retrieve.exact_entries": 0})
+    graph = LabelRetriever(index, encoder, graph_settings).retrieve(QUERIES, top_k=50)
     for by_scan, by_graph in zip(scan, graph, strict=True):
         scores = {c.label.id: c.score for c in by_scan}
         shared = [c for c in by_graph if c.label.id in scores]

@@ -1,0 +1,40 @@
+"""Content-free calibration: what a model answers for a label whatever the text."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from irr.types import Candidate
+
+# What stands for a text that says nothing, to learn what a model would answer anyway.
+_NOTHING = "N/A"
+
+
+class ContentFree:
+    """Evidence for labels after a text that says nothing; asked for once a label."""
+
+    def __init__(self, weigh: _Weigh) -> None:
+        self._weigh = weigh
+        self._known: dict[str, float] = {}
+        # One text at a time, or texts that are ranked together would all ask for the same labels.
+        self._asking = asyncio.Lock()
+
+    async def __call__(self, candidates: Sequence[Candidate]) -> list[float]:
+        """Returns one number for each candidate."""
+        async with self._asking:
+            new = [candidate for candidate in candidates if candidate.label.id not in self._known]
+            if new:
+                found = await self._weigh(_NOTHING, new)
+                self._known.update(zip((candidate.label.id for candidate in new), found, strict=True))
+        return [self._known[candidate.label.id] for candidate in candidates]
+
+
+class _Weigh(Protocol):
+    async def __call__(self, text: str, candidates: Sequence[Candidate], /) -> list[float]: ...
+
+
+def one_line(text: str) -> str:
+    """A text without line breaks or repeated spaces."""
+    return " ".join(text.split())

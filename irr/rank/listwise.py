@@ -1,0 +1,67 @@
+"""Listwise ranking: the model names the best of the numbered candidates, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from irr.config import RankSettings
+from irr.errors import LMError
+from irr.lm.base import LanguageModel
+from irr.prompts.pack import Demo, TaskPack
+from irr.prompts.templates import RankingPrompt
+from irr.types import Candidate
+
+
+class Listwise:
+    """The model sees all candidates, numbered, and names the best by number, in order.
+
+    The evidence is 1 for the first that it names, falling evenly to 1 / n for the n-th, 0 for the rest.
+
+    Args:
+        model: Ranks.
+        task: The task pack of its prompt.
+        settings: Demos, how many candidates it names, and the window: if that is not 0, the model sees so
+            many candidates at a time, from the last to the first, and each window overlaps the one before
+            by half (Sun et al. 2023, arXiv 2304.09542).
+    """
+
+    def __init__(self, model: LanguageModel, task: TaskPack, settings: RankSettings) -> None:
+        self._model = model
+        self._ask = RankingPrompt(task, settings.demos)
+        self._count = settings.listwise_count
+        self._window = settings.window
+
+    async def weigh(
+        self, text: str, candidates: Sequence[Candidate], demos: Sequence[Demo] | None = None
+    ) -> list[float]:
+        """Returns 1 down to 1 / n for the n candidates named, 0 for the others."""
+        names = [candidate.label.name for candidate in candidates]
+        order = list(range(len(names)))
+        size = self._window or len(names)
+        named: list[int] = []
+        for start in _window_starts(len(names), size):
+            window = order[start : start + size]
+            named = [window[i] for i in await self._name(text, [names[i] for i in window], demos)]
+            order[start : start + size] = named + [i for i in window if i not in named]
+        return places(named, len(names))
+
+    async def _name(self, text: str, names: Sequence[str], demos: Sequence[Demo] | None) -> list[int]:
+        answer = await self._model.chat(self._ask.request(text, names, self._count, demos))
+        named = self._ask.read(answer, len(names))
+        if not named:
+            raise LMError("empty", "the answer names no candidate")
+        return named
+
+
+def places(named: Sequence[int], count: int) -> list[float]:
+    """The listwise evidence for `count` candidates, of which some were named, best first."""
+    evidence = [0.0] * count
+    for position, i in enumerate(named):
+        evidence[i] = 1 - position / len(named)
+    return evidence
+
+
+def _window_starts(count: int, size: int) -> list[int]:
+    """Where windows begin, the last window first."""
+    starts = list(range(max(0, count - size), 0, -max(1, size // 2)))
+    return [*starts, 0]

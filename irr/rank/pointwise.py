@@ -1,0 +1,65 @@
+"""Pointwise ranking: the model's probability of "yes" for each candidate by itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+from irr.lm.base import LanguageModel
+from irr.prompts.pack import Demo, TaskPack
+from irr.rank.content_free import ContentFree, one_line
+from irr.types import Candidate
+
+
+class Pointwise:
+    """The model answers yes or no to each candidate by itself; the evidence is how sure it is of yes.
+
+    Against the model's liking for a label whatever the text, its log-odds for a text that says nothing are
+    taken off (Zhao et al. 2021, arXiv 2102.09690).
+
+    Args:
+        model: Does the judging.
+        task: What it is asked.
+        demos: How many examples it is shown, each with a label that applies and one that does not.
+    """
+
+    def __init__(self, model: LanguageModel, task: TaskPack, demos: int) -> None:
+        self._model = model
+        self._text = task.text[:1].upper() + task.text[1:]
+        self._label = task.label[:1].upper() + task.label[1:]
+        self._question = f"{task.rank.question} Answer yes or no.\n{task.notes_of(task.rank)}\n\n"
+        self._prefix = self._shown(task.demos_of(task.rank), task.count_of(task.rank, demos))
+        self._content_free = ContentFree(partial(self._log_odds, self._prefix))
+
+    async def weigh(
+        self, text: str, candidates: Sequence[Candidate], demos: Sequence[Demo] | None = None
+    ) -> list[float]:
+        """Returns corrected probabilities of yes, in (0, 1)."""
+        prefix = self._shown(demos, len(demos)) if demos else self._prefix
+        odds = await self._log_odds(prefix, text, candidates)
+        bias = await self._content_free(candidates)
+        return [1 / (1 + math.exp(b - a)) for a, b in zip(odds, bias, strict=True)]
+
+    def _shown(self, demos: Sequence[Demo], count: int) -> str:
+        prefix = self._question
+        for demo, other in zip(demos[:count], [*demos[1:], *demos[:1]], strict=False):
+            for term, answer in ((demo.terms[0], "yes"), (other.terms[0], "no")):
+                if answer == "no" and term in demo.terms:
+                    continue
+                prefix += f"{self._text}: {demo.text}{self._item(term)} {answer}\n\n"
+        return prefix
+
+    async def _log_odds(self, prefix: str, text: str, candidates: Sequence[Candidate]) -> list[float]:
+        items = [self._item(_described(candidate)) for candidate in candidates]
+        context = f"{self._text}: {text}"
+        found = await self._model.probabilities(prefix, context, items, " yes", " no")
+        return [math.log(max(p, 1e-6) / max(1 - p, 1e-6)) for p in found]
+
+    def _item(self, label: str) -> str:
+        return f"\n{self._label}: {label}\nAnswer:"
+
+
+def _described(candidate: Candidate) -> str:
+    label = candidate.label
+    return f"{label.name} ({one_line(label.description)})" if label.description else label.name

@@ -1,0 +1,243 @@
+"""The golden cases: programs, texts, and the labels and scores that they give."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trove_classifiers import sorted_classifiers
+
+from irr.builder import build
+from irr.config import Settings
+from irr.encoders.sentence_transformers import Encoder
+from irr.lm.base import ChatRequest
+from tests.doubles.scripted import ScriptedModel
+
+FILES = {name: Path(__file__).parent / f"{name}.jsonl" for name in ("written", "packs")}
+Answers = list[list[tuple[str, float]]]
+
+TREE = {
+    "bake": ("bake bread and pastry", ["make loaves", "bake dough"], "Mix, knead, prove and bake dough."),
+    "cook": ("cook meals, for groups", ["prepare food"], "Prepare hot food for many guests."),
+    "plan": ("plan menus", [], "Choose dishes for a season, with their costs."),
+    "wash": ('wash "dirty" dishes', ["clean plates and cutlery"], None),
+    "hygiene": ("food hygiene", ["HACCP", "food safety rules"], "Keep kitchens clean and food cold."),
+    "kitchen": ("kitchen work", [], None),
+    "cpp": ("C++", ["C plus plus"], None),
+    "csharp": ("C#", [], "A language of the .NET platform."),
+    "node": ("node.js", ["JavaScript on servers"], None),
+    "program": ("computer programming", ["software development", "coding"], "Write and test software."),
+    "sql": ("query relational databases", ["SQL"], "Read and write tables with joins."),
+    "phish": ("phishing", [], "Messages that lure people into giving their passwords away."),
+    "spear": ("spearphishing attachment", ["targeted e-mail with malware"], "A forged letter with a file."),
+    "zh": ("包饺子 (dumplings)", ["做饺子", "餃子を作る"], "用面皮包肉馅。"),
+    "tea": ("泡茶", ["茶道"], "用热水冲泡茶叶。"),
+    "pipes": ("repair water pipes", ["plumbing", "fix leaking taps"], None),
+    "weld": ("weld steel pipes", [], "Join pipes by an electric arc."),
+    "bicycles": ("repair bicycles", ["bicycle maintenance", "mend bikes"], None),
+    "staff": ("supervise kitchen staff", ["lead a brigade"], "Plan shifts and train newcomers."),
+    "buy": ("order supplies", ["purchase ingredients", "procurement"], None),
+    "strasse": ("Straßenbau", ["road building"], "Straßen planen und bauen."),
+    "care": ("care for elderly people", ["geriatric nursing"], "Help old people to eat, wash and dress."),
+}
+PARENTS = {
+    "bake": ["kitchen"],
+    "cook": ["kitchen"],
+    "plan": ["cook"],
+    "wash": ["kitchen", "hygiene"],
+    "cpp": ["program"],
+    "csharp": ["program"],
+    "node": ["program"],
+    "sql": ["program"],
+    "spear": ["phish"],
+    "zh": ["cook"],
+    "weld": ["pipes"],
+}
+LABELS = [
+    {
+        "id": label,
+        "name": name,
+        "aliases": aliases,
+        "description": description,
+        "parents": PARENTS.get(label, []),
+        "prior": (number % 5) / 20,
+    }
+    for number, (label, (name, aliases, description)) in enumerate(TREE.items())
+]
+
+_DULL = "This agreement is made between the parties named below. Further pages follow it. "
+TEXTS = [
+    "You will bake sourdough bread every morning, and clean the plates afterwards.",
+    "Lead the kitchen brigade; plan menus with seasonal vegetables and order the ingredients.",
+    "We look for a developer who knows C++ or C#, SQL and a little node.js.",
+    "The group sent forged letters with a malicious attachment to three ministries.",
+    "我们需要会包饺子和泡茶的人。",
+    "Sie planen den Bau von Straßen und Brücken.",
+    "Fixing taps, welding, mending old bikes",
+    "C++",
+    "and of the 1984",
+    "A nurse helps old people; she washes, dresses and feeds them, and she cooks for groups at weekends.",
+    f"{_DULL * 12}In the morning they bake bread. {_DULL * 14}Later they wash dirty dishes, "
+    f"and a plumber repairs the pipes. {_DULL * 10}Passwords were stolen by phishing. {_DULL * 5}",
+]
+EXAMPLES = [
+    {"text": "Knead the dough at four o'clock.", "labels": ["bake"]},
+    {"text": "The e-mail carried a document with a macro.", "labels": ["spear", "phish"]},
+    {"text": "A bread, a roll and a bun for the guests, every day.", "labels": ["bake", "cook"]},
+    {"text": "Backend engineer for our shop's servers", "labels": ["node", "sql"]},
+    {"text": TEXTS[0], "labels": ["hygiene"]},
+]
+PACKAGES = [
+    "A parser for JSON and TOML files, tested on Linux and Windows, with a command line.",
+    "Plots maps of the night sky for astronomers. Needs Python 3.",
+    "A chat client that runs in a terminal, in French and German.",
+    "Trains neural networks on GPU clusters; for scientists.",
+    "A Django app that sells tickets for concerts. Stable, MIT licence.",
+]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A program, its texts, and what both are made of.
+
+    Attributes:
+        made_of: Labels, texts and all else that is given.
+        answers: Computes the labels and scores of each text.
+    """
+
+    made_of: Any
+    answers: Callable[[], Answers]
+
+    @property
+    def input(self) -> str:
+        """A hash of what the case is made of."""
+        return hashlib.sha256(json.dumps(self.made_of, ensure_ascii=False).encode()).hexdigest()[:16]
+
+
+def data_folder() -> Path | None:
+    """The folder of the data sets: IRR_DATA, or shared/data beside the checkout; None if there is none."""
+    folder = Path(os.environ.get("IRR_DATA") or Path(__file__).parents[3] / "shared" / "data")
+    return folder if (folder / "esco" / "labels.jsonl").exists() else None
+
+
+def written_cases(encoder: Encoder, folder: Path) -> Iterator[tuple[str, Case]]:
+    """The cases that are always there: labels and texts written for them, and PyPI classifiers."""
+
+    def case(texts: Sequence[str], labels: Sequence[Any], top_k: int = 10, **options: Any) -> Case:
+        settings = options.pop("settings", {})
+
+        def answers() -> Answers:
+            made = {**options, "settings": Settings().replace(settings), "index_folder": folder}
+            return _answers(build(labels, encoder=encoder, **made), texts, top_k)
+
+        shown = {key: value for key, value in options.items() if not key.endswith("_lm")}
+        return Case([labels, texts, top_k, settings, shown], answers)
+
+    yield "written", case(TEXTS, LABELS)
+    yield "alone", case(TEXTS[:1], LABELS)
+    yield "names", case(TEXTS, [label["name"] for label in LABELS])
+    yield "examples", case(TEXTS, LABELS, examples=EXAMPLES)
+    yield "graph", case(TEXTS, LABELS, examples=EXAMPLES, settings={"retrieve.exact_entries": 0})
+    yield "closed", case(TEXTS, LABELS, settings={"hierarchy": "closed"})
+    yield "leaves", case(TEXTS, LABELS, settings={"hierarchy": "leaves"})
+    other = {
+        "infer.span_content_words": 2,
+        "retrieve.alias_margin": 0.0,
+        "retrieve.parent_share": 0.8,
+        "retrieve.redundancy_penalty": 0.15,
+        "retrieve.prior_weight": 3.0,
+        "retrieve.fields": ["alias"],
+        "retrieve.candidates": 5,
+    }
+    yield "settings", case(TEXTS, LABELS, top_k=5, settings=other)
+    yield "terms", case(TEXTS, LABELS, infer_lm=ScriptedModel(_reply))
+    near = {"infer.near_demos": 2, "rank.near_demos": 2}
+    for method in ("listwise", "pointwise", "likelihood"):
+        model = ScriptedModel(_reply)
+        yield (
+            method,
+            case(
+                TEXTS,
+                LABELS,
+                infer_lm=model,
+                rank_lm=model,
+                examples=EXAMPLES,
+                settings={"rank.method": method, **(near if method == "likelihood" else {})},
+            ),
+        )
+    yield (
+        "windows",
+        case(
+            TEXTS,
+            LABELS,
+            rank_lm=ScriptedModel(_reply),
+            settings={"rank.window": 8, "retrieve.candidates": 15},
+        ),
+    )
+    yield "trove", case(PACKAGES, sorted_classifiers[::2])
+    yield "trove by graph", case(PACKAGES, sorted_classifiers[::2], 5, settings={"retrieve.exact_entries": 0})
+
+
+def pack_cases(data: Path, encoder: Encoder, folder: Path) -> Iterator[tuple[str, Case]]:
+    """Dev texts and a part of the labels of each data set in a folder."""
+    for name, (texts, labels) in PACKS.items():
+        yield name, _pack(data / name, texts, labels, encoder, folder)
+
+
+# Texts and labels of each data set, fewer where they are long.
+PACKS = {
+    "esco": (30, 600),
+    "attack": (30, 600),
+    "icd10": (8, 1_000),
+    "clinc150": (30, 150),
+    "eurovoc": (4, 1_000),
+    "gnd": (15, 1_000),
+}
+
+
+def _pack(path: Path, texts: int, labels: int, encoder: Encoder, folder: Path) -> Case:
+    space = {row["id"]: row for row in _read(path / "labels.jsonl")}
+    rows = _evenly(_read(path / "dev.jsonl"), texts)
+    kept = dict.fromkeys(label for row in rows for label in row["labels"] if label in space)
+    kept |= dict.fromkeys(parent for label in list(kept) for parent in space[label].get("parents", ()))
+    kept |= dict.fromkeys(_evenly(list(space), max(0, labels - len(kept))))
+    chosen = [space[label] for label in space if label in kept]
+
+    def answers() -> Answers:
+        return _answers(
+            build(chosen, encoder=encoder, index_folder=folder), [row["text"] for row in rows], 10
+        )
+
+    return Case([chosen, rows], answers)
+
+
+def _answers(program: Any, texts: Iterable[str], top_k: int) -> Answers:
+    return [
+        [(label.id, round(label.score, 6)) for label in prediction.labels]
+        for prediction in program.batch(texts, top_k)
+    ]
+
+
+def _reply(request: ChatRequest) -> str:
+    """Terms made of a text's own words, and every third candidate from the last to the first."""
+    asked = request.messages[-1][1]
+    if "ranking" in (request.schema or {}).get("properties", {}):
+        numbers = [int(number) for number in re.findall(r"^(\d+) ", asked, re.M)]
+        return json.dumps({"ranking": numbers[::-3][:10]})
+    text = next((text for text in TEXTS if text[:30] in asked), TEXTS[0])
+    return json.dumps({"terms": sorted(re.findall(r"\w{5,}", text), key=len)[-4:]})
+
+
+def _evenly(items: Sequence[Any], count: int) -> list[Any]:
+    step = max(1.0, len(items) / max(1, count))
+    return [items[int(i * step)] for i in range(min(count, len(items)))]
+
+
+def _read(path: Path) -> list[Mapping[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
