@@ -14,8 +14,8 @@ from eval.tables import SYSTEMS, TABLES, fill
 from eval.task import Loaded, Split, Task, load_data, read_task, task_names
 from irr.builder import build, default_index_folder
 from irr.cli import display
-from irr.cli.options import Fields, IndexFolder, InferLM, RankLM, RankMethodName
-from irr.config import RankMethod, Settings
+from irr.cli.options import RankMethodName
+from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import IrrError, UsageError
 from irr.evaluate.evaluate import Classifier, evaluate
@@ -30,6 +30,11 @@ Texts = Annotated[str, typer.Option("--split", help="test, or dev to develop wit
 Limit = Annotated[int | None, typer.Option(help="Only the first texts.", min=1)]
 Output = Annotated[Path, typer.Option(help="Where runs are appended.", metavar="FILE")]
 Keep = Annotated[bool, typer.Option(help="Append the runs to that file.")]
+Fields = Annotated[str | None, typer.Option(help="Parts of a label that are used.", metavar="LIST")]
+Model = Annotated[str, typer.Option(help="none, embedded or openai/MODEL.", metavar="NAME")]
+IndexFolder = Annotated[
+    Path | None, typer.Option(help="Where indexes are kept.", metavar="DIR", envvar="IRR_INDEX_FOLDER")
+]
 SHOWN = ("rp@5", "rp@10", "rp@50", "mrr")
 
 
@@ -41,10 +46,10 @@ def run(
         Path | None, typer.Option(help="A frozen program; its labels must be the task's.", metavar="DIR")
     ] = None,
     fields: Fields = None,
-    infer_lm: InferLM = NO_MODEL,
-    rank_lm: RankLM = NO_MODEL,
+    infer_lm: Model = NO_MODEL,
+    rank_lm: Model = NO_MODEL,
     api_base: Annotated[str | None, typer.Option(help="URL of openai/MODEL.", metavar="URL")] = None,
-    rank_method: RankMethodName = RankMethod.AUTO,
+    rank_method: Annotated[RankMethodName, typer.Option(help="How it ranks.")] = "auto",
     name: Annotated[str | None, typer.Option(help="What tables call it.", metavar="NAME")] = None,
     index_folder: IndexFolder = None,
     split: Texts = "test",
@@ -56,7 +61,7 @@ def run(
     from irr.frozen.freeze import load
 
     session, runs = new_session(), []
-    models = open_model(infer_lm or NO_MODEL, api_base), open_model(rank_lm or NO_MODEL, api_base)
+    models = open_model(infer_lm, api_base), open_model(rank_lm, api_base)
     for task, loaded in _loaded(tasks, data, split, limit):
         with display.progress("label entries", None) as on_entries:
             if program:
@@ -209,7 +214,7 @@ def _finish(runs: list[Run], output: Path, keep: bool) -> None:
         display.note(f"appended to {output}")
 
 
-def _settings(fields: str | None, method: RankMethod) -> Settings:
+def _settings(fields: str | None, method: RankMethodName) -> Settings:
     if fields is None:
         return Settings().replace({"rank.method": method})
     try:

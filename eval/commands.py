@@ -1,4 +1,4 @@
-"""Writes COMMANDS.md from what `--help` says. Run with `make commands`."""
+"""Writes docs/commands.md from what `--help` says. Run with `make commands`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import typer.main
 
-from irr.cli import app
+from irr.cli.app import app
 
-PAGE = Path(__file__).parent.parent / "COMMANDS.md"
+PAGE = Path(__file__).parent.parent / "docs" / "commands.md"
 
 
 def page() -> str:

@@ -57,6 +57,10 @@ class OutputError(InputError):
     """The output cannot be written where it was asked for."""
 
 
+class OtherRunError(OutputError):
+    """The output is of another run, which only a restart would replace."""
+
+
 class EncoderError(IrrError):
     """The encoder cannot be loaded, or does not give one vector a text."""
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from irr.batch.identity import Identity
 from irr.batch.rows import OutputRow, Row, read_output_row
 from irr.batch.tally import Tally
-from irr.errors import OutputError
+from irr.errors import OtherRunError, OutputError
 from irr.io.files import replace_file
 from irr.io.streams import compress, is_compressed, open_source
 
@@ -105,7 +105,7 @@ class Journal:
         else:
             return
         if difference := there.difference(run):
-            raise OutputError(path, f"is of another run ({difference})", _RESTART)
+            raise OtherRunError(path, f"is of another run ({difference})", _RESTART)
 
     def drop(self) -> None:
         """Forgets what is unfinished.
@@ -198,9 +198,9 @@ class Journal:
         rows.update(digest)
         self._done = (tally, rows)
 
-    def _changed(self, path: Path) -> OutputError:
+    def _changed(self, path: Path) -> OtherRunError:
         problem = "is of a run on another input, which differs before or in row"
-        return OutputError(path, f"{problem} {self.tally.texts + 1}", _RESTART)
+        return OtherRunError(path, f"{problem} {self.tally.texts + 1}", _RESTART)
 
     def _sync(self, complete: bool = False) -> None:
         self._file.flush()

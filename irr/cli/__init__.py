@@ -1,5 +1,24 @@
-"""The command line: arguments, a call, an exit code, and what people see of it."""
+"""The command line: one file a command, with its options, a call, an exit code, and what is shown."""
 
-from irr.cli.app import app, main
+from __future__ import annotations
 
-__all__ = ["app", "main"]
+
+def main() -> None:
+    """Runs the command line and ends the process; no failure ends in a traceback."""
+    import os
+    import signal
+    import sys
+
+    # Until the commands are there, an interrupt has nothing to clean up.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # A closed descriptor would be given to the next file that is opened, which then gets what is printed.
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+    from irr.cli.app import app
+    from irr.cli.exits import run
+
+    sys.exit(run(lambda: app(sys.argv[1:] or ["--help"], standalone_mode=False)))

@@ -1,142 +1,73 @@
-"""The command `irr classify`: its options, and what it does with them."""
+"""The command `irr classify`: a file of texts in, a row of labels for each out."""
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
-from enum import StrEnum
+import shlex
+import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from typer import Option
 
 from irr.cli import display
-from irr.cli.options import (
-    ApiBase,
-    EncoderName,
-    Fields,
-    HierarchyName,
-    IndexFolder,
-    InferLM,
-    Labels,
-    Language,
-    LMName,
-    LMOptions,
-    ProgramFolder,
-    ProgramOptions,
-    RankLM,
-    RankMethodName,
-    Rebind,
-    Task,
-)
-from irr.config import RankMethod
-from irr.errors import UsageError
-from irr.lm.openai.limits import Limits
+from irr.cli.command import command
+from irr.cli.exits import EXIT_ROW_ERRORS
+from irr.cli.options import LimitOptions, ProgramOptions
+from irr.errors import OtherRunError, OutputError
 
-EXIT_ROW_ERRORS = 1
-# Where finding out how many requests pay comes to an end.
-_MOST_REQUESTS = 256
+if TYPE_CHECKING:
+    from irr.batch.forecast import Forecast
+    from irr.batch.tally import Price, Tally
 
 
-class EngineName(StrEnum):
-    """Where a batch is worked on."""
+@dataclass(frozen=True, kw_only=True)
+class ClassifyOptions:
+    """What to classify, where to, with which program, and how."""
 
-    LOCAL = "local"
-    RAY = "ray"
-
-
-def classify(
     input: Annotated[
-        str,
-        typer.Option(help='JSONL rows {"id", "text"}, also .gz or .zst; "-" reads stdin.', metavar="FILE"),
-    ],
+        str, Option(help='JSONL rows {"id", "text"}, also .gz or .zst; "-" reads stdin.', metavar="FILE")
+    ]
     output: Annotated[
         str,
-        typer.Option(
+        Option(
             help='One JSONL row for each input row, compressed if it ends in .gz or .zst; "-" writes stdout.',
             metavar="FILE",
         ),
-    ],
-    labels: Labels = None,
-    program: ProgramFolder = None,
-    rebind: Rebind = False,
-    top_k: Annotated[int, typer.Option(help="Labels a text.", min=1)] = 10,
-    costs: Annotated[bool, typer.Option("--costs", help="Write what each row's calls cost.")] = False,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Begin anew, and replace an output that is there.")
-    ] = False,
+    ]
+    top_k: Annotated[int, Option(help="Labels a text.", min=1)] = 10
+    costs: Annotated[bool, Option(help="Write what each row's calls cost.")] = False
+    restart: Annotated[bool, Option(help="Begin anew, and replace an output that is there.")] = False
     retry_errors: Annotated[
         bool,
-        typer.Option(
-            "--retry-errors",
+        Option(
             help="Answer again those rows of a finished output that carry an error or did without their "
-            "language model.",
+            "language model."
         ),
-    ] = False,
-    summary: Annotated[
-        str | None,
-        typer.Option(help="Write the summary there, as JSON.", metavar="FILE", show_default=False),
-    ] = None,
+    ] = False
+    summary: Annotated[str | None, Option(help="Write the summary there, as JSON.", metavar="FILE")] = None
     dry_run: Annotated[
         bool,
-        typer.Option(
-            "--dry-run",
-            help="Count the rows, classify a sample of 100, say what all will take, and write no output.",
-        ),
-    ] = False,
+        Option(help="Count the rows, classify a sample of 100, say what all will take, and write no output."),
+    ] = False
     price_per_million: Annotated[
         str | None,
-        typer.Option(
-            help="What a million tokens cost, sent and generated: 0.15,0.60.",
-            metavar="IN,OUT",
-            show_default=False,
-        ),
-    ] = None,
+        Option(help="What a million tokens cost, sent and generated: 0.15,0.60.", metavar="IN,OUT"),
+    ] = None
     engine: Annotated[
-        EngineName,
-        typer.Option(
-            help="Where to work: here, or on Ray (irr[ray]; on a cluster if RAY_ADDRESS names one)."
-        ),
-    ] = EngineName.LOCAL,
-    workers: Annotated[int, typer.Option(help="Processes that answer, on Ray.", min=1)] = 2,
-    encoder: EncoderName = None,
-    fields: Fields = None,
-    index_folder: IndexFolder = None,
-    lm: LMName = None,
-    api_base: ApiBase = None,
-    infer_lm: InferLM = None,
-    rank_lm: RankLM = None,
-    rank_method: RankMethodName = RankMethod.AUTO,
-    task: Task = None,
-    language: Language = None,
-    hierarchy: HierarchyName = None,
-    concurrency: Annotated[
-        str,
-        typer.Option(
-            help="Requests to a model server at a time; auto finds how many pay, up to 256.", metavar="N|auto"
-        ),
-    ] = "auto",
-    requests_per_minute: Annotated[
-        float | None,
-        typer.Option(help="Requests to each model, at most.", min=0.001, metavar="N", show_default=False),
-    ] = None,
-    tokens_per_minute: Annotated[
-        float | None,
-        typer.Option(
-            help="Tokens sent to and from each model, at most.", min=1, metavar="N", show_default=False
-        ),
-    ] = None,
-    patience: Annotated[
-        float,
-        typer.Option(
-            help="Minutes to wait for a model server that is down or asks for a pause; then the run stops. "
-            "With 0 rows do without the model.",
-            min=0,
-            metavar="MINUTES",
-        ),
-    ] = 60,
-) -> None:
+        Literal["local", "ray"],
+        Option(help="Where to work: here, or on Ray (irr[ray]; on a cluster if RAY_ADDRESS names one)."),
+    ] = "local"
+    workers: Annotated[int, Option(help="Processes that answer, on Ray.", min=1)] = 2
+    program: ProgramOptions
+    limits: LimitOptions
+
+
+@command("classify --labels skills.jsonl --input ads.jsonl --output out.jsonl")
+def classify(options: ClassifyOptions) -> None:
     """Classify every text of a file.
 
     The output has one row for each input row, in the same order, with its labels best first. A run that was
@@ -145,52 +76,75 @@ def classify(
     Exit code 0: all rows were answered; 1: some rows carry an error; 2: the call could not be used.
     """
     from irr.batch import Job, local, run
-    from irr.batch.estimate import estimate
+    from irr.batch.forecast import forecast
     from irr.batch.rows import rows_of
     from irr.batch.tally import Price
     from irr.cli.monitor import Monitor
-    from irr.io.outputs import open_output
+    from irr.io.outputs import check_output, open_output
     from irr.io.streams import open_source
 
-    limits = replace(
-        concurrency_limits(concurrency),
-        requests_per_minute=requests_per_minute,
-        tokens_per_minute=tokens_per_minute,
-        patience=60 * patience,
+    check_output(options.output)
+    limits = options.limits.read()
+    program = options.program
+    space = program.read_space()
+    price = Price.parse(options.price_per_million) if options.price_per_million else None
+    job = Job(
+        options.input,
+        options.output,
+        options.top_k,
+        options.costs,
+        options.restart,
+        options.retry_errors,
+        tuple(program.reads),
     )
-    lms = LMOptions(lm, api_base, infer_lm, rank_lm, rank_method, task, limits)
-    options = ProgramOptions(labels, program, encoder, fields, index_folder, lms, rebind, language, hierarchy)
-    space = options.read_space()
-    price = Price.parse(price_per_million) if price_per_million else None
-    job = Job(input, output, top_k, costs, restart, retry_errors, tuple(options.files()))
-    with open_output(summary or os.devnull, Path(input), *job.reads) as report:
-        if dry_run:
-            with open_source(input) as source:
-                expected = estimate(options.build(space), rows_of(source), price)
-            display.estimate(expected)
-            report.write(expected.model_dump_json(indent=2) + "\n")
+    with open_output(options.summary or os.devnull, Path(job.input), *job.reads) as summary:
+        if options.dry_run:
+            with open_source(job.input) as source:
+                expected = forecast(program.build(space, limits), rows_of(source), price)
+            _show_forecast(expected)
+            summary.write(expected.model_dump_json(indent=2) + "\n")
             return
         work = local(job)
-        if engine is EngineName.RAY:
+        if options.engine == "ray":
             from irr.batch.ray_engine import on_ray
 
-            work = on_ray(job, options.elsewhere(), workers)
-        with Monitor(price) as monitor:
-            tally = run(job, lambda: options.build(space), work, monitor)
-        report.write(json.dumps(tally.summary(price), indent=2) + "\n")
-    display.summary(tally, price)
+            work = on_ray(job, program.elsewhere(limits), options.workers)
+        try:
+            with Monitor(price) as monitor:
+                tally = run(job, lambda: program.build(space, limits), work, monitor)
+        except OtherRunError as e:
+            anew = shlex.join(["irr", *sys.argv[1:], "--restart"])
+            raise OutputError(e.path, e.problem, f"name another output, or replace it with: {anew}") from e
+        summary.write(json.dumps(tally.summary(price), indent=2) + "\n")
+    _show_summary(tally, price)
     if tally.errors:
         raise typer.Exit(EXIT_ROW_ERRORS)
 
 
-def concurrency_limits(concurrency: str) -> Limits:
-    """Reads `auto` or a number of requests.
+def _show_summary(tally: Tally, price: Price | None) -> None:
+    """What a user must know of a batch that is done: pace, rows without an answer, costs."""
+    pace = f" ({tally.texts / tally.seconds:,.1f}/s)" if tally.seconds else ""
+    display.note(f"{tally.texts:,} texts in {display.duration(tally.seconds)}{pace}")
+    if tally.errors:
+        display.note(f'{tally.errors} of {tally.texts} texts carry an error: see "error" in their rows')
+    if tally.fallbacks:
+        display.note(
+            f"{tally.fallbacks} of {tally.texts} texts did without the language model: "
+            'see "fallbacks" in their rows'
+        )
+    for line in display.costs(tally.costs):
+        display.note(line)
+    if price:
+        display.note(f"price: {price.of(tally.usage):,.2f}")
 
-    Raises:
-        UsageError: If it is neither.
-    """
-    if concurrency == "auto":
-        return Limits(concurrency=_MOST_REQUESTS, auto=True)
-    if concurrency.isdecimal() and int(concurrency) > 0:
-        return Limits(concurrency=int(concurrency))
-    raise UsageError(f'--concurrency: "{concurrency}" is no number of requests', "give auto, or 1 or more")
+
+def _show_forecast(expected: Forecast) -> None:
+    """What a batch will take."""
+    bad = f", {expected.bad_rows:,} of them bad" if expected.bad_rows else ""
+    display.say(f"{expected.rows:,} rows{bad}")
+    display.say(f"about {display.duration(expected.seconds)} at the pace of {expected.sample} of them")
+    if expected.calls:
+        tokens = f"{expected.prompt_tokens:,} prompt tokens, {expected.completion_tokens:,} completion tokens"
+        display.say(f"about {expected.calls:,} calls, {tokens}")
+    if expected.price is not None:
+        display.say(f"about {expected.price:,.2f} in the unit of the price")

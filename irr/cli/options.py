@@ -1,144 +1,87 @@
-"""The options that commands share, and the program that they name."""
+"""The groups of options that commands share, and the program that they name."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-import typer
+from typer import Option
 
 from irr.cli import display
-from irr.config import Hierarchy, RankMethod, Settings
 from irr.errors import ProgramError, UsageError
-from irr.lm.openai.limits import Limits
-from irr.lm.registry import NO_MODEL, capabilities_of, check_name, name_of, open_models
-from irr.types import EntryKind
 
 if TYPE_CHECKING:
+    from irr.config import Settings
     from irr.labels.space import LabelSpace
     from irr.lm.base import Capabilities, LanguageModel
+    from irr.lm.openai.limits import Limits
     from irr.pipeline import InferRetrieveRank
     from irr.recipe import Recipe
 
+# As in irr.config, whose import costs more than all of this; a test compares them.
+RankMethodName = Literal["auto", "listwise", "pointwise", "likelihood"]
+HierarchyName = Literal["none", "closed", "leaves"]
+# Up to here the number of requests that pays is looked for.
+_MOST_REQUESTS = 256
+
 Labels = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         help="Label file: .jsonl, .csv, .txt with one name a line, or SKOS as .rdf, .xml, .owl, .ttl, .nt, "
         ".jsonld or .json; .gz may follow.",
         metavar="FILE",
-        show_default=False,
     ),
 ]
 Language = Annotated[
     str | None,
-    typer.Option(
-        help="For SKOS: languages of the labels, most wanted first, as in fi,en. Default: en.",
-        metavar="LIST",
-        show_default=False,
+    Option(
+        help="For SKOS: languages of the labels, most wanted first, as in fi,en. Default: en.", metavar="LIST"
     ),
 ]
-HierarchyName = Annotated[
-    Hierarchy | None,
-    typer.Option(
-        "--hierarchy",
-        help="closed adds the ancestors of the labels returned; leaves keeps the most specific. "
-        "Default: none.",
-        show_default=False,
-    ),
-]
-ProgramFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "--program",
-        help="A frozen program. It brings its labels, encoder, settings, prompts and models.",
-        metavar="DIR",
-        show_default=False,
-    ),
-]
-Rebind = Annotated[
-    bool, typer.Option("--rebind", help="Run the frozen program on other --labels than it was frozen with.")
-]
-EncoderName = Annotated[
+Encoder = Annotated[
     str | None,
-    typer.Option(
-        "--encoder",
-        help="Name or folder of a sentence-transformers model. Default: all-MiniLM-L6-v2.",
-        metavar="NAME",
-        show_default=False,
-    ),
-]
-Fields = Annotated[
-    str | None,
-    typer.Option(
-        help="Parts of a label that texts are matched with. Default: name,alias,description.",
-        metavar="LIST",
-        show_default=False,
-    ),
-]
-IndexFolder = Annotated[
-    Path | None,
-    typer.Option(
-        help="Where label indexes are kept. Default: the user's cache folder.",
-        metavar="DIR",
-        envvar="IRR_INDEX_FOLDER",
-        show_default=False,
-        show_envvar=False,
-    ),
-]
-LMName = Annotated[
-    str | None,
-    typer.Option(
-        "--lm",
-        help="Language model for both stages: none, embedded, or openai/MODEL. "
-        "Default: none, or those of the frozen program.",
-        metavar="NAME",
-        show_default=False,
-    ),
-]
-ApiBase = Annotated[
-    str | None,
-    typer.Option(
-        help="URL of the server of openai/MODEL, up to /v1. Default: OpenAI's. Its key: OPENAI_API_KEY.",
-        metavar="URL",
-        show_default=False,
-    ),
-]
-InferLM = Annotated[
-    str | None,
-    typer.Option("--infer-lm", help="Another one for infer.", metavar="NAME", show_default=False),
-]
-RankLM = Annotated[
-    str | None,
-    typer.Option("--rank-lm", help="Another one for rank.", metavar="NAME", show_default=False),
-]
-RankMethodName = Annotated[
-    RankMethod, typer.Option("--rank-method", help="How the language model ranks.", show_default=True)
-]
-Task = Annotated[
-    str | None,
-    typer.Option(
-        help="What language models are told: a task pack (attack, biodex, default, esco, icd10, subjects) "
-        "or a folder with a task.toml. Default: default.",
-        metavar="NAME",
-        show_default=False,
+    Option(
+        help="Name or folder of a sentence-transformers model. Default: all-MiniLM-L6-v2.", metavar="NAME"
     ),
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LMOptions:
     """Which language models to ask, and what to tell them; None leaves it to the program."""
 
-    lm: str | None = None
-    api_base: str | None = None
-    infer_lm: str | None = None
-    rank_lm: str | None = None
-    rank_method: RankMethod = RankMethod.AUTO
-    task: str | None = None
-    limits: Limits | None = None
+    panel: ClassVar[str] = "Language models"
+
+    lm: Annotated[
+        str | None,
+        Option(
+            help="Language model for both stages: none, embedded, or openai/MODEL. "
+            "Default: none, or those of the frozen program.",
+            metavar="NAME",
+        ),
+    ] = None
+    api_base: Annotated[
+        str | None,
+        Option(
+            help="URL of the server of openai/MODEL, up to /v1. Default: OpenAI's. Its key: OPENAI_API_KEY.",
+            metavar="URL",
+        ),
+    ] = None
+    infer_lm: Annotated[str | None, Option(help="Another one for infer.", metavar="NAME")] = None
+    rank_lm: Annotated[str | None, Option(help="Another one for rank.", metavar="NAME")] = None
+    rank_method: Annotated[RankMethodName, Option(help="How the language model ranks.")] = "auto"
+    task: Annotated[
+        str | None,
+        Option(
+            help="What language models are told: a task pack (attack, biodex, default, esco, icd10, "
+            "subjects) or a folder with a task.toml. Default: default.",
+            metavar="NAME",
+        ),
+    ] = None
 
     @property
     def names(self) -> tuple[str | None, str | None]:
@@ -148,6 +91,8 @@ class LMOptions:
     @property
     def capabilities(self) -> tuple[Capabilities | None, Capabilities | None]:
         """What those can do; None where there is none."""
+        from irr.lm.registry import NO_MODEL, capabilities_of
+
         infer, rank = (capabilities_of(name) if name and name != NO_MODEL else None for name in self.names)
         return infer, rank
 
@@ -161,6 +106,7 @@ class LMOptions:
             UsageError: If they name no model, or do not fit together.
             InputError: If they name no task.
         """
+        from irr.lm.registry import NO_MODEL, capabilities_of, check_name, name_of
         from irr.prompts.pack import load_task
 
         if self.task is not None:
@@ -176,25 +122,103 @@ class LMOptions:
             if given is not None:
                 check_name(given)
 
-    def open(self) -> tuple[LanguageModel | None, LanguageModel | None]:
+    def open(self, limits: Limits | None = None) -> tuple[LanguageModel | None, LanguageModel | None]:
         """The models for infer and rank; one and the same where they have one name."""
-        infer, rank = open_models([name or NO_MODEL for name in self.names], self.api_base, self.limits)
+        from irr.lm.registry import NO_MODEL, open_models
+
+        infer, rank = open_models([name or NO_MODEL for name in self.names], self.api_base, limits)
         return infer, rank
 
 
-@dataclass(frozen=True)
-class ProgramOptions:
-    """Which program to run: a frozen one, or one built for a label file."""
+@dataclass(frozen=True, kw_only=True)
+class LimitOptions:
+    """How much is asked of a model server at a time."""
 
-    labels: Path | None
-    program: Path | None
-    encoder: str | None
-    fields: str | None
-    index_folder: Path | None
+    panel: ClassVar[str] = "Model servers"
+
+    concurrency: Annotated[
+        str,
+        Option(
+            help="Requests to a model server at a time; auto finds how many pay, up to 256.", metavar="N|auto"
+        ),
+    ] = "auto"
+    requests_per_minute: Annotated[
+        float | None, Option(help="Requests to each model, at most.", min=0.001, metavar="N")
+    ] = None
+    tokens_per_minute: Annotated[
+        float | None, Option(help="Tokens sent to and from each model, at most.", min=1, metavar="N")
+    ] = None
+    patience: Annotated[
+        float,
+        Option(
+            help="Minutes to wait for a model server that is down or asks for a pause; then the run stops. "
+            "With 0 rows do without the model.",
+            min=0,
+            metavar="MINUTES",
+        ),
+    ] = 60
+
+    def read(self) -> Limits:
+        """The limits that they ask for.
+
+        Raises:
+            UsageError: If `concurrency` is neither a number nor `auto`.
+        """
+        from irr.lm.openai.limits import Limits
+
+        auto = self.concurrency == "auto"
+        if not auto and not (self.concurrency.isdecimal() and int(self.concurrency) > 0):
+            problem = f'--concurrency: "{self.concurrency}" is no number of requests'
+            raise UsageError(problem, "give auto, or 1 or more")
+        return Limits(
+            concurrency=_MOST_REQUESTS if auto else int(self.concurrency),
+            auto=auto,
+            requests_per_minute=self.requests_per_minute,
+            tokens_per_minute=self.tokens_per_minute,
+            patience=60 * self.patience,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """What a program is built of."""
+
+    panel: ClassVar[str] = "Program"
+
+    labels: Labels = None
+    language: Language = None
+    encoder: Encoder = None
+    fields: Annotated[
+        str | None,
+        Option(
+            help="Parts of a label that texts are matched with. Default: name,alias,description.",
+            metavar="LIST",
+        ),
+    ] = None
+    hierarchy: Annotated[
+        HierarchyName | None,
+        Option(
+            help="closed adds the ancestors of the labels returned; leaves keeps the most specific. "
+            "Default: none."
+        ),
+    ] = None
+    set: Annotated[
+        list[str],
+        Option(
+            help="Another value for a setting, as in retrieve.text_weight=0.5; may be given many times.",
+            metavar="NAME=VALUE",
+        ),
+    ] = field(default_factory=list)
+    index_folder: Annotated[
+        Path | None,
+        Option(
+            help="Where label indexes are kept. Default: the user's cache folder.",
+            metavar="DIR",
+            envvar="IRR_INDEX_FOLDER",
+            show_envvar=False,
+        ),
+    ] = None
     lms: LMOptions = LMOptions()
-    rebind: bool = False
-    language: str | None = None
-    hierarchy: Hierarchy | None = None
 
     def read_space(self) -> LabelSpace:
         """Reads the label space, and checks that the options fit together, before anything slow is done.
@@ -202,69 +226,28 @@ class ProgramOptions:
         Raises:
             UsageError: If they do not.
             LabelSpaceError: If the labels are unusable.
-            ProgramError: If the frozen program is.
         """
-        from irr.frozen.freeze import read_labels
-        from irr.frozen.manifest import read_manifest
         from irr.labels.space import LabelSpace
 
         self.settings()
-        if self.rebind and not (self.program and self.labels):
-            raise UsageError("--rebind runs a frozen program on other labels", "give --program and --labels")
-        if self.language is not None and self.labels is None:
-            raise UsageError("--language is given, but no --labels", "leave it out")
-        if self.program is None:
-            self.lms.check()
-            if self.labels is None:
-                raise UsageError("no labels", "give --labels FILE, or --program DIR")
-            space = LabelSpace.read(self.labels, self.language)
-            display.skos(self.labels, space.counts)
-            return space
-        manifest = read_manifest(self.program)
-        frozen = manifest.recipe
-        self.lms.check(frozen)
-        method = None if self.lms.rank_method is RankMethod.AUTO else self.lms.rank_method
-        fixed = {"--encoder": self.encoder, "--fields": self.fields, "--rank-method": method}
-        fixed["--hierarchy"] = self.hierarchy
-        fixed["--task"] = self.lms.task if frozen.task else None
-        for name, value in fixed.items():
-            if value is not None:
-                raise UsageError(f"{name} is fixed in a frozen program", "leave it out")
-        labels = LabelSpace.read(self.labels, self.language) if self.labels else None
-        try:
-            space = read_labels(self.program, manifest, labels, self.rebind)
-        except ProgramError as e:
-            hint = "leave --labels out, or add --rebind to run the program on these labels"
-            raise UsageError(f"{self.labels} is not the label space of {self.program}", hint) from e
-        if self.rebind:
-            display.note(f"{self.program} runs on other labels than it was frozen with: {self.labels}")
+        self.lms.check()
+        if self.labels is None:
+            raise UsageError("no labels", "give --labels FILE, or --program DIR")
+        space = LabelSpace.read(self.labels, self.language)
+        display.skos(self.labels, space.counts)
         return space
 
-    def files(self) -> list[Path]:
+    @property
+    def reads(self) -> list[Path]:
         """The files that are read, none of which may be written."""
-        files = [self.labels] if self.labels else []
-        return files + (list(self.program.iterdir()) if self.program else [])
+        return [self.labels] if self.labels else []
 
-    def build(self, space: LabelSpace) -> InferRetrieveRank:
-        """Builds or loads the program, with progress while its index is made."""
+    def build(self, space: LabelSpace, limits: Limits | None = None) -> InferRetrieveRank:
+        """Builds the program, with progress while its index is made."""
         from irr.builder import build
-        from irr.frozen.freeze import load
 
+        infer_lm, rank_lm = self.lms.open(limits)
         with display.progress("label entries", None) as on_entries:
-            if self.program is not None:
-                return load(
-                    self.program,
-                    api_base=self.lms.api_base,
-                    limits=self.lms.limits,
-                    infer_lm=self.lms.names[0],
-                    rank_lm=self.lms.names[1],
-                    task=self.lms.task,
-                    labels=space,
-                    rebind=self.rebind,
-                    index_folder=self.index_folder,
-                    progress=on_entries,
-                )
-            infer_lm, rank_lm = self.lms.open()
             return build(
                 space,
                 encoder=self.encoder,
@@ -276,25 +259,132 @@ class ProgramOptions:
                 progress=on_entries,
             )
 
-    def elsewhere(self) -> Callable[[], InferRetrieveRank]:
+    def settings(self) -> Settings:
+        """The settings that the options ask for.
+
+        Raises:
+            UsageError: If one is not known, or its value is none.
+        """
+        from irr.config import Settings
+
+        changes: dict[str, object] = {"rank.method": self.lms.rank_method}
+        if self.hierarchy:
+            changes["hierarchy"] = self.hierarchy
+        if self.fields is not None:
+            changes["retrieve.fields"] = _fields(self.fields)
+        for given in self.set:
+            name, equals, value = given.partition("=")
+            if not equals:
+                raise UsageError(f'--set: "{given}" gives no value', "write --set NAME=VALUE")
+            changes[name.strip()] = _value(value)
+        return Settings().replace(changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramOptions(BuildOptions):
+    """Which program to run: a frozen one, or one built for a label file."""
+
+    program: Annotated[
+        Path | None,
+        Option(
+            help="A frozen program. It brings its labels, encoder, settings, prompts and models.",
+            metavar="DIR",
+        ),
+    ] = None
+    rebind: Annotated[
+        bool, Option(help="Run the frozen program on other --labels than it was frozen with.")
+    ] = False
+
+    def read_space(self) -> LabelSpace:
+        """Reads the label space, and checks that the options fit together, before anything slow is done.
+
+        Raises:
+            UsageError: If they do not.
+            LabelSpaceError: If the labels are unusable.
+            ProgramError: If the frozen program is.
+        """
+        if self.rebind and not (self.program and self.labels):
+            raise UsageError("--rebind runs a frozen program on other labels", "give --program and --labels")
+        if self.language is not None and self.labels is None:
+            raise UsageError("--language is given, but no --labels", "leave it out")
+        return super().read_space() if self.program is None else self._frozen_space(self.program)
+
+    def _frozen_space(self, program: Path) -> LabelSpace:
+        from irr.frozen.freeze import read_labels
+        from irr.frozen.manifest import read_manifest
+        from irr.labels.space import LabelSpace
+
+        manifest = read_manifest(program)
+        self.lms.check(manifest.recipe)
+        fixed = {
+            "--encoder": self.encoder,
+            "--fields": self.fields,
+            "--rank-method": None if self.lms.rank_method == "auto" else self.lms.rank_method,
+            "--hierarchy": self.hierarchy,
+            "--set": self.set or None,
+            "--task": self.lms.task if manifest.recipe.task else None,
+        }
+        for name, value in fixed.items():
+            if value is not None:
+                raise UsageError(f"{name} is fixed in a frozen program", "leave it out")
+        labels = LabelSpace.read(self.labels, self.language) if self.labels else None
+        try:
+            space = read_labels(program, manifest, labels, self.rebind)
+        except ProgramError as e:
+            hint = "leave --labels out, or add --rebind to run the program on these labels"
+            raise UsageError(f"{self.labels} is not the label space of {program}", hint) from e
+        if self.rebind:
+            display.note(f"{program} runs on other labels than it was frozen with: {self.labels}")
+        return space
+
+    @property
+    def reads(self) -> list[Path]:
+        """The files that are read, none of which may be written."""
+        return super().reads + (list(self.program.iterdir()) if self.program else [])
+
+    def build(self, space: LabelSpace, limits: Limits | None = None) -> InferRetrieveRank:
+        """Builds or loads the program, with progress while its index is made."""
+        from irr.frozen.freeze import load
+
+        if self.program is None:
+            return super().build(space, limits)
+        with display.progress("label entries", None) as on_entries:
+            return load(
+                self.program,
+                api_base=self.lms.api_base,
+                limits=limits,
+                infer_lm=self.lms.names[0],
+                rank_lm=self.lms.names[1],
+                task=self.lms.task,
+                labels=space,
+                rebind=self.rebind,
+                index_folder=self.index_folder,
+                progress=on_entries,
+            )
+
+    def elsewhere(self, limits: Limits | None = None) -> Callable[[], InferRetrieveRank]:
         """What builds the same program in another process."""
         labels = self.labels.absolute() if self.labels else None
         program = self.program.absolute() if self.program else None
-        return partial(_build, replace(self, labels=labels, program=program))
-
-    def settings(self) -> Settings:
-        """The numbers that the options ask for."""
-        hierarchy = self.hierarchy or Hierarchy.NONE
-        settings = Settings(hierarchy=hierarchy).replace({"rank.method": self.lms.rank_method})
-        if self.fields is None:
-            return settings
-        known = [kind.value for kind in EntryKind]
-        names = [name.strip() for name in self.fields.split(",")]
-        for name in names:
-            if name not in known:
-                raise UsageError(f'--fields: no field "{name}"', f"name some of {','.join(known)}")
-        return settings.replace({"retrieve.fields": tuple(EntryKind(name) for name in names)})
+        return partial(_build, replace(self, labels=labels, program=program), limits)
 
 
-def _build(options: ProgramOptions) -> InferRetrieveRank:
-    return options.build(options.read_space())
+def _build(options: ProgramOptions, limits: Limits | None) -> InferRetrieveRank:
+    return options.build(options.read_space(), limits)
+
+
+def _fields(names: str) -> list[str]:
+    from irr.types import EntryKind
+
+    fields = [name.strip() for name in names.split(",")]
+    for name in fields:
+        if name not in list(EntryKind):
+            raise UsageError(f'--fields: no field "{name}"', f"name some of {','.join(EntryKind)}")
+    return fields
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text.strip()

@@ -1,24 +1,26 @@
-"""Compares a run with an earlier one on the same texts, from what `irr eval --json` wrote."""
+"""Compares an evaluation with earlier ones on the same texts, from what `irr eval --json` wrote."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from irr.errors import InputError
-from irr.evaluate.evaluate import Evaluation, PerText, texts_digest
+from irr.evaluate.evaluate import Evaluation, PerText, Share, texts_digest
 from irr.evaluate.metrics import Difference, paired_bootstrap
 from irr.io.files import read_lines
 from irr.io.texts import GoldRow
+from irr.io.validation import explain
 
 
-class Run(BaseModel):
-    """An earlier run.
+class Baseline(BaseModel):
+    """An earlier evaluation that others are compared with.
 
     Attributes:
-        name: The file's name, without its ending.
+        name: As it was called; the file's name, without its ending, if it was not.
         program: The digest of its program.
         curve: Its mean RP@k for k = 1, 2, ...
         per_text: What each text scored.
@@ -26,30 +28,30 @@ class Run(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    name: str = ""
+    name: str | None = None
     program: str
-    curve: tuple[float, ...]
+    curve: Annotated[tuple[Share, ...], Field(min_length=1)]
     per_text: PerText
 
 
 class Comparison(BaseModel):
-    """A run beside an earlier one.
+    """An evaluation beside an earlier one.
 
     Attributes:
-        run: The earlier run.
-        means: What the earlier run scored, by metric.
+        baseline: The earlier one.
+        means: What that scored, by metric.
         differences: How much better this one is, by metric.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    run: Run
+    baseline: Baseline
     means: dict[str, float]
     differences: dict[str, Difference]
 
-    def as_json(self) -> dict[str, object]:
-        """The differences by name, with their intervals and p-values."""
-        return {
+    def as_json(self) -> dict[str, Any]:
+        """Which it is compared with, and the differences by metric with their intervals and p-values."""
+        metrics = {
             name: {
                 "difference": round(d.mean, 6),
                 "ci95": [round(d.low, 6), round(d.high, 6)],
@@ -57,26 +59,26 @@ class Comparison(BaseModel):
             }
             for name, d in self.differences.items()
         }
+        return {"name": self.baseline.name, "program": self.baseline.program, "metrics": metrics}
 
 
-def read_run(path: Path, rows: Sequence[GoldRow]) -> Run:
-    """Reads an earlier run and checks that it saw these texts.
+def read_baseline(path: Path, rows: Sequence[GoldRow]) -> Baseline:
+    """Reads an earlier evaluation and checks that it saw these texts.
 
     Raises:
-        InputError: If the file is no such run, or its texts or gold are others.
+        InputError: If the file holds no such evaluation, or its texts or gold are others.
     """
     content = "".join(line for _, line in read_lines(path, InputError))
+    hint = "name a file that this version of irr eval --json has written"
     try:
-        run = Run.model_validate_json(content).model_copy(update={"name": path.stem})
+        read = Baseline.model_validate_json(content)
     except ValidationError as e:
-        if e.errors()[0]["type"] == "missing":
-            problem = f'has no "{".".join(str(part) for part in e.errors()[0]["loc"])}"'
-        else:
-            problem = "is not what irr eval writes"
-        hint = "name a file that this version of irr eval --json has written"
-        raise InputError(path, problem, hint) from e
-    if run.per_text.digest != texts_digest(rows):
-        here, there = {row.id for row in rows if row.labels}, set(run.per_text.ids)
+        problem, _ = explain(e)
+        raise InputError(path, f"is not what irr eval writes ({problem})", hint) from e
+    if "rp@10" not in read.per_text.scores:
+        raise InputError(path, 'is not what irr eval writes (no "rp@10")', hint)
+    if read.per_text.digest != texts_digest(rows):
+        here, there = {row.id for row in rows if row.labels}, set(read.per_text.ids)
         if here == there:
             problem = "was measured on other texts (the ids are the same, but texts or gold have changed)"
         else:
@@ -84,16 +86,16 @@ def read_run(path: Path, rows: Sequence[GoldRow]) -> Run:
                 f"was measured on other texts ({len(there - here):,} are only there, "
                 f"{len(here - there):,} only here)"
             )
-        raise InputError(path, problem, "compare runs on the same --gold file")
-    return run
+        raise InputError(path, problem, "compare on the same --gold file")
+    return read.model_copy(update={"name": read.name or path.stem})
 
 
-def compare(report: Evaluation, run: Run) -> Comparison:
+def compare(evaluation: Evaluation, baseline: Baseline) -> Comparison:
     """Compares metric by metric, text by text."""
-    ours, theirs = report.per_text.scores, run.per_text.scores
+    ours, theirs = evaluation.per_text.scores, baseline.per_text.scores
     shared = [name for name in ours if name in theirs]
     return Comparison(
-        run=run,
+        baseline=baseline,
         means={name: sum(theirs[name]) / len(theirs[name]) for name in shared},
         differences={name: paired_bootstrap(ours[name], theirs[name]) for name in shared},
     )

@@ -7,10 +7,10 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from irr.batch.tally import Tally
 from irr.errors import UsageError
@@ -28,6 +28,7 @@ from irr.io.texts import GoldRow
 from irr.types import Costs, Prediction
 
 Metric = Callable[[Sequence[str], set[str]], float]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 METRICS: dict[str, Metric] = {
     **{f"rp@{k}": partial(rp_at_k, k=k) for k in (1, 5, 10, 50)},
@@ -53,7 +54,7 @@ class Classifier(Protocol):
 
 
 class PerText(BaseModel):
-    """What each text with gold scored, in the order of the file: what two runs are paired by.
+    """What each text with gold scored, in the order of the file: what two evaluations are paired by.
 
     Attributes:
         ids: The texts.
@@ -65,7 +66,13 @@ class PerText(BaseModel):
 
     ids: tuple[str, ...]
     digest: str
-    scores: dict[str, tuple[float, ...]]
+    scores: dict[str, tuple[Share, ...]]
+
+    @model_validator(mode="after")
+    def _one_score_a_text(self) -> PerText:
+        if any(len(column) != len(self.ids) for column in self.scores.values()):
+            raise ValueError("not one score a text")
+        return self
 
 
 class Evaluation(BaseModel):
@@ -125,18 +132,12 @@ class Evaluation(BaseModel):
             }
         return fields
 
-    def as_text(self, compare: dict[str, object] | None = None) -> str:
-        """The same as JSON text, one key a line; with how it compares to another run, if it was compared."""
-        fields = {**self.as_json(), **({"compare": compare} if compare else {})}
-        lines = (f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in fields.items())
-        return "{\n" + ",\n".join(lines) + "\n}\n"
-
 
 def evaluate(
     program: Classifier,
     rows: Sequence[GoldRow],
     on_text: Callable[[], None] = lambda: None,
-    watch: Callable[[GoldRow, Prediction], None] | None = None,
+    observe: Callable[[GoldRow, Prediction], None] | None = None,
 ) -> Evaluation:
     """Classifies `rows` and scores the answers.
 
@@ -144,7 +145,7 @@ def evaluate(
         program: The program.
         rows: Texts with gold labels.
         on_text: Called after each text.
-        watch: Called with each text and its prediction, which then carries its trace.
+        observe: Called with each text and its prediction, which then carries its trace.
 
     Raises:
         UsageError: If no text has gold labels.
@@ -156,7 +157,7 @@ def evaluate(
     curve = np.zeros(DEPTH)
     tally = Tally()
     start = time.perf_counter()
-    predictions = program.batch((r.text for r in rows), DEPTH, trace=watch is not None)
+    predictions = program.batch((r.text for r in rows), DEPTH, trace=observe is not None)
     for row, prediction in zip(rows, predictions, strict=True):
         tally = tally.add(prediction.error is not None, bool(prediction.fallbacks), prediction.costs)
         if row.labels:
@@ -165,8 +166,8 @@ def evaluate(
             for name, metric in METRICS.items():
                 values[name].append(metric(predicted, gold))
             curve += rp_curve(predicted, gold, DEPTH)
-        if watch:
-            watch(row, prediction)
+        if observe:
+            observe(row, prediction)
         on_text()
     seconds = time.perf_counter() - start
     return Evaluation(

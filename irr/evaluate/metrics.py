@@ -23,6 +23,10 @@ class Estimate(BaseModel):
     low: float
     high: float
 
+    def percent(self) -> str:
+        """As people read it, in percent: 67.2 (62.1 – 72.3)."""
+        return f"{100 * self.mean:.1f} ({100 * self.low:.1f} – {100 * self.high:.1f})"
+
 
 def _hits(predicted: Sequence[str], gold: Collection[str], k: int | None) -> NDArray[np.bool_]:
     if not gold:
@@ -86,28 +90,25 @@ def ratio(hits: Sequence[float], counts: Sequence[float], seed: int = 0, resampl
     return Estimate(mean=float(pairs[0].sum() / pairs[1].sum()), low=float(low), high=float(high))
 
 
-class Difference(BaseModel):
-    """How much one run is better than another on the same texts.
+class Difference(Estimate):
+    """How much one evaluation is better than another on the same texts: a mean over texts and its interval.
 
     Attributes:
-        mean: Mean of the differences, text by text.
-        low: Lower end of its 95 % interval.
-        high: Upper end.
         p: Two-sided: how often a difference as large comes about where there is none.
     """
 
-    model_config = ConfigDict(frozen=True)
-
-    mean: float
-    low: float
-    high: float
     p: float
+
+    def percent(self) -> str:
+        """As people read it, in points: +1.2 (-0.3 – +2.7), p 0.110."""
+        p = f"p {self.p:.3f}" if self.p >= 0.001 else "p < 0.001"
+        return f"{100 * self.mean:+.1f} ({100 * self.low:+.1f} – {100 * self.high:+.1f}), {p}"
 
 
 def paired_bootstrap(
     ours: Sequence[float], theirs: Sequence[float], seed: int = 0, resamples: int = 10_000
 ) -> Difference:
-    """Compares two runs by a paired bootstrap over texts (Efron & Tibshirani 1993, chapter 16), seeded.
+    """Compares two evaluations by a seeded paired bootstrap over texts (Efron & Tibshirani 1993, ch. 16).
 
     The p-value is the share of resamples whose mean is at least as far from the observed mean as that is
     from 0, as it would be with the same spread and no difference: (1 + their count) / (1 + resamples).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TextIO
@@ -20,6 +20,42 @@ def is_stream(name: str) -> bool:
     # What stands under these is a way to an open file, even where it looks like one.
     device = path.is_absolute() and path.parts[1] in ("dev", "proc")
     return name == STANDARD or device or (path.exists() and not path.is_file() and not path.is_dir())
+
+
+def check_output(name: str, folder: bool = False) -> None:
+    """Makes sure, before any work, that an output can have that name.
+
+    Raises:
+        UsageError: If it is empty.
+        OutputError: If it is a folder where a file is meant, or stdout and closed.
+    """
+    if not name:
+        raise UsageError("an output has an empty name", f"name a {'folder' if folder else 'file'}")
+    if name == STANDARD and sys.stdout is None:
+        raise OutputError("stdout", "is closed", "name a file")
+    if not folder and Path(name).is_dir():
+        raise OutputError(name, "is a folder", "name a file")
+
+
+def check_outputs(outputs: Mapping[str, str | None]) -> None:
+    """Makes sure, before any work, that these outputs can be written and are different ones.
+
+    Args:
+        outputs: A name by the option that gives it; None where it is not given.
+
+    Raises:
+        UsageError: If one has an empty name, or two have the same.
+        OutputError: If one cannot be written.
+    """
+    option_of: dict[str, str] = {}
+    for option, name in outputs.items():
+        if name is None:
+            continue
+        check_output(name)
+        first = option_of.setdefault(name if name == STANDARD else os.path.realpath(name), option)
+        if first != option:
+            what = "write stdout" if name == STANDARD else "name one file"
+            raise UsageError(f"{first} and {option} both {what}", "name another file for one of them")
 
 
 @contextmanager

@@ -74,6 +74,8 @@ def open_source(name: str) -> Iterator[Source]:
         TextsError: If it is missing or cannot be read.
     """
     if name == STANDARD:
+        if sys.stdin is None:
+            raise TextsError("stdin", "is closed", "name a file")
         yield Source("stdin", cast(io.BufferedReader, sys.stdin.buffer))
         return
     try:

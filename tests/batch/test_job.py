@@ -22,7 +22,7 @@ from eval.batch import kill_often
 from eval.batch_work import program as hashing_program
 from eval.batch_work import served, text, write_texts
 from irr.batch import Job, local, run
-from irr.batch.estimate import estimate
+from irr.batch.forecast import forecast
 from irr.batch.rows import Row
 from irr.batch.tally import Price, Tally
 from irr.cli.monitor import Monitor
@@ -364,12 +364,12 @@ def test_what_a_run_will_take_is_known_before_it(program: InferRetrieveRank) -> 
     texts = [Row(f"t{i}", text(i), b"") for i in range(500)]
     bad = Row(None, "", b"", error=RowError(code="bad_row", message="row 1: not JSON"))
     with served(0.0, 64) as address:
-        expected = estimate(hashing_program(address), [bad, *texts], Price.parse("10,1000"))
+        expected = forecast(hashing_program(address), [bad, *texts], Price.parse("10,1000"))
     assert (expected.rows, expected.bad_rows, expected.sample) == (501, 1, 100)
     assert (expected.calls, expected.prompt_tokens, expected.completion_tokens) == (500, 150_000, 4_000)
     assert expected.price == 1.5 + 4.0
     assert expected.seconds > 0
-    assert estimate(program, [], None).rows == 0
+    assert forecast(program, [], None).rows == 0
 
 
 @pytest.mark.parametrize("wrong", ["1", "1,2,3", "a,b", "-1,2", "nan,1", ""])

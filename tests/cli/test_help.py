@@ -1,4 +1,4 @@
-"""COMMANDS.md is what `--help` says."""
+"""docs/commands.md is what `--help` says."""
 
 from __future__ import annotations
 

@@ -11,8 +11,9 @@ from irr.builder import build
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import InputError
-from irr.evaluate.compare import read_run
+from irr.evaluate.compare import read_baseline
 from irr.evaluate.evaluate import evaluate
+from irr.evaluate.setup import Setup, as_text
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
 from irr.pipeline import InferRetrieveRank
@@ -24,6 +25,12 @@ GOLD = [
     {"id": "3", "text": "Lead the kitchen staff", "labels": ["staff"]},
     {"id": "4", "text": "anything", "labels": []},
 ]
+
+
+def text_of(program: InferRetrieveRank, name: str | None = None) -> str:
+    rows = [GoldRow.model_validate(row) for row in GOLD]
+    setup = Setup.of(program, rows, name=name, gold=Path("g.jsonl"), labels=Path("l.jsonl"))
+    return as_text(evaluate(program, rows), setup)
 
 
 def test_a_run_is_compared_with_an_earlier_one(
@@ -42,7 +49,7 @@ def test_a_run_is_compared_with_an_earlier_one(
     )
     gold = write_jsonl(tmp_path / "gold.jsonl", GOLD)
     names, both = tmp_path / "names.json", tmp_path / "both.json"
-    names.write_text(evaluate(earlier, [GoldRow.model_validate(row) for row in GOLD]).as_text())
+    names.write_text(text_of(earlier))
     call = ("eval", "--labels", labels_file, "--gold", gold)
     result = irr(*call, "--compare", names, "--json", both)
     assert result.returncode == 0, result.stderr
@@ -52,7 +59,7 @@ def test_a_run_is_compared_with_an_earlier_one(
         assert isinstance(after[name], float | int), "the contract's keys stay what they were"
     assert after["per_text"]["ids"] == ["1", "2", "3"]
     assert before["program"] != after["program"]
-    for name, difference in after["compare"].items():
+    for name, difference in after["compare"][0]["metrics"].items():
         scores = after["per_text"]["scores"][name]
         assert after[name] == pytest.approx(sum(scores) / 3, abs=1e-5)
         assert difference["difference"] == pytest.approx(after[name] - before[name], abs=1e-5)
@@ -64,21 +71,21 @@ def test_a_run_is_compared_with_an_earlier_one(
 def test_what_cannot_be_paired_is_refused(program: InferRetrieveRank, tmp_path: Path) -> None:
     rows = [GoldRow.model_validate(row) for row in GOLD]
     path = tmp_path / "run.json"
-    path.write_text(evaluate(program, rows).as_text())
-    assert read_run(path, rows).name == "run"
+    path.write_text(text_of(program))
+    assert read_baseline(path, rows).name == "run"
     more = [GoldRow.model_validate({**row, "source": "a"}) for row in GOLD]
-    assert read_run(path, more).name == "run", "other keys count for nothing"
+    assert read_baseline(path, more).name == "run", "other keys count for nothing"
     with pytest.raises(InputError, match=r"texts \(1 are only there, 0 only here\): compare runs"):
-        read_run(path, rows[1:])
+        read_baseline(path, rows[1:])
     changed = [rows[0].model_copy(update={"text": "You will bake cakes."}), *rows[1:]]
     with pytest.raises(InputError, match="the ids are the same, but texts or gold have changed"):
-        read_run(path, changed)
+        read_baseline(path, changed)
     path.write_text(json.dumps({"rp@5": 0.5, "texts": 3}))
-    with pytest.raises(InputError, match=r'run\.json: has no "program"'):
-        read_run(path, rows)
+    with pytest.raises(InputError, match=r'run\.json: is not what irr eval writes \(no "program"\)'):
+        read_baseline(path, rows)
     path.write_text("not JSON")
     with pytest.raises(InputError, match=r"run\.json: is not what irr eval writes"):
-        read_run(path, rows)
+        read_baseline(path, rows)
 
 
 def test_a_refusal_is_one_line_before_any_work(irr: Irr, labels_file: Path, tmp_path: Path) -> None:

@@ -21,10 +21,11 @@ from eval.loaders import trove as trove_task
 from irr.builder import build
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
-from irr.evaluate.compare import Comparison, compare, read_run
+from irr.evaluate.compare import Comparison, compare, read_baseline
 from irr.evaluate.evaluate import Evaluation, evaluate
 from irr.evaluate.report import Diagnoser, figures, write_page
 from irr.evaluate.report.watch import GoldOutcome
+from irr.evaluate.setup import Setup, as_text
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
 from irr.pipeline import InferRetrieveRank
@@ -82,7 +83,7 @@ def rows(trove: InferRetrieveRank) -> list[GoldRow]:
 @pytest.fixture(scope="module")
 def seen(trove: InferRetrieveRank, rows: list[GoldRow]) -> tuple[Evaluation, Diagnoser]:
     watcher = Diagnoser(trove)
-    report = evaluate(trove, rows, watch=watcher.watch)
+    report = evaluate(trove, rows, observe=watcher.observe)
     watcher.look_up()
     return report, watcher
 
@@ -161,9 +162,13 @@ def test_confused_is_the_wrong_label_above_whose_name_is_nearest(
             assert pair.wrong in [p.label for p in text.predicted]
 
 
-def page_of(report: Evaluation, watcher: Diagnoser, comparison: Comparison | None = None) -> str:
+def setup_of(program: InferRetrieveRank, name: str = "first") -> Setup:
+    return Setup.of(program, [], name=name, gold=Path("gold <1>.jsonl"), labels=Path("trove.jsonl"))
+
+
+def page_of(report: Evaluation, watcher: Diagnoser, *comparisons: Comparison) -> str:
     out = io.StringIO()
-    write_page(out, "gold <1>.jsonl", report, watcher, comparison)
+    write_page(out, setup_of(watcher.program), report, watcher, comparisons)
     return out.getvalue()
 
 
@@ -171,7 +176,7 @@ def test_the_page_is_complete_in_itself_and_no_text_can_break_it(seen: tuple[Eva
     page = page_of(*seen)
     assert page.count("</script>") == 2, "a text's own end of script must not end ours"
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
-    assert "<title>gold &lt;1&gt;.jsonl" in page
+    assert "<title>first on gold &lt;1&gt;.jsonl" in page
     found = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)
     assert found
     data = json.loads(found[1])
@@ -198,7 +203,7 @@ def test_what_rank_did_to_the_order_of_retrieval_is_counted(
         index_folder=index_folder,
     )
     watcher = Diagnoser(program)
-    page = page_of(evaluate(program, rows, watch=watcher.watch), watcher)
+    page = page_of(evaluate(program, rows, observe=watcher.observe), watcher)
     data = json.loads(re.findall(r'id="data">(.*?)</script>', page, re.DOTALL)[0])
     assert data["facts"]["reranked"]
     assert data["moved"] == [0, len(TEXTS)]
@@ -264,11 +269,11 @@ def compared(
     report, watcher = seen
     folder = tmp_path_factory.mktemp("report")
     other = folder / "other.json"
-    fields = json.loads(report.as_text())
+    fields = json.loads(as_text(report, setup_of(trove, "other")))
     for column in fields["per_text"]["scores"].values():
         column[0] = 0.0
     other.write_text(json.dumps(fields))
-    comparison = compare(report, read_run(other, rows))
+    comparison = compare(report, read_baseline(other, rows))
     path = folder / "report.html"
     path.write_text(page_of(report, watcher, comparison), "utf-8")
     return path
@@ -276,7 +281,7 @@ def compared(
 
 def test_filter_sort_find_and_compare_in_a_browser(opened: Any, compared: Path) -> None:
     page = opened(compared)
-    assert page.locator("h1").inner_text() == "gold <1>.jsonl"
+    assert page.locator("h1").inner_text() == "first on gold <1>.jsonl"
     cards = page.locator("ol.texts > li")
     assert cards.count() == 7
     page.get_by_role("button", name="Not answered 1").click()
@@ -372,13 +377,16 @@ def test_pictures_for_the_docs(
         settings=Settings().replace({"retrieve.prior_weight": 0.0}),
         index_folder=index_folder,
     )
-    before = tmp_path / "without priors.json"
-    before.write_text(evaluate(plain, rows).as_text())
+    before = tmp_path / "before.json"
+    before.write_text(as_text(evaluate(plain, rows), setup_of(plain, "without priors")))
     watcher = Diagnoser(program)
-    report = evaluate(program, rows, watch=watcher.watch)
+    report = evaluate(program, rows, observe=watcher.observe)
     watcher.look_up()
     out = io.StringIO()
-    write_page(out, "Python packages", report, watcher, compare(report, read_run(before, rows)))
+    setup = Setup.of(
+        program, rows, name="with priors", gold=Path("packages.jsonl"), labels=Path("trove.jsonl")
+    )
+    write_page(out, setup, report, watcher, [compare(report, read_baseline(before, rows))])
     path = tmp_path / "report.html"
     path.write_text(out.getvalue(), "utf-8")
     folder = Path(os.environ["IRR_PICTURES"])

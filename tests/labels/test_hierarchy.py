@@ -145,12 +145,12 @@ def test_a_program_keeps_its_hierarchy(encoder: SentenceEncoder, index_folder: P
     freeze(program, tmp_path / "program")
     again = load(tmp_path / "program", index_folder=index_folder)
     assert again("We look for someone for cake making", top_k=1).labels == prediction.labels
-    options = ProgramOptions(None, tmp_path / "program", None, None, None, hierarchy=Hierarchy.LEAVES)
+    options = ProgramOptions(program=tmp_path / "program", hierarchy="leaves")
     with pytest.raises(UsageError, match="--hierarchy is fixed in a frozen program"):
         options.read_space()
-    options = ProgramOptions(None, tmp_path / "program", None, None, None, language="fi")
+    options = ProgramOptions(program=tmp_path / "program", language="fi")
     with pytest.raises(UsageError, match="--language is given, but no --labels"):
         options.read_space()
     labels = write_jsonl(tmp_path / "l.jsonl", [label.model_dump() for label in FOOD])
-    options = ProgramOptions(labels, None, None, None, None, hierarchy=Hierarchy.LEAVES)
+    options = ProgramOptions(labels=labels, hierarchy="leaves")
     assert options.build(options.read_space()).settings.hierarchy is Hierarchy.LEAVES

@@ -20,7 +20,7 @@ from irr.batch import Job, local
 from irr.batch import run as run_job
 from irr.batch.tally import Tally
 from irr.builder import build
-from irr.cli.classify import concurrency_limits
+from irr.cli.options import LimitOptions
 from irr.errors import LMError, UsageError
 from irr.lm.loop import run_on_loop
 from irr.lm.openai.client import ServedModel
@@ -250,8 +250,8 @@ def test_a_server_with_every_fault_costs_no_row_and_its_rows_can_be_retried(
 
 
 def test_a_number_of_requests_is_a_number_or_auto() -> None:
-    assert concurrency_limits("auto").auto
-    assert concurrency_limits("12").concurrency == 12
+    assert LimitOptions(concurrency="auto").read().auto
+    assert LimitOptions(concurrency="12").read().concurrency == 12
     for wrong in ("0", "-1", "many", ""):
         with pytest.raises(UsageError, match="is no number of requests"):
-            concurrency_limits(wrong)
+            LimitOptions(concurrency=wrong).read()

@@ -14,6 +14,7 @@ from irr.evaluate.evaluate import Evaluation
 from irr.evaluate.metrics import Estimate
 from irr.evaluate.report import figures
 from irr.evaluate.report.watch import TOP, Diagnoser, Gold, GoldOutcome, TextRecord
+from irr.evaluate.setup import Setup
 from irr.labels.space import LabelSpace
 from irr.types import Match, QueryKind
 
@@ -27,25 +28,32 @@ _KINDS = list(QueryKind)
 
 
 def write_page(
-    out: TextIO, title: str, report: Evaluation, watcher: Diagnoser, comparison: Comparison | None = None
+    out: TextIO,
+    setup: Setup,
+    evaluation: Evaluation,
+    diagnoser: Diagnoser,
+    comparisons: Sequence[Comparison] = (),
 ) -> None:
     """Writes the page: HTML that needs nothing else, neither files nor a network.
 
     Args:
         out: Where to.
-        title: What was evaluated, for its head.
-        report: The scores.
-        watcher: What was seen of each text, looked up.
-        comparison: With an earlier run, if there is one.
+        setup: What was evaluated.
+        evaluation: The scores.
+        diagnoser: What was seen of each text, looked up.
+        comparisons: With earlier evaluations.
     """
     data = json.dumps(
-        _data(title, report, watcher, comparison), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        _data(setup, evaluation, diagnoser, comparisons),
+        ensure_ascii=False,
+        allow_nan=False,
+        separators=(",", ":"),
     )
     folder = files("irr.evaluate.report") / "_page"
     page = Template((folder / "page.html").read_text("utf-8"))
     out.write(
         page.substitute(
-            title=_html(title),
+            title=_html(setup.title),
             style=(folder / "page.css").read_text("utf-8"),
             # Nothing in the data can end the script element or open a comment in it.
             data=data.replace("<", "\\u003c"),
@@ -55,32 +63,33 @@ def write_page(
 
 
 def _data(
-    title: str, report: Evaluation, watcher: Diagnoser, comparison: Comparison | None
+    setup: Setup, evaluation: Evaluation, diagnoser: Diagnoser, comparisons: Sequence[Comparison]
 ) -> dict[str, Any]:
-    program, texts = watcher.program, watcher.texts
+    program, texts = diagnoser.program, diagnoser.texts
     lost = figures.funnel(texts)
     names = _Names(program.space)
     pairs = figures.confusions(texts, program.space, program.encoder)
-    scores = dict(zip(report.per_text.ids, report.per_text.scores["rp@10"], strict=True))
+    scores = dict(zip(evaluation.per_text.ids, evaluation.per_text.scores["rp@10"], strict=True))
     return {
-        "title": title,
+        "title": setup.title,
+        "setup": setup.as_json(),
         "facts": {
-            "texts": report.texts,
-            "without_gold": report.texts_without_gold,
-            "errors": report.errors,
-            "fallbacks": report.fallbacks,
+            "texts": evaluation.texts,
+            "without_gold": evaluation.texts_without_gold,
+            "errors": evaluation.errors,
+            "fallbacks": evaluation.fallbacks,
             "labels": len(program.space),
-            "pool": watcher.pool,
-            "seconds": round(report.seconds, 1),
+            "pool": diagnoser.pool,
+            "seconds": round(evaluation.seconds, 1),
             "version": __version__,
             "encoder": program.encoder.name,
-            "program": report.program,
+            "program": evaluation.program,
             "settings": program.settings.flat(),
             "reranked": any(g.rank != g.retrieved for seen in texts for g in seen.gold),
             "asked": sum(seen.queries for seen in texts),
         },
-        "costs": report.costs.model_dump(),
-        "metrics": [[name, *_estimate(e)] for name, e in report.metrics.items()],
+        "costs": evaluation.costs.model_dump(),
+        "metrics": [[name, *_estimate(e)] for name, e in evaluation.metrics.items()],
         "curve": [_estimate(e) for e in figures.curve(texts)],
         "funnel": [[_FATES.index(f.fate), f.labels, round(f.gain, 5)] for f in lost],
         "moved": _moved(texts),
@@ -95,7 +104,7 @@ def _data(
             for p in pairs[:_SHOWN_PAIRS]
         ],
         "texts": [_text(seen, names, scores.get(seen.id)) for seen in texts],
-        "comparison": _comparison(report, comparison),
+        "comparisons": [_comparison(evaluation, comparison) for comparison in comparisons],
         "labels": names.used,  # last: what stands above fills it
     }
 
@@ -184,15 +193,13 @@ def _moved(texts: Sequence[TextRecord]) -> list[int]:
     ]
 
 
-def _comparison(report: Evaluation, comparison: Comparison | None) -> dict[str, Any] | None:
-    if comparison is None:
-        return None
-    theirs = comparison.run.per_text.scores["rp@10"]
-    ours = report.per_text.scores["rp@10"]
+def _comparison(evaluation: Evaluation, comparison: Comparison) -> dict[str, Any]:
+    theirs = comparison.baseline.per_text.scores["rp@10"]
+    ours = evaluation.per_text.scores["rp@10"]
     return {
-        "name": comparison.run.name,
-        "program": comparison.run.program,
-        "curve": [round(value, 5) for value in comparison.run.curve],
+        "name": comparison.baseline.name,
+        "program": comparison.baseline.program,
+        "curve": [round(value, 5) for value in comparison.baseline.curve],
         "metrics": [
             [name, round(comparison.means[name], 5), *(round(v, 5) for v in (d.mean, d.low, d.high, d.p))]
             for name, d in comparison.differences.items()
@@ -200,7 +207,7 @@ def _comparison(report: Evaluation, comparison: Comparison | None) -> dict[str, 
         # By text id: texts without gold have no difference.
         "differences": {
             text: round(mine - other, 4)
-            for text, mine, other in zip(report.per_text.ids, ours, theirs, strict=True)
+            for text, mine, other in zip(evaluation.per_text.ids, ours, theirs, strict=True)
         },
     }
 

@@ -73,7 +73,7 @@ class TextRecord:
 
 
 class Diagnoser:
-    """Keeps what the report shows; give `watch` to `evaluate`, then call `look_up`.
+    """Keeps what the report shows; give `observe` to `evaluate`, then call `look_up`.
 
     Attributes:
         program: The program that is evaluated.
@@ -86,7 +86,7 @@ class Diagnoser:
         self.pool = max(DEPTH, program.settings.retrieve.candidates)
         self.texts: list[TextRecord] = []
 
-    def watch(self, row: GoldRow, prediction: Prediction) -> None:
+    def observe(self, row: GoldRow, prediction: Prediction) -> None:
         """Takes one text and its prediction, with its trace."""
         trace = prediction.trace
         if trace is None:

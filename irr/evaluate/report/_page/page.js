@@ -89,7 +89,7 @@ const texts = textsSection(data);
 const sections = [
   ["Scores", scoresSection(data)],
   ["Lost labels", funnelSection(data, texts.show)],
-  data.comparison ? ["Comparison", compareSection(data, texts.show)] : null,
+  data.comparisons.length ? ["Comparison", compareSection(data, texts.show)] : null,
   ["Groups", groupsSection(data)],
   data.pairs.length ? ["Confused pairs", pairsSection(data, texts.showPair)] : null,
   ["Texts", texts.section],

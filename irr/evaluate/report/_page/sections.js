@@ -87,7 +87,7 @@ function scoresSection(data) {
     el("td", { class: "n" }, points(mean)),
     el("td", { class: "n soft" }, `${points(low)} – ${points(high)}`),
     el("td", null, whisker(mean, low, high, 0, 1))));
-  const other = data.comparison && data.comparison.curve;
+  const other = data.comparisons.length && data.comparisons[0].curve;
   const numbers = table(null, ["k", "#RP@k", "#95 % interval"], data.curve.map(([mean, low, high], i) => el("tr", null,
     el("td", null, i + 1), el("td", { class: "n" }, points(mean)), el("td", { class: "n soft" }, `${points(low)} – ${points(high)}`))));
   return el("section", { id: "scores" },
@@ -98,7 +98,7 @@ function scoresSection(data) {
       el("figure", null,
         other && el("ul", { class: "legend" },
           el("li", null, el("span", { class: "key" }), "this run"),
-          el("li", null, el("span", { class: "key other" }), data.comparison.name)),
+          el("li", null, el("span", { class: "key other" }), data.comparisons[0].name)),
         curveChart(data.curve, other),
         el("details", null, el("summary", null, "The curve as numbers"), el("div", { class: "scroll", tabindex: "0" }, numbers)))));
 }
@@ -178,15 +178,17 @@ function pairsSection(data, showPair) {
 }
 
 function compareSection(data, show) {
-  const { comparison } = data;
-  if (!comparison) return null;
+  return el("section", { id: "compare" }, data.comparisons.map((comparison) => comparisonPart(data, comparison, show)));
+}
+
+function comparisonPart(data, comparison, show) {
   const ours = Object.fromEntries(data.metrics.map(([name, mean]) => [name, mean]));
   const widest = Math.max(...comparison.metrics.flatMap(([, , , low, high]) => [Math.abs(low), Math.abs(high)]), 0.01);
   const real = (low, high, p) => p < 0.05 && (low > 0 || high < 0);
   const kind = (low, high, p) => (!real(low, high, p) ? "open" : low > 0 ? "good" : "bad");
   const rows = comparison.metrics.map(([name, theirs, mean, low, high, p]) => el("tr", { class: name === "rp@10" ? "main" : null },
     el("td", null, metricName(name)),
-    el("td", { class: "n", "data-name": "this run" }, points(ours[name])),
+    el("td", { class: "n", "data-name": "this evaluation" }, points(ours[name])),
     el("td", { class: "n soft", "data-name": comparison.name }, points(theirs)),
     el("td", { class: `n ${kind(low, high, p)}`, "data-name": "difference" }, signed(mean)),
     el("td", { class: "n soft", "data-name": "95 % interval" }, `${signed(low)} – ${signed(high)}`),
@@ -197,16 +199,17 @@ function compareSection(data, show) {
   const better = values.filter((d) => d > 0).length;
   const worse = values.filter((d) => d < 0).length;
   const verdict = real(low, high, p)
-    ? `This run is ${mean > 0 ? "better" : "worse"} by ${points(Math.abs(mean))} points of RP@10, more than chance explains (p ${p < 0.001 ? "< 0.001" : `= ${p.toFixed(3)}`}).`
+    ? `This evaluation is ${mean > 0 ? "better" : "worse"} by ${points(Math.abs(mean))} points of RP@10, more than chance explains (p ${p < 0.001 ? "< 0.001" : `= ${p.toFixed(3)}`}).`
     : `The difference of ${signed(mean)} points of RP@10 may be chance (p = ${p.toFixed(3)}).`;
-  return el("section", { id: "compare" },
+  const place = data.comparisons.indexOf(comparison);
+  return el("div", null,
     el("h2", null, `Against ${comparison.name}`),
     el("p", { class: "note" }, el("strong", null, verdict), " Paired bootstrap over texts, 10,000 resamples; differences in points.",
-      comparison.program === data.facts.program ? " Both runs are of one and the same program." : ""),
-    table({ class: "wide" }, ["metric", "#this run", `#${comparison.name}`, "#difference", "#95 % interval", "#p", `worse ←  ${points(widest, 0)} points  → better`], rows),
+      comparison.program === data.facts.program ? " Both evaluations are of one and the same program." : ""),
+    table({ class: "wide" }, ["metric", "#this evaluation", `#${comparison.name}`, "#difference", "#95 % interval", "#p", `worse ←  ${points(widest, 0)} points  → better`], rows),
     el("p", { class: "note", style: "margin-top:12px" },
-      el("button", { class: "link", type: "button", onclick: () => show("better") }, `${many(better, "text is", "texts are")} better`), ", ",
-      el("button", { class: "link", type: "button", onclick: () => show("worse") }, `${count(worse)} worse`),
+      el("button", { class: "link", type: "button", onclick: () => show(`better ${place}`) }, `${many(better, "text is", "texts are")} better`), ", ",
+      el("button", { class: "link", type: "button", onclick: () => show(`worse ${place}`) }, `${count(worse)} worse`),
       `, ${count(values.length - better - worse)} the same, by RP@10.`));
 }
 

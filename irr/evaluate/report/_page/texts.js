@@ -102,13 +102,12 @@ function textCard(data, text) {
     label, kind: right.has(label) ? "is-found" : "", mark: i + 1, where: right.has(label) ? "✓" : score.toFixed(2),
     spoken: right.has(label) ? "right " : "", reason: () => why(matches, null, "", data),
   }));
-  const difference = data.comparison && data.comparison.differences[text.id];
   return el("li", { class: "text" },
     el("header", null, el("h3", null, text.id),
       el("span", null, many(text.text.split(/\s+/).filter(Boolean).length, "word", "words")),
       el("span", null, many(text.queries, "query", "queries")),
       el("span", { class: "n" },
-        difference ? el("span", { class: difference > 0 ? "good" : "bad" }, `${signed(difference)} against ${data.comparison.name}  `) : "",
+        data.comparisons.filter((c) => c.differences[text.id]).map((c) => el("span", { class: c.differences[text.id] > 0 ? "good" : "bad" }, `${signed(c.differences[text.id])} against ${c.name}  `)),
         text.rp === undefined ? "no gold" : ["RP@10 ", el("strong", null, points(text.rp, 0))])),
     body,
     text.error && el("p", { class: "problem" }, `Not answered: ${text.error}`),
@@ -122,7 +121,6 @@ function textCard(data, text) {
 function filters(data) {
   const has = (kind) => (text) => text.gold.some(([, fate]) => FATES[fate] === kind);
   const lost = (text) => text.gold.some(([, fate]) => FATES[fate] !== "found");
-  const difference = (text) => (data.comparison ? data.comparison.differences[text.id] || 0 : 0);
   return [
     ["all", "All", () => true],
     ["found", "All found", (text) => text.gold.length > 0 && !lost(text)],
@@ -133,15 +131,16 @@ function filters(data) {
     ["unanswered", "Not answered", (text) => Boolean(text.error)],
     ["fallback", "Without the model", (text) => Boolean(text.fallbacks)],
     ["nogold", "No gold", (text) => text.gold.length === 0],
-    ["better", "Better", (text) => difference(text) > 0],
-    ["worse", "Worse", (text) => difference(text) < 0],
+    ...data.comparisons.flatMap((c, place) => [
+      [`better ${place}`, `Better than ${c.name}`, (text) => c.differences[text.id] > 0],
+      [`worse ${place}`, `Worse than ${c.name}`, (text) => c.differences[text.id] < 0],
+    ]),
   ];
 }
 
 function orders(data) {
   const rp = (text, none) => (text.rp === undefined ? none : text.rp);
   const lost = (text) => text.gold.filter(([, fate]) => FATES[fate] !== "found").length;
-  const difference = (text) => (data.comparison ? data.comparison.differences[text.id] || 0 : 0);
   return [
     ["file", "as in the file", null],
     ["worst", "lowest RP@10 first", (a, b) => rp(a, 2) - rp(b, 2)],
@@ -149,9 +148,12 @@ function orders(data) {
     ["lost", "most gold lost first", (a, b) => lost(b) - lost(a)],
     ["long", "longest first", (a, b) => b.text.length + (b.cut || 0) - a.text.length - (a.cut || 0)],
     ["short", "shortest first", (a, b) => a.text.length - b.text.length],
-    ...(data.comparison ? [
-      ["loss", "largest loss first", (a, b) => difference(a) - difference(b)],
-      ["gain", "largest gain first", (a, b) => difference(b) - difference(a)],
-    ] : []),
+    ...data.comparisons.flatMap((c, place) => {
+      const difference = (text) => c.differences[text.id] || 0;
+      return [
+        [`loss ${place}`, `largest loss against ${c.name} first`, (a, b) => difference(a) - difference(b)],
+        [`gain ${place}`, `largest gain against ${c.name} first`, (a, b) => difference(b) - difference(a)],
+      ];
+    }),
   ];
 }

@@ -1,43 +1,95 @@
-"""A survey of a label space as people see it: tables on stdout, what hurts retrieval at the end."""
+"""The command `irr labels`: the diagnostics of a label space."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from rich.table import Table
 from rich.text import Text
+from typer import Argument, Option
 
-from irr.cli.display import stdout
-from irr.labels.diagnostics import LabelDiagnostics, Lengths, SharedTexts
-from irr.labels.skos.languages import UNTAGGED
+from irr.cli import display
+from irr.cli.command import command
+from irr.cli.options import Encoder, Language
+
+if TYPE_CHECKING:
+    from irr.labels.diagnostics import LabelDiagnostics, Lengths, SharedTexts
 
 _SHOWN_IDS = 3
-_WIDTH = 100
 
 
-def show(found: LabelDiagnostics) -> None:
-    """Prints a survey."""
-    stdout.print(_counts(found))
+@dataclass(frozen=True, kw_only=True)
+class LabelsOptions:
+    """Which labels to look at, and where to write them."""
+
+    file: Annotated[Path, Argument(help="A label file, as --labels takes it.", metavar="FILE")]
+    output: Annotated[
+        str | None,
+        Option(
+            help='Write the labels there as JSONL, which is read fastest; "-" writes stdout.', metavar="FILE"
+        ),
+    ] = None
+    json_file: Annotated[
+        str | None, Option("--json", help='Write the diagnostics there; "-" writes stdout.', metavar="FILE")
+    ] = None
+    language: Language = None
+    encoder: Encoder = None
+
+
+@command("labels eurovoc.rdf.gz --language fi,en --output eurovoc.jsonl")
+def labels(options: LabelsOptions) -> None:
+    """Show a label space: what is in it, how it hangs together, and what of it hurts retrieval."""
+    from irr.encoders.sentence_transformers import DEFAULT_ENCODER
+    from irr.encoders.window import open_window
+    from irr.io.outputs import check_outputs, open_output
+    from irr.io.streams import STANDARD
+    from irr.labels.diagnostics import survey
+    from irr.labels.space import LabelSpace
+
+    outputs = {"--output": options.output, "--json": options.json_file}
+    check_outputs(outputs)
+    window = open_window(options.encoder)
+    space = LabelSpace.read(options.file, options.language)
+    with (
+        open_output(options.output or os.devnull, options.file) as out,
+        open_output(options.json_file or os.devnull, options.file) as diagnostics,
+    ):
+        display.skos(options.file, space.counts)
+        out.writelines(label.model_dump_json(exclude_defaults=True) + "\n" for label in space)
+        found = survey(space, window, only_english=options.encoder in (None, DEFAULT_ENCODER))
+        diagnostics.write(found.model_dump_json(indent=2) + "\n")
+    if STANDARD not in outputs.values():
+        _show(found)
+
+
+def _show(found: LabelDiagnostics) -> None:
+    display.show(_counts(found))
     if found.tree.with_parents:
-        stdout.print(_tree(found))
-    stdout.print(_lengths(found))
+        display.show(_tree(found))
+    display.show(_lengths(found))
     for title, shared in (
         ("names of several labels", found.shared_names),
         ("aliases of several labels, or names of others", found.shared_aliases),
     ):
         if shared.texts:
-            stdout.print(_shared(title, shared))
+            display.show(_shared(title, shared))
     if examples := list(_examples(found)):
         table = Table("what", "labels", "examples", title="look at")
         table.columns[1].justify = "right"
         for what, count, texts in examples:
             table.add_row(what, f"{count:,}", Text(_short(", ".join(texts))))
-        stdout.print(table)
+        display.show(table)
     for warning in found.warnings:
-        stdout.print(f"• {warning}", markup=False, style="yellow", soft_wrap=True)
+        display.say(f"• {warning}", style="yellow")
 
 
 def _counts(found: LabelDiagnostics) -> Table:
+    from irr.labels.skos.languages import UNTAGGED
+
     table = Table("labels", f"{found.labels:,}", "", title="what is in it")
     rows = (
         ("with aliases", found.with_aliases, f"{found.aliases:,} aliases"),
@@ -113,5 +165,4 @@ def _examples(found: LabelDiagnostics) -> Iterable[tuple[str, int, tuple[str, ..
 
 
 def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
+    return display.short(text, 100)

@@ -16,7 +16,7 @@ from irr.types import Usage
 _SAMPLE = 100
 
 
-class Estimate(BaseModel):
+class Forecast(BaseModel):
     """What a batch will take, scaled up from a sample.
 
     Attributes:
@@ -42,7 +42,7 @@ class Estimate(BaseModel):
     price: float | None
 
 
-def estimate(program: InferRetrieveRank, rows: Iterable[Row], price: Price | None) -> Estimate:
+def forecast(program: InferRetrieveRank, rows: Iterable[Row], price: Price | None) -> Forecast:
     """Reads all rows, and classifies some; language models are asked about those."""
     count, bad, sample = _sample(rows)
     for row in sample[:1]:
@@ -58,7 +58,7 @@ def estimate(program: InferRetrieveRank, rows: Iterable[Row], price: Price | Non
         prompt_tokens=round(usage.prompt_tokens * scale),
         completion_tokens=round(usage.completion_tokens * scale),
     )
-    return Estimate(
+    return Forecast(
         rows=count,
         bad_rows=bad,
         sample=len(sample),

@@ -1,0 +1,124 @@
+"""The command `irr eval`: how good the answers are, against gold labels and against earlier evaluations."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+from typer import Option
+
+from irr.cli import display
+from irr.cli.command import command
+from irr.cli.exits import EXIT_ROW_ERRORS
+from irr.cli.options import ProgramOptions
+
+if TYPE_CHECKING:
+    from irr.evaluate.compare import Comparison
+    from irr.evaluate.evaluate import Evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalOptions:
+    """Which texts to evaluate a program on, and where to write what it scores."""
+
+    gold: Annotated[Path, Option(help='JSONL rows {"id", "text", "labels": ["ID"]}.', metavar="FILE")]
+    name: Annotated[
+        str | None, Option(help="What the report and other evaluations call this one.", metavar="NAME")
+    ] = None
+    json_file: Annotated[
+        str | None, Option("--json", help='Write the metrics there, too; "-" writes stdout.', metavar="FILE")
+    ] = None
+    report: Annotated[
+        str | None, Option(help="Write a page there that shows where labels are lost.", metavar="FILE")
+    ] = None
+    compare: Annotated[
+        list[Path],
+        Option(
+            help="What --json wrote in another evaluation on the same gold; may be given many times.",
+            metavar="FILE",
+        ),
+    ] = field(default_factory=list)
+    program: ProgramOptions
+
+
+@command("eval --labels skills.jsonl --gold test.jsonl --json scores.json")
+def evaluate(options: EvalOptions) -> None:
+    """Measure the answers against gold labels, with 95 % intervals."""
+    from irr.evaluate.compare import compare, read_baseline
+    from irr.evaluate.evaluate import evaluate as measure
+    from irr.evaluate.report import Diagnoser, write_page
+    from irr.evaluate.setup import Setup, as_text
+    from irr.io.outputs import check_outputs, open_output
+    from irr.io.streams import STANDARD
+    from irr.io.texts import read_gold
+
+    outputs = {"--report": options.report, "--json": options.json_file}
+    check_outputs(outputs)
+    source = options.program
+    space = source.read_space()
+    rows = read_gold(options.gold, space)
+    baselines = [read_baseline(path, rows) for path in options.compare]
+    read = (options.gold, *options.compare, *source.reads)
+    with (
+        open_output(options.json_file or os.devnull, *read) as scores,
+        open_output(options.report or os.devnull, *read) as page,
+    ):
+        program = source.build(space)
+        labels = source.program or source.labels or Path()
+        setup = Setup.of(program, rows, name=options.name, gold=options.gold, labels=labels)
+        diagnoser = Diagnoser(program) if options.report else None
+        with display.progress("texts", len(rows)) as on_text:
+            evaluation = measure(program, rows, on_text, diagnoser.observe if diagnoser else None)
+        comparisons = [compare(evaluation, baseline) for baseline in baselines]
+        scores.write(as_text(evaluation, setup, comparisons))
+        if diagnoser:
+            with display.progress("labels that were lost", diagnoser.to_look_up) as on_text:
+                diagnoser.look_up(on_text)
+            write_page(page, setup, evaluation, diagnoser, comparisons)
+    if STANDARD not in outputs.values():
+        _show(evaluation, setup.title)
+        if comparisons:
+            _show_comparisons(comparisons)
+    if evaluation.errors:
+        raise typer.Exit(EXIT_ROW_ERRORS)
+
+
+def _show(evaluation: Evaluation, title: str) -> None:
+    """The metrics of an evaluation as a table, in percent."""
+    display.say(title)
+    table = Table("metric", "mean (95 % interval)", title=f"{evaluation.texts} texts")
+    table.columns[1].justify = "right"
+    for name, mean in evaluation.metrics.items():
+        table.add_row(name, mean.percent())
+    display.show(table)
+    display.say(f"{evaluation.texts_per_second:.1f} texts per second")
+    if evaluation.texts_without_gold:
+        display.say(f"{evaluation.texts_without_gold} texts have no gold labels and count in no mean")
+    if evaluation.errors:
+        display.say(f"{evaluation.errors} texts were answered with an error")
+    if evaluation.fallbacks:
+        display.say(f"{evaluation.fallbacks} texts did without the language model")
+    for line in display.costs(evaluation.costs):
+        display.say(line)
+
+
+def _show_comparisons(comparisons: Sequence[Comparison]) -> None:
+    """What earlier evaluations scored, and by how many points this one is better."""
+    table = Table("metric", title="compared: their mean, and by how much this evaluation is better")
+    for comparison in comparisons:
+        table.add_column(Text(comparison.baseline.name or ""), justify="right")
+    for name in dict.fromkeys(name for comparison in comparisons for name in comparison.differences):
+        table.add_row(name, *(_cell(comparison, name) for comparison in comparisons))
+    display.show(table)
+
+
+def _cell(comparison: Comparison, name: str) -> str:
+    if name not in comparison.differences:
+        return "not measured"
+    return f"{100 * comparison.means[name]:.1f}\n{comparison.differences[name].percent()}"

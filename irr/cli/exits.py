@@ -1,0 +1,106 @@
+"""How every call ends: an exit code, and one line on stderr for whatever went wrong."""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+import typer
+
+from irr.cli import display
+from irr.errors import IrrError
+from irr.text.printable import printable
+
+EXIT_ROW_ERRORS = 1
+EXIT_UNUSABLE = 2
+# As a shell counts what a signal ends: 128 and its number.
+EXIT_INTERRUPTED, EXIT_BROKEN_PIPE, EXIT_TERMINATED = 130, 141, 143
+DEBUG = "IRR_DEBUG"
+
+
+def run(call: Callable[[], int | None]) -> int:
+    """Makes a call and returns its exit code; errors keep their traceback where IRR_DEBUG is set."""
+    _prepare()
+    try:
+        code = call() or 0
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BaseException as e:
+        if isinstance(e, SystemExit):
+            raise
+        if os.environ.get(DEBUG):
+            logging.getLogger("irr").error("the call failed", exc_info=True)
+        code, line = _judged(e)
+        if line:
+            display.note(f"irr: {line}")
+    finally:
+        # Whoever interrupts now only has to wait for what is left to be closed.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _let_go_of_broken_pipes()
+    return code
+
+
+def _judged(e: BaseException) -> tuple[int, str]:
+    """The exit code that an error means, and what to say of it."""
+    match e:
+        case IrrError():
+            return EXIT_UNUSABLE, str(e)
+        case typer.TyperException():
+            return EXIT_UNUSABLE, f"{getattr(e, 'format_message', e.__str__)()} See irr --help."
+        case KeyboardInterrupt() | typer.Abort():
+            return EXIT_INTERRUPTED, ""
+        case OSError(errno=errno.EPIPE):
+            return EXIT_BROKEN_PIPE, ""
+        case OSError() if e.strerror:
+            what = e.filename if isinstance(e.filename, str) else "the output"
+            return EXIT_UNUSABLE, f"{what} cannot be read or written: {e.strerror}"
+        case MemoryError():
+            return EXIT_UNUSABLE, "memory ran out: use a smaller input, or a larger machine"
+    if _was_interrupted(e):
+        return EXIT_INTERRUPTED, ""
+    what = f"{type(e).__name__}: {e}" if str(e) else type(e).__name__
+    return EXIT_UNUSABLE, f"a defect in irr ({what[:300]}): please report it, with what {DEBUG}=1 shows"
+
+
+def _was_interrupted(e: BaseException | None) -> bool:
+    """Whether an interrupt lies behind an error, as where it came in the middle of an import."""
+    while e is not None:
+        if isinstance(e, KeyboardInterrupt):
+            return True
+        e = e.__cause__ or e.__context__
+    return False
+
+
+class _PrintableFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
+
+
+def _prepare() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_PrintableFormatter("irr: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.captureWarnings(True)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        # So that nothing is left behind.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _let_go_of_broken_pipes() -> None:
+    """Keeps the interpreter from complaining, when it ends, of output that nobody reads."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

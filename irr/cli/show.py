@@ -1,0 +1,88 @@
+"""The command `irr show`: what a frozen program is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from rich.table import Table
+from rich.text import Text
+from typer import Argument
+
+from irr.cli import display
+from irr.cli.command import command
+
+if TYPE_CHECKING:
+    from irr.frozen.manifest import Manifest, Scores
+
+_SHOWN_METRICS = ("rp@5", "rp@10", "rp@50", "recall@50")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowOptions:
+    """Which program to show."""
+
+    program: Annotated[Path, Argument(help="A frozen program.", metavar="DIR")]
+
+
+@command("show program")
+def show(options: ShowOptions) -> None:
+    """Show what a frozen program is: labels, settings, models, prompts, scores."""
+    from irr.frozen.manifest import read_manifest
+
+    manifest = read_manifest(options.program)
+    display.show(_facts(options.program, manifest))
+    if manifest.scores:
+        display.show(scores_table(manifest.scores))
+    _show_prompts(manifest)
+
+
+def _facts(folder: Path, manifest: Manifest) -> Table:
+    recipe = manifest.recipe
+    facts = {
+        "labels": f"{manifest.labels:,}, fingerprint {manifest.fingerprint[:16]}",
+        "encoder": f"{recipe.encoder.name} ({recipe.encoder.revision})",
+    }
+    for stage, model in (("infer", recipe.infer), ("rank", recipe.rank)):
+        facts[stage] = f"{model.name} ({model.revision or 'served'})" if model else "no language model"
+    facts["examples"] = f"{manifest.examples:,}, in examples.jsonl" if manifest.examples else "none"
+    facts["settings changed"] = display.changed(recipe.settings)
+    if manifest.optimized:
+        facts["optimized"] = _pairs(manifest.optimized)
+    facts["versions"] = _pairs(manifest.versions)
+    facts["digest"] = manifest.digest
+    table = Table(title=Text(str(folder)), show_header=False)
+    for name, value in facts.items():
+        table.add_row(name, Text(value))
+    return table
+
+
+def _pairs(values: Mapping[str, str | int]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _show_prompts(manifest: Manifest) -> None:
+    recipe = manifest.recipe
+    task = recipe.task
+    if task is None:
+        return
+    for stage, model, prompt, demos in (
+        ("infer", recipe.infer, task.infer, recipe.settings.infer.demos),
+        ("rank", recipe.rank, task.rank, recipe.settings.rank.demos),
+    ):
+        if model:
+            display.stdout.rule(f"{stage}: what the model is told")
+            display.stdout.print(f"{prompt.instructions}\n{task.notes_of(prompt)}".strip(), markup=False)
+            for demo in task.demos_of(prompt)[: task.count_of(prompt, demos)]:
+                display.stdout.print(f"\n- {demo.text}\n  {'; '.join(demo.terms)}", markup=False)
+
+
+def scores_table(scores: Mapping[str, Scores]) -> Table:
+    """What programs scored on the valset, by name."""
+    texts = next((found.texts for found in scores.values()), 0)
+    table = Table("program", *_SHOWN_METRICS, title=f"on the {texts} examples of the valset")
+    for name, found in scores.items():
+        table.add_row(name, *(found.metrics[metric].percent() for metric in _SHOWN_METRICS))
+    return table

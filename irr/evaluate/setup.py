@@ -1,0 +1,118 @@
+"""What was evaluated: name, gold, labels, models and settings, as they stand beside the scores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from irr import __version__
+from irr.config import Settings
+from irr.evaluate.compare import Comparison
+from irr.evaluate.evaluate import Evaluation
+from irr.io.texts import GoldRow
+from irr.pipeline import InferRetrieveRank
+from irr.text.words import clean
+
+
+class Setup(BaseModel):
+    """What was evaluated, on what.
+
+    Attributes:
+        name: As the user calls it; None if they do not.
+        gold: The file of texts with gold labels.
+        labels: The label file, or the frozen program that brought the labels.
+        label_count: How many labels there are.
+        fingerprint: The label space's.
+        encoder: Name of the encoder.
+        infer_lm: Name of the language model that proposes terms, if one does.
+        rank_lm: Name of the language model that orders candidates, if one does.
+        examples: How many labelled examples the program has.
+        left_out: How many of the texts are among them; each was scored without its own example.
+        settings: Every setting by its dotted name.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str | None
+    gold: str
+    labels: str
+    label_count: int
+    fingerprint: str
+    encoder: str
+    infer_lm: str | None
+    rank_lm: str | None
+    examples: int
+    left_out: int
+    settings: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        program: InferRetrieveRank,
+        rows: Sequence[GoldRow],
+        *,
+        name: str | None,
+        gold: Path,
+        labels: Path,
+    ) -> Setup:
+        """What this program is, and what it is evaluated on."""
+        return cls(
+            name=name,
+            gold=str(gold),
+            labels=str(labels),
+            label_count=len(program.space),
+            fingerprint=program.space.fingerprint,
+            encoder=program.encoder.name,
+            infer_lm=program.infer_lm.name if program.infer_lm else None,
+            rank_lm=program.rank_lm.name if program.rank_lm else None,
+            examples=len(program.examples),
+            left_out=known_texts(program, rows),
+            settings=program.settings.flat(),
+        )
+
+    @property
+    def title(self) -> str:
+        """What tells it from others: its name, or what it is made of; and the gold."""
+        return f"{self.name or self._parts} on {Path(self.gold).name}"
+
+    @property
+    def _parts(self) -> str:
+        default = Settings().flat()
+        changed = (f"{name}={value}" for name, value in self.settings.items() if value != default.get(name))
+        models = (f"{stage} {lm}" for stage, lm in (("infer", self.infer_lm), ("rank", self.rank_lm)) if lm)
+        return ", ".join([Path(self.labels).stem, *models, *changed])
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as it stands in JSON."""
+        return {
+            "name": self.name,
+            "gold": self.gold,
+            "labels": {"file": self.labels, "count": self.label_count, "fingerprint": self.fingerprint},
+            "models": {"encoder": self.encoder, "infer": self.infer_lm, "rank": self.rank_lm},
+            "examples": {"count": self.examples, "left_out": self.left_out},
+            "settings": self.settings,
+            "irr": __version__,
+        }
+
+
+def known_texts(program: InferRetrieveRank, rows: Sequence[GoldRow]) -> int:
+    """How many texts are examples of the program: the same but for letter case and spaces."""
+    known = {_folded(example.text) for example in program.examples}
+    return sum(_folded(row.text) in known for row in rows)
+
+
+def _folded(text: str) -> str:
+    return " ".join(clean(text).casefold().split())
+
+
+def as_text(evaluation: Evaluation, setup: Setup, comparisons: Sequence[Comparison] = ()) -> str:
+    """An evaluation as JSON, one key a line: metrics by name, each text's scores, what was evaluated."""
+    fields = {**evaluation.as_json(), **setup.as_json()}
+    if comparisons:
+        fields["compare"] = [comparison.as_json() for comparison in comparisons]
+    lines = (f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in fields.items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
