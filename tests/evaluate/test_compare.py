@@ -75,7 +75,7 @@ def test_what_cannot_be_paired_is_refused(program: InferRetrieveRank, tmp_path: 
     assert read_baseline(path, rows).name == "run"
     more = [GoldRow.model_validate({**row, "source": "a"}) for row in GOLD]
     assert read_baseline(path, more).name == "run", "other keys count for nothing"
-    with pytest.raises(InputError, match=r"texts \(1 are only there, 0 only here\): compare runs"):
+    with pytest.raises(InputError, match=r"texts \(1 are only there, 0 only here\): compare"):
         read_baseline(path, rows[1:])
     changed = [rows[0].model_copy(update={"text": "You will bake cakes."}), *rows[1:]]
     with pytest.raises(InputError, match="the ids are the same, but texts or gold have changed"):
