@@ -13,7 +13,7 @@ from eval.record import RESULTS, command, machine
 from irr import __version__
 from irr.errors import InputError
 from irr.evaluate.evaluate import Evaluation
-from irr.io.files import read_lines
+from irr.io.streams import read_lines
 
 RUNS = RESULTS / "runs.jsonl"
 # Of every bootstrap; nothing else is drawn at random.

@@ -16,6 +16,14 @@ def _none_is_empty(value: Any) -> Any:
     return () if value is None else value
 
 
+def _number_as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+# Ids of labels are texts; a file may write those that are numbers as such.
+LabelId = Annotated[str, BeforeValidator(_number_as_text)]
+
+
 class Label(BaseModel):
     """One label of a label space; keys that are not named here are ignored.
 
@@ -30,11 +38,11 @@ class Label(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    id: Annotated[str, Field(min_length=1)]
+    id: Annotated[LabelId, Field(min_length=1)]
     name: Annotated[str, Field(min_length=1)]
     description: str | None = None
     aliases: Annotated[tuple[str, ...], BeforeValidator(_none_is_empty)] = ()
-    parents: Annotated[tuple[str, ...], BeforeValidator(_none_is_empty)] = ()
+    parents: Annotated[tuple[LabelId, ...], BeforeValidator(_none_is_empty)] = ()
     prior: Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)] | None = None
 
 
@@ -42,7 +50,7 @@ class Example(_Frozen):
     """A text and the ids of its right labels."""
 
     text: str
-    labels: tuple[str, ...]
+    labels: tuple[LabelId, ...]
 
 
 class QueryKind(StrEnum):

@@ -16,8 +16,9 @@ from irr.batch.retry import Retry
 from irr.batch.rows import OutputRow, Row, answer, rows_of
 from irr.batch.tally import Tally
 from irr.errors import IrrError, LMError, OutputError, UsageError
+from irr.io.columns import OWN_NAMES, Columns
 from irr.io.outputs import is_stream, locked, open_stream, refuse_to_write_over
-from irr.io.streams import Source, open_source
+from irr.io.records import RawRows, open_rows
 from irr.types import Prediction, RowError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Job:
         restart: Whether to begin anew, whatever is there.
         retry_errors: Whether to answer the failed rows of a finished output again.
         reads: Other files that are read, none of which may be written.
+        columns: Which columns or keys of the input hold id and text.
     """
 
     input: str
@@ -50,6 +52,7 @@ class Job:
     restart: bool = False
     retry_errors: bool = False
     reads: tuple[Path, ...] = ()
+    columns: Columns = OWN_NAMES
 
 
 OutputRows = Generator[OutputRow, None, None]
@@ -79,7 +82,7 @@ def run(job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch:
         IrrError: If the call cannot be used, or a model server stays away.
         OSError: If the output cannot be written, for a full disk for instance.
     """
-    with open_source(job.input) as source:
+    with open_rows(job.input, job.columns) as source:
         if is_stream(job.output):
             return _stream(job, build, engine, watch, source)
         refuse_to_write_over(job.output, Path(job.input), *job.reads)
@@ -143,7 +146,7 @@ def predictions(
 
 
 def _stream(
-    job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Progress, source: Source
+    job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Progress, source: RawRows
 ) -> Tally:
     for flag, given in (("--restart", job.restart), ("--retry-errors", job.retry_errors)):
         if given:
@@ -154,12 +157,12 @@ def _stream(
             out.write(one.line)
             out.flush()
             tally = tally.add(one.error, one.fallback, one.costs)
-            watch(tally, source.share)
+            watch(tally, source.share())
         return tally
 
 
 def _keep(
-    job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Progress, source: Source
+    job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Progress, source: RawRows
 ) -> Tally:
     journal = Journal(Path(job.output))
     if job.restart:
@@ -188,7 +191,7 @@ def _keep(
             certain = map(_not_down, answers)
             for one in retry.among(certain) if retry else certain:
                 journal.write(one)
-                watch(journal.tally, source.share)
+                watch(journal.tally, source.share())
     except BaseException as e:
         journal.close()
         if isinstance(e, KeyboardInterrupt | SystemExit):

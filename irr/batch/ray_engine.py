@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from irr.batch import Engine, Job, OutputRows, predictions
-from irr.batch.rows import OutputRow, RawRow, Row, answer, raw_rows_of, read_row
+from irr.batch.rows import OutputRow, Row, answer, read_row
 from irr.errors import IrrError, MissingExtraError, UsageError
-from irr.io.streams import STANDARD, open_source
+from irr.io.columns import Columns
+from irr.io.records import RawRow, open_rows
+from irr.io.streams import STANDARD
 from irr.types import Costs
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ def _answers(job: Job, make: Callable[[], InferRetrieveRank], workers: int, done
         context.enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         answers = ray.data.read_datasource(
-            _source(partial(_blocks, str(Path(job.input).absolute()), done)),
+            _source(partial(_blocks, str(Path(job.input).absolute()), job.columns, done)),
             override_num_blocks=1,
             # Read where the file lies; and a need of its own keeps Ray from reading inside a worker.
             label_selector={"ray.io/node-id": ray.get_runtime_context().get_node_id()},
@@ -105,17 +107,18 @@ def _own(error: BaseException | None) -> IrrError | None:
     return None
 
 
-def _blocks(path: str, done: int) -> Iterator[pa.Table]:
+def _blocks(path: str, columns: Columns, done: int) -> Iterator[pa.Table]:
     """The rows of a file, after those that are done, as they came in."""
     import pyarrow as pa
 
-    with open_source(path) as source:
-        rows = islice(raw_rows_of(source), done, None)
+    with open_rows(path, columns) as source:
+        rows = islice(source.rows, done, None)
         while block := list(islice(rows, _BLOCK_ROWS)):
             yield pa.table(
                 {
                     "number": pa.array([row.number for row in block], pa.int64()),
                     "line": pa.array([row.line for row in block], pa.large_binary()),
+                    "problem": [row.problem for row in block],
                 }
             )
 
@@ -147,7 +150,7 @@ class _Worker:
     def __call__(self, block: pa.Table) -> pa.Table:
         import pyarrow as pa
 
-        rows = [read_row(RawRow(raw["number"], raw["line"])) for raw in block.to_pylist()]
+        rows = [read_row(RawRow(**raw)) for raw in block.to_pylist()]
         found = [
             answer(row, prediction, self._costs)
             for row, prediction in predictions(self._program, rows, self._top_k)

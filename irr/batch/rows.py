@@ -6,30 +6,20 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from irr.errors import TextsError
 from irr.io.files import parse_json_row
-from irr.io.streams import LONGEST_LINE, Source
+from irr.io.records import RawRow, RawRows
 from irr.io.texts import TextRow
 from irr.types import Costs, Prediction, RowError
 
 _BOM = "\ufeff"
 _DIGEST = 16
-
-
-@dataclass(frozen=True, slots=True)
-class RawRow:
-    """A row as it came in.
-
-    Attributes:
-        number: Its line, from 1.
-        line: Its bytes; None if there were too many.
-    """
-
-    number: int
-    line: bytes | None
+# So many unreadable rows at the beginning mean that the file is none of texts.
+_MOST_BAD = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +34,7 @@ class Row:
         error: What is wrong with the row.
     """
 
-    id: str | None
+    id: str | int | None
     text: str
     digest: bytes
     meta: Mapping[str, Any] = field(default_factory=dict)
@@ -72,27 +62,30 @@ class OutputRow:
     down: str = ""
 
 
-def raw_rows_of(source: Source) -> Iterator[RawRow]:
-    """Yields the rows of a source; lines that hold nothing but white space are none."""
-    for number, line in enumerate(source.lines(), 1):
-        if line is None or line.strip().removeprefix(_BOM.encode()):
-            yield RawRow(number, line)
-
-
-def rows_of(source: Source) -> Iterator[Row]:
-    """Yields the rows of a source, each read or with its error.
+def rows_of(source: RawRows) -> Iterator[Row]:
+    """The rows of a source, each read or with its error; some are read at once.
 
     Raises:
-        TextsError: If the source itself cannot be read on.
+        TextsError: If the first rows are all unreadable, or, later on, the source cannot be read on.
     """
-    return map(read_row, raw_rows_of(source))
+    rows = map(read_row, source.rows)
+    bad: list[Row] = []
+    for row in rows:
+        if row.error is None:
+            return chain(bad, [row], rows)
+        bad.append(row)
+        if len(bad) == _MOST_BAD:
+            first = bad[0].error.message if bad[0].error else ""
+            problem = f"none of the first {_MOST_BAD} rows can be read; {first}"
+            raise TextsError(source.name, problem, 'give {"id", "text"} a line, or a table')
+    return iter(bad)
 
 
 def read_row(raw: RawRow) -> Row:
     """Reads one row; what is wrong with it becomes its error, with its line number."""
-    if raw.line is None:
-        return _bad(raw, bytes(_DIGEST), f"longer than {LONGEST_LINE:,} bytes: split the text")
     digest = hashlib.blake2b(raw.line.strip(), digest_size=_DIGEST).digest()
+    if raw.problem:
+        return _bad(raw, digest, raw.problem)
     try:
         # Files that were joined hold the mark in their middle, too.
         line = raw.line.decode().removeprefix(_BOM)
@@ -147,15 +140,17 @@ def _json_line(fields: dict[str, Any]) -> bytes:
     return line.encode() + b"\n"
 
 
-def _bad(raw: RawRow, digest: bytes, problem: str, name: str | None = None) -> Row:
+def _bad(raw: RawRow, digest: bytes, problem: str, name: str | int | None = None) -> Row:
     return Row(name, "", digest, error=RowError(code="bad_row", message=f"row {raw.number}: {problem}"))
 
 
-def _id_of(line: str) -> str | None:
+def _id_of(line: str) -> str | int | None:
     """The id of a row that cannot be read otherwise."""
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError):
         return None
     name = fields.get("id") if isinstance(fields, dict) else None
-    return name.encode("utf-8", "replace").decode() if isinstance(name, str) and name else None
+    if isinstance(name, str) and name:
+        return name.encode("utf-8", "replace").decode()
+    return name if type(name) is int and abs(name) < 2**63 else None

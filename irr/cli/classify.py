@@ -81,7 +81,7 @@ def classify(options: ClassifyOptions) -> None:
     from irr.batch.tally import Price
     from irr.cli.monitor import Monitor
     from irr.io.outputs import check_output, open_output
-    from irr.io.streams import open_source
+    from irr.io.records import open_rows
 
     check_output(options.output)
     limits = options.limits.read()
@@ -99,7 +99,7 @@ def classify(options: ClassifyOptions) -> None:
     )
     with open_output(options.summary or os.devnull, Path(job.input), *job.reads) as summary:
         if options.dry_run:
-            with open_source(job.input) as source:
+            with open_rows(job.input, job.columns) as source:
                 expected = forecast(program.build(space, limits), rows_of(source), price)
             _show_forecast(expected)
             summary.write(expected.model_dump_json(indent=2) + "\n")

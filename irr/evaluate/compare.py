@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from irr.errors import InputError
 from irr.evaluate.evaluate import Evaluation, PerText, Share, texts_digest
 from irr.evaluate.metrics import Difference, paired_bootstrap
-from irr.io.files import read_lines
+from irr.io.streams import read_lines
 from irr.io.texts import GoldRow
 from irr.io.validation import explain
 

@@ -64,7 +64,7 @@ class PerText(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    ids: tuple[str, ...]
+    ids: tuple[str | int, ...]
     digest: str
     scores: dict[str, tuple[Share, ...]]
 

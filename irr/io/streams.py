@@ -1,4 +1,4 @@
-"""Streams of lines by name: a file, a pipe or stdin, as it is or compressed by gzip or zstd."""
+"""Bytes in by name: a file, a pipe or stdin, as it is or compressed by gzip or zstd, within limits."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, cast
 
-from irr.errors import TextsError
+from irr.errors import InputError, TextsError
 
 STANDARD = "-"
 # A longer line is passed over without being held: memory stays flat whatever comes in.
 LONGEST_LINE = 16 * 2**20
+# A line that is longer than this has no end: a device, or a bomb.
+_ENDLESS_LINE = 2 * 2**30
+# What is read whole may unpack to so many times its size; text unpacks to 3 to 30 times, a bomb to 1,000.
+_UNPACKED_BYTES, _UNPACKED_TIMES = 64 * 2**20, 200
+# A format that is parsed in one piece takes a multiple of its size in memory.
+_WHOLE_BYTES = 512 * 2**20
 _Stream: TypeAlias = io.BufferedIOBase
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
@@ -26,19 +32,48 @@ class Source:
 
     Args:
         name: What it is called in messages.
-        file: Its bytes, as they lie on the disk or come in.
+        file: Its bytes, as they lie on the disk or come in; what compressed them is known by the first ones.
+        held: Whether what is read stays in memory, so that a bomb must be refused.
+        error: The error to raise.
     """
 
-    def __init__(self, name: str, file: io.BufferedReader) -> None:
+    def __init__(
+        self, name: str, file: io.BufferedReader, held: bool = False, error: type[InputError] = TextsError
+    ) -> None:
         self.name = name
+        self.error = error
         self._file = file
         self._stream = _decompressed(file)
         self._size = Path(name).stat().st_size if Path(name).is_file() else 0
+        self._held = held
+        self._counts = held and self._stream is not file
+        self._unpacked = 0
 
     @property
     def share(self) -> float | None:
         """How much of a regular file has been read, in [0, 1]; None of what has no known end."""
         return min(1.0, self._file.tell() / self._size) if self._size else None
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to `size` bytes, unpacked; all that are left if it is negative.
+
+        Raises:
+            InputError: As `error`, if they cannot be read or unpacked, or are too many.
+        """
+        if size < 0:
+            content = self.read(_WHOLE_BYTES + 1)
+            if len(content) > _WHOLE_BYTES:
+                problem = f"more than {_WHOLE_BYTES // 2**20:,} MiB, which is too much for this format"
+                raise self.error(self.name, problem, "give it as JSONL, N-Triples or RDF/XML")
+            return content
+        try:
+            return self._counted(self._stream.read(size))
+        except _faults() as e:
+            raise self._broken(e) from e
 
     def lines(self, longest: int = LONGEST_LINE) -> Iterator[bytes | None]:
         """Yields the lines, ends kept; None for one that is longer than `longest` bytes.
@@ -46,46 +81,100 @@ class Source:
         Lines end at a line feed only, so that the rarer Unicode separators may stand in a text.
 
         Raises:
-            TextsError: If the bytes cannot be read, or decompressed.
+            InputError: As `error`, if the bytes cannot be read or unpacked, or are too many.
         """
         number = 0
         try:
-            while line := self._stream.readline(longest):
+            while line := self._counted(self._stream.readline(longest)):
                 number += 1
                 if len(line) < longest or line.endswith(b"\n"):
                     yield line
-                    continue
-                while line and not line.endswith(b"\n"):
-                    line = self._stream.readline(longest)
-                yield None
-        except _broken() as e:
-            hint = "compress it again, or give it as it is"
-            raise TextsError(self.name, f"the compressed data breaks off ({e})", hint, number + 1) from e
-        except OSError as e:
-            problem = f"cannot be read ({e.strerror})"
-            raise TextsError(self.name, problem, "name a readable file", number + 1) from e
+                else:
+                    self._pass_over(number, longest)
+                    yield None
+        except _faults() as e:
+            raise self._broken(e, number + 1) from e
+
+    def _pass_over(self, number: int, longest: int) -> None:
+        passed, rest = 0, b""
+        while not rest.endswith(b"\n"):
+            if self._held or passed > _ENDLESS_LINE:
+                raise self.error(self.name, f"longer than {longest:,} bytes", "write one row a line", number)
+            if not (rest := self._stream.readline(longest)):
+                return
+            passed += len(rest)
+
+    def _counted(self, content: bytes) -> bytes:
+        if self._counts:
+            self._unpacked += len(content)
+            if self._unpacked > _UNPACKED_BYTES and self._unpacked > _UNPACKED_TIMES * self._packed():
+                problem = f"unpacks to more than {_UNPACKED_TIMES} times its size"
+                raise self.error(self.name, problem, "unpack it, and look at what it holds")
+        return content
+
+    def _packed(self) -> int:
+        return self._file.tell() if self._file.seekable() else 0
+
+    def _broken(self, e: Exception, row: int | None = None) -> InputError:
+        if isinstance(e, OSError) and not isinstance(e, gzip.BadGzipFile):
+            return self.error(self.name, f"cannot be read ({e.strerror})", "name a readable file", row)
+        hint = "compress it again, or give it as it is"
+        return self.error(self.name, f"the compressed data breaks off ({e})", hint, row)
 
 
 @contextmanager
-def open_source(name: str) -> Iterator[Source]:
-    """The input of that name; `-` is stdin. What compressed it is known by its first bytes.
+def open_source(
+    name: str | Path, held: bool = False, error: type[InputError] = TextsError
+) -> Iterator[Source]:
+    """The input of that name; `-` is stdin.
+
+    Args:
+        name: A file, or `-`.
+        held: Whether what is read stays in memory, so that a bomb must be refused.
+        error: The error to raise.
 
     Raises:
-        TextsError: If it is missing or cannot be read.
+        InputError: As `error`, if it is missing or cannot be read.
     """
     if name == STANDARD:
         if sys.stdin is None:
-            raise TextsError("stdin", "is closed", "name a file")
-        yield Source("stdin", cast(io.BufferedReader, sys.stdin.buffer))
+            raise error("stdin", "is closed", "name a file")
+        yield Source("stdin", cast(io.BufferedReader, sys.stdin.buffer), held, error)
         return
     try:
         file = Path(name).open("rb")  # noqa: SIM115
     except FileNotFoundError as e:
-        raise TextsError(name, "no such file", "check the path") from e
-    except OSError as e:
-        raise TextsError(name, f"cannot be read ({e.strerror})", "name a readable file") from e
+        raise error(name, "no such file", "check the path") from e
+    except (OSError, ValueError) as e:
+        reason = getattr(e, "strerror", None) or e
+        raise error(name, f"cannot be read ({reason})", "name a readable file") from e
     with file:
-        yield Source(name, file)
+        try:
+            source = Source(str(name), file, held, error)
+        except OSError as e:
+            raise error(name, f"cannot be read ({e.strerror})", "name a readable file") from e
+        yield source
+
+
+def read_lines(path: Path, error: type[InputError]) -> Iterator[tuple[int, str]]:
+    """Yields the lines of a UTF-8 file, compressed or not, with their row numbers, from 1, line ends kept.
+
+    Raises:
+        InputError: As `error`, for a file that is missing, cannot be read, is not UTF-8, or is a bomb.
+    """
+    with open_source(path, held=True, error=error) as source:
+        for row, raw in enumerate(source.lines(), 1):
+            try:
+                line = (raw or b"").decode("utf-8-sig" if row == 1 else "utf-8")
+            except UnicodeDecodeError as e:
+                raise error(path, "not UTF-8", "save the file with UTF-8 encoding", row) from e
+            yield row, line
+
+
+def ending(path: str | Path) -> str:
+    """What says a file's format: the last part of its name, in lower case, `.gz` and `.zst` left out."""
+    path = Path(path)
+    return Path(path.stem if path.suffix.lower() in (".gz", ".zst") else path.name).suffix.lower()
 
 
 def is_compressed(path: Path) -> bool:
@@ -95,8 +184,17 @@ def is_compressed(path: Path) -> bool:
 
 def compress(source: Path, target: BinaryIO, suffix: str) -> None:
     """Writes the bytes of `source` to `target`, compressed as the suffix says."""
-    with source.open("rb") as plain, _compressor(target, suffix) as packed:
+    with source.open("rb") as plain, compressor(target, suffix) as packed:
         shutil.copyfileobj(plain, packed, 2**20)
+
+
+def compressor(target: BinaryIO, suffix: str) -> _Stream:
+    """A stream that writes to `target`, compressed as the suffix says; closing it leaves `target` open."""
+    if suffix == ".gz":
+        # No time in the header: the same answers give the same bytes.
+        return gzip.GzipFile(fileobj=target, mode="wb", compresslevel=6, mtime=0, filename="")
+    stream: _Stream = _zstd().ZstdFile(target, "w")
+    return stream
 
 
 def _decompressed(file: io.BufferedReader) -> _Stream:
@@ -109,16 +207,8 @@ def _decompressed(file: io.BufferedReader) -> _Stream:
     return file
 
 
-def _compressor(target: BinaryIO, suffix: str) -> _Stream:
-    if suffix == ".gz":
-        # No time in the header: the same answers give the same bytes.
-        return gzip.GzipFile(fileobj=target, mode="wb", compresslevel=6, mtime=0, filename="")
-    stream: _Stream = _zstd().ZstdFile(target, "w")
-    return stream
-
-
-def _broken() -> tuple[type[Exception], ...]:
-    return (EOFError, zlib.error, gzip.BadGzipFile, _zstd().ZstdError)
+def _faults() -> tuple[type[Exception], ...]:
+    return (OSError, EOFError, zlib.error, _zstd().ZstdError)
 
 
 def _zstd() -> Any:

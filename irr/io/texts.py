@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from irr.errors import TextsError
-from irr.io.files import parse_json_row, read_lines
-from irr.labels.space import LabelSpace
+from irr.io.columns import OWN_NAMES, Columns
+from irr.io.records import GOLD, TEXTS, read_models
+from irr.types import LabelId
 
 
 class TextRow(BaseModel):
@@ -18,49 +19,43 @@ class TextRow(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    id: Annotated[str, Field(min_length=1)]
+    id: Annotated[str, Field(min_length=1)] | Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)]
     text: str
 
 
 class GoldRow(TextRow):
     """A text with its right labels, by id; none means that the text has no gold."""
 
-    labels: tuple[str, ...]
+    labels: tuple[LabelId, ...]
 
 
 Row = TypeVar("Row", bound=TextRow)
 
 
-def read_rows(path: Path, model: type[Row]) -> Iterator[tuple[int, Row]]:
-    """Yields the rows of a JSONL file with their numbers, from 1; blank lines are passed over.
+def read_rows(path: Path, model: type[Row], columns: Columns = OWN_NAMES) -> Iterator[tuple[int, Row]]:
+    """Yields the rows of a JSONL file or a table with their numbers; blank rows are passed over.
 
     Raises:
         TextsError: With file and row, for a row that is no `model` or repeats an id.
     """
-    row_of: dict[str, int] = {}
-    for number, line in read_lines(path, TextsError):
-        if not line.strip():
-            continue
-        row = parse_json_row(model, line, path, number, TextsError, repair=True)
+    row_of: dict[str | int, int] = {}
+    kind = GOLD if issubclass(model, GoldRow) else TEXTS
+    for number, row in read_models(path, model, kind, columns):
         first = row_of.setdefault(row.id, number)
         if first != number:
-            raise TextsError(
-                path,
-                f'id "{row.id}" is already in row {first}',
-                "give every text an id of its own",
-                number,
-            )
+            problem = f'id "{row.id}" is already in row {first}'
+            raise TextsError(path, problem, "give every text an id of its own", number)
         yield number, row
 
 
-def read_gold(path: Path, space: LabelSpace) -> list[GoldRow]:
+def read_gold(path: Path, space: Container[str], columns: Columns = OWN_NAMES) -> list[GoldRow]:
     """Reads texts with gold labels, all of which must be in the label space.
 
     Raises:
         TextsError: With file and row.
     """
     rows = []
-    for number, row in read_rows(path, GoldRow):
+    for number, row in read_rows(path, GoldRow, columns):
         unknown = next((label for label in row.labels if label not in space), None)
         if unknown is not None:
             hint = "correct it, or give the label file that holds it"

@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from irr.errors import InputError
-from irr.io.files import read_lines
+from irr.io.streams import read_lines
 from irr.text.words import clean
 
 FILE = "task.toml"

@@ -255,7 +255,8 @@ BAD = {
     b'{"text": "x"}': (None, 'no "id"'),
     b'{"id": "a"}': ("a", 'no "text"'),
     b'{"id": "a", "text": null}': ("a", '"text"'),
-    b'{"id": 7, "text": "x"}': (None, '"id"'),
+    b'{"id": 7.5, "text": "x"}': (None, '"id"'),
+    b'{"id": 8, "text": null}': (8, '"text"'),
     b'{"id": 1' + b"0" * 5_000 + b', "text": "x"}': (None, ""),
     b'{"id": "", "text": "x"}': (None, 'empty "id"'),
     b'"bread"': (None, "not a JSON object"),
@@ -320,7 +321,7 @@ def test_whatever_the_rows_each_has_its_answer(
     assert sum(answer["id"] == "good" and not answer["error"] for answer in answers) >= len(lines) + 1
     for answer in answers:
         assert (answer["error"] is None) == bool(answer["labels"])
-        assert answer["id"] is None or isinstance(answer["id"], str)
+        assert answer["id"] is None or isinstance(answer["id"], str | int)
         json.dumps(answer, allow_nan=False).encode()
 
 

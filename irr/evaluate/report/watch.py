@@ -61,7 +61,7 @@ class Predicted:
 class TextRecord:
     """What one text came to."""
 
-    id: str
+    id: str | int
     text: str
     gold: list[Gold]
     predicted: list[Predicted]

@@ -10,12 +10,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 from xml.parsers import expat
 from xml.sax import SAXParseException
 
 from irr.errors import LabelSpaceError
-from irr.io.files import ending, open_bytes, read_lines
+from irr.io.streams import Source, ending, open_source, read_lines
+from irr.text.printable import printable
 
 if TYPE_CHECKING:
     from rdflib.store import Store
@@ -97,9 +98,9 @@ def _read_turtle(path: Path, add: Add) -> None:
     from rdflib import Graph
     from rdflib.parser import InputSource
 
-    with open_bytes(path, LabelSpaceError) as file:
+    with open_source(path, held=True, error=LabelSpaceError) as file:
         source = InputSource(_BASE)
-        source.setCharacterStream(io.TextIOWrapper(file, "utf-8-sig", newline=""))
+        source.setCharacterStream(io.StringIO(file.read().decode("utf-8-sig"), newline=""))
         Graph(_store(add), bind_namespaces="none").parse(source, format="turtle", publicID=_BASE)
 
 
@@ -107,9 +108,9 @@ def _read_xml(path: Path, add: Add) -> None:
     from rdflib import Graph
     from rdflib.parser import InputSource
 
-    with open_bytes(path, LabelSpaceError) as file:
+    with open_source(path, held=True, error=LabelSpaceError) as file:
         _check_entities(file, path)
-    with open_bytes(path, LabelSpaceError) as file:
+    with open_source(path, held=True, error=LabelSpaceError) as file:
         source = InputSource(_BASE)
         source.setByteStream(file)
         Graph(_store(add), bind_namespaces="none").parse(source, format="xml", publicID=_BASE)
@@ -119,7 +120,7 @@ class _Begun(Exception):  # noqa: N818
     """The document's first element: all entities are declared before it."""
 
 
-def _check_entities(file: BinaryIO, path: Path) -> None:
+def _check_entities(file: Source, path: Path) -> None:
     """Refuses entities that stand elsewhere, and entities made of others, which can grow without bound."""
 
     def declared(
@@ -149,28 +150,47 @@ def _check_entities(file: BinaryIO, path: Path) -> None:
 
 def _read_json(path: Path, add: Add) -> None:
     from rdflib import Graph
-    from rdflib.plugins.parsers.jsonld import to_rdf
+    from rdflib.plugins.parsers.jsonld import Parser
+    from rdflib.plugins.shared.jsonld.context import Context
 
-    with open_bytes(path, LabelSpaceError) as file:
-        data = json.load(io.TextIOWrapper(file, "utf-8-sig"))
+    with open_source(path, held=True, error=LabelSpaceError) as file:
+        data = json.loads(file.read().decode("utf-8-sig"))
     _check_contexts(data, path)
-    to_rdf(data, Graph(_store(add), bind_namespaces="none"), base=_BASE)
+    context = Context(base=_BASE)
+    # rdflib fetches a context unless it has it here; every context that is made from this one asks here too.
+    context._context_cache = _Refused(path)
+    Parser().parse(data, context, Graph(_store(add), bind_namespaces="none"))
+
+
+class _Refused(dict[str, Any]):
+    """A cache of contexts that has every one, and refuses to give it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __contains__(self, address: object) -> bool:
+        return True
+
+    def __getitem__(self, address: str) -> Any:
+        raise _elsewhere(self._path, address)
 
 
 def _check_contexts(data: Any, path: Path) -> None:
-    pending = [data]
+    """Refuses a context that is named by its address, however deep it stands, before anything is read."""
+    pending = [(data, False)]
     while pending:
-        value = pending.pop()
+        value, in_context = pending.pop()
         if isinstance(value, list):
-            pending.extend(value)
+            pending.extend((item, in_context) for item in value)
         elif isinstance(value, dict):
-            for key in ("@context", "@import"):
-                inner = value.get(key)
-                for part in inner if isinstance(inner, list) else [inner]:
-                    if isinstance(part, str):
-                        problem = f"its JSON-LD context {part} stands elsewhere, and nothing is fetched"
-                        raise LabelSpaceError(path, problem, "write that context into the file")
-            pending.extend(value.values())
+            pending.extend((item, key in ("@context", "@import")) for key, item in value.items())
+        elif in_context and isinstance(value, str):
+            raise _elsewhere(path, value)
+
+
+def _elsewhere(path: Path, address: str) -> LabelSpaceError:
+    problem = f"its JSON-LD context {printable(address)[:200]} stands elsewhere, and nothing is fetched"
+    return LabelSpaceError(path, problem, "write that context into the file")
 
 
 def _store(add: Add) -> Store:

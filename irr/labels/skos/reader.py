@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from irr.errors import LabelSpaceError
+from irr.io.validation import explain
 from irr.labels.skos.counts import SkosCounts
 from irr.labels.skos.languages import DEFAULT_LANGUAGE, UNTAGGED, Languages, Text
 from irr.labels.skos.rdf import read_triples
@@ -150,8 +151,8 @@ class _Things:
                 parents=tuple(parents),
             )
         except ValidationError as e:
-            first = e.errors(include_url=False)[0]
-            raise LabelSpaceError(path, f"concept {thing!r}: {first['msg']}", "correct the concept") from e
+            problem, hint = explain(e)
+            raise LabelSpaceError(path, f"concept {thing!r}: {problem}", hint) from e
 
     def _kinds(self) -> dict[str, str]:
         """What each thing with a type or a name is: a concept, a scheme, a collection, or else ""."""
