@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from pydantic import BaseModel, ConfigDict, PlainValidator
+from pydantic_core import PydanticKnownError
 
 from irr.errors import TextsError
 from irr.io.columns import OWN_NAMES, Columns
@@ -14,12 +15,26 @@ from irr.io.records import GOLD, TEXTS, read_models
 from irr.types import LabelId
 
 
+def _id(value: Any) -> str | int:
+    if type(value) is int and -(2**63) <= value < 2**63:
+        return value
+    if not isinstance(value, str):
+        raise PydanticKnownError("string_type")
+    if not value:
+        raise PydanticKnownError("string_too_short", {"min_length": 1})
+    return value
+
+
+# Ids of texts come back as they came: as text or as whole numbers.
+TextId = Annotated[str | int, PlainValidator(_id)]
+
+
 class TextRow(BaseModel):
     """A text to classify. Keys that are not named here are carried through to the output."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    id: Annotated[str, Field(min_length=1)] | Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)]
+    id: TextId
     text: str
 
 

@@ -205,8 +205,8 @@ RDF = 'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"'
         ("a.json", b'[{"id": "1", "name": "x"}]', "no SKOS concepts"),
         ("a.jsonld", b'{"@context": 5}', "not JSON-LD"),
         ("a.jsonld", b'"caf\xe9"', "not UTF-8"),
-        ("a.nt.gz", b"oops", "not a whole gzip file"),
-        ("a.nt.gz", gzip.compress(LABEL.encode() * 99)[:-9], "not a whole gzip file"),
+        ("a.nt.gz", b"oops", "row 1: not N-Triples"),
+        ("a.nt.gz", gzip.compress(LABEL.encode() * 99)[:-9], "the compressed data breaks off"),
         ("a.jsonl.gz", gzip.compress(b"{}"), 'a.jsonl.gz, row 1: no "id"'),
         ("a.n3", b"", "unknown format .n3"),
         (
