@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -82,6 +83,7 @@ class InferRetrieveRank:
         self.inferer = inferer
         self.retriever = retriever
         self.ranker = ranker
+        self._process = os.getpid()
         # Encoders need not bear several threads, and gain nothing from them.
         self._retrieving = threading.Lock()
 
@@ -119,8 +121,12 @@ class InferRetrieveRank:
         """Yields one prediction for each text, in order, while the texts are still being read.
 
         Raises:
-            UsageError: At the call, if `texts` is one text, or no label is asked for.
+            UsageError: At the call, if `texts` is one text, no label is asked for, or the process was forked
+                from the one that built the program.
         """
+        if os.getpid() != self._process:  # a fork has none of the threads of encoder, index and models
+            hint = 'load it in each process, or start processes by "spawn"'
+            raise UsageError("this program was built before the process was forked", hint)
         if isinstance(texts, str | bytes):
             raise UsageError("batch takes many texts", "call the program with one")
         if top_k < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 # So many texts that break the program one by one mean that it is the program that is broken.
 _MOST_BREAKING = 20
+# A full disk, a quota, a limit on a file's size.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 logger = logging.getLogger(__name__)
 
@@ -79,15 +82,20 @@ def run(job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch:
         watch: Is told what the run came to, and the share of the input that was read, after each row.
 
     Raises:
-        IrrError: If the call cannot be used, or a model server stays away.
-        OSError: If the output cannot be written, for a full disk for instance.
+        IrrError: If the call cannot be used, a model server stays away, or the disk is full.
     """
-    with open_rows(job.input, job.columns) as source:
-        if is_stream(job.output):
-            return _stream(job, build, engine, watch, source)
-        refuse_to_write_over(job.output, Path(job.input), *job.reads)
-        with locked(Path(job.output)):
-            return _keep(job, build, engine, watch, source)
+    try:
+        with open_rows(job.input, job.columns) as source:
+            if is_stream(job.output):
+                return _stream(job, build, engine, watch, source)
+            refuse_to_write_over(job.output, Path(job.input), *job.reads)
+            with locked(Path(job.output)):
+                return _keep(job, build, engine, watch, source)
+    except OSError as e:
+        if e.errno not in _NO_ROOM:
+            raise
+        hint = "make room, and repeat the same call to go on"
+        raise OutputError(job.output, f"cannot be written ({e.strerror})", hint) from e
 
 
 def local(job: Job) -> Engine:
@@ -165,6 +173,7 @@ def _keep(
     job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Progress, source: RawRows
 ) -> Tally:
     journal = Journal(Path(job.output))
+    journal.recover()
     if job.restart:
         journal.drop()
     going_on = not job.restart and journal.unfinished

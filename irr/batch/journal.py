@@ -42,7 +42,7 @@ class _Record(BaseModel):
 
 
 class Journal:
-    """The answers of one run, appended as they come.
+    """The answers of one run, appended as they come; making one changes nothing on disk.
 
     Args:
         output: The run's output; a link stays a link.
@@ -55,6 +55,13 @@ class Journal:
         self._done = (Tally(), hashlib.sha256())
         self._part_record = _beside(self.part, ".json")
         self._record = _beside(self.output, ".run.json")
+
+    def recover(self) -> None:
+        """Completes what a kill interrupted between the last steps of a run.
+
+        Raises:
+            OutputError: If what stands there is no record of a run.
+        """
         if not self.part.exists() and self._part_record.exists():
             if _read(self._part_record).complete:  # a run that was killed just before its last step
                 self._part_record.replace(self._record)

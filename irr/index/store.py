@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
+import uuid
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from irr.encoders.sentence_transformers import Encoder
 from irr.errors import EncoderError, LabelIndexError
 from irr.index.lexical import LexicalIndex, Postings
 from irr.labels.space import LabelSpace
+from irr.text.printable import printable
 from irr.types import EntryKind, Label
 
 # Raised whenever what is written below changes, so that an older index is never read as a newer one.
@@ -126,16 +129,21 @@ def open_index(
             index = _open(path, space, encoder) if path.is_dir() else None
             if index is None:
                 # The lock is ours, so whatever stands here is what an interrupted build left.
-                beside = path.with_suffix(".building")
-                for leftover in (beside, path):
+                # A name of its own for each build: Chroma keeps what it opened once, broken or not.
+                beside = path.with_suffix(f".{uuid.uuid4().hex[:12]}.building")
+                for leftover in (path, *root.glob(f"{path.name}*.building")):
                     shutil.rmtree(leftover, ignore_errors=True)
-                _build(beside, space, encoder, kinds, progress)
-                beside.rename(path)
+                try:
+                    _build(beside, space, encoder, kinds, progress)
+                    beside.rename(path)
+                except BaseException:
+                    shutil.rmtree(beside, ignore_errors=True)
+                    raise
                 index = _open(path, space, encoder)
     except OSError as e:
         raise LabelIndexError(
             f"the index cannot be written under {root} ({e.strerror or e})",
-            "choose another index folder",
+            "make room there, or choose another index folder",
         ) from e
     if index is None:
         raise EncoderError(f"encoder {encoder.name} gives one text different vectors", "use another encoder")
@@ -171,29 +179,47 @@ def _build(
     np.save(path / "kind_of.npy", np.array([_KINDS.index(kind) for _, kind, _ in entries], np.uint8))
     wholes = Postings.of_texts(" ".join(text for _, text in _entries(label, kinds)) for label in space)
     LexicalIndex(Postings.of_texts(label.name for label in space), wholes).save(path / "words.npz")
-    vectors: NDArray[np.float32] | None = None
-    with _client(path) as client:
+    with _chroma_writes(path):
+        client = _client(path)
         collection = client.create_collection(
             _COLLECTION,
             embedding_function=None,
             configuration={"hnsw": {"space": "ip", "ef_search": _EF_SEARCH}},
         )
+    with client, (path / "vectors.npy").open("wb") as file:
         for start in range(0, len(entries), _BLOCK):
             block = entries[start : start + _BLOCK]
             part = encoder.encode([text for _, _, text in block])
-            if vectors is None:
+            if not start:
                 shape = (len(entries), part.shape[1])
-                vectors = np.lib.format.open_memmap(path / "vectors.npy", "w+", np.float32, shape)
-            vectors[start : start + len(block)] = part
-            collection.add(
-                ids=[str(start + i) for i in range(len(block))],
-                embeddings=part,
-                metadatas=[{"label": space[number].id, "kind": kind.value} for number, kind, _ in block],
-            )
+                header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(part.astype("<f4").tobytes())
+            with _chroma_writes(path):
+                collection.add(
+                    ids=[str(start + i) for i in range(len(block))],
+                    embeddings=part,
+                    metadatas=[{"label": space[number].id, "kind": kind.value} for number, kind, _ in block],
+                )
             if progress:
                 progress(start + len(block), len(entries))
-    if vectors is not None:
-        cast(np.memmap[Any, Any], vectors).flush()
+
+
+@contextmanager
+def _chroma_writes(path: Path) -> Iterator[None]:
+    """Makes one error of those that Chroma raises, on a full disk for instance.
+
+    Raises:
+        LabelIndexError: If Chroma cannot write.
+    """
+    try:
+        yield
+    except Exception as e:  # Chroma's errors have no common base
+        cause: BaseException = e
+        while cause.__context__:  # what it raises first, before its own clean-up fails
+            cause = cause.__context__
+        problem = f"the index cannot be written under {path.parent} ({printable(str(cause))})"
+        raise LabelIndexError(problem, "make room there, or choose another index folder") from e
 
 
 def _open(path: Path, space: LabelSpace, encoder: Encoder) -> LabelIndex | None:

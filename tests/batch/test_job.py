@@ -23,6 +23,7 @@ from eval.batch_work import program as hashing_program
 from eval.batch_work import served, text, write_texts
 from irr.batch import Job, local, run
 from irr.batch.forecast import forecast
+from irr.batch.journal import Journal
 from irr.batch.rows import Row
 from irr.batch.tally import Price, Tally
 from irr.cli.monitor import Monitor
@@ -325,20 +326,28 @@ def test_whatever_the_rows_each_has_its_answer(
         json.dumps(answer, allow_nan=False).encode()
 
 
-def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(tmp_path: Path) -> None:
-    source = write_texts(tmp_path / "t.jsonl", 1_000)
-    output = tmp_path / "o.jsonl"
-    command = [sys.executable, "-m", "eval.batch_work", "classify", "--input", source, "--output", output]
+def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(
+    program: InferRetrieveRank, job: Job, tmp_path: Path
+) -> None:
+    whole = Job(job.input, str(tmp_path / "whole.jsonl"))
+    classify(program, whole)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        refused(program, job, r"cannot be written \(File too large\): make room, and repeat the same call")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not Path(job.output).exists()
+    assert Path(job.output + ".part").stat().st_size > 50_000
+    assert classify(program, job).texts == 300
+    assert Path(job.output).read_bytes() == Path(whole.output).read_bytes()
 
-    def little_room() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 
-    full = subprocess.run(command, preexec_fn=little_room, capture_output=True, text=True, timeout=100)
-    assert full.returncode != 0
-    assert "File too large" in full.stderr
-    assert not output.exists()
-    subprocess.run(command, check=True, capture_output=True, timeout=100)
-    assert [row["id"] for row in read_jsonl(output)] == [f"t{i}" for i in range(1_000)]
+def test_looking_at_a_journal_changes_nothing(job: Job, tmp_path: Path) -> None:
+    Path(job.output + ".part.json").write_text("anything")
+    before = files(tmp_path)
+    Journal(Path(job.output))
+    assert files(tmp_path) == before
 
 
 def test_a_stopped_command_says_so(labels_file: Path, index_folder: Path, tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,20 +17,7 @@ from irr.errors import ProgramError
 from irr.frozen import place as place_module
 from irr.frozen.manifest import FILES, read_manifest
 from irr.frozen.place import Place
-
-
-@contextmanager
-def mounted(folder: Path, options: str) -> Iterator[Path]:
-    """A small file system of its own."""
-    folder.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True
-    ).returncode:
-        pytest.skip("mounting a file system needs more rights")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
+from tests.doubles.small_disk import mounted
 
 
 def names(folder: Path) -> list[str]:
@@ -144,6 +130,7 @@ REPLACE = """
 import sys
 from irr.frozen.manifest import FILES
 from irr.frozen.place import Place
+from tests.doubles.small_disk import mounted
 for number in range(10**6):
     Place.at(sys.argv[1]).fill(dict.fromkeys(FILES, b"%d" % number))
 """

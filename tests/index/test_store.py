@@ -19,6 +19,7 @@ from irr.errors import LabelIndexError
 from irr.index.store import LabelIndex, open_index
 from irr.labels.space import LabelSpace
 from irr.types import EntryKind
+from tests.doubles.small_disk import enlarge, mounted
 from tests.support import KITCHEN
 
 ALL = tuple(EntryKind)
@@ -173,3 +174,16 @@ def test_a_place_that_cannot_be_written_is_named(
     (tmp_path / "file").write_text("")
     with pytest.raises(LabelIndexError, match="index cannot be written"):
         open_index(kitchen, encoder, NAMES, tmp_path / "file" / "indexes")
+
+
+@pytest.mark.parametrize("size", ["16k", "24k", "60k", "200k"])
+def test_a_full_disk_is_one_line_and_with_room_the_next_call_builds(
+    kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path, size: str
+) -> None:
+    with mounted(tmp_path / "small", f"size={size}") as root:
+        with pytest.raises(LabelIndexError, match="make room there") as caught:
+            opened(kitchen, encoder, root)
+        assert "\n" not in str(caught.value)
+        assert not [path for path in root.iterdir() if path.is_dir()], "half an index takes up room"
+        enlarge(root)
+        assert opened(kitchen, encoder, root)[1]
