@@ -136,6 +136,27 @@ def assemble(
     return program
 
 
+def leaving_one_out(program: InferRetrieveRank, index_folder: str | Path | None = None) -> InferRetrieveRank:
+    """The same program, in which an example counts for other texts only, as it must where those are scored.
+
+    Args:
+        program: A program whose parts all have a name.
+        index_folder: Where its index is kept; the user's cache folder if None.
+    """
+    root = Path(index_folder) if index_folder else default_index_folder()
+    index = open_index(program.space, program.encoder, program.settings.retrieve.fields, root)
+    return assemble(
+        index,
+        program.encoder,
+        program.settings,
+        infer_lm=program.infer_lm,
+        rank_lm=program.rank_lm,
+        task=program.task or load_task("default"),
+        examples=program.examples,
+        leave_one_out=True,
+    )
+
+
 def _passages(text: str) -> list[str]:
     return [text[start:end].strip() for start, end in passages(text)]
 

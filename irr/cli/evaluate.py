@@ -50,6 +50,7 @@ class EvalOptions:
 @command("eval --labels skills.jsonl --gold test.jsonl --json scores.json")
 def evaluate(options: EvalOptions) -> None:
     """Measure the answers against gold labels, with 95 % intervals."""
+    from irr.builder import leaving_one_out
     from irr.evaluate.compare import compare, read_baseline
     from irr.evaluate.evaluate import evaluate as measure
     from irr.evaluate.report import Diagnoser, write_page
@@ -72,6 +73,9 @@ def evaluate(options: EvalOptions) -> None:
         program = source.build(space)
         labels = source.program or source.labels or Path()
         setup = Setup.of(program, rows, name=options.name, gold=options.gold, labels=labels)
+        if setup.left_out:
+            _warn_of_known_texts(setup.left_out, len(rows))
+            program = leaving_one_out(program, source.index_folder)
         diagnoser = Diagnoser(program) if options.report else None
         with display.progress("texts", len(rows)) as on_text:
             evaluation = measure(program, rows, on_text, diagnoser.observe if diagnoser else None)
@@ -87,6 +91,13 @@ def evaluate(options: EvalOptions) -> None:
             _show_comparisons(comparisons)
     if evaluation.errors:
         raise typer.Exit(EXIT_ROW_ERRORS)
+
+
+def _warn_of_known_texts(known: int, texts: int) -> None:
+    display.note(
+        f"{known:,} of {texts:,} texts are examples of the program: each is scored without its own example. "
+        "Settings and prompts were chosen on them all the same, so other texts will score lower"
+    )
 
 
 def _show(evaluation: Evaluation, title: str) -> None:

@@ -33,7 +33,9 @@ def run(call: Callable[[], int | None]) -> int:
             sys.stdout.flush()
     except BaseException as e:
         if isinstance(e, SystemExit):
-            raise
+            if not isinstance(e.__context__, BrokenPipeError):
+                raise
+            e = e.__context__  # Typer makes an exit of it, with the code of rows that carry an error
         if os.environ.get(DEBUG):
             logging.getLogger("irr").error("the call failed", exc_info=True)
         code, line = _judged(e)

@@ -23,6 +23,7 @@ class Setup(BaseModel):
 
     Attributes:
         name: As the user calls it; None if they do not.
+        program: The digest of the program.
         gold: The file of texts with gold labels.
         labels: The label file, or the frozen program that brought the labels.
         label_count: How many labels there are.
@@ -38,6 +39,7 @@ class Setup(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: str | None
+    program: str
     gold: str
     labels: str
     label_count: int
@@ -62,6 +64,7 @@ class Setup(BaseModel):
         """What this program is, and what it is evaluated on."""
         return cls(
             name=name,
+            program=program.digest,
             gold=str(gold),
             labels=str(labels),
             label_count=len(program.space),
@@ -90,6 +93,7 @@ class Setup(BaseModel):
         """The same as it stands in JSON."""
         return {
             "name": self.name,
+            "program": self.program,
             "gold": self.gold,
             "labels": {"file": self.labels, "count": self.label_count, "fingerprint": self.fingerprint},
             "models": {"encoder": self.encoder, "infer": self.infer_lm, "rank": self.rank_lm},

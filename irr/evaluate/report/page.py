@@ -83,7 +83,7 @@ def _data(
             "seconds": round(evaluation.seconds, 1),
             "version": __version__,
             "encoder": program.encoder.name,
-            "program": evaluation.program,
+            "program": setup.program,
             "settings": program.settings.flat(),
             "reranked": any(g.rank != g.retrieved for seen in texts for g in seen.gold),
             "asked": sum(seen.queries for seen in texts),
