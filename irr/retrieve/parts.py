@@ -1,4 +1,4 @@
-"""The parts of a text that retrieval scores one by one, and their queries in blocks."""
+"""The parts of a text that retrieval scores one by one: its passages with their spans, and its terms."""
 
 from __future__ import annotations
 
@@ -7,13 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from irr.retrieve.scoring import Floats, Segment
 from irr.types import Query, QueryKind
-
-Ints = NDArray[np.int64]
-# The rows of the query vectors of a part, by kind of query.
-Kinds = Mapping[QueryKind, Ints]
 
 
 @dataclass(frozen=True)
@@ -24,13 +20,28 @@ class Part:
         passage: The passage's text; None for terms.
         place: Where it stands in the text.
         queries: Its queries by kind.
-        rows: The rows of their vectors.
+        segments: The rows of their vectors, by kind.
     """
 
     passage: str | None
     place: tuple[int, int] | None
     queries: Mapping[QueryKind, Sequence[Query]]
-    rows: Kinds
+    segments: Mapping[QueryKind, Segment]
+
+
+@dataclass(frozen=True)
+class ScoredText:
+    """A text that was scored.
+
+    Attributes:
+        parts: Its parts.
+        penalties: The hubness penalties of each part's queries, by kind.
+        vectors: Unit vectors of queries, shape (rows, dimensions).
+    """
+
+    parts: Sequence[Part]
+    penalties: Sequence[Mapping[QueryKind, Floats]]
+    vectors: Floats
 
 
 def parts_of(queries: Sequence[Query], row_of: Mapping[str, int]) -> list[Part]:
@@ -48,23 +59,25 @@ def parts_of(queries: Sequence[Query], row_of: Mapping[str, int]) -> list[Part]:
                 passage=None if number == sys.maxsize else "\n".join(query.text for query in texts),
                 place=(start, end) if start is not None and end is not None else None,
                 queries=by_kind,
-                rows={kind: np.array([row_of[q.text] for q in group]) for kind, group in by_kind.items()},
+                segments={
+                    kind: Segment(kind, np.array([row_of[query.text] for query in group]))
+                    for kind, group in by_kind.items()
+                },
             )
         )
     return parts
 
 
-def blocks(texts: Sequence[Kinds], size: int) -> Iterator[list[tuple[int, QueryKind, Ints]]]:
-    """All query rows with their text's number and kind, in order, in blocks of at most `size` rows."""
-    block: list[tuple[int, QueryKind, Ints]] = []
-    room = size
-    for text, kinds in enumerate(texts):
-        for kind, rows in kinds.items():
-            while len(rows):
-                block.append((text, kind, rows[:room]))
-                rows, room = rows[room:], room - len(rows[:room])
-                if not room:
-                    yield block
-                    block, room = [], size
+def blocks(texts: Sequence[Sequence[Part]], segments: int) -> Iterator[list[tuple[int, int]]]:
+    """The numbers of text and part, in order, in blocks of so many segments at most, or of one part."""
+    block: list[tuple[int, int]] = []
+    room = segments
+    for text, parts in enumerate(texts):
+        for number, part in enumerate(parts):
+            if block and len(part.segments) > room:
+                yield block
+                block, room = [], segments
+            block.append((text, number))
+            room -= len(part.segments)
     if block:
         yield block
