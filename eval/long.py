@@ -82,7 +82,12 @@ def main() -> None:
     retriever = LabelRetriever(index, encoder, plain)
     programs = {
         "whole-text cosine": InferRetrieveRank(
-            space, encoder, WholeText(), retriever, RetrievalRanker(), plain
+            space=space,
+            encoder=encoder,
+            settings=plain,
+            inferer=WholeText(),
+            retriever=retriever,
+            ranker=RetrievalRanker(),
         ),
         "irr": build(space, encoder=encoder, settings=settings),
     }

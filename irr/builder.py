@@ -15,13 +15,18 @@ from irr.index.store import LabelIndex, Progress, open_index
 from irr.infer.spans import Inferer, SpanInferer
 from irr.labels.space import LabelSpace
 from irr.lm.base import LanguageModel
-from irr.pipeline import LM_GROUP_TEXTS, InferRetrieveRank
+from irr.pipeline import InferRetrieveRank
 from irr.prompts.pack import ChooseDemos, TaskPack, load_task
 from irr.rank.base import Evidence, Ranker, RetrievalRanker
 from irr.retrieve.examples import ExampleIndex
 from irr.retrieve.retriever import LabelRetriever
 from irr.text.passages import passages
 from irr.types import Example, Label
+
+# Texts that go through the stages together: many for the encoder; few where a language model is waited for,
+# so that none waits long for its slowest text.
+_GROUP_TEXTS = 64
+_LM_GROUP_TEXTS = 8
 
 
 def build(
@@ -42,7 +47,7 @@ def build(
     Args:
         labels: A label file, a label space, or the labels themselves.
         encoder: An encoder, or the name or folder of a sentence-transformers model.
-        settings: The numbers to run with.
+        settings: The settings of all stages.
         infer_lm: Proposes terms for each text; none if None.
         rank_lm: Orders the candidates; none if None.
         task: What the language models are told: a task pack, its name, or its folder.
@@ -72,7 +77,7 @@ def build(
         encoder = SentenceEncoder(encoder) if encoder else SentenceEncoder()
     root = Path(index_folder) if index_folder else default_index_folder()
     index = open_index(space, encoder, settings.retrieve.fields, root, progress)
-    program = assemble(
+    return assemble(
         index,
         encoder,
         settings,
@@ -81,9 +86,8 @@ def build(
         task=load_task(task) if isinstance(task, str) else task,
         examples=_checked(examples, space),
         ranker=ranker,
+        custom=custom,
     )
-    program.custom = custom
-    return program
 
 
 def assemble(
@@ -97,19 +101,21 @@ def assemble(
     examples: tuple[Example, ...] = (),
     leave_one_out: bool = False,
     ranker: Ranker | None = None,
+    custom: str = "",
 ) -> InferRetrieveRank:
     """Joins the stages over an index that is open.
 
     Args:
         index: Made by this encoder, with the fields of these settings.
         encoder: Encodes the queries.
-        settings: The numbers to run with.
+        settings: The settings of all stages.
         infer_lm: Proposes terms for each text; none if None.
         rank_lm: Orders the candidates; none if None.
         task: What the language models are told.
         examples: Texts with labels of the label space.
         leave_one_out: Whether an example counts for other texts only, as it must where examples are scored.
         ranker: Orders the candidates, instead of a language model.
+        custom: A part that the caller brought and that no name stands for.
     """
     models = [model for model in (infer_lm, rank_lm) if model]
     shared = LockedEncoder(encoder) if models else encoder
@@ -125,15 +131,24 @@ def assemble(
     ranker = ranker or RetrievalRanker()
     if rank_lm:
         ranker = _lm_ranker(rank_lm, task, settings, chooser(settings.rank.near_demos))
-    program = InferRetrieveRank(index.space, encoder, inferer, retriever, ranker, settings)
-    program.infer_lm, program.rank_lm = infer_lm, rank_lm
-    program.task = task if models else None
-    program.examples = examples
-    if models:
-        program.group_texts = LM_GROUP_TEXTS
-        # Twice what a model works on at a time: while one half is asked about, the other is retrieved.
-        program.workers = max(1, 2 * max(model.concurrency for model in models) // LM_GROUP_TEXTS)
-    return program
+    # Twice what a model works on at a time: while one half is asked about, the other is retrieved.
+    under_way = 2 * max((model.concurrency for model in models), default=0)
+    return InferRetrieveRank(
+        space=index.space,
+        encoder=encoder,
+        settings=settings,
+        inferer=inferer,
+        retriever=retriever,
+        ranker=ranker,
+        infer_lm=infer_lm,
+        rank_lm=rank_lm,
+        task=task if models else None,
+        examples=examples,
+        leave_one_out=leave_one_out and bool(examples),
+        custom=custom,
+        group_texts=_LM_GROUP_TEXTS if models else _GROUP_TEXTS,
+        workers=max(1, under_way // _LM_GROUP_TEXTS),
+    )
 
 
 def leaving_one_out(program: InferRetrieveRank, index_folder: str | Path | None = None) -> InferRetrieveRank:

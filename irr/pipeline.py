@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 
 from irr.config import Settings
@@ -35,74 +36,69 @@ from irr.types import (
     Trace,
 )
 
-# Texts go through the stages in groups: enough to fill the encoder's batches, few enough to stream.
-_GROUP_TEXTS = 64
+# A group of texts ends here: enough to fill the encoder's batches, few enough to stream.
 _GROUP_CHARACTERS = 30_000
-# The same where a language model is waited for: small groups, so that none waits long for its slowest text.
-LM_GROUP_TEXTS = 8
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class InferRetrieveRank:
-    """A program: call it with one text, or stream many through `batch`.
+    """A program: call it with one text, or stream many through `batch`. It is immutable.
 
     Attributes:
         space: The label space.
-        encoder: What queries and labels are encoded with.
-        settings: The numbers it runs with.
-        inferer: Its first stage.
-        retriever: Its second.
-        ranker: Its third.
-        infer_lm: The language model of the first, if it has one.
-        rank_lm: The language model of the third, if it has one.
-        task: What they are told; None where there are none.
-        examples: Labelled texts that speak for their labels.
+        encoder: Encodes queries and labels.
+        settings: The settings of all stages.
+        inferer: The first stage.
+        retriever: The second stage.
+        ranker: The third stage.
+        infer_lm: The language model of the first stage, if it has one.
+        rank_lm: The language model of the third stage, if it has one.
+        task: The task pack of the language models; None without them.
+        examples: Labelled texts that count as evidence for their labels.
+        leave_one_out: Whether an example counts for other texts only.
         custom: A part that the caller brought and that no name stands for; "" if there is none.
         group_texts: How many texts go through the stages together.
         workers: Groups that are under way at a time; more than one pays when a stage waits for a server.
     """
 
-    def __init__(
-        self,
-        space: LabelSpace,
-        encoder: Encoder,
-        inferer: Inferer,
-        retriever: Retriever,
-        ranker: Ranker,
-        settings: Settings,
-    ) -> None:
-        self.space = space
-        self.encoder = encoder
-        self.settings = settings
-        self.infer_lm: LanguageModel | None = None
-        self.rank_lm: LanguageModel | None = None
-        self.task: TaskPack | None = None
-        self.examples: tuple[Example, ...] = ()
-        self.custom = ""
-        self.group_texts = _GROUP_TEXTS
-        self.workers = 1
-        self.inferer = inferer
-        self.retriever = retriever
-        self.ranker = ranker
-        self._process = os.getpid()
-        # Encoders need not bear several threads, and gain nothing from them.
-        self._retrieving = threading.Lock()
+    space: LabelSpace
+    encoder: Encoder
+    settings: Settings
+    inferer: Inferer
+    retriever: Retriever
+    ranker: Ranker
+    infer_lm: LanguageModel | None = None
+    rank_lm: LanguageModel | None = None
+    task: TaskPack | None = None
+    examples: tuple[Example, ...] = ()
+    leave_one_out: bool = False
+    custom: str = ""
+    group_texts: int = 64
+    workers: int = 1
+    _process: int = field(default_factory=os.getpid, init=False, repr=False)
+    # Encoders need not bear several threads, and gain nothing from them.
+    _retrieving: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @cached_property
     def recipe(self) -> Recipe:
-        """All that it is made of besides the label space."""
+        """Everything besides the label space that its answers depend on."""
+        stages = (self.inferer, self.retriever, self.ranker)
         return Recipe(
             encoder=model_of(self.encoder),
             infer=model_of(self.infer_lm) if self.infer_lm else None,
             rank=model_of(self.rank_lm) if self.rank_lm else None,
             settings=self.settings,
+            stages=tuple(type(stage).__qualname__ for stage in stages),
+            custom=self.custom,
             task=self.task,
             examples=self.examples,
+            leave_one_out=self.leave_one_out,
         )
 
     @property
     def digest(self) -> str:
         """SHA-256 over all that its answers depend on: two programs of one digest answer alike."""
-        return self.recipe.digest(self.space.fingerprint + self.custom)
+        return self.recipe.digest(self.space.fingerprint)
 
     def __call__(self, text: str, top_k: int = 10, trace: bool = False) -> Prediction:
         """Puts one text into the label space.

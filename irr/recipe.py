@@ -37,9 +37,12 @@ class Recipe(BaseModel):
         encoder: What queries and labels are encoded with.
         infer: The language model that proposes terms, if one does.
         rank: The language model that orders candidates, if one does.
-        settings: The numbers.
-        task: What the language models are told; None where there are none.
-        examples: Labelled texts that speak for their labels, and that language models may be shown.
+        settings: The settings of all stages.
+        stages: The classes of the three stages.
+        custom: A part that the caller brought and that no name stands for; "" if there is none.
+        task: The task pack of the language models; None without them.
+        examples: Labelled texts that count as evidence for their labels and can be shown to language models.
+        leave_one_out: Whether an example counts for other texts only.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,8 +52,11 @@ class Recipe(BaseModel):
     infer: Model | None = None
     rank: Model | None = None
     settings: Settings = Settings()
+    stages: tuple[str, ...] = ()
+    custom: str = ""
     task: TaskPack | None = None
     examples: tuple[Example, ...] = ()
+    leave_one_out: bool = False
 
     def digest(self, fingerprint: str) -> str:
         """SHA-256 of this and a label space's fingerprint: programs of one digest answer alike."""

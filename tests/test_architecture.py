@@ -1,4 +1,4 @@
-"""The rules of the house: what is exported, what an import costs, and which file may know which."""
+"""The rules of docs/architecture.md: the order of the rooms, what is private, who knows the stages."""
 
 from __future__ import annotations
 
@@ -6,65 +6,170 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 import irr
 
 PACKAGE = Path(irr.__file__).parent
+ROOT = PACKAGE.parent
+PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 STAGES = {"infer", "retrieve", "rank"}
-HEAVY = {
-    "aiohttp",
-    "torch",
-    "sentence_transformers",
-    "transformers",
-    "chromadb",
-    "dspy",
-    "ray",
-    "rdflib",
-    "vllm",
-}
+# The package's own front, the command line and what a room's __init__ passes on.
+FRONT = {"irr", "irr.__main__"}
+HEAVY = set("aiohttp chromadb dspy ray rdflib scipy sentence_transformers torch transformers vllm".split())
 
 
-def test_every_exported_name_is_there() -> None:
-    for name in irr.__all__:
-        assert getattr(irr, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = irr.nothing
+class Import(NamedTuple):
+    """A module, and the names taken from it; none where it is imported itself."""
+
+    module: str
+    names: tuple[str, ...]
+    typing_only: bool
 
 
-def test_import_loads_nothing_heavy() -> None:
+@cache
+def files() -> dict[str, Path]:
+    """Every file of the package by its module's name."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def imports(module: str) -> list[Import]:
+    """Every import of `irr` in a file, wherever it stands."""
+    return list(_imports(ast.parse(files()[module].read_text("utf-8")), False))
+
+
+def _imports(node: ast.AST, typing_only: bool) -> Iterator[Import]:
+    if isinstance(node, ast.Import):
+        yield from (Import(name.name, (), typing_only) for name in node.names if _own(name.name))
+    elif isinstance(node, ast.ImportFrom) and node.module and _own(node.module):
+        names = tuple(name.name for name in node.names)
+        for name in names:
+            if f"{node.module}.{name}" in files():
+                yield Import(f"{node.module}.{name}", (), typing_only)
+        yield Import(node.module, names, typing_only)
+    typing_only |= isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+    for child in ast.iter_child_nodes(node):
+        yield from _imports(child, typing_only)
+
+
+def _own(module: str) -> bool:
+    return module.partition(".")[0] == "irr"
+
+
+def room_of(module: str) -> str:
+    """The folder directly under `irr` that a module is in, or the name of its file there."""
+    return (module.split(".") + [""])[1]
+
+
+@cache
+def order() -> dict[str, int]:
+    """The place of each room in the page's table, the first being the highest."""
+    rows = re.findall(r"^\| (`.*?) \|", PAGE[: PAGE.index("## Where to add what")], re.M)
+    return {
+        name.removesuffix("/").removesuffix(".py"): place
+        for place, row in enumerate(rows)
+        for name in re.findall(r"`([^`]+)`", row)
+    }
+
+
+MODULES = [module for module in files() if module not in FRONT]
+
+
+def test_the_page_names_every_room() -> None:
+    assert {room_of(module) for module in MODULES} == set(order())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_room_imports_only_rooms_below_it(module: str) -> None:
+    place = order()[room_of(module)]
+    above = {found.module for found in imports(module) if order().get(room_of(found.module), place) < place}
+    assert not above, f"{module} imports {', '.join(sorted(above))}, which the page lists above it"
+
+
+def test_there_are_no_import_circles() -> None:
+    """Between modules, and between rooms, imports for types included."""
+    modules = {module: {i.module for i in imports(module)} - {module, "irr"} for module in MODULES}
+    rooms: dict[str, set[str]] = {}
+    for module, known in modules.items():
+        rooms.setdefault(room_of(module), set()).update(room_of(k) for k in known)
+    rooms = {room: known - {room} for room, known in rooms.items()}
+    for graph in (modules, rooms):
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as e:
+            pytest.fail(f"a circle: {' -> '.join(e.args[1])}")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_what_is_private_to_a_room_stays_there(module: str) -> None:
+    taken = [
+        f"{found.module}.{name}"
+        for found in imports(module)
+        if room_of(found.module) != room_of(module)
+        for name in (*found.names, *found.module.split("."))
+        if name.startswith("_") and not name.startswith("__")
+    ]
+    assert not taken, f"{module} takes {', '.join(taken)}"
+
+
+def test_stages_do_not_know_one_another_and_two_files_join_them() -> None:
+    joins = set()
+    for module in MODULES:
+        known = {room_of(found.module) for found in imports(module)} & STAGES
+        if room_of(module) in STAGES:
+            assert known <= {room_of(module)}, f"{module} imports {known}"
+        elif known == STAGES:
+            joins.add(module)
+    assert joins == {"irr.builder", "irr.pipeline"}
+
+
+@pytest.mark.parametrize("path", [*files().values(), *(ROOT / "eval").glob("*.py")], ids=str)
+def test_every_file_opens_with_the_sentence_that_says_its_job(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text("utf-8")))
+    assert docstring
+    assert re.match(r".+?[.:](\s|$)", docstring.splitlines()[0])
+
+
+def test_an_import_and_the_help_load_nothing_heavy() -> None:
     code = "import sys, irr, irr.cli; print(*sorted(set(m.partition('.')[0] for m in sys.modules)))"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not HEAVY & set(modules.stdout.split())
 
 
-def imports_of(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found.add(node.module or "")
-    return found
-
-
-def test_stages_do_not_know_one_another_and_two_files_join_them() -> None:
-    joins = set()
-    for path in PACKAGE.rglob("*.py"):
-        # A stage's own files (rank and rank_lm) may know each other.
-        stages = {name.removeprefix("irr.").removesuffix("_lm") for name in imports_of(path)} & STAGES
-        own = path.stem.removesuffix("_lm")
-        if own in STAGES:
-            assert stages <= {own}, f"{path.name} imports {stages}"
-        elif stages == STAGES:
-            joins.add(path.stem)
-    assert joins == {"assembly", "pipeline"}  # one builds a program, the other runs it
-
-
-def test_every_file_opens_with_the_sentence_that_says_its_job() -> None:
-    for path in [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "eval").glob("*.py")]:
-        docstring = ast.get_docstring(ast.parse(path.read_text("utf-8")))
-        assert docstring, path
-        assert re.match(r".+?[.:](\s|$)", docstring.splitlines()[0]), path
+def test_the_public_names_are_these() -> None:
+    assert irr.__all__ == sorted(irr.__all__)
+    assert set(irr.__all__) == {
+        "Candidate",
+        "Encoder",
+        "InferRetrieveRank",
+        "IrrError",
+        "Label",
+        "LabelSpace",
+        "LanguageModel",
+        "Limits",
+        "Prediction",
+        "RankedLabel",
+        "Ranker",
+        "SentenceEncoder",
+        "Settings",
+        "__version__",
+        "build",
+        "freeze",
+        "load",
+        "open_model",
+    }
+    for name in irr.__all__:
+        assert getattr(irr, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = irr.nothing

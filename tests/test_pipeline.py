@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 import irr
 from irr.pipeline import InferRetrieveRank
 from irr.rank.base import by_score
+from irr.recipe import ALGORITHM
 from irr.types import Candidate, Ranking
+from tests.doubles.scripted import ScriptedModel
 from tests.support import KITCHEN
 
 TEXTS = [
@@ -131,3 +134,41 @@ def test_one_text_is_no_batch(program: InferRetrieveRank) -> None:
         program.batch("bread")
     with pytest.raises(irr.IrrError, match="labels are one mapping"):
         irr.build({"a": "bake"})
+
+
+def test_a_program_cannot_be_changed(program: InferRetrieveRank) -> None:
+    before = program.digest
+    for name in ("ranker", "settings", "examples", "workers", "anything"):
+        with pytest.raises(FrozenInstanceError):
+            setattr(program, name, None)
+    with pytest.raises(FrozenInstanceError):
+        del program.ranker  # type: ignore[misc]
+    assert program.digest == before
+
+
+def test_what_differs_has_another_digest(
+    program: InferRetrieveRank, encoder: irr.SentenceEncoder, index_folder: Path
+) -> None:
+    def built(**options: Any) -> InferRetrieveRank:
+        return irr.build(KITCHEN, encoder=encoder, index_folder=index_folder, **options)
+
+    example = {"text": "Knead the dough", "labels": ["bake"]}
+    model = ScriptedModel()
+    programs = {
+        "as it is": program,
+        "settings": built(settings=irr.Settings().replace({"retrieve.hubness_names": 19})),
+        "examples": built(examples=[example]),
+        "ranker": built(ranker=Backwards()),
+        "terms": built(infer_lm=model),
+        "ranking": built(rank_lm=model),
+        "task": built(rank_lm=model, task="esco"),
+        "ranker put in": replace(program, ranker=Backwards()),
+        "labels": irr.build(KITCHEN[:-1], encoder=encoder, index_folder=index_folder),
+        "leave one out": replace(built(examples=[example]), leave_one_out=True),
+    }
+    digests = {name: other.digest for name, other in programs.items()}
+    assert len(set(digests.values())) == len(digests), digests
+    assert built().digest == program.digest
+    assert replace(program, workers=4, group_texts=8).digest == program.digest, "pace is no answer"
+    other = program.recipe.model_copy(update={"algorithm": ALGORITHM + 1})
+    assert other.digest(program.space.fingerprint) != program.digest
