@@ -53,11 +53,11 @@ def _imports(node: ast.AST, typing_only: bool) -> Iterator[Import]:
     if isinstance(node, ast.Import):
         yield from (Import(name.name, (), typing_only) for name in node.names if _own(name.name))
     elif isinstance(node, ast.ImportFrom) and node.module and _own(node.module):
-        names = tuple(name.name for name in node.names)
-        for name in names:
-            if f"{node.module}.{name}" in files():
-                yield Import(f"{node.module}.{name}", (), typing_only)
-        yield Import(node.module, names, typing_only)
+        modules = [f"{node.module}.{name.name}" for name in node.names]
+        yield from (Import(module, (), typing_only) for module in modules if module in files())
+        names = tuple(name.name for name in node.names if f"{node.module}.{name.name}" not in files())
+        if names:
+            yield Import(node.module, names, typing_only)
     typing_only |= isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
     for child in ast.iter_child_nodes(node):
         yield from _imports(child, typing_only)
@@ -69,7 +69,7 @@ def _own(module: str) -> bool:
 
 def room_of(module: str) -> str:
     """The folder directly under `irr` that a module is in, or the name of its file there."""
-    return (module.split(".") + [""])[1]
+    return module.removeprefix("irr").lstrip(".").partition(".")[0]
 
 
 @cache
