@@ -1,0 +1,1 @@
+"""Looks for inputs that break the program: see `python -m eval.fuzz --help`."""

@@ -1,0 +1,5 @@
+"""Runs `python -m eval.fuzz`."""
+
+from eval.fuzz.run import main
+
+main()
