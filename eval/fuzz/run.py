@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from multiprocessing.connection import Connection
@@ -48,12 +48,9 @@ def main() -> None:
     chunks = [jobs[start : start + _CHUNK] for start in range(0, len(jobs), _CHUNK)]
     started = time.perf_counter()
     with ThreadPoolExecutor(arguments.processes) as pool:
-        found = [
-            f for part in pool.map(lambda chunk: _in_process(chunk, arguments.seed), chunks) for f in part
-        ]
+        parts = pool.map(lambda chunk: run_cases(chunk, arguments.seed, _say), chunks)
+        found = [finding for part in parts for finding in part]
     seconds = time.perf_counter() - started
-    for finding in found:
-        print(f"{finding.target} {finding.number}: irr {' '.join(finding.call)[:300]!r}\n  {finding.broke}\n")
     tried = Counter(target for target, _ in jobs)
     print(f"{len(jobs):,} cases, seed {arguments.seed}, {seconds:.0f} s: {len(found)} broke a promise")
     if arguments.name:
@@ -76,8 +73,19 @@ def plan(cases: int, target: str | None = None, first: int = 0) -> list[Job]:
     return sorted(jobs, key=lambda job: job[1] / TARGETS[job[0]][1])[:cases]
 
 
-def _in_process(jobs: Sequence[Job], seed: int) -> list[Finding]:
-    """Runs cases in a process of their own; one that ends it is a finding, too."""
+def _say(finding: Finding) -> None:
+    call = " ".join(finding.call)[:300]
+    print(f"{finding.target} {finding.number}: irr {call!r}\n  {finding.broke}\n", flush=True)
+
+
+def run_cases(
+    jobs: Sequence[Job], seed: int, on_finding: Callable[[Finding], None] | None = None
+) -> list[Finding]:
+    """Runs cases in a process of their own; one that ends it is a finding, too.
+
+    Raises:
+        RuntimeError: If not even the first case could be run.
+    """
     context = multiprocessing.get_context("spawn")
     found: list[Finding] = []
     left = list(jobs)
@@ -93,11 +101,13 @@ def _in_process(jobs: Sequence[Job], seed: int) -> list[Finding]:
                 done += 1
                 if finding:
                     found.append(finding)
+                    if on_finding:
+                        on_finding(finding)
         except EOFError:
             process.join()
         if process.exitcode:
             if not done:
-                raise SystemExit("no case could be run")
+                raise RuntimeError("no case could be run")
             if done < len(left):
                 found.append(Finding(*left[done], f"the process ends with {process.exitcode}", ()))
             done += 1
