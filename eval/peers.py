@@ -75,7 +75,7 @@ class MostSimilarQuery(WholeText):
 
     def __init__(self, index: LabelIndex, encoder: Encoder, settings: Settings) -> None:
         super().__init__("most similar query", index, encoder)
-        self._inferer = SpanInferer(settings.infer.span_words, settings.infer.span_content_words)
+        self._inferer = SpanInferer(settings.infer)
 
     def scores(self, texts: Sequence[str]) -> Iterable[Floats]:
         """The highest similarity to any entry, over queries."""

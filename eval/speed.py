@@ -121,7 +121,7 @@ def against_reference(space: LabelSpace, texts: Sequence[str], encoder: Sentence
     import torch
     from sentence_transformers.util import semantic_search
 
-    inferer = SpanInferer(SETTINGS.infer.span_words, SETTINGS.infer.span_content_words)
+    inferer = SpanInferer(SETTINGS.infer)
     spans = [inference.queries for inference in inferer.infer(texts)]
     five = [
         [Query(text=text, kind=QueryKind.TEXT), *[q for q in group if q.kind is QueryKind.SPAN]][

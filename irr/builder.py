@@ -20,7 +20,6 @@ from irr.prompts.pack import ChooseDemos, TaskPack, load_task
 from irr.rank.base import Evidence, Ranker, RetrievalRanker
 from irr.retrieve.examples import ExampleIndex
 from irr.retrieve.retriever import LabelRetriever
-from irr.text.passages import passages
 from irr.types import Example, Label
 
 # Texts that go through the stages together: many for the encoder; few where a language model is waited for,
@@ -119,12 +118,17 @@ def assemble(
     """
     models = [model for model in (infer_lm, rank_lm) if model]
     shared = LockedEncoder(encoder) if models else encoder
-    neighbours = ExampleIndex(examples, index.space, shared, _passages, leave_one_out) if examples else None
+    spans = SpanInferer(settings.infer)
+
+    def passages(text: str) -> list[str]:
+        return [text[start:end].strip() for start, end in spans.passages(text)]
+
+    neighbours = ExampleIndex(examples, index.space, shared, passages, leave_one_out) if examples else None
 
     def chooser(count: int) -> ChooseDemos | None:
         return neighbours.chooser(count) if neighbours and count else None
 
-    inferer: Inferer = SpanInferer(settings.infer.span_words, settings.infer.span_content_words)
+    inferer: Inferer = spans
     if infer_lm:
         inferer = _lm_inferer(inferer, infer_lm, task, settings, chooser(settings.infer.near_demos))
     retriever = LabelRetriever(index, shared, settings, neighbours)
@@ -170,10 +174,6 @@ def leaving_one_out(program: InferRetrieveRank, index_folder: str | Path | None 
         examples=program.examples,
         leave_one_out=True,
     )
-
-
-def _passages(text: str) -> list[str]:
-    return [text[start:end].strip() for start, end in passages(text)]
 
 
 def _checked(examples: Iterable[Example | Mapping[str, Any]], space: LabelSpace) -> tuple[Example, ...]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from irr.config import InferSettings
 from irr.text.passages import passages
 from irr.text.words import is_content, is_han, words
 from irr.types import Inference, Query, QueryKind
@@ -27,21 +28,27 @@ class Inferer(Protocol):
 class SpanInferer:
     """The text itself, in passages if it is long, and the spans of each passage.
 
-    Spans are the windows of 1 to `max_words` words, at most `max_content_words` of them content words,
+    Spans are the windows of 1 to `span_words` words, at most `span_content_words` of them content words,
     that neither begin nor end in a stopword or a number and do not run across punctuation: about a third of
     all windows, and on the dev sets nothing is lost by it (eval/README.md).
     """
 
-    def __init__(self, max_words: int, max_content_words: int) -> None:
-        self._max_words = max_words
-        self._max_content_words = max_content_words
+    def __init__(self, settings: InferSettings) -> None:
+        self._settings = settings
+
+    def passages(self, text: str) -> list[tuple[int, int]]:
+        """Where each passage of a text begins and ends."""
+        settings = self._settings
+        return list(
+            passages(text, settings.passage_words, settings.passage_characters, settings.passage_overlap)
+        )
 
     def infer(self, texts: Sequence[str]) -> list[Inference]:
         """Returns the passages and spans of each text."""
         return [Inference(queries=tuple(self._queries(text))) for text in texts]
 
     def _queries(self, text: str) -> Iterator[Query]:
-        for number, (start, end) in enumerate(passages(text)):
+        for number, (start, end) in enumerate(self.passages(text)):
             passage = text[start:end]
             yield Query(text=passage.strip(), kind=QueryKind.TEXT, passage=number, start=start, end=end)
             spans: dict[str, Query] = {}
@@ -70,7 +77,7 @@ class SpanInferer:
                 for last in range(first, len(clause)):
                     length += size[last]
                     held += size[last] * content[last]
-                    if length > self._max_words or held > self._max_content_words:
+                    if length > self._settings.span_words or held > self._settings.span_content_words:
                         break
                     # Words that touch, as in scripts without spaces, stay together.
                     span += (" " if span and clause[last][0] > after else "") + names[last]

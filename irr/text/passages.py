@@ -9,21 +9,22 @@ from irr.text.words import words
 
 # What a sentence ends with, in the scripts that mark it.
 _END = re.compile(r"[.!?…\n。！？؟।॥]")
-# A passage is below what common encoders read (256 tokens). Passages overlap, so that what one cuts in two
-# the next has whole.
-_WORDS = 60
-_CHARACTERS = 500
-_OVERLAP_WORDS = 20
 
 Place = tuple[int, int]
 
 
-def passages(text: str) -> Iterator[Place]:
+def passages(text: str, most_words: int, most_characters: int, overlap: int) -> Iterator[Place]:
     """Where each passage of a text begins and ends.
 
-    A passage holds at most 60 words. It ends with the last sentence that ends in its second half, and the
-    next begins with the first sentence that begins in its last 20 words; where a sentence is longer, words
-    are counted. A short text is one passage.
+    A passage ends with the last sentence that ends in its second half, and the next begins with the first
+    sentence that begins in the overlap, so that what one cuts in two the next has whole; where a sentence is
+    longer, words are counted. A short text is one passage.
+
+    Args:
+        text: The text.
+        most_words: Words of a passage, at most.
+        most_characters: Characters of a passage, at most.
+        overlap: Words that neighbouring passages share, at most.
     """
     places = list(words(text))
     first = after = 0
@@ -31,7 +32,9 @@ def passages(text: str) -> Iterator[Place]:
         # The first passage begins with the text, the last ends with it: nothing between words is lost.
         start = places[first][0] if first else 0
         after = first + 1
-        while after < len(places) and after - first < _WORDS and places[after][1] - start <= _CHARACTERS:
+        while (
+            after < len(places) and after - first < most_words and places[after][1] - start <= most_characters
+        ):
             after += 1
         if after == len(places):
             yield start, len(text)
@@ -44,7 +47,7 @@ def passages(text: str) -> Iterator[Place]:
         if borders:
             after = borders[-1]
         yield start, places[after][0]
-        begin = after - _OVERLAP_WORDS
+        begin = after - overlap
         first = max(first + 1, next((word for word in borders if word >= begin), begin))
     if not places:
         yield 0, len(text)

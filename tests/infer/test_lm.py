@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from irr.config import InferSettings
 from irr.errors import LMError
 from irr.infer.lm import LMInferer
 from irr.infer.spans import SpanInferer
@@ -14,7 +15,7 @@ from irr.prompts.pack import load_task
 from irr.types import Query, QueryKind
 from tests.doubles.scripted import ScriptedModel
 
-BASE = SpanInferer(5, 3)
+BASE = SpanInferer(InferSettings())
 TEXT = "You will knead dough at night"
 
 

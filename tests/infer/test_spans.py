@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from irr.config import InferSettings
 from irr.infer.spans import SpanInferer
 from irr.text.words import STOPWORDS, clean
 from irr.types import Query, QueryKind
 
-INFER = SpanInferer(max_words=5, max_content_words=3)
+INFER = SpanInferer(InferSettings())
 
 
 def queries(text: str, kind: QueryKind) -> list[str]:
@@ -132,3 +133,11 @@ def test_a_short_text_is_its_own_passage() -> None:
 )
 def test_clean(raw: str, cleaned: str) -> None:
     assert clean(raw) == cleaned
+
+
+def test_the_settings_say_how_long_passages_and_spans_are() -> None:
+    settings = InferSettings(passage_words=6, passage_overlap=0, span_words=1)
+    (inference,) = SpanInferer(settings).infer(["one two three four five six seven eight nine ten"])
+    kinds = [query.kind for query in inference.queries]
+    assert kinds.count(QueryKind.TEXT) == 2
+    assert all(" " not in query.text for query in inference.queries if query.kind is QueryKind.SPAN)

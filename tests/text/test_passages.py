@@ -12,7 +12,7 @@ from irr.text.words import words
 
 
 def parts(text: str) -> list[str]:
-    return [text[start:end] for start, end in passages(text)]
+    return [text[start:end] for start, end in passages(text, 60, 500, 20)]
 
 
 def test_a_short_text_is_one_passage() -> None:
@@ -40,7 +40,7 @@ def test_a_sentence_without_end_is_cut_by_words() -> None:
 
 @given(st.text(alphabet=st.sampled_from("ab .\n。包ا"), max_size=3_000))
 def test_no_word_is_lost(text: str) -> None:
-    places = list(passages(text))
+    places = list(passages(text, 60, 500, 20))
     assert places[0][0] == 0
     assert places[-1][1] == len(text)
     held = {word for start, end in places for word in words(text) if start <= word[0] and word[1] <= end}
