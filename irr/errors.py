@@ -77,9 +77,9 @@ class LMError(IrrError):
     """A language model gave no usable answer.
 
     Attributes:
-        code: What went wrong, one of `unreachable`, `timeout`, `rate_limited`, `server_error`, `refused`
-            (bad key or unknown model), `bad_request`, `too_long`, `truncated`, `unparsable`, `empty`.
-        retryable: Whether the same request may go well a little later.
+        code: What went wrong. `unreachable`, `timeout`, `rate_limited` and `server_error`: no answer came.
+            `bad_request`, `too_long`, `truncated`, `unparsable` and `empty`: none of use came.
+        retryable: Whether no answer came, so that the same request may go well a little later.
     """
 
     def __init__(self, code: str, message: str, hint: str = "", retryable: bool = False) -> None:

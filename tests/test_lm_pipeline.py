@@ -137,7 +137,7 @@ async def simple_server(call: Call, number: int) -> web.StreamResponse:
         return failure(400, "response_format of type json_schema is not supported")
     text = call.body["messages"][-1]["content"]
     if "Friday" in text:
-        return failure(401, "no such key")
+        return failure(422, "no Fridays")
     if "dishes?" in text:
         return completion("I would say washing.")
     return completion('{"ranking": [1, 1, 77]}' if "Candidate" in text else '{"terms": ["baking"]}')
@@ -153,8 +153,8 @@ def test_the_command_answers_every_row_whatever_the_server_does(
         desk = server.desk(simple_server)
         call = ("classify", "--labels", labels_file, "--input", source, "--output", output, "--costs")
         result = irr(*call, "--top-k", "8", "--lm", "openai/simple", "--api-base", desk.api_base)
-    assert result.returncode == 0, result.stderr
-    assert "2 of 4 texts did without the language model" in result.stderr
+    assert result.returncode == 1, result.stderr
+    assert "2 of 4 texts did WITHOUT THE LANGUAGE MODEL" in result.stderr
     assert "asking without it" in result.stderr
     assert "rank: 3 calls" in result.stderr
     answers = read_jsonl(output)
@@ -164,7 +164,7 @@ def test_the_command_answers_every_row_whatever_the_server_does(
     assert stages == [
         [],
         [("infer", "unparsable"), ("rank", "unparsable")],
-        [("infer", "refused"), ("rank", "refused")],
+        [("infer", "bad_request"), ("rank", "bad_request")],
         [],
     ]
     assert answers[0]["costs"]["rank"]["dropped"] == 2

@@ -16,7 +16,7 @@ from irr.batch.journal import Journal
 from irr.batch.retry import Retry
 from irr.batch.rows import OutputRow, Row, answer, rows_of
 from irr.batch.tally import Tally
-from irr.errors import IrrError, LMError, OutputError, UsageError
+from irr.errors import IrrError, LMUnavailableError, OutputError, UsageError
 from irr.io.columns import OWN_NAMES, Columns
 from irr.io.outputs import is_stream, locked, open_stream, refuse_to_write_over
 from irr.io.records import RawRows, open_rows
@@ -82,7 +82,7 @@ def run(job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch:
         watch: Is told what the run came to, and the share of the input that was read, after each row.
 
     Raises:
-        IrrError: If the call cannot be used, a model server stays away, or the disk is full.
+        IrrError: If the call cannot be used, a model server refuses it or stays away, or the disk is full.
     """
     try:
         with open_rows(job.input, job.columns) as source:
@@ -161,7 +161,7 @@ def _stream(
             raise UsageError(f"{flag} needs an output that is a file", "leave it out, or name a file")
     with open_stream(job.output) as out, closing(engine(build(), rows_of(source), 0)) as answers:
         tally = Tally()
-        for one in map(_not_down, answers):
+        for one in answers:
             out.write(one.line)
             out.flush()
             tally = tally.add(one.error, one.fallback, one.costs)
@@ -197,13 +197,13 @@ def _keep(
         retry = Retry(journal.output, journal.tally.texts) if job.retry_errors else None
         left = retry.failed(rows) if retry else rows
         with closing(engine(program, left, journal.tally.texts)) as answers:
-            certain = map(_not_down, answers)
-            for one in retry.among(certain) if retry else certain:
+            for one in retry.among(answers) if retry else answers:
                 journal.write(one)
                 watch(journal.tally, source.share())
     except BaseException as e:
         journal.close()
-        if isinstance(e, KeyboardInterrupt | SystemExit):
+        stopped = isinstance(e, KeyboardInterrupt | SystemExit)
+        if stopped or (isinstance(e, LMUnavailableError) and journal.tally.texts):
             logger.warning("stopped after row %s: repeat the same call to go on", f"{journal.tally.texts:,}")
         raise
     journal.finish()
@@ -220,14 +220,3 @@ def _identity(program: InferRetrieveRank, job: Job) -> Identity:
         program=program.digest,
         retry=job.retry_errors,
     )
-
-
-def _not_down(one: OutputRow) -> OutputRow:
-    """The answer, if it was not made without a model server that stays away.
-
-    Raises:
-        LMError: If it was.
-    """
-    if one.down:
-        raise LMError("down", one.down, "start it, and repeat the same call to go on")
-    return one

@@ -162,6 +162,5 @@ class _Worker:
                 "error": [one.error for one in found],
                 "fallback": [one.fallback for one in found],
                 "costs": [one.costs.model_dump_json() for one in found],
-                "down": [one.down for one in found],
             }
         )

@@ -51,7 +51,6 @@ class OutputRow:
         error: Whether it carries an error.
         fallback: Whether a stage did without its language model.
         costs: What language-model calls cost.
-        down: What a model server's staying away made of it, so that the run must stop; "" if it did not.
     """
 
     digest: bytes
@@ -59,7 +58,6 @@ class OutputRow:
     error: bool
     fallback: bool
     costs: Costs
-    down: str = ""
 
 
 def rows_of(source: RawRows) -> Iterator[Row]:
@@ -109,14 +107,12 @@ def answer(row: Row, prediction: Prediction, costs: bool) -> OutputRow:
         fields["costs"] = prediction.costs.model_dump()
     if row.meta:
         fields["meta"] = row.meta
-    down = next((fallback.message for fallback in prediction.fallbacks if fallback.code == "down"), "")
     return OutputRow(
         digest=row.digest,
         line=_json_line(fields),
         error=prediction.error is not None,
         fallback=bool(prediction.fallbacks),
         costs=prediction.costs,
-        down=down,
     )
 
 

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from irr.errors import UsageError
 from irr.types import Costs, Usage
 
+# Of the rows of a run, this share may be answered without their language model.
+TOLERATED = 0.1
+
 
 class Price(BaseModel):
     """What a million tokens cost, sent and generated."""
@@ -55,6 +58,11 @@ class Tally(BaseModel):
     fallbacks: int = 0
     costs: Costs = Costs()
     seconds: float = 0.0
+
+    @property
+    def without_model(self) -> bool:
+        """Whether more rows did without their language model than a run with it may have."""
+        return self.fallbacks > TOLERATED * self.texts
 
     @property
     def usage(self) -> Usage:

@@ -117,17 +117,19 @@ def classify(options: ClassifyOptions) -> None:
             raise OutputError(e.path, e.problem, f"name another output, or replace it with: {anew}") from e
         summary.write(json.dumps(tally.summary(price), indent=2) + "\n")
     _show_summary(tally, price)
-    if tally.errors:
+    if tally.errors or tally.without_model:
         raise typer.Exit(EXIT_ROW_ERRORS)
 
 
 def _show_summary(tally: Tally, price: Price | None) -> None:
     """What a user must know of a batch that is done: pace, rows without an answer, costs."""
+    if tally.without_model:
+        display.note(display.without_model(tally.fallbacks, tally.texts))
     pace = f" ({tally.texts / tally.seconds:,.1f}/s)" if tally.seconds else ""
     display.note(f"{tally.texts:,} texts in {display.duration(tally.seconds)}{pace}")
     if tally.errors:
         display.note(f'{tally.errors} of {tally.texts} texts carry an error: see "error" in their rows')
-    if tally.fallbacks:
+    if tally.fallbacks and not tally.without_model:
         display.note(
             f"{tally.fallbacks} of {tally.texts} texts did without the language model: "
             'see "fallbacks" in their rows'

@@ -88,6 +88,14 @@ def costs(of: Costs) -> Iterator[str]:
             )
 
 
+def without_model(fallbacks: int, texts: int) -> str:
+    """What stands first where too many texts were answered without their language model."""
+    return (
+        f"{fallbacks:,} of {texts:,} texts did WITHOUT THE LANGUAGE MODEL: "
+        "theirs are the answers of the program without it"
+    )
+
+
 def changed(settings: Settings) -> str:
     """The settings that are not the default ones."""
     differ = settings.difference(type(settings)())

@@ -85,11 +85,14 @@ def evaluate(options: EvalOptions) -> None:
             with display.progress("labels that were lost", diagnoser.to_look_up) as on_text:
                 diagnoser.look_up(on_text)
             write_page(page, setup, evaluation, diagnoser, comparisons)
-    if STANDARD not in outputs.values():
+    if STANDARD in outputs.values():
+        if evaluation.without_model:
+            display.note(display.without_model(evaluation.fallbacks, evaluation.texts))
+    else:
         _show(evaluation, setup.title)
         if comparisons:
             _show_comparisons(comparisons)
-    if evaluation.errors:
+    if evaluation.errors or evaluation.without_model:
         raise typer.Exit(EXIT_ROW_ERRORS)
 
 
@@ -102,6 +105,8 @@ def _warn_of_known_texts(known: int, texts: int) -> None:
 
 def _show(evaluation: Evaluation, title: str) -> None:
     """The metrics of an evaluation as a table, in percent."""
+    if evaluation.without_model:
+        display.say(display.without_model(evaluation.fallbacks, evaluation.texts))
     display.say(title)
     table = Table("metric", "mean (95 % interval)", title=f"{evaluation.texts} texts")
     table.columns[1].justify = "right"
@@ -113,7 +118,7 @@ def _show(evaluation: Evaluation, title: str) -> None:
         display.say(f"{evaluation.texts_without_gold} texts have no gold labels and count in no mean")
     if evaluation.errors:
         display.say(f"{evaluation.errors} texts were answered with an error")
-    if evaluation.fallbacks:
+    if evaluation.fallbacks and not evaluation.without_model:
         display.say(f"{evaluation.fallbacks} texts did without the language model")
     for line in display.costs(evaluation.costs):
         display.say(line)

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
+import typer
 from rich.table import Table
 from rich.text import Text
 from typer import Option
 
 from irr.cli import display
 from irr.cli.command import command
+from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.cli.options import BuildOptions, LMOptions
 from irr.cli.show import scores_table
 
@@ -89,6 +91,7 @@ def optimize(options: OptimizeOptions) -> None:
     from irr.frozen.place import Place
     from irr.io.outputs import check_output
     from irr.io.texts import read_gold
+    from irr.lm.registry import check_name
 
     build, lms = options.build, options.build.lms
     check_output(options.output, folder=True)
@@ -96,7 +99,7 @@ def optimize(options: OptimizeOptions) -> None:
     space = build.read_space()
     teachers = options.teachers.as_models(lms.api_base)
     for name in teachers.names:
-        LMOptions(lm=name).check()
+        check_name(name or "none", teachers.api_base)
     # DSPy's own bars would be drawn over ours.
     os.environ.setdefault("TQDM_DISABLE", "1")
     from irr.frozen.freeze import freeze
@@ -142,6 +145,8 @@ def optimize(options: OptimizeOptions) -> None:
             trials = [trial.row() for trial in result.trials]
             freeze(result.program, place, scores=result.scores, optimized=result.history, trials=trials)
     _show(result, output)
+    if budget.silent:
+        raise typer.Exit(EXIT_ROW_ERRORS)
 
 
 @contextmanager

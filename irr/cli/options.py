@@ -118,9 +118,8 @@ class LMOptions:
         ]
         if self.api_base and all(capabilities_of(name).local for name in names):
             raise UsageError("--api-base is given, but no model of that server", "add --lm openai/MODEL")
-        for given in self.names:
-            if given is not None:
-                check_name(given)
+        for name in names:
+            check_name(name, self.api_base)
 
     def open(self, limits: Limits | None = None) -> tuple[LanguageModel | None, LanguageModel | None]:
         """The models for infer and rank; one and the same where they have one name."""

@@ -12,7 +12,7 @@ from typing import Annotated, Protocol
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from irr.batch.tally import Tally
+from irr.batch.tally import TOLERATED, Tally
 from irr.errors import UsageError
 from irr.evaluate.metrics import (
     Estimate,
@@ -103,6 +103,11 @@ class Evaluation(BaseModel):
     fallbacks: int
     costs: Costs
     seconds: float
+
+    @property
+    def without_model(self) -> bool:
+        """Whether more texts did without their language model than a score of it may have."""
+        return self.fallbacks > TOLERATED * self.texts
 
     @property
     def texts_per_second(self) -> float:

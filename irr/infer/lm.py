@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 
-from irr.errors import LMError
+from irr.errors import LMError, LMUnavailableError
 from irr.infer.spans import Inferer
 from irr.lm.base import LanguageModel
-from irr.lm.loop import run_on_loop
+from irr.lm.loop import gather, run_on_loop
 from irr.lm.usage import metered
 from irr.prompts.pack import ChooseDemos, Demo, TaskPack
 from irr.prompts.templates import TermPrompt
@@ -43,17 +43,19 @@ class LMInferer:
         self._choose = choose
 
     def infer(self, texts: Sequence[str]) -> list[Inference]:
-        """Returns the queries of each text; with fewer or no terms, and saying so, where the model failed."""
+        """Returns the queries of each text; with fewer or no terms, and saying so, where the model failed.
+
+        Raises:
+            LMUnavailableError: If the model cannot be had for any text.
+        """
         demos = self._choose(texts) if self._choose else [None] * len(texts)
         return run_on_loop(self._infer(texts, demos))
 
     async def _infer(self, texts: Sequence[str], demos: Sequence[Sequence[Demo] | None]) -> list[Inference]:
         # The queries that need no model are made while the requests are on their way.
-        bases, proposals = await asyncio.gather(
-            asyncio.to_thread(self._base.infer, texts),
-            asyncio.gather(*map(self._propose, texts, demos)),
-        )
-        return [_joined(base, proposal) for base, proposal in zip(bases, proposals, strict=True)]
+        bases = asyncio.ensure_future(asyncio.to_thread(self._base.infer, texts))
+        proposals = await gather(*map(self._propose, texts, demos))
+        return [_joined(base, proposal) for base, proposal in zip(await bases, proposals, strict=True)]
 
     async def _propose(self, text: str, demos: Sequence[Demo] | None) -> Inference:
         with metered() as meter:
@@ -63,6 +65,8 @@ class LMInferer:
                 for part in _parts(text):
                     answer = await self._model.chat(self._ask.request(part, demos))
                     terms.update(dict.fromkeys(self._ask.read(answer)))
+            except LMUnavailableError:
+                raise
             except LMError as e:
                 fallback = Fallback(stage="infer", code=e.code, message=e.message)
         queries = tuple(Query(text=term, kind=QueryKind.TERM) for term in terms)

@@ -8,6 +8,7 @@ from typing import Any
 
 from irr.errors import UsageError
 from irr.lm.base import Capabilities, LanguageModel
+from irr.lm.openai.address import check_address, read_key
 from irr.lm.openai.limits import Limits
 
 NO_MODEL = "none"
@@ -70,14 +71,16 @@ def name_of(model: str) -> str:
     return model if model in _CLASSES else _SERVED + model
 
 
-def check_name(name: str) -> None:
-    """Checks that `open_model` knows such a name.
+def check_name(name: str, api_base: str | None = None) -> None:
+    """Checks that `open_model` knows such a name, and can use such an address and the key that is set.
 
     Raises:
-        UsageError: If it does not.
+        UsageError: If it does not, or cannot.
     """
-    if name != NO_MODEL:
-        _split(name)
+    if not capabilities_of(name).local:
+        read_key()
+    if api_base is not None:
+        check_address(api_base)
 
 
 def _split(name: str) -> tuple[str, str]:

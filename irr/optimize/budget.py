@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from irr.batch.tally import TOLERATED
+from irr.errors import LMError, LMUnavailableError
 from irr.lm.base import ChatRequest, LanguageModel
 from irr.lm.usage import count, metered
 from irr.types import Usage
@@ -19,6 +22,12 @@ class Stopped(BaseException):
 class Budget:
     """Counts what is spent, and says when to stop.
 
+    Attributes:
+        usage: What was spent.
+        reason: Why the search ends early; "" while it goes on.
+        silent: Whether that is because the model no longer answers.
+        failure: Why a model cannot be had, which ends everything.
+
     Args:
         calls: Requests that may be sent; any number if None.
         on_call: Called after each.
@@ -27,6 +36,9 @@ class Budget:
     def __init__(self, calls: int | None = None, on_call: Callable[[], None] = lambda: None) -> None:
         self.usage = Usage()
         self.reason = ""
+        self.failure: LMUnavailableError | None = None
+        self.silent = False
+        self._unanswered = 0
         self._calls = calls
         self._started = 0
         self._on_call = on_call
@@ -37,9 +49,32 @@ class Budget:
         self.reason = self.reason or reason
 
     def check(self) -> None:
-        """Raises Stopped if it is time to stop."""
+        """Raises Stopped if it is time to stop, and LMUnavailableError if a model cannot be had."""
+        if self.failure:
+            raise self.failure
         if self.reason:
             raise Stopped(self.reason)
+
+    @contextmanager
+    def trial(self, texts: int) -> Iterator[None]:
+        """Holds a trial; if the model leaves more than a tenth of it unanswered, it is none, and the last.
+
+        Raises:
+            Stopped: After the block, if it is none.
+        """
+        before = self._unanswered
+        yield
+        if (unanswered := self._unanswered - before) > TOLERATED * texts:
+            self.stop(f"the model left {unanswered:,} requests of a trial of {texts:,} texts unanswered")
+            self.silent = True
+            raise Stopped(self.reason)
+
+    def missed(self, error: LMError) -> None:
+        """Takes note of a request that failed: of no answer, and of a model that cannot be had."""
+        if isinstance(error, LMUnavailableError):
+            self.failure = error
+        with self._lock:
+            self._unanswered += error.retryable
 
     def start(self) -> None:
         """Takes one call off the budget, or raises Stopped."""
@@ -115,12 +150,15 @@ class MeteredModel:
     async def _counted(self, work: Any) -> Any:
         try:
             self._budget.start()
-        except Stopped:
+        except (Stopped, LMUnavailableError):
             work.close()
             raise
         with metered() as meter:
             try:
                 return await work
+            except LMError as e:
+                self._budget.missed(e)
+                raise
             finally:
                 self._budget.add(meter.usage)
                 count(meter.usage)

@@ -10,7 +10,7 @@ from pathlib import Path
 from irr.builder import assemble, default_index_folder
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
-from irr.errors import UsageError
+from irr.errors import LMUnavailableError, UsageError
 from irr.evaluate.evaluate import evaluate
 from irr.frozen.manifest import Scores
 from irr.index.store import Progress, open_index
@@ -111,12 +111,14 @@ def optimize(
 
     counted = _counted(models, budget)
     given = Plan(settings, task, counted.infer, counted.rank, examples=False)
-    scores = {"before": _scores(scorer, given)}
+    scores = {"before": _scores(scorer, given, budget)}
+    if budget.silent:
+        raise LMUnavailableError("down", budget.reason, "start it again, and repeat the call")
     plan = tune(scorer, Plan(settings, task), [*scorer.train, *scorer.val], budget, tell)
     improver = Improver(scorer, counted, optimizer, budget, seed, tell)
     for step in _steps(counted, end_to_end):
         plan = improver.improve(plan, step)
-    scores["after"] = _scores(scorer, plan)
+    scores["after"] = _scores(scorer, plan, budget)
     program = assemble(
         index,
         sentence_encoder,
@@ -198,10 +200,11 @@ def _counted(models: Students, budget: Budget) -> Students:
     return Students(one(models.infer), one(models.rank), one(models.infer_teacher), one(models.rank_teacher))
 
 
-def _scores(scorer: Scorer, plan: Plan) -> Scores | None:
+def _scores(scorer: Scorer, plan: Plan, budget: Budget) -> Scores | None:
     """What a plan scores on the valset; None where that would cost more than is left."""
     try:
-        report = evaluate(scorer.program(plan), scorer.val)
+        with budget.trial(len(scorer.val)):
+            report = evaluate(scorer.program(plan), scorer.val)
     except Stopped:
         return None
     return Scores(texts=report.texts, metrics=report.metrics)

@@ -87,12 +87,14 @@ class Search:
                     case Optimizer.GEPA:
                         self._gepa(dspy, log, lm, trainset, valset)
         except Stopped:
-            return
+            pass
         except Exception as e:
-            if log.fixed.mistakes:
+            if not budget.failure and log.fixed.mistakes:
                 raise log.fixed.mistakes[0] from e
-            if not budget.reason:  # else it is how DSPy ends when it is interrupted
+            if not (budget.failure or budget.reason):  # else it is how DSPy ends when it is interrupted
                 logger.warning("%s ended early: %s", self.optimizer, as_lm_error(e))
+        if budget.failure:
+            raise budget.failure
 
     def _bootstrap(self, dspy: Any, log: TrialLog, trainset: list[Any], valset: list[Any]) -> None:
         dspy.BootstrapFewShotWithRandomSearch(

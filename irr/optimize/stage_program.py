@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from irr.config import RankMethod, Settings
-from irr.errors import LMError
+from irr.errors import LMUnavailableError
 from irr.evaluate.evaluate import METRICS
 from irr.io.texts import GoldRow
 from irr.lm.base import LanguageModel
@@ -121,28 +121,32 @@ class StageProgram(dspy.Module):  # type: ignore[misc]
             raise
 
     def _forward(self, text: str) -> dspy.Prediction:
-        terms: list[str] = []
-        named: list[int] = []
+        terms: list[str] | None = []
+        named: list[int] | None = []
         with dspy.context(adapter=lean_json()):
             if hasattr(self, "infer"):
-                terms = _or_none(lambda: self.infer(text=text))
-            candidates = self.fixed.candidates(text, terms)
+                terms = _answer(lambda: self.infer(text=text))
+            candidates = self.fixed.candidates(text, terms or [])
             if hasattr(self, "rank"):
                 names = [candidate.label.name for candidate in candidates]
                 shown = self.fixed.shown(text, candidates)
-                named = _or_none(lambda: self.rank(text=shown, candidates=names, count=10))
-        return dspy.Prediction(found=self.fixed.ranked(candidates, named), program=self)
+                named = _answer(lambda: self.rank(text=shown, candidates=names, count=10))
+        return dspy.Prediction(found=self.fixed.ranked(candidates, named or []), program=self)
 
 
-def _or_none(call: Any) -> list[Any]:
+def _answer(call: Callable[[], list[Any]]) -> list[Any] | None:
+    """What a model answers; nothing where that is of no use, None where no answer came.
+
+    Raises:
+        Exception: What is no model's fault, or means that the model cannot be had at all.
+    """
     try:
-        answer: list[Any] = call()
-    except LMError:
-        return []
+        return call()
     except Exception as e:
-        as_lm_error(e)  # raises what is no model's fault
-        return []
-    return answer
+        error = as_lm_error(e)
+        if isinstance(error, LMUnavailableError):
+            raise error from None
+        return None if error.retryable else []
 
 
 def stage_program(
@@ -200,7 +204,7 @@ class TrialLog:
         if pred_name is not None:
             said = self.fixed.feedback(example.gold, prediction.found)
             return dspy.Prediction(score=score, feedback=said)
-        if example.key in self._keys:
+        if example.key in self._keys and prediction.answered:
             self._enter(prediction.program, example.key, score)
         return score
 

@@ -86,10 +86,11 @@ class Improver:
         )
 
     def _try(self, plan: Plan, step: str, what: str) -> Values | None:
-        """The plan's values, or None if they would need more than is left."""
+        """The plan's values, or None if there is no more to spend, or the model did not answer."""
         metric = _METRIC[step]
         try:
-            values = self.scorer.values(plan, self.scorer.val, metric)
+            with self.budget.trial(len(self.scorer.val)):
+                values = self.scorer.values(plan, self.scorer.val, metric)
         except Stopped:
             return None
         self.on_trial(scored(step, what, metric, values, self.budget.usage.calls), self._most(step))

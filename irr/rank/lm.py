@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from irr.errors import LMError
-from irr.lm.loop import run_on_loop
+from irr.errors import LMError, LMUnavailableError
+from irr.lm.loop import gather, run_on_loop
 from irr.lm.usage import metered
 from irr.prompts.pack import ChooseDemos, Demo
 from irr.rank.base import Evidence, by_score
@@ -32,7 +32,11 @@ class LMRanker:
         self._choose = choose
 
     def rank(self, texts: Sequence[str], candidates: Sequence[Sequence[Candidate]]) -> list[Ranking]:
-        """Ranks each text's candidates; in retrieval order, and saying so, where the model failed."""
+        """Ranks each text's candidates; in retrieval order, and saying so, where the model failed.
+
+        Raises:
+            LMUnavailableError: If the model cannot be had for any text.
+        """
         demos = self._choose(texts) if self._choose else [None] * len(texts)
         return run_on_loop(self._rank(texts, candidates, demos))
 
@@ -42,7 +46,7 @@ class LMRanker:
         candidates: Sequence[Sequence[Candidate]],
         demos: Sequence[Sequence[Demo] | None],
     ) -> list[Ranking]:
-        return await asyncio.gather(*map(self._one, texts, candidates, demos))
+        return await gather(*map(self._one, texts, candidates, demos))
 
     async def _one(self, text: str, candidates: Sequence[Candidate], demos: Sequence[Demo] | None) -> Ranking:
         retrieval = [candidate.score for candidate in candidates]
@@ -51,6 +55,8 @@ class LMRanker:
         with metered() as meter:
             try:
                 evidence = await self._evidence.weigh(text, candidates[: self._depth], demos)
+            except LMUnavailableError:
+                raise
             except LMError as e:
                 fallback = Fallback(stage="rank", code=e.code, message=e.message)
                 ranking = by_score(candidates, retrieval)

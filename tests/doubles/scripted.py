@@ -47,3 +47,8 @@ class ScriptedModel:
         self.judged.append((prefix, context, tuple(items)))
         count(Usage(calls=1, prompt_tokens=10))
         return [base + sum(c in context for c in set(item)) / len(set(item)) * 0.9 for item in items]
+
+
+def chat(text: str) -> ChatRequest:
+    """A request of one message."""
+    return ChatRequest((("user", text),))

@@ -203,8 +203,8 @@ def test_a_connection_dropped_in_the_middle_of_an_answer(server: FaultyServer) -
         (lambda: failure(400, 'Grammar error: Unimplemented keys: ["uniqueItems"]'), "bad_request"),
         (lambda: failure(422, "temperature must be a number"), "bad_request"),
         (lambda: failure(404, "The model `small` does not exist."), "refused"),
-        (lambda: web.Response(status=404, text="404 page not found"), "bad_request"),
-        (lambda: web.Response(status=307, headers={"Location": "http://127.0.0.1:9/"}), "bad_request"),
+        (lambda: web.Response(status=404, text="404 page not found"), "refused"),
+        (lambda: web.Response(status=307, headers={"Location": "http://127.0.0.1:9/"}), "refused"),
     ],
 )
 def test_an_answer_that_is_no_use_is_not_asked_for_again(server: FaultyServer, reply: Any, code: str) -> None:
@@ -244,7 +244,8 @@ def test_the_key_goes_to_the_server_and_nowhere_else(
         shown += [str(error), repr(error), repr(model), repr(vars(model)), error.hint]
         assert desk.calls[0].authorization == f"Bearer {key}"
         if status in (401, 403):
-            assert (error.code, error.hint) == ("refused", "set OPENAI_API_KEY")
+            assert error.code == "refused"
+            assert "set OPENAI_API_KEY" in error.hint
         shown += [repr(error.__cause__), "".join(traceback.format_exception(error))]
     assert "sk-very" not in "".join(shown) + caplog.text
     monkeypatch.delenv("OPENAI_API_KEY")
@@ -345,7 +346,7 @@ def test_scores_need_vllm_and_say_so(server: FaultyServer) -> None:
     ):
         with pytest.raises(LMError, match="vLLM") as caught:
             run_on_loop(work)
-        assert caught.value.code == "bad_request"
+        assert caught.value.code == "refused"  # no text can be ranked so: the whole call ends
 
 
 def vllm_like(limit: int, *, logprob: float = -1.0) -> Behaviour:

@@ -11,8 +11,9 @@ from typing import Any
 
 from irr.errors import LMError
 from irr.lm.base import Capabilities, ChatRequest
+from irr.lm.openai.address import answer_without_key
 from irr.lm.openai.limits import Limits
-from irr.lm.openai.transport import Endpoint
+from irr.lm.openai.transport import NEEDS_VLLM, Endpoint
 from irr.lm.usage import count
 from irr.types import Usage
 
@@ -22,7 +23,6 @@ _Step = tuple[int, ...]
 _TOKENS_A_REQUEST = 20
 _REMEMBERED = 50_000
 OPENAI = "https://api.openai.com/v1"
-_NEEDS_VLLM = "this way to rank needs a recent vLLM; choose another"
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class ServedModel:
         timeout: Seconds that one try may take.
         retries: Tries after the first, where trying again may help.
         concurrency: Requests under way at a time, instead of what `limits` says.
-        limits: What the server is to bear.
+        limits: Concurrency and rate limits.
 
     Raises:
         UsageError: If the address is no plain http(s) URL.
@@ -97,7 +97,7 @@ class ServedModel:
             raise LMError("truncated", "the answer was cut off", "allow more tokens, or ask for less")
         if not isinstance(text, str) or not text.strip():
             raise LMError("empty", "the model answered nothing")
-        return text
+        return answer_without_key(text)
 
     async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:
         """The mean log-probability per token of each continuation after `prefix + context`.
@@ -201,7 +201,7 @@ class ServedModel:
             rows = {before[row["index"]]: row["logprobs"]["top_logprobs"][0] for row in answer["choices"]}
             return {step: _finite(rows[step[:-1]][f"token_id:{step[-1]}"]) for step in steps}
         except (KeyError, TypeError, ValueError, IndexError) as e:
-            raise LMError("bad_request", "the server tells no chances of given tokens", _NEEDS_VLLM) from e
+            raise LMError("bad_request", "the server tells no chances of given tokens", NEEDS_VLLM) from e
 
     async def _check_items(self, items: Sequence[str], room: int) -> None:
         """Makes sure that nothing is cut off: vLLM shortens what is too long here without a word."""
@@ -227,7 +227,7 @@ class ServedModel:
         try:
             return [int(token) for token in answer["tokens"]], int(answer["max_model_len"])
         except (KeyError, TypeError, ValueError) as e:
-            raise LMError("bad_request", "the server's /tokenize is not vLLM's", _NEEDS_VLLM) from e
+            raise LMError("bad_request", "the server's /tokenize is not vLLM's", NEEDS_VLLM) from e
 
     async def _post(self, url: str, body: dict[str, Any]) -> dict[str, Any]:
         answer, seconds = await self._endpoint.post(url, {"model": self.name, **body})

@@ -19,7 +19,7 @@ _REST = 10
 
 @dataclass(frozen=True)
 class Limits:
-    """What a model server is to bear.
+    """Concurrency and rate limits of a model server, and the patience with it.
 
     Attributes:
         concurrency: Requests under way at a time; with `auto`, the most.

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from irr.errors import LMError
+from irr.errors import LMError, LMUnavailableError
 
 _FIRST_PROBE, _LONGEST_PROBE = 1.0, 15.0
 
@@ -35,7 +35,7 @@ class Outage:
         """Whether the server was down for a request that it got at `since`, and is up again.
 
         Raises:
-            LMError: `down`, if it stays away longer than one has patience.
+            LMUnavailableError: If it stays away longer than one has patience.
         """
         if not self._patience:
             return False
@@ -49,7 +49,7 @@ class Outage:
                     return True
             self._given_up = True
             message = f"{self._server} stayed away for {self._patience:,.0f} s ({error.message})"
-            raise LMError("down", message, "start it again")
+            raise LMUnavailableError("down", message, "start it, and repeat the same call to go on")
 
     async def _wait(self, error: LMError) -> bool:
         logger.warning(

@@ -14,17 +14,19 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from irr.errors import LMError, UsageError
+from irr.errors import LMError, LMUnavailableError
+from irr.lm.openai.address import KEY_VARIABLE, check_address, quoted, read_key
 from irr.lm.openai.limits import Flow, Limits
 from irr.lm.openai.outage import Outage
 
 if TYPE_CHECKING:
     import aiohttp
 
-KEY_VARIABLE = "OPENAI_API_KEY"
+NEEDS_VLLM = "this way to rank needs a recent vLLM; choose another"
 # No answer that is asked for comes near this; a server that sends more has lost its way.
 _LARGEST_ANSWER = 4_000_000
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
@@ -58,28 +60,24 @@ class Endpoint:
         api_base: Its address, usually ending in `/v1`.
         timeout: Seconds that one try may take.
         retries: Tries after the first.
-        limits: What the server is to bear.
+        limits: Concurrency and rate limits.
 
     Raises:
-        UsageError: If the address is no plain http(s) URL.
+        UsageError: If the address is no plain http(s) URL, or the key cannot be sent.
     """
 
     def __init__(self, api_base: str, *, timeout: float, retries: int, limits: Limits) -> None:
-        parts = urlsplit(api_base)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError("the address of the model server is no http URL", "http://HOST:PORT/v1")
-        if parts.username or parts.password or parts.query:
-            raise UsageError(
-                "the address of the model server carries a user, password or query",
-                f"give the plain address, and the key in {KEY_VARIABLE}",
-            )
-        self.base = api_base.rstrip("/")
+        self.base = check_address(api_base)
+        read_key()
         # What only vLLM has lies beside /v1, not under it.
         self.root = self.base.removesuffix("/v1")
         self._timeout = timeout
         self._retries = retries
         self._limits = limits
+        # Whether this address has ever answered: one that has is down, not wrong.
+        self._answered = False
         self._connections: dict[asyncio.AbstractEventLoop, _Connection] = {}
+        _endpoints.add(self)
         atexit.register(_close_at_exit, weakref.ref(self))
         weakref.finalize(self, _close_soon, self._connections).atexit = False
 
@@ -88,6 +86,8 @@ class Endpoint:
 
         Raises:
             LMError: If no usable answer came, after the tries that made sense.
+            LMUnavailableError: If none can come: the key, the model or the address is refused, or the server
+                stays away.
         """
         began = time.monotonic()
         tried = 0
@@ -132,7 +132,7 @@ class Endpoint:
         import aiohttp
 
         connection = self._connection()
-        key = os.environ.get(KEY_VARIABLE, "").strip()
+        key = read_key()
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         expected = self._expected_tokens(body)
         async with connection.flow.request(expected):
@@ -154,8 +154,12 @@ class Endpoint:
                 message = f"no answer from {self.base} within {self._timeout:g} s"
                 raise LMError("timeout", message, "allow more time, or fewer requests at a time", True) from e
             except (aiohttp.ClientError, OSError) as e:
+                if not self._answered and isinstance(e, _wrong_addresses()):
+                    message = f"no model server at {self.base} ({_cause(e)})"
+                    raise LMUnavailableError("refused", message, "correct --api-base") from e
                 message = f"no answer from {self.base} ({type(e).__name__})"
                 raise LMError("unreachable", message, "check that the server runs there", True) from e
+        self._answered = True
         if reply.status in (429, 503):
             connection.flow.overloaded(min(reply.retry_after or 0.0, self._limits.patience))
         else:
@@ -187,7 +191,7 @@ class Endpoint:
                 self._connections.pop(dead, None)
 
             session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),  # the flow is the limit
+                connector=_connector_class()(),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=self._timeout),
             )
@@ -195,6 +199,50 @@ class Endpoint:
             connection = _Connection(session, Flow(self._limits), outage)
             self._connections[loop] = connection
         return connection
+
+
+@cache
+def _connector_class() -> Any:
+    import aiohttp
+
+    class Connector(aiohttp.TCPConnector):
+        """Closes connections only in the process that opened them: a forked child shares their sockets."""
+
+        def __init__(self) -> None:
+            super().__init__(limit=0)  # the flow is the limit
+            self._opened_by = os.getpid()
+
+        def __del__(self, *arguments: Any) -> None:
+            if self._opened_by == os.getpid():
+                super().__del__(*arguments)
+
+    return Connector
+
+
+_endpoints: weakref.WeakSet[Endpoint] = weakref.WeakSet()
+
+
+def _leave_to_parent() -> None:
+    """In a forked child: forgets the connections, which belong to the parent and to its event loop."""
+    for endpoint in _endpoints:
+        for connection in endpoint._connections.values():
+            connection.session.detach()
+        endpoint._connections.clear()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
+
+
+def _wrong_addresses() -> tuple[type[Exception], ...]:
+    """What aiohttp raises where a name has no host, or a host does not speak https."""
+    import aiohttp
+
+    return (aiohttp.ClientConnectorDNSError, aiohttp.ClientSSLError, aiohttp.InvalidURL)
+
+
+def _cause(error: Exception) -> str:
+    reason = getattr(error, "os_error", None) or getattr(error, "certificate_error", None)
+    return quoted(str(getattr(reason, "strerror", None) or reason or type(error).__name__))
 
 
 def _close_soon(connections: dict[asyncio.AbstractEventLoop, _Connection]) -> None:
@@ -233,17 +281,15 @@ def _parse(body: bytes) -> dict[str, Any]:
 def _failure(reply: Reply, url: str) -> LMError:
     status, said = reply.status, _said(reply.body)
     if status in (401, 403):
-        # The server's own words may hold a part of the key.
-        return LMError("refused", f"the server refused the request ({status})", f"set {KEY_VARIABLE}")
+        # The server's own words say no more, and may hold a part of the key.
+        hint = f"set {KEY_VARIABLE} to a key that it takes"
+        return LMUnavailableError("refused", f"the model server refuses the key ({status})", hint)
     if status == 404 and "model" in said.lower():
-        return LMError("refused", f"no such model: {said}", "check the model's name")
-    if status in (404, 405, 501):
+        return LMUnavailableError("refused", f"no such model: {said}", "correct openai/MODEL")
+    if status in (404, 405, 501) or 300 <= status < 400:
         path = urlsplit(url).path
-        return LMError(
-            "bad_request",
-            f"the server has no {path}",
-            "check the address; /tokenize and /generative_scoring are vLLM's",
-        )
+        hint = "correct --api-base" if path.endswith("/chat/completions") else NEEDS_VLLM
+        return LMUnavailableError("refused", f"the model server has no {path} ({status})", hint)
     if status == 413 or (status == 400 and any(sign in said.lower() for sign in _TOO_LONG)):
         return LMError("too_long", f"the prompt is too long for the model: {said}")
     if status == 429:
@@ -258,7 +304,7 @@ _TOO_LONG = ("context length", "context_length", "max_model_len", "too long", "m
 
 
 def _said(body: bytes) -> str:
-    """The server's own message, in one line and without the key."""
+    """The server's own message, safe to show."""
     text = body[:10_000].decode("utf-8", "replace")
     try:
         answer = json.loads(text)
@@ -267,9 +313,7 @@ def _said(body: bytes) -> str:
     if isinstance(answer, dict):
         error = answer.get("error", answer)
         text = str(error.get("message", error) if isinstance(error, dict) else error)
-    if key := os.environ.get(KEY_VARIABLE, "").strip():
-        text = text.replace(key, "***")
-    return " ".join(text.split())[:300]
+    return quoted(text)
 
 
 def _seconds(retry_after: str | None) -> float | None:
