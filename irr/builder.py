@@ -13,6 +13,7 @@ from irr.encoders.sentence_transformers import Encoder, LockedEncoder, SentenceE
 from irr.errors import UsageError
 from irr.index.store import LabelIndex, Progress, open_index
 from irr.infer.spans import Inferer, SpanInferer
+from irr.io.validation import explain
 from irr.labels.space import LabelSpace
 from irr.lm.base import LanguageModel
 from irr.pipeline import InferRetrieveRank
@@ -182,8 +183,8 @@ def _checked(examples: Iterable[Example | Mapping[str, Any]], space: LabelSpace)
         try:
             example = item if isinstance(item, Example) else Example.model_validate(item)
         except ValidationError as e:
-            problem = f"{e.error_count()} mistakes, the first: {e.errors()[0]['msg']}"
-            raise UsageError(f"example {number}: {problem}", 'give {"text", "labels": [label id]}') from e
+            problem, hint = explain(e)
+            raise UsageError(f"example {number}: {problem}", hint) from e
         unknown = next((label for label in example.labels if label not in space), None)
         if unknown is not None:
             raise UsageError(f'example {number}: label "{unknown}" is not in the label space', "correct it")

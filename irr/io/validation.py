@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 
-def explain(error: ValidationError) -> tuple[str, str]:
+def explain(error: ValidationError, known: type[BaseModel] | None = None) -> tuple[str, str]:
     """The first mistake as a problem and a hint, without the data itself.
 
     Where a key is both unknown and missing because it was mistyped, the unknown one is named: it shows what
     was typed.
+
+    Args:
+        error: What pydantic raised.
+        known: The model, if the hint may list the keys that stand beside an unknown one.
     """
     mistakes = error.errors(include_url=False, include_input=False)
     first = min(mistakes, key=lambda mistake: mistake["type"] != "extra_forbidden")
-    key = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
-    context: Mapping[str, Any] = first.get("ctx", {})
-    match first["type"]:
+    place, key = _place(first["loc"])
+    problem, hint = _explained(first["type"], key, first["msg"], first.get("ctx", {}))
+    if first["type"] == "extra_forbidden" and known and (keys := _keys(known, first["loc"][:-1])):
+        hint = f"{hint}; the keys here are {', '.join(keys)}"
+    return place + problem, hint
+
+
+def _explained(kind: str, key: str, message: str, context: Mapping[str, Any]) -> tuple[str, str]:
+    match kind:
         case "json_invalid":
             return "not JSON", "write one JSON object a line"
         case "missing":
@@ -31,15 +42,44 @@ def explain(error: ValidationError) -> tuple[str, str]:
             return f'"{key}" is too long', f"keep it to {context['max_length']:,} characters"
         case "too_long":
             return f'too many "{key}"', f"keep at most {context['max_length']:,}"
+        case "string_pattern_mismatch":
+            return f'"{key}" has several lines', "write it in one line"
         case "model_type" | "model_attributes_type":
             return (f'"{key}" is not a table' if key else "not a JSON object"), "give names and values"
         case "string_type":
             return f'"{key}" is not a string', "put it in quotes"
-        case "tuple_type":
+        case "tuple_type" | "list_type":
             return f'"{key}" is not a list', 'write it as ["...", "..."]'
         case "value_error":
             return f'"{key}": {context["error"]}', "correct the value"
         case _:
-            where = ".".join(map(str, first["loc"]))
-            message = first["msg"][:1].lower() + first["msg"][1:]
-            return f'"{where}": {message}', "correct the value"
+            return f'"{key}": {message[:1].lower()}{message[1:]}', "correct the value"
+
+
+def _place(loc: tuple[int | str, ...]) -> tuple[str, str]:
+    """Where a mistake is in a list, counted from 1, and the key there; the list's own if it has none."""
+    before = list(takewhile(lambda part: isinstance(part, str), loc))
+    after = [part for part in loc[len(before) :] if isinstance(part, str)]
+    place = "" if len(before) == len(loc) or not after else f"{before[-1] if before else 'item'} "
+    if place:
+        place += f"{int(loc[len(before)]) + 1}: "
+    return place, ".".join(map(str, after or before))
+
+
+def _keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """The keys that a model knows at a place in it; none where that is no model."""
+    for part in (part for part in loc if isinstance(part, str)):
+        annotation = model.model_fields[part].annotation
+        inner = _models(annotation)
+        if not inner:
+            return []
+        model = inner[0]
+    return list(model.model_fields)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The models that stand in an annotation such as `tuple[Demo, ...] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    parts = (*getattr(annotation, "__args__", ()), getattr(annotation, "__origin__", None))
+    return [model for part in parts if part is not annotation and part is not None for model in _models(part)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
 from pydantic import (
     AfterValidator,
@@ -17,10 +17,11 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
 from irr.errors import InputError
 from irr.io.streams import read_lines
+from irr.io.validation import explain
+from irr.text.printable import printable
 from irr.text.words import clean
 
 FILE = "task.toml"
@@ -30,6 +31,16 @@ MAX_PASSAGE = 4_000
 _PACKAGE = Path(__file__).parents[1]
 # In the wheel, and in a source checkout; the first that holds a task is meant.
 _ROOTS = (_PACKAGE / "tasks", _PACKAGE.parent / "prompts")
+# Optimizers write long prompts, and demos are long; nothing else is.
+_LARGEST = 1_000_000
+_STRINGS = re.compile(
+    r'"""(?:\\.|[^\\])*?"""|'
+    r"'''.*?'''|"
+    r'"(?:\\.|[^"\\\n])*"|'
+    r"'[^'\n]*'|#[^\n]*",
+    re.DOTALL,
+)
+_LONG_KEY = re.compile(r"(?<![\w-])(?:[\w-]+[ \t]*\.[ \t]*){50}")
 _TOML_PLACE = re.compile(r" \(at line (\d+), column \d+\)$")
 
 
@@ -196,6 +207,11 @@ def _is_folder(path: Path) -> bool:
 
 def _read(path: Path) -> TaskPack:
     text = "".join(line for _, line in read_lines(path, InputError))
+    if len(text) > _LARGEST:
+        raise InputError(path, f"longer than {_LARGEST:,} characters", "shorten it, or name a task pack")
+    # tomllib takes minutes for a key of many parts.
+    if _LONG_KEY.search(_STRINGS.sub("s", text)):
+        raise InputError(path, "a key of many parts", "write it as tables")
     try:
         return TaskPack.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as e:
@@ -204,64 +220,9 @@ def _read(path: Path) -> TaskPack:
         problem = _TOML_PLACE.sub("", problem)
         row = int(place[1]) if place else None
         hint = "correct the line" if place else 'close every """, quote and bracket'
-        raise InputError(path, f"not TOML ({_lower(problem)})", hint, row) from e
+        raise InputError(path, f"not TOML ({printable(problem[:1].lower() + problem[1:])})", hint, row) from e
+    except RecursionError:
+        raise InputError(path, "nested too deeply", "a task pack has tables of two levels") from None
     except ValidationError as e:
-        errors = e.errors(include_url=False)
-        # A mistyped key is both unknown and missing; the unknown one shows what was typed.
-        errors.sort(key=lambda error: error["type"] != "extra_forbidden")
-        raise InputError(path, *_explain(errors[0])) from e
-
-
-def _explain(error: ErrorDetails) -> tuple[str, str]:
-    demo, key = _where(error["loc"])
-    context: Mapping[str, Any] = error.get("ctx", {})
-    match error["type"]:
-        case "missing":
-            problem, hint = f'no "{key}"', "add it"
-        case "extra_forbidden":
-            known = ", ".join(_keys(error["loc"]))
-            problem, hint = f'unknown key "{key}"', f"remove it; the keys here are {known}"
-        case "string_too_short" | "too_short":
-            problem, hint = f'empty "{key}"', "give it a value"
-        case "string_too_long":
-            problem, hint = f'"{key}" is too long', f"keep it to {context['max_length']} characters"
-        case "too_long":
-            problem, hint = f'too many "{key}"', f"keep at most {context['max_length']}"
-        case "string_pattern_mismatch":
-            problem, hint = f'"{key}" has several lines', "write it in one line"
-        case "string_type":
-            problem, hint = f'"{key}" is not a string', "put it in quotes"
-        case "tuple_type" if key == "demos":
-            problem, hint = '"demos" is not a list of tables', "head each example with [[demos]]"
-        case "tuple_type":
-            problem, hint = f'"{key}" is not a list', 'write it as ["...", "..."]'
-        case "model_type" | "model_attributes_type":
-            problem, hint = f'"{key or "demos"}" is not a table', f"head it with {_header(key)}"
-        case "value_error":
-            problem, hint = f'"{key}": {context["error"]}', "keep one"
-        case _:
-            problem, hint = f'"{key}": {_lower(error["msg"])}', "correct the value"
-    return (problem if demo is None else f"demo {demo}: {problem}"), hint
-
-
-def _where(loc: tuple[int | str, ...]) -> tuple[int | None, str]:
-    """The number of the demo, from 1, if it is in one, and the key there."""
-    match loc:
-        case ("demos", int(number), *rest):
-            return number + 1, ".".join(part for part in rest if isinstance(part, str))
-        case _:
-            return None, ".".join(map(str, loc))
-
-
-def _keys(loc: tuple[int | str, ...]) -> list[str]:
-    """The keys that are known where `loc` is."""
-    parts: dict[int | str, type[_Part]] = {"infer": InferPrompt, "rank": RankPrompt, "demos": Demo}
-    return list((parts[loc[0]] if len(loc) > 1 else TaskPack).model_fields)
-
-
-def _header(key: str) -> str:
-    return f"[{key}]" if key else "[[demos]]"
-
-
-def _lower(message: str) -> str:
-    return message[:1].lower() + message[1:]
+        problem, hint = explain(e, TaskPack)
+        raise InputError(path, printable(problem), hint) from e

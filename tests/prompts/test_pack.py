@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -93,8 +94,8 @@ def test_a_packed_name_is_not_taken_for_a_folder(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ('label = "task"\n', "", 'no "label": add it'),
-        ('question = "Does the offer name this task?"\n', "", 'no "rank.question": add it'),
+        ('label = "task"\n', "", 'no "label": add "label"'),
+        ('question = "Does the offer name this task?"\n', "", 'no "rank.question": add "rank.question"'),
         ("title =", "titel =", 'unknown key "titel": remove it; the keys here are title, text, label, '),
         (
             "question =",
@@ -104,23 +105,31 @@ def test_a_packed_name_is_not_taken_for_a_folder(tmp_path: Path, monkeypatch: py
         (
             'terms = ["wash',
             'labels = ["wash',
-            'demo 2: unknown key "labels": remove it; the keys here are text, ',
+            'demos 2: unknown key "labels": remove it; the keys here are text, ',
         ),
-        ("\nPropose up to 10 tasks.", "  \n", 'empty "infer.instructions": give it a value'),
-        ('"Kitchen tasks"', '""', 'empty "title": give it a value'),
+        (
+            "\nPropose up to 10 tasks.",
+            "  \n",
+            'empty "infer.instructions": give "infer.instructions" a value',
+        ),
+        ('"Kitchen tasks"', '""', 'empty "title": give "title" a value'),
         ('"Kitchen tasks"', "7", '"title" is not a string: put it in quotes'),
         ('"Kitchen tasks"', f'"{"x" * 101}"', '"title" is too long: keep it to 100 characters'),
         ('"Kitchen tasks"', '"a\\nb"', '"title" has several lines: write it in one line'),
-        ('["wash dishes"]', "[]", 'demo 2: empty "terms": give it a value'),
-        ('["wash dishes"]', '["wash dishes", " "]', 'demo 2: empty "terms": give it a value'),
-        ('["wash dishes"]', '["wash", "Wash"]', 'demo 2: "terms": "Wash" stands there twice: keep one'),
-        ('["wash dishes"]', '"wash dishes"', 'demo 2: "terms" is not a list: write it as ["...", "..."]'),
-        (PACK[PACK.index("[[") :], "", 'no "demos": add it'),
+        ('["wash dishes"]', "[]", 'demos 2: empty "terms": give "terms" a value'),
+        ('["wash dishes"]', '["wash dishes", " "]', 'demos 2: empty "terms": give "terms" a value'),
+        (
+            '["wash dishes"]',
+            '["wash", "Wash"]',
+            'demos 2: "terms": "Wash" stands there twice: correct ',
+        ),
+        ('["wash dishes"]', '"wash dishes"', 'demos 2: "terms" is not a list: write it as ["...", "..."]'),
+        (PACK[PACK.index("[[") :], "", 'no "demos": add "demos"'),
         (PACK[PACK.index("[infer]") : PACK.index("[rank]")], "infer = 'x'\n", '"infer" is not a table'),
         (
             PACK[PACK.index("[[") :],
             "[demos]\ntext = 'x'",
-            '"demos" is not a list of tables: head each example',
+            '"demos" is not a list: write it as',
         ),
         (
             "text = ",
@@ -145,7 +154,7 @@ def test_a_bad_pack_is_one_line_with_the_file_and_what_to_change(
 
 def test_demos_that_are_no_tables_are_named(tmp_path: Path) -> None:
     text = "demos = ['x']\n" + PACK[: PACK.index("[[")]
-    with pytest.raises(InputError, match=r'demo 1: "demos" is not a table: head it with \[\[demos\]\]'):
+    with pytest.raises(InputError, match=r'"demos" is not a table: give names and values'):
         load_task(folder_with(text, tmp_path))
 
 
@@ -167,3 +176,25 @@ def test_an_unknown_task_lists_the_known_ones(name: str) -> None:
     message = str(caught.value)
     assert message.startswith(f'task "{name}": no such task: name one of attack, biodex, default, esco, ')
     assert "\n" not in message
+
+
+BOMBS = {
+    "arrays": "a = " + "[" * 100_000,
+    "tables": "a = " + "{a=" * 50_000,
+    "dotted": ".".join(["a"] * 100_000) + " = 1",
+    "quoted": ".".join(['"a b"'] * 20_000) + " = 1",
+    "header": "[" + ".".join(["a"] * 100_000) + "]",
+    "lines": "".join(f"a.b{i} = 1\n" for i in range(100_000)),
+    "quotes": '"' * 500_000,
+    "one word": "a" * 900_000,
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_task_that_is_a_bomb_is_one_line_soon(kind: str, tmp_path: Path) -> None:
+    start = time.monotonic()
+    with pytest.raises(InputError) as caught:
+        load_task(folder_with(BOMBS[kind], tmp_path))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+    assert time.monotonic() - start < 20
