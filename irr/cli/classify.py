@@ -73,7 +73,8 @@ def classify(options: ClassifyOptions) -> None:
     The output has one row for each input row, in the same order, with its labels best first. A run that was
     stopped, in whatever way, goes on where it was when the same call is repeated.
 
-    Exit code 0: all rows were answered; 1: some rows carry an error; 2: the call could not be used.
+    Exit code 0: all rows were answered; 1: some rows carry an error, or more than a tenth did without the
+    language model; 2: the call could not be used, or the model server refuses it.
     """
     from irr.batch import Job, local, run
     from irr.batch.forecast import forecast
