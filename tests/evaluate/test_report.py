@@ -24,7 +24,7 @@ from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.evaluate.compare import Comparison, compare, read_baseline
 from irr.evaluate.evaluate import Evaluation, evaluate
 from irr.evaluate.report import Diagnoser, figures, write_page
-from irr.evaluate.report.watch import GoldOutcome
+from irr.evaluate.report.diagnoser import GoldOutcome
 from irr.evaluate.setup import Setup, as_text
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
@@ -54,7 +54,7 @@ def space() -> LabelSpace:
 
 @pytest.fixture(scope="module")
 def trove(space: LabelSpace, encoder: SentenceEncoder, index_folder: Path) -> InferRetrieveRank:
-    # Alone, a query then orders labels by cosine, as the test of fates below works it out.
+    # Alone, a query then orders labels by cosine, as the test of outcomes below works it out.
     settings = Settings().replace(
         {
             "retrieve.fields": (EntryKind.NAME,),
@@ -88,13 +88,13 @@ def seen(trove: InferRetrieveRank, rows: list[GoldRow]) -> tuple[Evaluation, Dia
     return report, watcher
 
 
-def test_every_gold_label_meets_the_fate_that_the_vectors_say(
+def test_every_gold_label_has_the_outcome_that_the_vectors_say(
     seen: tuple[Evaluation, Diagnoser], trove: InferRetrieveRank
 ) -> None:
     """A query asked alone orders labels by cosine, names being the only entries."""
     _, watcher = seen
     names = trove.encoder.encode([label.name for label in trove.space])
-    fates = set()
+    outcomes = set()
     for text in watcher.texts[: len(TEXTS)]:
         trace = trove(text.text, 50, trace=True).trace
         assert trace
@@ -103,25 +103,25 @@ def test_every_gold_label_meets_the_fate_that_the_vectors_say(
         ordered = (-(trove.encoder.encode(spans) @ names.T)).argsort(axis=1)[:, :10]
         near = {trove.space[int(number)].id for number in np.unique(ordered)}
         for gold in text.gold:
-            fates.add(gold.fate)
+            outcomes.add(gold.outcome)
             if gold.rank:
                 assert [label.id for label in trace.ranking][gold.rank - 1] == gold.label
-                assert gold.fate is (GoldOutcome.FOUND if gold.rank <= 10 else GoldOutcome.LOW)
-            elif gold.fate is GoldOutcome.UNPROPOSED:
+                assert gold.outcome is (GoldOutcome.FOUND if gold.rank <= 10 else GoldOutcome.LOW)
+            elif gold.outcome is GoldOutcome.UNMATCHED:
                 assert gold.label not in near
             else:
-                assert gold.fate is GoldOutcome.UNPOOLED
+                assert gold.outcome is GoldOutcome.UNRETRIEVED
                 assert gold.nearest and gold.nearest[1] <= 10
                 if gold.nearest[0].kind is QueryKind.SPAN:
                     assert gold.label in near
-    assert {GoldOutcome.FOUND, GoldOutcome.LOW, GoldOutcome.UNPROPOSED} <= fates
+    assert {GoldOutcome.FOUND, GoldOutcome.LOW, GoldOutcome.UNMATCHED} <= outcomes
 
 
 def test_the_funnel_adds_up_and_its_gains_are_what_a_stage_without_loss_would_bring(
     seen: tuple[Evaluation, Diagnoser],
 ) -> None:
     report, watcher = seen
-    lost = {stage.fate: stage for stage in figures.funnel(watcher.texts)}
+    lost = {stage.outcome: stage for stage in figures.funnel(watcher.texts)}
     assert sum(stage.labels for stage in lost.values()) == 4 * 6
     assert lost[GoldOutcome.UNANSWERED].labels == 4
     # One of four labels in each of six texts but the one that was not answered.
@@ -206,7 +206,7 @@ def test_what_rank_did_to_the_order_of_retrieval_is_counted(
     page = page_of(evaluate(program, rows, observe=watcher.observe), watcher)
     data = json.loads(re.findall(r'id="data">(.*?)</script>', page, re.DOTALL)[0])
     assert data["facts"]["reranked"]
-    assert data["moved"] == [0, len(TEXTS)]
+    assert data["moved"] == {"up": 0, "down": len(TEXTS)}
 
 
 def test_the_command_writes_the_page(irr: Irr, labels_file: Path, tmp_path: Path) -> None:
@@ -358,8 +358,8 @@ def test_light_and_dark_wide_and_narrow(opened: Any, compared: Path, scheme: str
     assert dark == (scheme == "dark")
     for selector in (
         "p.lead", ".facts", ".note", "nav a", "td.soft", ".chip", ".body", ".body mark.right",
-        ".label .where", ".is-found .where", ".is-low .where", ".is-unproposed .where", "a, .link",
-        ".bar .found", ".bar .low", ".bar .unproposed",
+        ".label .where", ".is-found .where", ".is-low .where", ".is-unmatched .where", "a, .link",
+        ".bar .found", ".bar .low", ".bar .unmatched",
     ):  # fmt: skip
         assert contrast(page, selector) >= 4.5, selector
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
+from irr.evaluate.report.diagnoser import Diagnoser
 from irr.evaluate.report.page import write_page
-from irr.evaluate.report.watch import Diagnoser
 
 __all__ = ["Diagnoser", "write_page"]

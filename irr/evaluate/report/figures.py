@@ -11,7 +11,7 @@ import numpy as np
 from irr.encoders.sentence_transformers import Encoder
 from irr.evaluate.evaluate import DEPTH
 from irr.evaluate.metrics import Estimate, estimate, ratio
-from irr.evaluate.report.watch import TOP, GoldOutcome, TextRecord
+from irr.evaluate.report.diagnoser import TOP, GoldOutcome, TextRecord
 from irr.labels.space import LabelSpace
 
 _RESAMPLES = 1_000
@@ -22,15 +22,15 @@ _WORDS = (1, 11, 21, 41, 81, 161, 641)
 
 @dataclass(frozen=True)
 class Lost:
-    """How many gold labels met one fate.
+    """How many gold labels had one outcome.
 
     Attributes:
-        fate: Which.
+        outcome: Which.
         labels: How many of them.
         gain: What RP@10 would gain if all of these were in the first ten, as a share of 1.
     """
 
-    fate: GoldOutcome
+    outcome: GoldOutcome
     labels: int
     gain: float
 
@@ -64,24 +64,24 @@ class Confusion:
 
 
 def funnel(texts: Sequence[TextRecord]) -> list[Lost]:
-    """The fates of all gold labels, in the order of the stages; `unanswered` only where there are some."""
+    """The outcomes of all gold labels, in the order of the stages; `unanswered` only where there are some."""
     judged = [seen for seen in texts if seen.gold]
-    counts = Counter(gold.fate for seen in judged for gold in seen.gold)
+    counts = Counter(gold.outcome for seen in judged for gold in seen.gold)
     lost = []
-    for fate in GoldOutcome:
-        if counts[fate] or fate is not GoldOutcome.UNANSWERED:
-            lost.append(Lost(fate, counts[fate], _gain(judged, fate)))
+    for outcome in GoldOutcome:
+        if counts[outcome] or outcome is not GoldOutcome.UNANSWERED:
+            lost.append(Lost(outcome, counts[outcome], _gain(judged, outcome)))
     return lost
 
 
-def _gain(judged: Sequence[TextRecord], fate: GoldOutcome) -> float:
-    if fate is GoldOutcome.FOUND:
+def _gain(judged: Sequence[TextRecord], outcome: GoldOutcome) -> float:
+    if outcome is GoldOutcome.FOUND:
         return 0.0
     gains = []
     for seen in judged:
-        fates = Counter(gold.fate for gold in seen.gold)
+        outcomes = Counter(gold.outcome for gold in seen.gold)
         room = min(TOP, len(seen.gold))
-        gains.append(min(room - fates[GoldOutcome.FOUND], fates[fate]) / room)
+        gains.append(min(room - outcomes[GoldOutcome.FOUND], outcomes[outcome]) / room)
     return float(np.mean(gains))
 
 
@@ -123,7 +123,7 @@ def by_length(texts: Sequence[TextRecord]) -> list[Group]:
     groups: dict[tuple[int, str], list[float]] = defaultdict(list)
     for seen in texts:
         if seen.gold:
-            found = sum(gold.fate is GoldOutcome.FOUND for gold in seen.gold)
+            found = sum(gold.outcome is GoldOutcome.FOUND for gold in seen.gold)
             key = _range(max(1, len(seen.text.split())), _WORDS, "1 word", "words")
             groups[key].append(found / min(TOP, len(seen.gold)))
     return [Group(name, len(scores), estimate(scores)) for (_, name), scores in sorted(groups.items())]
@@ -155,7 +155,7 @@ def _by_label(texts: Sequence[TextRecord], group_of: Callable[[str], tuple[int, 
     for number, seen in enumerate(texts):
         for gold in seen.gold:
             key = group_of(gold.label)
-            hits[key][number] += gold.fate is GoldOutcome.FOUND
+            hits[key][number] += gold.outcome is GoldOutcome.FOUND
             counts[key][number] += 1
     groups = []
     for key in sorted(counts):
@@ -201,7 +201,7 @@ def confusions(texts: Sequence[TextRecord], space: LabelSpace, encoder: Encoder)
         nearest = int(similarity.argmax())
         pair = pairs.setdefault((gold.label, above[nearest]), Confusion(gold.label, above[nearest]))
         pair.texts.append(number)
-        pair.missed += gold.fate is not GoldOutcome.FOUND
+        pair.missed += gold.outcome is not GoldOutcome.FOUND
         pair.similarity = float(similarity[nearest])
     return _sorted(pairs.values())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from importlib.resources import files
 from string import Template
 from typing import Any, TextIO
@@ -13,7 +14,7 @@ from irr.evaluate.compare import Comparison
 from irr.evaluate.evaluate import Evaluation
 from irr.evaluate.metrics import Estimate
 from irr.evaluate.report import figures
-from irr.evaluate.report.watch import TOP, Diagnoser, Gold, GoldOutcome, TextRecord
+from irr.evaluate.report.diagnoser import TOP, Diagnoser, Gold, TextRecord
 from irr.evaluate.setup import Setup
 from irr.labels.space import LabelSpace
 from irr.types import Match, QueryKind
@@ -23,8 +24,6 @@ _SCRIPTS = ("dom.js", "charts.js", "sections.js", "texts.js", "page.js")
 _SHOWN_CHARACTERS = 8_000
 _SHOWN_QUERY = 80
 _SHOWN_PAIRS = 500
-_FATES = list(GoldOutcome)
-_KINDS = list(QueryKind)
 
 
 def write_page(
@@ -89,9 +88,9 @@ def _data(
             "asked": sum(seen.queries for seen in texts),
         },
         "costs": evaluation.costs.model_dump(),
-        "metrics": [[name, *_estimate(e)] for name, e in evaluation.metrics.items()],
-        "curve": [_estimate(e) for e in figures.curve(texts)],
-        "funnel": [[_FATES.index(f.fate), f.labels, round(f.gain, 5)] for f in lost],
+        "metrics": [{"name": name, **_rounded(e)} for name, e in evaluation.metrics.items()],
+        "curve": [_rounded(e) for e in figures.curve(texts)],
+        "funnel": [{**asdict(part), "gain": round(part.gain, 5)} for part in lost],
         "moved": _moved(texts),
         "groups": {
             "frequency": _groups(figures.by_frequency(texts)),
@@ -100,8 +99,13 @@ def _data(
         },
         "pairs_in_all": len(pairs),
         "pairs": [
-            [names[p.gold], names[p.wrong], p.texts, p.missed, round(p.similarity, 3)]
-            for p in pairs[:_SHOWN_PAIRS]
+            {
+                **asdict(pair),
+                "gold": names[pair.gold],
+                "wrong": names[pair.wrong],
+                "similarity": round(pair.similarity, 3),
+            }
+            for pair in pairs[:_SHOWN_PAIRS]
         ],
         "texts": [_text(seen, names, scores.get(seen.id)) for seen in texts],
         "comparisons": [_comparison(evaluation, comparison) for comparison in comparisons],
@@ -115,16 +119,16 @@ class _Names:
     def __init__(self, space: LabelSpace) -> None:
         self._space = space
         self._number: dict[str, int] = {}
-        self.used: list[tuple[str, str]] = []
+        self.used: list[dict[str, str]] = []
 
     def __getitem__(self, label: str) -> int:
         if label not in self._number:
             self._number[label] = len(self.used)
-            self.used.append((label, self._space[self._space.number_of[label]].name))
+            self.used.append({"id": label, "name": self._space[self._space.number_of[label]].name})
         return self._number[label]
 
     def name(self, label: str) -> str:
-        return self.used[self[label]][1]
+        return self.used[self[label]]["name"]
 
 
 def _text(seen: TextRecord, names: _Names, score: float | None) -> dict[str, Any]:
@@ -135,7 +139,11 @@ def _text(seen: TextRecord, names: _Names, score: float | None) -> dict[str, Any
         "queries": seen.queries,
         "gold": [_gold(gold, seen, names, gold.label not in predicted) for gold in seen.gold],
         "top": [
-            [names[p.label], round(p.score, 3), _matches(p.matches, seen, names.name(p.label))]
+            {
+                "label": names[p.label],
+                "score": round(p.score, 3),
+                "matches": _matches(p.matches, seen, names.name(p.label)),
+            }
             for p in seen.predicted
         ],
     }
@@ -148,26 +156,28 @@ def _text(seen: TextRecord, names: _Names, score: float | None) -> dict[str, Any
     return fields | {key: value for key, value in optional.items() if value or (value == 0.0 and key == "rp")}
 
 
-def _gold(gold: Gold, seen: TextRecord, names: _Names, matches: bool) -> list[Any]:
-    nearest = gold.nearest and [_query(gold.nearest[0].kind, gold.nearest[0].text, seen), gold.nearest[1]]
-    return [
-        names[gold.label],
-        _FATES.index(gold.fate),
-        gold.rank,
-        gold.retrieved,
-        _matches(gold.matches, seen, names.name(gold.label)) if matches else [],
-        nearest,
-    ]
+def _gold(gold: Gold, seen: TextRecord, names: _Names, matches: bool) -> dict[str, Any]:
+    nearest = None
+    if gold.nearest:
+        query, rank = gold.nearest
+        nearest = {"query": _query(query.kind, query.text, seen), "rank": rank}
+    return {
+        "label": names[gold.label],
+        "outcome": gold.outcome,
+        "rank": gold.rank,
+        "matches": _matches(gold.matches, seen, names.name(gold.label)) if matches else [],
+        "nearest": nearest,
+    }
 
 
-def _matches(matches: Iterable[Match], seen: TextRecord, name: str) -> list[list[Any]]:
+def _matches(matches: Iterable[Match], seen: TextRecord, name: str) -> list[dict[str, Any]]:
     return [
-        [
-            _KINDS.index(match.kind),
-            _query(match.kind, match.query, seen),
-            None if match.entry == name else _short(match.entry),
-            round(match.score, 2),
-        ]
+        {
+            "kind": match.kind,
+            "query": _query(match.kind, match.query, seen),
+            "entry": None if match.entry == name else _short(match.entry),
+            "score": round(match.score, 2),
+        }
         for match in matches
     ]
 
@@ -183,14 +193,14 @@ def _short(text: str) -> str:
     return text if len(text) <= _SHOWN_QUERY else f"{text[: _SHOWN_QUERY - 1]}…"
 
 
-def _moved(texts: Sequence[TextRecord]) -> list[int]:
+def _moved(texts: Sequence[TextRecord]) -> dict[str, int]:
     """How many gold labels rank brought into the first ten, and how many it moved out."""
     top = TOP
     placed = [(g.retrieved, g.rank) for seen in texts for g in seen.gold if g.rank and g.retrieved]
-    return [
-        sum(before > top >= after for before, after in placed),
-        sum(before <= top < after for before, after in placed),
-    ]
+    return {
+        "up": sum(before > top >= after for before, after in placed),
+        "down": sum(before <= top < after for before, after in placed),
+    }
 
 
 def _comparison(evaluation: Evaluation, comparison: Comparison) -> dict[str, Any]:
@@ -201,8 +211,8 @@ def _comparison(evaluation: Evaluation, comparison: Comparison) -> dict[str, Any
         "program": comparison.baseline.program,
         "curve": [round(value, 5) for value in comparison.baseline.curve],
         "metrics": [
-            [name, round(comparison.means[name], 5), *(round(v, 5) for v in (d.mean, d.low, d.high, d.p))]
-            for name, d in comparison.differences.items()
+            {"name": name, "baseline": round(comparison.means[name], 5), **_rounded(difference)}
+            for name, difference in comparison.differences.items()
         ],
         # By text id: texts without gold have no difference.
         "differences": {
@@ -212,12 +222,12 @@ def _comparison(evaluation: Evaluation, comparison: Comparison) -> dict[str, Any
     }
 
 
-def _groups(groups: Iterable[figures.Group]) -> list[list[Any]]:
-    return [[group.name, group.size, *_estimate(group.score)] for group in groups]
+def _groups(groups: Iterable[figures.Group]) -> list[dict[str, Any]]:
+    return [{"name": group.name, "size": group.size, **_rounded(group.score)} for group in groups]
 
 
-def _estimate(e: Estimate) -> list[float]:
-    return [round(e.mean, 5), round(e.low, 5), round(e.high, 5)]
+def _rounded(e: Estimate) -> dict[str, float]:
+    return {name: round(value, 5) for name, value in e.model_dump().items()}
 
 
 def _html(text: str) -> str:

@@ -19,12 +19,12 @@ const CHART = { width: 520, height: 300, left: 34, right: 26, top: 14, bottom: 3
 function curveChart(curve, other) {
   const { width, height, left, right, top, bottom } = CHART;
   const depth = curve.length;
-  const lowest = Math.min(...curve.map((c) => c[1]), ...(other || [1]));
+  const lowest = Math.min(...curve.map((c) => c.low), ...(other || [1]));
   const floor = Math.max(0, Math.floor(10 * lowest - 0.5) / 10);
   const x = (k) => left + ((width - left - right) * Math.log(k)) / Math.log(depth);
   const y = (share) => height - bottom - ((height - top - bottom) * (share - floor)) / (1 - floor);
   const path = (values) => values.map((v, i) => `${i ? "L" : "M"}${x(i + 1).toFixed(1)},${y(v).toFixed(1)}`).join("");
-  const band = path(curve.map((c) => c[2])) + curve.map((c, i) => [x(i + 1), y(c[1])]).reverse()
+  const band = path(curve.map((c) => c.high)) + curve.map((c, i) => [x(i + 1), y(c.low)]).reverse()
     .map(([a, b]) => `L${a.toFixed(1)},${b.toFixed(1)}`).join("") + "Z";
   const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": curveInWords(curve) });
   const step = 1 - floor > 0.55 ? 0.2 : 0.1;
@@ -40,10 +40,10 @@ function curveChart(curve, other) {
     svg("text", { x: (left + width - right) / 2, y: height - 2, "text-anchor": "middle" }, "k, the number of labels looked at"),
     svg("path", { class: "band", d: band }),
     other ? svg("path", { class: "other", d: path(other.slice(0, depth)) }) : "",
-    svg("path", { class: "curve", d: path(curve.map((c) => c[0])) }),
+    svg("path", { class: "curve", d: path(curve.map((c) => c.mean)) }),
   );
   for (const k of [1, 5, 10, 50].filter((k) => k <= depth)) {
-    const share = curve[k - 1][0];
+    const share = curve[k - 1].mean;
     chart.append(
       svg("circle", { class: "dot", cx: x(k), cy: y(share), r: 5 }),
       svg("text", { class: "value", x: x(k) + (k === 1 ? 4 : 0), y: y(share) - 12, "text-anchor": k === 1 ? "start" : "middle" }, points(share)),
@@ -68,7 +68,7 @@ function probe(chart, curve, other, x, y) {
     line.setAttribute("x2", x(k));
     value.setAttribute("x", x(k) + (late ? -8 : 8));
     value.setAttribute("text-anchor", late ? "end" : "start");
-    value.textContent = `k = ${k}: ${points(curve[k - 1][0])}${other && other[k - 1] !== undefined ? `, before ${points(other[k - 1])}` : ""}`;
+    value.textContent = `k = ${k}: ${points(curve[k - 1].mean)}${other && other[k - 1] !== undefined ? `; the other ${points(other[k - 1])}` : ""}`;
     group.setAttribute("visibility", "visible");
   });
   chart.addEventListener("pointerleave", () => group.setAttribute("visibility", "hidden"));
@@ -76,7 +76,7 @@ function probe(chart, curve, other, x, y) {
 }
 
 function curveInWords(curve) {
-  const at = [1, 5, 10, 50].filter((k) => k <= curve.length).map((k) => `${points(curve[k - 1][0])} at ${k}`);
+  const at = [1, 5, 10, 50].filter((k) => k <= curve.length).map((k) => `${points(curve[k - 1].mean)} at ${k}`);
   return `RP@k by k: ${at.join(", ")}`;
 }
 

@@ -7,8 +7,8 @@ function textsSection(data) {
   const haystacks = new Map();
   const haystack = (text) => {
     if (!haystacks.has(text)) {
-      const labels = [...text.gold.map((g) => g[0]), ...text.top.map((t) => t[0])];
-      haystacks.set(text, [text.id, text.text, ...labels.flatMap((l) => data.labels[l])].join("\n").toLowerCase());
+      const labels = [...text.gold, ...text.top].map((found) => found.label);
+      haystacks.set(text, [text.id, text.text, ...labels.flatMap((label) => [data.labels[label].id, data.labels[label].name])].join("\n").toLowerCase());
     }
     return haystacks.get(text);
   };
@@ -27,7 +27,7 @@ function textsSection(data) {
 
   function chosen() {
     const test = every.find(([key]) => key === state.filter)[2];
-    const base = state.pair ? state.pair[2].map((number) => data.texts[number]) : data.texts;
+    const base = state.pair ? state.pair.texts.map((number) => data.texts[number]) : data.texts;
     const texts = base.filter((text) => test(text) && (!state.words || haystack(text).includes(state.words)));
     const compare = orders(data).find(([key]) => key === state.order)[2];
     return compare ? [...texts].sort(compare) : texts;
@@ -42,8 +42,8 @@ function textsSection(data) {
       [...chips.children][shown.findIndex(([k]) => k === key)].focus();
     })));
     if (state.pair) {
-      const [gold, wrong] = state.pair;
-      chips.append(chip(`${data.labels[gold][1]} / ${data.labels[wrong][1]}`, "✕", true, () => { Object.assign(state, { pair: null, page: 0 }); draw(); }));
+      const { gold, wrong } = state.pair;
+      chips.append(chip(`${data.labels[gold].name} / ${data.labels[wrong].name}`, "✕", true, () => { Object.assign(state, { pair: null, page: 0 }); draw(); }));
     }
   }
 

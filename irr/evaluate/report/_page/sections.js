@@ -1,9 +1,7 @@
 // The sections above the texts: what was measured, where labels are lost, for which, and against what.
 
-const FATES = ["unanswered", "unproposed", "unpooled", "low", "found"];
-
-/** What each fate means, by which stage, and what can be done. */
-function fates(data) {
+/** What each outcome of a gold label means, in which stage it is lost, and what can be done. */
+function outcomes(data) {
   const { pool, settings } = data.facts;
   const terms = data.costs.infer.calls > 0;
   const ranked = data.costs.rank.calls > 0;
@@ -13,24 +11,24 @@ function fates(data) {
       what: "The text was answered with an error.",
       help: "Read the errors of these texts.",
     },
-    unproposed: {
-      name: "Not proposed", stage: "infer", short: "not proposed",
+    unmatched: {
+      name: "No query matches", stage: "infer", short: "no query matches",
       what: "None of the queries nearest to the label, asked alone, has it among its first ten.",
       help: "Give these labels aliases or descriptions in the words of your texts"
         + (terms ? ", give the model in infer examples of your own (a task of your own)." : "; try a language model in infer (--infer-lm) or another encoder."),
     },
-    unpooled: {
-      name: "Out of the pool", stage: "retrieve", short: "not in the pool",
-      what: `A query, asked alone, has the label among its first ten; all together put it below ${pool}.`,
+    unretrieved: {
+      name: "Outside the candidates", stage: "retrieve", short: "no candidate",
+      what: `A query, asked alone, has the label among its first ten; all together put it below candidate ${pool}.`,
       help: settings["retrieve.candidates"] < pool
-        ? "Shift the weights (retrieve.text_weight, retrieve.span_weight, retrieve.alias_margin …) on texts kept apart for that."
-        : "Raise candidates, or shift the weights (retrieve.text_weight, retrieve.span_weight, retrieve.alias_margin …) on texts kept apart for that.",
+        ? "Try other weights (--set retrieve.text_weight=1, retrieve.span_weight, retrieve.alias_margin …) on a dev set, or run irr optimize."
+        : "Raise the number of candidates (--set retrieve.candidates=100), or try other weights (--set retrieve.text_weight=1, retrieve.span_weight, retrieve.alias_margin …) on a dev set, or run irr optimize.",
     },
     low: {
       name: "Ranked too low", stage: "rank", short: "below 10",
-      what: "The label is in the pool, but not among the first ten.",
+      what: "The label is a candidate, but not among the first ten.",
       help: ranked
-        ? "Try a stronger language model in rank, another --rank-method or a larger weight for it."
+        ? "Try a stronger language model in rank, another --rank-method or another weight (--set rank.listwise_weight=4)."
         : "Put a language model into rank (--rank-lm), or give labels a prior.",
     },
     found: { name: "Found", stage: "", short: "found", what: "The label is among the first ten.", help: "" },
@@ -39,15 +37,15 @@ function fates(data) {
 
 function headSection(data) {
   const { facts } = data;
-  const all = data.funnel.reduce((sum, [, labels]) => sum + labels, 0);
-  const [, found] = data.funnel.find(([fate]) => FATES[fate] === "found");
-  const rp = data.metrics.find(([name]) => name === "rp@10");
+  const all = data.funnel.reduce((sum, part) => sum + part.labels, 0);
+  const found = data.funnel.find((part) => part.outcome === "found").labels;
+  const rp = data.metrics.find((metric) => metric.name === "rp@10");
   const worst = worstStage(data);
   const lead = el("p", { class: "lead" },
-    el("strong", null, `RP@10 is ${points(rp[1])}`), ` (95 % interval ${points(rp[2])} – ${points(rp[3])}). `,
+    el("strong", null, `RP@10 is ${points(rp.mean)}`), ` (95 % interval ${points(rp.low)} – ${points(rp.high)}). `,
     `Of ${many(all, "gold label", "gold labels")}, ${percent(found / all)} are among the first ten of their text. `,
     worst
-      ? ["Most is to be won in ", el("strong", null, worst.stage), `: ${worst.words} If that lost nothing, RP@10 would be ${points(rp[1] + worst.gain)}.`]
+      ? ["Most is to be won in ", el("strong", null, worst.stage), `: ${worst.words} If that lost nothing, RP@10 would be ${points(rp.mean + worst.gain)}.`]
       : "Nothing is lost.");
   return el("header", null,
     el("p", { class: "eyebrow" }, "irr evaluation"),
@@ -67,28 +65,28 @@ function headSection(data) {
 
 /** The stage whose losses cost most, in words; nothing if none is lost. */
 function worstStage(data) {
-  const meaning = fates(data);
-  const [fate, labels, gain] = data.funnel.filter(([f]) => FATES[f] !== "found").reduce((a, b) => (b[2] > a[2] ? b : a));
+  const meaning = outcomes(data);
+  const { outcome, labels, gain } = data.funnel.filter((part) => part.outcome !== "found").reduce((a, b) => (b.gain > a.gain ? b : a));
   if (!labels) return null;
   const are = labels === 1 ? "1 label is" : `${count(labels)} labels are`;
   const words = {
     unanswered: `${are} lost because their texts were answered with an error.`,
-    unproposed: `${are} not proposed by any query.`,
-    unpooled: `${are} proposed by a query, but do not get into the pool of ${data.facts.pool}.`,
-    low: `${are} in the pool of ${data.facts.pool}, but below rank 10.`,
+    unmatched: `${are} matched by no query.`,
+    unretrieved: `${are} matched by a query, but not among the ${data.facts.pool} candidates.`,
+    low: `${are} among the ${data.facts.pool} candidates, but below rank 10.`,
   };
-  return { fate, gain, stage: meaning[FATES[fate]].stage, words: words[FATES[fate]] };
+  return { outcome, gain, stage: meaning[outcome].stage, words: words[outcome] };
 }
 
 function scoresSection(data) {
   const main = new Set(["rp@5", "rp@10", "rp@50"]);
-  const rows = data.metrics.map(([name, mean, low, high]) => el("tr", { class: main.has(name) ? "main" : null },
+  const rows = data.metrics.map(({ name, mean, low, high }) => el("tr", { class: main.has(name) ? "main" : null },
     el("td", null, metricName(name)),
     el("td", { class: "n" }, points(mean)),
     el("td", { class: "n soft" }, `${points(low)} – ${points(high)}`),
     el("td", null, whisker(mean, low, high, 0, 1))));
   const other = data.comparisons.length && data.comparisons[0].curve;
-  const numbers = table(null, ["k", "#RP@k", "#95 % interval"], data.curve.map(([mean, low, high], i) => el("tr", null,
+  const numbers = table(null, ["k", "#RP@k", "#95 % interval"], data.curve.map(({ mean, low, high }, i) => el("tr", null,
     el("td", null, i + 1), el("td", { class: "n" }, points(mean)), el("td", { class: "n soft" }, `${points(low)} – ${points(high)}`))));
   return el("section", { id: "scores" },
     el("h2", null, "Scores"),
@@ -97,35 +95,34 @@ function scoresSection(data) {
       table(null, ["metric", "#mean", "#95 % interval", "0 to 100"], rows),
       el("figure", null,
         other && el("ul", { class: "legend" },
-          el("li", null, el("span", { class: "key" }), "this run"),
+          el("li", null, el("span", { class: "key" }), "this evaluation"),
           el("li", null, el("span", { class: "key other" }), data.comparisons[0].name)),
         curveChart(data.curve, other),
         el("details", null, el("summary", null, "The curve as numbers"), el("div", { class: "scroll", tabindex: "0" }, numbers)))));
 }
 
 function funnelSection(data, show) {
-  const meaning = fates(data);
-  const all = data.funnel.reduce((sum, [, labels]) => sum + labels, 0);
+  const meaning = outcomes(data);
+  const all = data.funnel.reduce((sum, part) => sum + part.labels, 0);
   const worst = worstStage(data);
   const order = [...data.funnel].reverse(); // found first, then back through the stages
-  const rows = order.map(([fate, labels, gain]) => {
-    const kind = FATES[fate];
-    const m = meaning[kind];
-    return el("tr", { class: worst && worst.fate === fate ? "worst" : null },
-      el("td", null, el("span", { class: "stage" }, el("span", { class: `swatch ${kind}` }), m.name),
+  const rows = order.map(({ outcome, labels, gain }) => {
+    const m = meaning[outcome];
+    return el("tr", { class: worst && worst.outcome === outcome ? "worst" : null },
+      el("td", null, el("span", { class: "stage" }, el("span", { class: `swatch ${outcome}` }), m.name),
         m.stage && el("span", { class: "soft" }, `lost in ${m.stage}`)),
       el("td", null, el("p", null, m.what), m.help && labels > 0 && el("p", null, m.help)),
       el("td", { class: "n", "data-name": "labels" }, count(labels)),
       el("td", { class: "n", "data-name": "share" }, percent(labels / all)),
-      el("td", { class: "n strong", "data-name": "RP@10 could gain" }, kind === "found" ? "" : signed(gain)),
-      el("td", null, labels > 0 && el("button", { class: "link", type: "button", onclick: () => show(kind), "aria-label": `Show the texts: ${m.name}` }, "texts")));
+      el("td", { class: "n strong", "data-name": "RP@10 could gain" }, outcome === "found" ? "" : signed(gain)),
+      el("td", null, labels > 0 && el("button", { class: "link", type: "button", onclick: () => show(outcome), "aria-label": `Show the texts: ${m.name}` }, "texts")));
   });
-  const [up, down] = data.moved;
+  const { up, down } = data.moved;
   return el("section", { id: "funnel" },
     el("h2", null, "Where gold labels are lost"),
-    el("p", { class: "note" }, `A gold label has to be proposed by a query, to get into the pool of ${data.facts.pool} candidates, and to be ranked among the first ten. `
+    el("p", { class: "note" }, `A query has to match a gold label, retrieval has to put it among the ${data.facts.pool} candidates, and it has to be ranked among the first ten. `
       + "“Could gain” is what RP@10 would rise by, in points, if this stage alone lost nothing."),
-    partsBar(order.map(([fate, labels]) => ({ name: meaning[FATES[fate]].name, kind: FATES[fate], count: labels }))),
+    partsBar(order.map(({ outcome, labels }) => ({ name: meaning[outcome].name, kind: outcome, count: labels }))),
     table({ class: "funnel wide" }, ["gold label", "what that means, and what can help", "#labels", "#share", "#could gain", ""], rows),
     data.facts.reranked && el("p", { class: "note", style: "margin-top:12px" },
       `Rank brought ${many(up, "gold label", "gold labels")} into the first ten, and moved ${count(down)} out of it.`));
@@ -136,7 +133,7 @@ function groupsSection(data) {
     el("h3", null, title),
     el("table", { class: "groups" },
       el("caption", null, unit),
-      el("tbody", null, groups.map(([name, size, mean, low, high]) => el("tr", null,
+      el("tbody", null, groups.map(({ name, size, mean, low, high }) => el("tr", null,
         el("td", null, name),
         el("td", { class: "n soft", title: `${count(size)}` }, count(size)),
         el("td", null, whisker(mean, low, high, 0, 1)),
@@ -153,9 +150,9 @@ function groupsSection(data) {
 
 function pairsSection(data, showPair) {
   if (!data.pairs.length) return null;
-  const label = (number) => el("span", { title: data.labels[number][0] }, data.labels[number][1]);
+  const label = (number) => el("span", { title: data.labels[number].id }, data.labels[number].name);
   const row = (pair) => {
-    const [gold, wrong, texts, missed, similarity] = pair;
+    const { gold, wrong, texts, missed, similarity } = pair;
     return el("tr", null,
       el("td", { "data-name": "gold:" }, label(gold)),
       el("td", { "data-name": "above it:" }, label(wrong)),
@@ -182,19 +179,19 @@ function compareSection(data, show) {
 }
 
 function comparisonPart(data, comparison, show) {
-  const ours = Object.fromEntries(data.metrics.map(([name, mean]) => [name, mean]));
-  const widest = Math.max(...comparison.metrics.flatMap(([, , , low, high]) => [Math.abs(low), Math.abs(high)]), 0.01);
+  const ours = Object.fromEntries(data.metrics.map(({ name, mean }) => [name, mean]));
+  const widest = Math.max(...comparison.metrics.flatMap(({ low, high }) => [Math.abs(low), Math.abs(high)]), 0.01);
   const real = (low, high, p) => p < 0.05 && (low > 0 || high < 0);
   const kind = (low, high, p) => (!real(low, high, p) ? "open" : low > 0 ? "good" : "bad");
-  const rows = comparison.metrics.map(([name, theirs, mean, low, high, p]) => el("tr", { class: name === "rp@10" ? "main" : null },
+  const rows = comparison.metrics.map(({ name, baseline, mean, low, high, p }) => el("tr", { class: name === "rp@10" ? "main" : null },
     el("td", null, metricName(name)),
     el("td", { class: "n", "data-name": "this evaluation" }, points(ours[name])),
-    el("td", { class: "n soft", "data-name": comparison.name }, points(theirs)),
+    el("td", { class: "n soft", "data-name": comparison.name }, points(baseline)),
     el("td", { class: `n ${kind(low, high, p)}`, "data-name": "difference" }, signed(mean)),
     el("td", { class: "n soft", "data-name": "95 % interval" }, `${signed(low)} – ${signed(high)}`),
     el("td", { class: "n", "data-name": "p" }, p < 0.001 ? "< 0.001" : p.toFixed(3)),
     el("td", null, whisker(mean, low, high, -widest, widest, 0, kind(low, high, p)))));
-  const [, , mean, low, high, p] = comparison.metrics.find(([name]) => name === "rp@10");
+  const { mean, low, high, p } = comparison.metrics.find((metric) => metric.name === "rp@10");
   const values = Object.values(comparison.differences);
   const better = values.filter((d) => d > 0).length;
   const worse = values.filter((d) => d < 0).length;
@@ -216,14 +213,17 @@ function comparisonPart(data, comparison, show) {
 function foot(data) {
   const { facts } = data;
   const cost = Object.entries(data.costs).filter(([, c]) => c.calls).map(([stage, c]) =>
-    [el("dt", null, `calls in ${stage}`), el("dd", null, `${count(c.calls)}, ${count(c.prompt_tokens)} prompt tokens (${count(c.cached_tokens)} cached), ${count(c.new_tokens)} new`)]);
+    [el("dt", null, `calls in ${stage}`), el("dd", null, `${count(c.calls)}, ${count(c.prompt_tokens)} prompt tokens (${count(c.cached_tokens)} cached), ${count(c.completion_tokens)} completion tokens`)]);
   return el("footer", null,
     el("p", null, "RP@k = |gold ∩ first k| / min(k, |gold|), a label counted once, averaged over the texts with gold. Intervals are 95 % percentile bootstraps over texts, seeded. "
       + "This page holds its data and loads nothing."),
     el("details", null, el("summary", null, "Program and settings"),
       el("dl", null,
         el("dt", null, "irr"), el("dd", null, facts.version),
-        el("dt", null, "encoder"), el("dd", null, facts.encoder),
+        el("dt", null, "gold"), el("dd", null, data.setup.gold),
+        el("dt", null, "labels"), el("dd", null, `${data.setup.labels.file}, ${count(data.setup.labels.count)}`),
+        Object.entries(data.setup.models).map(([role, model]) => [el("dt", null, role), el("dd", null, model || "no language model")]),
+        el("dt", null, "examples"), el("dd", null, `${count(data.setup.examples.count)}, ${count(data.setup.examples.left_out)} of them among these texts`),
         el("dt", null, "program"), el("dd", { class: "mono" }, facts.program || "not known"),
         el("dt", null, "queries a text"), el("dd", null, (facts.asked / facts.texts).toFixed(1)),
         cost,

@@ -1,7 +1,6 @@
 // The texts: filtered, sorted, a page at a time, each with its gold and its answer side by side.
 
 const PAGE = 20;
-const KINDS = ["text", "span", "term"];
 const HAN = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}]/u;
 
 /** Where a query's words stand in a text; words may have other signs between them there. */
@@ -15,10 +14,10 @@ function places(text, query) {
 
 /** The labels of a text with why each was proposed and what it is: right, missed or wrong. */
 function spoken(text) {
-  const right = new Map(text.gold.map(([label, fate]) => [label, FATES[fate]]));
-  const labels = text.top.map(([label, , matches]) => ({ label, matches, kind: right.has(label) ? "right" : "wrong" }));
-  for (const [label, , , , matches, nearest] of text.gold) {
-    const own = matches.length ? matches : nearest && nearest[0] ? [[1, nearest[0], null, null]] : [];
+  const right = new Set(text.gold.map((gold) => gold.label));
+  const labels = text.top.map(({ label, matches }) => ({ label, matches, kind: right.has(label) ? "right" : "wrong" }));
+  for (const { label, matches, nearest } of text.gold) {
+    const own = matches.length ? matches : nearest && nearest.query ? [{ kind: "span", query: nearest.query }] : [];
     if (own.length) labels.push({ label, matches: own, kind: "missed" });
   }
   return labels;
@@ -28,9 +27,9 @@ function spoken(text) {
 function markedText(text) {
   const spans = [];
   for (const { label, matches, kind } of spoken(text)) {
-    for (const [query, words] of matches) {
-      if (KINDS[query] === "text" || words === null) continue;
-      for (const [start, end] of places(text.text, words)) spans.push({ start, end, label, kind });
+    for (const match of matches) {
+      if (match.kind === "text" || match.query === null) continue;
+      for (const [start, end] of places(text.text, match.query)) spans.push({ start, end, label, kind });
     }
   }
   const edges = [...new Set([0, text.text.length, ...spans.flatMap((s) => [s.start, s.end])])].sort((a, b) => a - b);
@@ -51,20 +50,20 @@ function markedText(text) {
 }
 
 /** In words, why a label was proposed. */
-function why(matches, nearest, fate, data) {
-  const words = (query, value) => (KINDS[query] === "text" ? (value === null ? "the whole text" : `the passage “${value}”`) : `the ${KINDS[query]} “${value}”`);
-  const lines = matches.map(([query, value, entry, score]) => el("div", null,
-    `${words(query, value)} → ${entry === null ? "its name" : `“${entry}”`}`, score !== null && `, ${score.toFixed(2)}`));
+function why(matches, nearest, outcome, data) {
+  const words = (kind, query) => (kind === "text" ? (query === null ? "the whole text" : `the passage “${query}”`) : `the ${kind} “${query}”`);
+  const lines = matches.map(({ kind, query, entry, score }) => el("div", null,
+    `${words(kind, query)} → ${entry === null ? "its name" : `“${entry}”`}`, score !== null && `, ${score.toFixed(2)}`));
   if (nearest) {
-    const [query, rank] = nearest;
-    lines.push(el("div", null, `Alone, ${query === null ? "the whole text" : `“${query}”`} puts it at ${rank}; all queries together put it below ${data.facts.pool}.`));
+    const { query, rank } = nearest;
+    lines.push(el("div", null, `Alone, ${query === null ? "the whole text" : `“${query}”`} puts it at ${rank}; all queries together put it below candidate ${data.facts.pool}.`));
   }
-  if (fate === "unproposed") lines.push(el("div", null, "No query alone has it among its first ten."));
+  if (outcome === "unmatched") lines.push(el("div", null, "No query alone has it among its first ten."));
   return lines.length ? lines : [el("div", null, "Nothing is known of it.")];
 }
 
 function labelItem(data, body, { label, mark, where, kind, reason, spoken: read }) {
-  const [id, name] = data.labels[label];
+  const { id, name } = data.labels[label];
   const item = el("li", { class: kind });
   const light = (on) => {
     const marks = [...body.querySelectorAll("mark")];
@@ -86,19 +85,18 @@ function labelItem(data, body, { label, mark, where, kind, reason, spoken: read 
 }
 
 function textCard(data, text) {
-  const meaning = fates(data);
+  const meaning = outcomes(data);
   const body = markedText(text);
   if (text.text.length > 900) body.setAttribute("tabindex", "0");
-  const right = new Set(text.gold.map(([label]) => label));
-  const gold = text.gold.map(([label, fate, rank, , matches, nearest]) => {
-    const kind = FATES[fate];
-    const own = matches.length || kind === "unpooled" ? matches : (text.top.find(([l]) => l === label) || [0, 0, []])[2];
+  const right = new Set(text.gold.map((gold) => gold.label));
+  const gold = text.gold.map(({ label, outcome: kind, rank, matches, nearest }) => {
+    const own = matches.length || kind === "unretrieved" ? matches : (text.top.find((found) => found.label === label) || { matches: [] }).matches;
     return labelItem(data, body, {
       label, kind: `is-${kind}`, mark: kind === "found" ? "✓" : kind === "low" ? "↓" : "✕",
       where: rank ? `rank ${rank}` : meaning[kind].short, reason: () => why(own, nearest, kind, data),
     });
   });
-  const top = text.top.map(([label, score, matches], i) => labelItem(data, body, {
+  const top = text.top.map(({ label, score, matches }, i) => labelItem(data, body, {
     label, kind: right.has(label) ? "is-found" : "", mark: i + 1, where: right.has(label) ? "✓" : score.toFixed(2),
     spoken: right.has(label) ? "right " : "", reason: () => why(matches, null, "", data),
   }));
@@ -119,15 +117,15 @@ function textCard(data, text) {
 
 /** What a text can be filtered by: a name, and whether a text has it. */
 function filters(data) {
-  const has = (kind) => (text) => text.gold.some(([, fate]) => FATES[fate] === kind);
-  const lost = (text) => text.gold.some(([, fate]) => FATES[fate] !== "found");
+  const has = (kind) => (text) => text.gold.some((gold) => gold.outcome === kind);
+  const lost = (text) => text.gold.some((gold) => gold.outcome !== "found");
   return [
     ["all", "All", () => true],
     ["found", "All found", (text) => text.gold.length > 0 && !lost(text)],
     ["low", "Ranked too low", has("low")],
-    ["unpooled", "Out of the pool", has("unpooled")],
-    ["unproposed", "Not proposed", has("unproposed")],
-    ["first", "First label wrong", (text) => text.gold.length > 0 && text.top.length > 0 && !text.gold.some(([label]) => label === text.top[0][0])],
+    ["unretrieved", "Outside the candidates", has("unretrieved")],
+    ["unmatched", "No query matches", has("unmatched")],
+    ["first", "First label wrong", (text) => text.gold.length > 0 && text.top.length > 0 && !text.gold.some((gold) => gold.label === text.top[0].label)],
     ["unanswered", "Not answered", (text) => Boolean(text.error)],
     ["fallback", "Without the model", (text) => Boolean(text.fallbacks)],
     ["nogold", "No gold", (text) => text.gold.length === 0],
@@ -140,7 +138,7 @@ function filters(data) {
 
 function orders(data) {
   const rp = (text, none) => (text.rp === undefined ? none : text.rp);
-  const lost = (text) => text.gold.filter(([, fate]) => FATES[fate] !== "found").length;
+  const lost = (text) => text.gold.filter((gold) => gold.outcome !== "found").length;
   return [
     ["file", "as in the file", null],
     ["worst", "lowest RP@10 first", (a, b) => rp(a, 2) - rp(b, 2)],

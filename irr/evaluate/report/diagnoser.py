@@ -21,8 +21,8 @@ class GoldOutcome(StrEnum):
     """Where a gold label ended, in the order of the stages."""
 
     UNANSWERED = "unanswered"
-    UNPROPOSED = "unproposed"
-    UNPOOLED = "unpooled"
+    UNMATCHED = "unmatched"
+    UNRETRIEVED = "unretrieved"
     LOW = "low"
     FOUND = "found"
 
@@ -33,7 +33,7 @@ class Gold:
 
     Attributes:
         label: Its id.
-        fate: Where it ended.
+        outcome: Where it ended.
         rank: Its place in the ranking, from 1; None if it is not in it.
         retrieved: Its place among the candidates, before rank; likewise.
         matches: Why retrieval proposed it; or, where it did not come into the pool, none.
@@ -41,7 +41,7 @@ class Gold:
     """
 
     label: str
-    fate: GoldOutcome
+    outcome: GoldOutcome
     rank: int | None = None
     retrieved: int | None = None
     matches: tuple[Match, ...] = ()
@@ -98,7 +98,7 @@ class Diagnoser:
         rank_of = {label.id: rank for rank, label in enumerate(trace.ranking, 1)}
         found = {c.label.id: (rank, c) for rank, c in enumerate(trace.candidates, 1)}
         gold = [_gold(label, rank_of, found) for label in dict.fromkeys(row.labels)]
-        lost = any(g.fate is GoldOutcome.UNPROPOSED for g in gold)
+        lost = any(g.outcome is GoldOutcome.UNMATCHED for g in gold)
         self.texts.append(
             TextRecord(
                 id=row.id,
@@ -137,7 +137,7 @@ class Diagnoser:
                     if candidate.label.id == gold.label
                 )
                 if best := min(ranks, default=None):
-                    gold.fate, gold.nearest = GoldOutcome.UNPOOLED, (seen.asked[best[1]], best[0])
+                    gold.outcome, gold.nearest = GoldOutcome.UNRETRIEVED, (seen.asked[best[1]], best[0])
             seen.asked = ()
             on_text()
 
@@ -164,8 +164,8 @@ class Diagnoser:
 
 def _gold(label: str, rank_of: dict[str, int], found: dict[str, tuple[int, Candidate]]) -> Gold:
     if label not in found:
-        return Gold(label, GoldOutcome.UNPROPOSED)
+        return Gold(label, GoldOutcome.UNMATCHED)
     retrieved, candidate = found[label]
     rank = rank_of[label]
-    fate = GoldOutcome.FOUND if rank <= TOP else GoldOutcome.LOW
-    return Gold(label, fate, rank, retrieved, candidate.matches)
+    outcome = GoldOutcome.FOUND if rank <= TOP else GoldOutcome.LOW
+    return Gold(label, outcome, rank, retrieved, candidate.matches)
