@@ -12,7 +12,7 @@ import snowballstemmer
 from numpy.typing import NDArray
 
 from irr.config import Settings
-from irr.encoders.sentence_transformers import Encoder
+from irr.encoders.base import Encoder
 from irr.index.store import LabelIndex
 from irr.infer.spans import SpanInferer
 from irr.labels.space import LabelSpace

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from eval.record import record
 from irr.builder import build, default_index_folder
 from irr.config import Settings
-from irr.encoders.sentence_transformers import Encoder, SentenceEncoder
+from irr.encoders.base import Encoder
+from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.index.store import open_index
 from irr.infer.spans import SpanInferer
 from irr.io.texts import TextRow, read_rows
@@ -89,10 +90,10 @@ def against_plain_loop(space: LabelSpace, texts: Sequence[str], encoder: Sentenc
     """The whole job against a loop that encodes all windows of a text and scores them with numpy."""
     from sentence_transformers import SentenceTransformer
 
-    from irr.encoders.sentence_transformers import _local_path
+    from irr.encoders.sentence_transformers import model_folder
 
     program = build(space, encoder=encoder, settings=SETTINGS)
-    model = SentenceTransformer(str(_local_path(encoder.name)))
+    model = SentenceTransformer(str(model_folder(encoder.name)))
     labels = model.encode([label.name for label in space], normalize_embeddings=True)
 
     def plain() -> None:

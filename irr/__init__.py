@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from irr.builder import build
     from irr.config import Settings
-    from irr.encoders.sentence_transformers import Encoder, SentenceEncoder
+    from irr.encoders.base import Encoder
+    from irr.encoders.sentence_transformers import SentenceEncoder
     from irr.errors import IrrError
     from irr.frozen.freeze import freeze, load
     from irr.labels.space import LabelSpace
@@ -24,7 +25,7 @@ __version__ = "0.1.0"
 # Loaded at first use, so that `import irr` costs next to nothing.
 _HOMES = {
     "Candidate": "types",
-    "Encoder": "encoders.sentence_transformers",
+    "Encoder": "encoders.base",
     "InferRetrieveRank": "pipeline",
     "IrrError": "errors",
     "Label": "types",

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from irr.config import RankMethod, Settings
-from irr.encoders.sentence_transformers import Encoder, LockedEncoder, SentenceEncoder
+from irr.encoders.base import Encoder, LockedEncoder
+from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import UsageError
 from irr.index.store import LabelIndex, Progress, open_index
 from irr.infer.spans import Inferer, SpanInferer

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from irr.errors import IrrError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
+_WEIGHTS = "model.safetensors"
 
 logger = logging.getLogger(__name__)
 
@@ -92,11 +94,59 @@ def ask_hub() -> None:
         socket.create_connection((host, 443), timeout=5).close()
 
 
+def hub_folder(name: str) -> Path | None:
+    """The folder of this machine's hub cache that holds a model; None where it holds none of that name."""
+    from huggingface_hub import snapshot_download
+
+    # sentence-transformers opens its own models by their bare names.
+    for full in [name] if "/" in name else [name, f"sentence-transformers/{name}"]:
+        try:
+            return Path(snapshot_download(full, local_files_only=True))
+        except Exception:  # a name that cannot be one, or a cache without it
+            continue
+    return None
+
+
+def cache_folder(name: str) -> Path:
+    """A folder of the user's cache: what stands there can be made again."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("irr", appauthor=False) / name
+
+
 def weights_revision(module: torch.nn.Module) -> str:
     """A hash of a model's weights, whatever they are called and wherever they were read from."""
     import torch
 
-    digest = hashlib.sha256()
-    for tensor in module.state_dict().values():
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return f"sha256:{digest.hexdigest()[:32]}"
+    tensors = (tensor.detach().cpu().contiguous() for tensor in module.state_dict().values())
+    return _revision(
+        tensor.reshape(-1).view(torch.uint8).numpy() for tensor in tensors if tensor.is_floating_point()
+    )
+
+
+def file_revision(folder: Path) -> str | None:
+    """The same of a sentence-transformers model's files, without loading it; None without safetensors."""
+    try:
+        modules = json.loads((folder / "modules.json").read_text("utf-8"))
+        places = {folder / module["path"] for module in modules}
+        if any(next(place.glob("*.bin"), None) and not (place / _WEIGHTS).exists() for place in places):
+            return None
+        files = [place / _WEIGHTS for place in sorted(places) if (place / _WEIGHTS).exists()]
+        return _revision(tensor for file in files for tensor in _floats(file)) if files else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _floats(path: Path) -> Iterator[memoryview]:
+    """The bytes of each tensor of floats in a safetensors file: a header's size, a JSON header, the data."""
+    content = memoryview(path.read_bytes())
+    start = 8 + int.from_bytes(content[:8], "little")
+    for name, tensor in json.loads(bytes(content[8:start])).items():
+        if name != "__metadata__" and tensor["dtype"].startswith(("F", "BF")):
+            first, last = tensor["data_offsets"]
+            yield content[start + first : start + last]
+
+
+def _revision(tensors: Iterable[Any]) -> str:
+    digests = sorted(hashlib.sha256(tensor).digest() for tensor in tensors)
+    return f"sha256:{hashlib.sha256(b''.join(digests)).hexdigest()[:32]}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 
 from irr.config import Settings
-from irr.encoders.sentence_transformers import Encoder
+from irr.encoders.base import Encoder
 from irr.errors import UsageError
 from irr.infer.spans import Inferer
 from irr.labels.hierarchy import arrange

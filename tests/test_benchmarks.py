@@ -18,7 +18,7 @@ from eval.peers import CrossEncoderRanker, MostSimilarQuery, WholeText, WordsOnl
 from eval.runs import Run, read_runs
 from eval.tables import TABLES, fill
 from irr.config import Settings
-from irr.encoders.sentence_transformers import SentenceEncoder, _local_path
+from irr.encoders.sentence_transformers import SentenceEncoder, model_folder
 from irr.errors import InputError, IrrError, UsageError
 from irr.frozen.freeze import freeze
 from irr.index.store import LabelIndex, open_index
@@ -232,7 +232,7 @@ def test_a_cross_encoder_orders_the_candidates_it_is_given(
     program: InferRetrieveRank, encoder: SentenceEncoder, tmp_path: Path
 ) -> None:
     """Its head is untrained, so that only the order's form can be checked."""
-    CrossEncoder(str(_local_path(encoder.name)), num_labels=1).save(str(tmp_path / "model"))
+    CrossEncoder(str(model_folder(encoder.name)), num_labels=1).save(str(tmp_path / "model"))
     trace = program("bake bread", trace=True).trace
     assert trace
     [ranking] = CrossEncoderRanker(str(tmp_path / "model")).rank(["bake bread"], [trace.candidates])

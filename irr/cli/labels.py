@@ -43,7 +43,7 @@ class LabelsOptions:
 @command("labels eurovoc.rdf.gz --language fi,en --output eurovoc.jsonl")
 def labels(options: LabelsOptions) -> None:
     """Show a label space: what is in it, how it hangs together, and what of it hurts retrieval."""
-    from irr.encoders.sentence_transformers import DEFAULT_ENCODER
+    from irr.encoders.base import DEFAULT_ENCODER
     from irr.encoders.window import open_window
     from irr.io.outputs import check_outputs, open_output
     from irr.io.streams import STANDARD

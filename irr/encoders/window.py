@@ -6,7 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from irr.encoders.sentence_transformers import DEFAULT_ENCODER, _local_path
+from irr.encoders.base import DEFAULT_ENCODER
+from irr.encoders.sentence_transformers import model_folder
 
 # Texts tokenized at a time, so that the tokens of a whole label space never stand in memory at once.
 _BLOCK = 4_096
@@ -44,7 +45,7 @@ def open_window(encoder: str | None = None) -> Window | None:
     Raises:
         EncoderError: If the encoder's name can only mean a folder, and there is none.
     """
-    folder = _local_path(encoder or DEFAULT_ENCODER)
+    folder = model_folder(encoder or DEFAULT_ENCODER)
     if folder is None:
         return None
     try:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.encoders.sentence_transformers import Encoder
+from irr.encoders.base import Encoder
 from irr.errors import EncoderError, LabelIndexError
 from irr.index.lexical import LexicalIndex, Postings
 from irr.labels.space import LabelSpace

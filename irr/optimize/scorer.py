@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from irr.builder import assemble
 from irr.config import RetrieveSettings, Settings
-from irr.encoders.sentence_transformers import Encoder
+from irr.encoders.base import Encoder
 from irr.evaluate.evaluate import METRICS
 from irr.evaluate.metrics import Estimate, estimate
 from irr.index.store import LabelIndex

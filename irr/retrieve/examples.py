@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.encoders.sentence_transformers import Encoder
+from irr.encoders.base import Encoder
 from irr.labels.space import LabelSpace
 from irr.prompts.pack import MAX_NAME, MAX_TERMS, ChooseDemos, Demo, demo_text
 from irr.types import Example

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from irr.config import Settings
-from irr.encoders.sentence_transformers import Encoder
+from irr.encoders.base import Encoder
 from irr.index.store import LabelIndex
 from irr.retrieve import scoring
 from irr.retrieve.evidence import Evidence, join, of_passage, of_terms

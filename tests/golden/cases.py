@@ -15,7 +15,7 @@ from trove_classifiers import sorted_classifiers
 
 from irr.builder import build
 from irr.config import Settings
-from irr.encoders.sentence_transformers import Encoder
+from irr.encoders.base import Encoder
 from irr.lm.base import ChatRequest
 from tests.doubles.scripted import ScriptedModel
 

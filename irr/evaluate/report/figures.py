@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from irr.encoders.sentence_transformers import Encoder
+from irr.encoders.base import Encoder
 from irr.evaluate.evaluate import DEPTH
 from irr.evaluate.metrics import Estimate, estimate, ratio
 from irr.evaluate.report.diagnoser import TOP, GoldOutcome, TextRecord

@@ -1,0 +1,52 @@
+"""What an encoder is: texts to unit vectors."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+DEFAULT_ENCODER = "all-MiniLM-L6-v2"
+# Tokens in one batch: some 300 spans or 8 full passages. Larger batches gain nothing on a CPU.
+_BATCH_TOKENS = 2_048
+
+
+class Encoder(Protocol):
+    """Maps texts to vectors whose dot product is their similarity."""
+
+    @property
+    def name(self) -> str:
+        """Identifies the encoder; part of the key of every index it made."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Returns unit vectors, shape (len(texts), dimensions), in the order of `texts`."""
+        ...
+
+
+class LockedEncoder:
+    """An encoder that several threads share: encoders need not bear that, and gain nothing from it."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self.name = encoder.name
+        self._free = threading.Lock()
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Returns what the encoder returns."""
+        with self._free:
+            return self.encoder.encode(texts)
+
+
+def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Positions of texts that have one length in tokens together, so that no batch holds padding."""
+    order = sorted(range(len(lengths)), key=lambda i: lengths[i])
+    for length, group in groupby(order, key=lambda i: lengths[i]):
+        positions = list(group)
+        step = max(1, _BATCH_TOKENS // max(1, length))
+        for start in range(0, len(positions), step):
+            yield positions[start : start + step]

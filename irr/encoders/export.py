@@ -1,0 +1,98 @@
+"""Exports a sentence-transformers model to ONNX, and checks what became of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from irr.encoders.model import Model
+from irr.encoders.onnx import ABOUT, GRAPH, TOKENIZER, OnnxModel
+
+# The largest difference of a component that rounding explains.
+TOLERANCE = 1e-5
+# The first that has GELU as one operator.
+_OPSET = 20
+# Words in each text of the check, and how many such texts.
+_LENGTHS = {1: 40, 2: 60, 4: 60, 8: 40, 40: 16, 600: 4}
+_ODD = (
+    "",
+    "  Two spaces, and a line\nbreak ",
+    "C++, C#; A/B tests (R&D) – 50 % of €3,000",
+    "Überprüfung der Röntgengeräte",
+    "наблюдение за больными",
+    "面包烘焙",
+    "ÉLÈVE ﬁnance \u200b🙂 naïve café",
+)
+
+
+def export(model: Model, folder: Path) -> None:
+    """Writes the model's graph, with pooling and normalization inside, and its tokenizer.
+
+    Raises:
+        Exception: Whatever torch makes of a model that it cannot export.
+    """
+    import torch
+    from torch.nn.functional import normalize
+
+    transformer = model.module
+
+    class Graph(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.transformer = transformer
+
+        def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+            features = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
+            for module in self.transformer:
+                if getattr(module, "pooling_mode", None) == "mean":
+                    # As a product: a sum is taken in another order for a batch of one.
+                    tokens = features["token_embeddings"]
+                    ones = torch.ones_like(input_ids, dtype=tokens.dtype).unsqueeze(1)
+                    features["sentence_embedding"] = torch.bmm(ones, tokens).squeeze(1) / tokens.shape[1]
+                else:
+                    features = module(features)
+            return normalize(features["sentence_embedding"], dim=1)
+
+    sample = torch.arange(3 * 7).reshape(3, 7)
+    sizes = {0: torch.export.Dim("texts"), 1: torch.export.Dim("tokens")}
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                Graph().eval(),
+                (sample,),
+                folder / GRAPH,
+                dynamo=True,
+                input_names=["input_ids"],
+                output_names=["vectors"],
+                dynamic_shapes=(sizes,),
+                opset_version=_OPSET,
+                external_data=False,
+                verbose=False,
+            )
+    finally:
+        log.setLevel(level)
+    transformer.tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
+    about = {"dimensions": transformer.get_embedding_dimension(), "tokens": transformer.max_seq_length}
+    (folder / ABOUT).write_text(json.dumps(about), "utf-8")
+
+
+def difference(model: Model, exported: OnnxModel) -> float:
+    """The largest difference of a component over texts of all lengths and scripts."""
+    words = sorted(model.module.tokenizer.get_vocab())
+    chance = random.Random(0)
+    texts = [
+        " ".join(chance.choices(words, k=length)).replace(" ##", "")
+        for length, count in _LENGTHS.items()
+        for _ in range(count)
+    ]
+    texts += _ODD
+    return float(np.abs(model.encode(texts) - exported.encode(texts)).max())

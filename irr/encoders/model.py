@@ -1,0 +1,73 @@
+"""A sentence-transformers model as its own library runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irr.encoders.base import batches
+from irr.errors import EncoderError
+from irr.hub import load_pretrained
+
+# Texts tokenized at a time: the token ids of a whole label space would take hundreds of megabytes.
+_BLOCK = 2_048
+
+
+class Model:
+    """Loads the model and encodes with it.
+
+    Args:
+        name: A model's name on the hub, or a folder that holds one.
+        folder: Where it stands, if that is known.
+        device: As torch names it; None lets sentence-transformers choose.
+
+    Attributes:
+        module: The loaded `SentenceTransformer`.
+
+    Raises:
+        EncoderError: If there is no such model here and none can be fetched.
+    """
+
+    def __init__(self, name: str, folder: Path | None = None, device: str | None = None) -> None:
+        def read(place: str, only_local: bool) -> SentenceTransformer:
+            return SentenceTransformer(place, device=device, local_files_only=only_local)
+
+        from irr.hub import prepare_environment
+
+        prepare_environment()
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        self.module = load_pretrained(name, read, "encoder", EncoderError, folder)
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Returns unit vectors, shape (len(texts), dimensions), float32."""
+        vectors: NDArray[np.float32] | None = None
+        for positions in batches(self._lengths(texts)):
+            part = self.module.encode(
+                [texts[i] for i in positions],
+                batch_size=len(positions),
+                normalize_embeddings=True,
+                show_progress_bar=False,
+            )
+            if vectors is None:
+                vectors = np.empty((len(texts), part.shape[1]), np.float32)
+            vectors[positions] = part
+        if vectors is None:
+            return np.empty((0, self.module.get_embedding_dimension() or 0), np.float32)
+        return vectors
+
+    def _lengths(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, as far as the model reads it."""
+        limit = self.module.max_seq_length
+        return [
+            len(ids)
+            for start in range(0, len(texts), _BLOCK)
+            for ids in self.module.tokenizer(
+                list(texts[start : start + _BLOCK]), truncation=True, max_length=limit
+            )["input_ids"]
+        ]

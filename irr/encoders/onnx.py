@@ -1,0 +1,74 @@
+"""An exported encoder: read by onnxruntime and tokenizers, which start at once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irr.encoders.base import batches
+from irr.hub import prepare_environment
+
+GRAPH = "model.onnx"
+TOKENIZER = "tokenizer.json"
+ABOUT = "engine.json"
+# Texts tokenized at a time: the token ids of a whole label space would take hundreds of megabytes.
+_BLOCK = 2_048
+# Sessions of a parent process, whose threads a forked child does not have: closing one would wait for them.
+_INHERITED: list[Any] = []
+
+
+class OnnxModel:
+    """What `export` wrote, ready to encode; several threads may share it.
+
+    Args:
+        folder: Holds the graph, the tokenizer, and what the two are.
+
+    Raises:
+        Exception: Whatever the libraries make of a folder that is damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        prepare_environment()
+        from tokenizers import Tokenizer
+
+        about = json.loads((folder / ABOUT).read_text("utf-8"))
+        self._dimensions = int(about["dimensions"])
+        self._graph = folder / GRAPH
+        self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(int(about["tokens"]))
+        self._open()
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Returns unit vectors, shape (len(texts), dimensions), float32."""
+        if os.getpid() != self._process:
+            _INHERITED.append(self._session)
+            self._open()
+        vectors = np.empty((len(texts), self._dimensions), np.float32)
+        for start in range(0, len(texts), _BLOCK):
+            block = list(texts[start : start + _BLOCK])
+            ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(block)]
+            for positions in batches([len(of_text) for of_text in ids]):
+                tokens = np.array([ids[i] for i in positions], np.int64)
+                vectors[[start + i for i in positions]] = self._session.run(None, {"input_ids": tokens})[0]
+        return vectors
+
+    def _open(self) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        # Threads that spin while they wait halve the speed of a machine that others use too.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        if hasattr(os, "sched_getaffinity"):  # a container may own fewer cores than the machine has
+            options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        self._session = onnxruntime.InferenceSession(
+            str(self._graph), options, providers=["CPUExecutionProvider"]
+        )
+        self._process = os.getpid()
