@@ -131,7 +131,10 @@ class StageProgram(dspy.Module):  # type: ignore[misc]
                 names = [candidate.label.name for candidate in candidates]
                 shown = self.fixed.shown(text, candidates)
                 named = _answer(lambda: self.rank(text=shown, candidates=names, count=10))
-        return dspy.Prediction(found=self.fixed.ranked(candidates, named or []), program=self)
+        answered = terms is not None and named is not None
+        return dspy.Prediction(
+            found=self.fixed.ranked(candidates, named or []), program=self, answered=answered
+        )
 
 
 def _answer(call: Callable[[], list[Any]]) -> list[Any] | None:

@@ -11,7 +11,7 @@ import pytest
 from trove_classifiers import sorted_classifiers
 
 import irr as package
-from irr.errors import LMError
+from irr.errors import LMError, LMUnavailableError
 from irr.io.texts import GoldRow
 from irr.lm.base import ChatRequest
 from irr.lm.loop import run_on_loop
@@ -166,3 +166,36 @@ def test_judgements_are_paid_for_once() -> None:
     assert [items for _, _, items in model.judged] == [("bread", "pans"), ("flour",), ("bread",)]
     with pytest.raises(Stopped, match="budget of 3"):
         run_on_loop(counted.probabilities("p", "wash", ["bread"], " yes", " no"))
+
+
+def test_a_model_that_is_refused_in_mid_search_ends_it_at_once(run: Callable[..., Optimized]) -> None:
+    asked = 0
+
+    def reply(request: ChatRequest) -> str | LMError:
+        nonlocal asked
+        asked += 1
+        refused = LMUnavailableError("refused", "the model server refuses the key (401)")
+        return refused if asked > 40 else knowing("sell shoes")(request)
+
+    with pytest.raises(LMUnavailableError, match="refuses the key"):
+        run(ODD, models=Students(infer=ScriptedModel(reply)))
+    assert asked < 40 + 32, "it went on asking"
+
+
+def test_a_model_that_falls_silent_leaves_the_best_so_far_and_no_trial_of_its_silence(
+    run: Callable[..., Optimized],
+) -> None:
+    asked = 0
+
+    def reply(request: ChatRequest) -> str | LMError:
+        nonlocal asked
+        asked += 1
+        silent = LMError("unreachable", "no answer", retryable=True)
+        return silent if asked > 7 else knowing()(request)
+
+    budget = Budget()
+    result = run(ODD, models=Students(infer=ScriptedModel(reply)), optimizer=Optimizer.NONE, budget=budget)
+    assert budget.silent
+    assert "unanswered" in result.stopped
+    answered = [trial for trial in result.trials if trial.step == "infer" and trial.what != "without"]
+    assert all(trial.score.mean > 0.5 for trial in answered), "a silence was taken for an answer"
