@@ -167,7 +167,7 @@ def test_ctrl_c_freezes_the_best_so_far(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--optimizer", "magic"), "name one of bootstrap, mipro, gepa, none"),
+        (("--optimizer", "magic"), "'magic' is not one of 'bootstrap', 'mipro', 'gepa', 'none'"),
         (("--lm", "embedded", "--optimizer", "gepa"), "needs a model that can write instructions"),
         (("--end-to-end",), "end to end means both stages"),
         (("--output", "/dev/null"), "cannot be written (Not a directory)"),
