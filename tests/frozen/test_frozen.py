@@ -194,12 +194,20 @@ def test_what_is_no_program_is_named(
             package.load(broken)
 
 
-def test_a_model_of_the_same_name_but_other_weights_is_refused(
-    frozen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(package.SentenceEncoder, "revision", "sha256:other")
-    with pytest.raises(ProgramError, match=r"is not the one that the program was frozen with.*sha256:"):
-        package.load(frozen / "program", index_folder=tmp_path)
+def write_sums(folder: Path) -> None:
+    files = ["examples.jsonl", "labels.jsonl", "program.json"]
+    (folder / "SHA256SUMS").write_bytes(subprocess.check_output(["sha256sum", *files], cwd=folder))
+
+
+def test_a_model_of_the_same_name_but_other_weights_is_refused(frozen: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "program"
+    shutil.copytree(frozen / "program", folder)
+    manifest = json.loads((folder / "program.json").read_text("utf-8"))
+    manifest["recipe"]["encoder"]["revision"] = "sha256:other"
+    (folder / "program.json").write_text(json.dumps(manifest), "utf-8")
+    write_sums(folder)
+    with pytest.raises(ProgramError, match=r"is not the one that the program was frozen with.*sha256:other"):
+        package.load(folder, index_folder=tmp_path)
 
 
 def test_what_another_version_wrote_is_refused_where_it_means_something_else(
@@ -221,7 +229,6 @@ def test_what_another_version_wrote_is_refused_where_it_means_something_else(
         ),
     ):
         path.write_text(json.dumps(whole | change), "utf-8")
-        files = ["examples.jsonl", "labels.jsonl", "program.json"]
-        (folder / "SHA256SUMS").write_bytes(subprocess.check_output(["sha256sum", *files], cwd=folder))
+        write_sums(folder)
         with pytest.raises(ProgramError, match=said):
             package.load(folder, index_folder=frozen / "indexes")
