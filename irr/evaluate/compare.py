@@ -92,7 +92,9 @@ def read_baseline(path: Path, rows: Sequence[GoldRow]) -> Baseline:
 
 def compare(evaluation: Evaluation, baseline: Baseline) -> Comparison:
     """Compares metric by metric, text by text."""
-    ours, theirs = evaluation.per_text.scores, baseline.per_text.scores
+    # Rounded as the file is, so that equal scores are equal.
+    ours = {name: [round(v, 6) for v in row] for name, row in evaluation.per_text.scores.items()}
+    theirs = baseline.per_text.scores
     shared = [name for name in ours if name in theirs]
     return Comparison(
         baseline=baseline,

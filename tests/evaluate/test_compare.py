@@ -11,7 +11,7 @@ from irr.builder import build
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import InputError
-from irr.evaluate.compare import read_baseline
+from irr.evaluate.compare import compare, read_baseline
 from irr.evaluate.evaluate import evaluate
 from irr.evaluate.setup import Setup, as_text
 from irr.io.texts import GoldRow
@@ -73,6 +73,8 @@ def test_what_cannot_be_paired_is_refused(program: InferRetrieveRank, tmp_path: 
     path = tmp_path / "run.json"
     path.write_text(text_of(program))
     assert read_baseline(path, rows).name == "run"
+    same = compare(evaluate(program, rows), read_baseline(path, rows))
+    assert {(d.mean, d.p) for d in same.differences.values()} == {(0.0, 1.0)}
     more = [GoldRow.model_validate({**row, "source": "a"}) for row in GOLD]
     assert read_baseline(path, more).name == "run", "other keys count for nothing"
     with pytest.raises(InputError, match=r"texts \(1 are only there, 0 only here\): compare"):
