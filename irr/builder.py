@@ -14,6 +14,8 @@ from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import UsageError
 from irr.index.store import LabelIndex, Progress, open_index
 from irr.infer.spans import Inferer, SpanInferer
+from irr.io.frames import records
+from irr.io.records import EXAMPLES
 from irr.io.validation import explain
 from irr.labels.space import LabelSpace
 from irr.lm.base import LanguageModel
@@ -46,7 +48,7 @@ def build(
     """Builds a program for a label space; its index is made on the first call and reused afterwards.
 
     Args:
-        labels: A label file, a label space, or the labels themselves.
+        labels: A label file, a label space, the labels themselves, or a data frame of them by column names.
         encoder: An encoder, or the name or folder of a sentence-transformers model.
         settings: The settings of all stages.
         infer_lm: Proposes terms for each text; none if None.
@@ -180,7 +182,7 @@ def leaving_one_out(program: InferRetrieveRank, index_folder: str | Path | None 
 
 def _checked(examples: Iterable[Example | Mapping[str, Any]], space: LabelSpace) -> tuple[Example, ...]:
     checked = []
-    for number, item in enumerate(examples, 1):
+    for number, item in enumerate(records(examples, EXAMPLES), 1):
         try:
             example = item if isinstance(item, Example) else Example.model_validate(item)
         except ValidationError as e:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from typing import Any
 
 from irr.config import Settings
 from irr.encoders.base import Encoder
 from irr.errors import UsageError
 from irr.infer.spans import Inferer
+from irr.io.frames import texts as texts_of
 from irr.labels.hierarchy import arrange
 from irr.labels.space import LabelSpace
 from irr.lm.base import LanguageModel
@@ -100,11 +102,11 @@ class InferRetrieveRank:
         """SHA-256 over all that its answers depend on: two programs of one digest answer alike."""
         return self.recipe.digest(self.space.fingerprint)
 
-    def __call__(self, text: str, top_k: int = 10, trace: bool = False) -> Prediction:
+    def __call__(self, text: str | None, top_k: int = 10, trace: bool = False) -> Prediction:
         """Puts one text into the label space.
 
         Args:
-            text: Any text.
+            text: Any text; None is a missing one.
             top_k: How many labels to return.
             trace: Whether the prediction carries every stage's output.
 
@@ -113,23 +115,31 @@ class InferRetrieveRank:
         """
         return next(self.batch([text], top_k, trace))
 
-    def batch(self, texts: Iterable[str], top_k: int = 10, trace: bool = False) -> Iterator[Prediction]:
+    def batch(
+        self, texts: Iterable[str | None] | Any, top_k: int = 10, trace: bool = False
+    ) -> Iterator[Prediction]:
         """Yields one prediction for each text, in order, while the texts are still being read.
 
+        Args:
+            texts: The texts, a series of them, or a data frame with a column `text`. What is missing or no
+                text has an error in its prediction.
+            top_k: How many labels to return of each.
+            trace: Whether predictions carry every stage's output.
+
         Raises:
-            UsageError: At the call, if `texts` is one text, no label is asked for, or the process was forked
-                from the one that built the program.
+            UsageError: At the call, if `texts` is one text or a data frame without texts, no label is asked
+                for, or the process was forked from the one that built the program.
         """
         if os.getpid() != self._process:  # a fork has none of the threads of encoder, index and models
             hint = 'load it in each process, or start processes by "spawn"'
             raise UsageError("this program was built before the process was forked", hint)
-        if isinstance(texts, str | bytes):
+        if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):
             raise UsageError("batch takes many texts", "call the program with one")
         if top_k < 1:
             raise UsageError(f"top_k is {top_k}", "ask for at least one label")
-        return self._batch(texts, top_k, trace)
+        return self._batch(texts_of(texts), top_k, trace)
 
-    def _batch(self, texts: Iterable[str], top_k: int, trace: bool) -> Iterator[Prediction]:
+    def _batch(self, texts: Iterable[str | RowError], top_k: int, trace: bool) -> Iterator[Prediction]:
         groups = _groups(texts, self.group_texts)
         if self.workers == 1:
             for group in groups:
@@ -151,14 +161,20 @@ class InferRetrieveRank:
             requests.cancel()
             pool.shutdown(cancel_futures=True)
 
-    def _tracked(self, requests: Requests, texts: Sequence[str], top_k: int, trace: bool) -> list[Prediction]:
+    def _tracked(
+        self, requests: Requests, texts: Sequence[str | RowError], top_k: int, trace: bool
+    ) -> list[Prediction]:
         with requests.made_here():
             return self._group(texts, top_k, trace)
 
-    def _group(self, texts: Sequence[str], top_k: int, trace: bool) -> list[Prediction]:
-        cleaned = [clean(text) for text in texts]
+    def _group(self, texts: Sequence[str | RowError], top_k: int, trace: bool) -> list[Prediction]:
+        cleaned = [clean(text) if isinstance(text, str) else text for text in texts]
         problems = [self._problem(text) for text in cleaned]
-        usable = [text for text, problem in zip(cleaned, problems, strict=True) if problem is None]
+        usable = [
+            text
+            for text, problem in zip(cleaned, problems, strict=True)
+            if problem is None and isinstance(text, str)
+        ]
         inferences = self.inferer.infer(usable)
         depth = max(top_k, self.settings.retrieve.candidates)
         with self._retrieving:
@@ -173,7 +189,9 @@ class InferRetrieveRank:
         places = (candidate.place for candidate in candidates if candidate.place)
         return excerpt(text, places, self.settings.rank.characters)
 
-    def _problem(self, text: str) -> RowError | None:
+    def _problem(self, text: str | RowError) -> RowError | None:
+        if isinstance(text, RowError):
+            return text
         if not text:
             return RowError(code="empty_text", message="the text holds nothing to read")
         limit = self.settings.max_characters
@@ -201,12 +219,12 @@ def _prediction(
     )
 
 
-def _groups(texts: Iterable[str], size: int) -> Iterator[list[str]]:
-    group: list[str] = []
+def _groups(texts: Iterable[str | RowError], size: int) -> Iterator[list[str | RowError]]:
+    group: list[str | RowError] = []
     characters = 0
     for text in texts:
         group.append(text)
-        characters += len(text)
+        characters += len(text) if isinstance(text, str) else 0
         if len(group) >= size or characters >= _GROUP_CHARACTERS:
             yield group
             group, characters = [], 0

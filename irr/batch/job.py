@@ -20,6 +20,7 @@ from irr.errors import IrrError, LMUnavailableError, OutputError, UsageError
 from irr.io.columns import OWN_NAMES, Columns
 from irr.io.outputs import is_stream, locked, open_stream, refuse_to_write_over
 from irr.io.records import RawRows, open_rows
+from irr.io.table_output import check_table, is_table
 from irr.types import Prediction, RowError
 
 if TYPE_CHECKING:
@@ -159,7 +160,8 @@ def _stream(
     for flag, given in (("--restart", job.restart), ("--retry-errors", job.retry_errors)):
         if given:
             raise UsageError(f"{flag} needs an output that is a file", "leave it out, or name a file")
-    with open_stream(job.output) as out, closing(engine(build(), rows_of(source), 0)) as answers:
+    rows = rows_of(source)
+    with open_stream(job.output) as out, closing(engine(build(), rows, 0)) as answers:
         tally = Tally()
         for one in answers:
             out.write(one.line)
@@ -172,7 +174,10 @@ def _stream(
 def _keep(
     job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Progress, source: RawRows
 ) -> Tally:
-    journal = Journal(Path(job.output))
+    check_table(job.output)
+    if job.retry_errors and is_table(job.output):
+        raise UsageError("--retry-errors reads JSONL outputs only", "classify into a .jsonl file")
+    journal = Journal(Path(job.output), source.separator)
     journal.recover()
     if job.restart:
         journal.drop()
@@ -181,11 +186,11 @@ def _keep(
     if job.retry_errors and not (done or (going_on and journal.finished)):
         hint = "run without --retry-errors first"
         raise OutputError(job.output, "is no finished output whose failed rows could be answered", hint)
+    rows = rows_of(source)  # before the index is built: a file of something else ends the call
     program = build()
     identity = _identity(program, job)
     if going_on or done:
         journal.check(identity)
-    rows = rows_of(source)
     if done and not job.retry_errors:
         tally = journal.reread(rows)
         logger.warning("%s is complete: nothing to do", job.output)

@@ -23,6 +23,8 @@ from irr.batch.tally import Tally
 from irr.errors import OtherRunError, OutputError
 from irr.io.files import replace_file
 from irr.io.streams import compress, is_compressed, open_source
+from irr.io.table_output import is_table, write_table
+from irr.types import Costs
 
 # How far a power cut may set a run back; a kill loses nothing that was written.
 _SYNC_SECONDS = 5.0
@@ -46,9 +48,11 @@ class Journal:
 
     Args:
         output: The run's output; a link stays a link.
+        separator: What stands between the cells of an output that is CSV; the comma if "".
     """
 
-    def __init__(self, output: Path) -> None:
+    def __init__(self, output: Path, separator: str = "") -> None:
+        self._separator = separator
         self.output = Path(os.path.realpath(output))
         self.part = _beside(self.output, ".part")
         # One value, so that no signal comes between its halves.
@@ -132,9 +136,17 @@ class Journal:
         Raises:
             OutputError: If it does not.
         """
+        record = _read(self._record)
+        if is_table(self.output):
+            # A table does not say what it answers in a form to compare: the rows' digest does.
+            for row in rows:
+                self._count(self.tally.add(error=False, fallback=False, costs=Costs()), row.digest)
+            if self._done[1].hexdigest() != record.input or self.tally.texts != record.tally.texts:
+                raise self._changed(self.output)
+            return record.tally
         with open_source(str(self.output)) as source:
             lines = (line for line in source.lines(sys.maxsize) if line)
-            self._pass_over(lines, rows, self.output, _read(self._record))
+            self._pass_over(lines, rows, self.output, record)
         if next(rows, None) is not None:
             raise self._changed(self.output)
         return self.tally
@@ -171,7 +183,13 @@ class Journal:
         """Makes the answers the output, at once."""
         with self._file:
             self._sync(complete=True)
-        if is_compressed(self.output):
+        if is_table(self.output):
+            with replace_file(self.output) as file:
+                write_table(self.part, self.output, file.buffer, self._separator)
+                file.buffer.flush()
+                os.fsync(file.fileno())
+            self.part.unlink()
+        elif is_compressed(self.output):
             with replace_file(self.output) as file:
                 compress(self.part, file.buffer, self.output.suffix)
                 os.fsync(file.fileno())

@@ -29,12 +29,18 @@ class ClassifyOptions:
     """What to classify, where to, with which program, and how."""
 
     input: Annotated[
-        str, Option(help='JSONL rows {"id", "text"}, also .gz or .zst; "-" reads stdin.', metavar="FILE")
+        str,
+        Option(
+            help='JSONL rows {"id", "text"}, or .csv, .tsv, .xlsx or .parquet with these columns; .gz or '
+            '.zst may follow; "-" reads JSONL from stdin.',
+            metavar="FILE",
+        ),
     ]
     output: Annotated[
         str,
         Option(
-            help='One JSONL row for each input row, compressed if it ends in .gz or .zst; "-" writes stdout.',
+            help="One row for each input row: JSONL, or a table if it ends in .csv, .tsv, .xlsx or .parquet; "
+            'compressed if it ends in .gz or .zst; "-" writes JSONL to stdout.',
             metavar="FILE",
         ),
     ]
@@ -97,6 +103,7 @@ def classify(options: ClassifyOptions) -> None:
         options.restart,
         options.retry_errors,
         tuple(program.reads),
+        program.column_names,
     )
     with open_output(options.summary or os.devnull, Path(job.input), *job.reads) as summary:
         if options.dry_run:

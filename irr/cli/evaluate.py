@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 class EvalOptions:
     """Which texts to evaluate a program on, and where to write what it scores."""
 
-    gold: Annotated[Path, Option(help='JSONL rows {"id", "text", "labels": ["ID"]}.', metavar="FILE")]
+    gold: Annotated[
+        Path, Option(help='JSONL rows {"id", "text", "labels": ["ID"]}, or a table.', metavar="FILE")
+    ]
     name: Annotated[
         str | None, Option(help="What the report and other evaluations call this one.", metavar="NAME")
     ] = None
@@ -63,7 +65,7 @@ def evaluate(options: EvalOptions) -> None:
     check_outputs(outputs)
     source = options.program
     space = source.read_space()
-    rows = read_gold(options.gold, space)
+    rows = read_gold(options.gold, space, source.column_names)
     baselines = [read_baseline(path, rows) for path in options.compare]
     read = (options.gold, *options.compare, *source.reads)
     with (

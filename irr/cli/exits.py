@@ -88,6 +88,7 @@ def _prepare() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_PrintableFormatter("irr: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("irr.io").setLevel(logging.INFO)  # what was detected of a file
     logging.captureWarnings(True)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)

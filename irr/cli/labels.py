@@ -14,7 +14,7 @@ from typer import Argument, Option
 
 from irr.cli import display
 from irr.cli.command import command
-from irr.cli.options import Encoder, Language
+from irr.cli.options import ColumnNames, Encoder, Language
 
 if TYPE_CHECKING:
     from irr.labels.diagnostics import LabelDiagnostics, Lengths, SharedTexts
@@ -37,6 +37,7 @@ class LabelsOptions:
         str | None, Option("--json", help='Write the diagnostics there; "-" writes stdout.', metavar="FILE")
     ] = None
     language: Language = None
+    columns: ColumnNames = None
     encoder: Encoder = None
 
 
@@ -45,6 +46,7 @@ def labels(options: LabelsOptions) -> None:
     """Show a label space: what is in it, how it hangs together, and what of it hurts retrieval."""
     from irr.encoders.base import DEFAULT_ENCODER
     from irr.encoders.window import open_window
+    from irr.io.columns import Columns
     from irr.io.outputs import check_outputs, open_output
     from irr.io.streams import STANDARD
     from irr.labels.diagnostics import survey
@@ -53,7 +55,7 @@ def labels(options: LabelsOptions) -> None:
     outputs = {"--output": options.output, "--json": options.json_file}
     check_outputs(outputs)
     window = open_window(options.encoder)
-    space = LabelSpace.read(options.file, options.language)
+    space = LabelSpace.read(options.file, options.language, Columns.parse(options.columns))
     with (
         open_output(options.output or os.devnull, options.file) as out,
         open_output(options.json_file or os.devnull, options.file) as diagnostics,

@@ -109,9 +109,9 @@ def optimize(options: OptimizeOptions) -> None:
     optimizer = Optimizer(options.optimizer)
     check_models(optimizer, options.end_to_end, lms.capabilities, teachers.capabilities)
     place = Place.at(output)
-    trainset = read_gold(options.train, space)
+    trainset = read_gold(options.train, space, build.column_names)
     if options.val:
-        valset = read_gold(options.val, space)
+        valset = read_gold(options.val, space, build.column_names)
     else:
         trainset, valset = split(trainset, options.seed)
         half, rest = len(trainset), len(valset)

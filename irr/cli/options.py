@@ -16,6 +16,7 @@ from irr.errors import ProgramError, UsageError
 
 if TYPE_CHECKING:
     from irr.config import Settings
+    from irr.io.columns import Columns
     from irr.labels.space import LabelSpace
     from irr.lm.base import Capabilities, LanguageModel
     from irr.lm.openai.limits import Limits
@@ -31,8 +32,8 @@ _MOST_REQUESTS = 256
 Labels = Annotated[
     Path | None,
     Option(
-        help="Label file: .jsonl, .csv, .txt with one name a line, or SKOS as .rdf, .xml, .owl, .ttl, .nt, "
-        ".jsonld or .json; .gz may follow.",
+        help="Label file: .jsonl, .csv, .tsv, .xlsx, .parquet, .txt with one name a line, or SKOS as .rdf, "
+        ".xml, .owl, .ttl, .nt, .jsonld or .json; .gz or .zst may follow.",
         metavar="FILE",
     ),
 ]
@@ -40,6 +41,14 @@ Language = Annotated[
     str | None,
     Option(
         help="For SKOS: languages of the labels, most wanted first, as in fi,en. Default: en.", metavar="LIST"
+    ),
+]
+ColumnNames = Annotated[
+    str | None,
+    Option(
+        help="Columns or keys that hold the fields of labels and texts, as in id=ID,name=Title,text=Abstract."
+        " Default: those of the fields' own names, whatever their case.",
+        metavar="LIST",
     ),
 ]
 Encoder = Annotated[
@@ -186,6 +195,7 @@ class BuildOptions:
 
     labels: Labels = None
     language: Language = None
+    columns: ColumnNames = None
     encoder: Encoder = None
     fields: Annotated[
         str | None,
@@ -232,9 +242,20 @@ class BuildOptions:
         self.lms.check()
         if self.labels is None:
             raise UsageError("no labels", "give --labels FILE, or --program DIR")
-        space = LabelSpace.read(self.labels, self.language)
+        space = LabelSpace.read(self.labels, self.language, self.column_names)
         display.skos(self.labels, space.counts)
         return space
+
+    @property
+    def column_names(self) -> Columns:
+        """Which columns hold which field.
+
+        Raises:
+            UsageError: If the option is no list of them.
+        """
+        from irr.io.columns import Columns
+
+        return Columns.parse(self.columns)
 
     @property
     def reads(self) -> list[Path]:
@@ -326,7 +347,7 @@ class ProgramOptions(BuildOptions):
         for name, value in fixed.items():
             if value is not None:
                 raise UsageError(f"{name} is fixed in a frozen program", "leave it out")
-        labels = LabelSpace.read(self.labels, self.language) if self.labels else None
+        labels = LabelSpace.read(self.labels, self.language, self.column_names) if self.labels else None
         try:
             space = read_labels(program, manifest, labels, self.rebind)
         except ProgramError as e:

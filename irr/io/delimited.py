@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator
 from itertools import chain, islice
 
@@ -23,6 +24,10 @@ _MARKS = (
 )
 # What Excel and its like write besides UTF-8 and UTF-16; the first is taken where nothing speaks for another.
 _CODE_PAGES = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1257", "shift_jis", "gb18030", "big5"]
+# The share of accented letters in the words of a Western language that have any, at most.
+_MOST_ACCENTED = 0.4
+# Signs that follow no letter in a Western language, and bytes that its code page does not have.
+_NO_WORD = re.compile("[^\\W\\d_][¡¢£¤¥¦¨¬¯±³´¶¹¿¼¾]|\ufffd")
 
 
 class Delimited:
@@ -44,7 +49,7 @@ class Delimited:
         self._source = source
         sample = source.read(_SAMPLE_BYTES)
         self.encoding = detect_encoding(sample)
-        if b"\x00" in sample and not self.encoding.startswith("utf-"):
+        if b"\x00" in sample and not self.encoding.startswith(("utf-16", "utf-32")):
             raise source.error(source.name, "no text: it holds zero bytes", "give a CSV file")
         self._lines = self._decoded(sample)
         first = next(self._lines, "")
@@ -64,9 +69,6 @@ class Delimited:
                     yield reader.line_num, cells
         except csv.Error as e:
             raise self._error(f"not CSV ({e})", "quote the cell, and double each quote in it", reader) from e
-        except UnicodeDecodeError as e:
-            name = "UTF-8" if self.encoding.startswith("utf-8") else self.encoding
-            raise self._error(f"not {name} as it began", "save the file with UTF-8 encoding", reader) from e
 
     def _error(self, problem: str, hint: str, reader: object) -> InputError:
         number = getattr(reader, "line_num", 0)
@@ -78,7 +80,12 @@ class Delimited:
         rest = ""
         while chunk:
             following = self._source.read(_SAMPLE_BYTES)
-            text = rest + decoder.decode(chunk, final=not following)
+            try:
+                text = rest + decoder.decode(chunk, final=not following)
+            except UnicodeDecodeError as e:
+                problem = f"not {self.encoding} as it began"
+                hint = "save the file with UTF-8 encoding"
+                raise self._source.error(self._source.name, problem, hint) from e
             if len(text) > 2 * LONGEST_LINE:
                 raise self._source.error(
                     self._source.name, f"longer than {LONGEST_LINE:,} characters", "write one row a line"
@@ -111,6 +118,11 @@ def _code_page(sample: bytes) -> str:
 
     # Only what is not ASCII tells code pages apart.
     lines = [line for line in sample.splitlines() if not line.isascii()][:2_000]
+    western = b"\n".join(lines).decode(_CODE_PAGES[0], "replace")
+    letters = [c for c in western if c.isalpha()]
+    accented = sum(not c.isascii() for c in letters)
+    if accented <= _MOST_ACCENTED * len(letters) and not _NO_WORD.search(western):
+        return _CODE_PAGES[0]
     found = from_bytes(b"\n".join(lines), cp_isolation=_CODE_PAGES, preemptive_behaviour=False)
     best = found.best()
     as_good = [match for match in found if best and match.chaos <= best.chaos]

@@ -48,6 +48,7 @@ class Kind:
 
 LABELS = Kind(LABEL_FIELDS, ("id", "name"), LabelSpaceError, extra=False)
 TEXTS = Kind(TEXT_FIELDS, TEXT_FIELDS, TextsError)
+EXAMPLES = Kind(GOLD_FIELDS[1:], GOLD_FIELDS[1:], TextsError)
 GOLD = Kind(GOLD_FIELDS, GOLD_FIELDS, TextsError)
 
 

@@ -15,9 +15,9 @@ from irr.errors import InputError, IrrError, MissingExtraError
 from irr.io.delimited import Delimited
 from irr.io.streams import Source, ending, open_source
 
-_EXTRA = "pip install 'irr[tables]'"
+EXTRA = "pip install 'irr[tables]'"
 # What a sheet can have at most; a broken file may claim more.
-_SHEET_ROWS = 2**20
+SHEET_ROWS = 2**20
 _SHEET_BYTES, _SHEET_TIMES = 64 * 2**20, 200
 _BATCH_ROWS = 256
 TABLES = (".csv", ".tsv", ".xlsx", ".parquet")
@@ -84,7 +84,7 @@ def _open_xlsx(name: str, error: type[InputError]) -> Iterator[Table]:
     try:
         import openpyxl
     except ImportError as e:
-        raise MissingExtraError(f"{name}: XLSX needs openpyxl", _EXTRA) from e
+        raise MissingExtraError(f"{name}: XLSX needs openpyxl", EXTRA) from e
     with _explained(name, "XLSX", error):
         _check_size(name, error)
         book = openpyxl.load_workbook(name, read_only=True, data_only=True)
@@ -116,8 +116,8 @@ def _sheet_rows(name: str, error: type[InputError], rows: Iterator[Cells]) -> It
             cells = next(rows, None)
         if cells is None:
             return
-        if number > _SHEET_ROWS:
-            raise error(name, f"more than {_SHEET_ROWS:,} rows, which no sheet can have", "save it anew")
+        if number > SHEET_ROWS:
+            raise error(name, f"more than {SHEET_ROWS:,} rows, which no sheet can have", "save it anew")
         if any(cell is not None and cell != "" for cell in cells):
             yield number, cells
 
@@ -127,7 +127,7 @@ def _open_parquet(name: str, error: type[InputError]) -> Iterator[Table]:
     try:
         import pyarrow.parquet as pq
     except ImportError as e:
-        raise MissingExtraError(f"{name}: Parquet needs pyarrow", _EXTRA) from e
+        raise MissingExtraError(f"{name}: Parquet needs pyarrow", EXTRA) from e
     with _explained(name, "Parquet", error):
         file = pq.ParquetFile(name)
     done = 0

@@ -1,0 +1,1 @@
+"""Files, streams, tables and data frames in and out."""
