@@ -133,7 +133,7 @@ class InferRetrieveRank:
         if os.getpid() != self._process:  # a fork has none of the threads of encoder, index and models
             hint = 'load it in each process, or start processes by "spawn"'
             raise UsageError("this program was built before the process was forked", hint)
-        if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):
+        if isinstance(texts, str | bytes | Mapping):
             raise UsageError("batch takes many texts", "call the program with one")
         if top_k < 1:
             raise UsageError(f"top_k is {top_k}", "ask for at least one label")

@@ -43,6 +43,8 @@ def texts(data: Any) -> Iterator[str | RowError]:
     """
     frame = _native(data)
     if frame is None:
+        if not isinstance(data, Iterable):
+            raise UsageError(f"no texts but {type(data).__name__}", "give a list of texts")
         values = data
     elif hasattr(frame, "columns"):
         (place,) = _columns([str(name) for name in frame.columns], ("text",), ("text",))

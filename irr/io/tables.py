@@ -185,7 +185,7 @@ def plain(value: Any) -> Any:
         case float():
             return float(value) if math.isfinite(value) else None
         case datetime() | date() | time():
-            return None if value != value else value.isoformat()
+            return None if type(value).__name__ == "NaTType" else value.isoformat()
         case Decimal():
             number = float(value)
             return plain(int(value) if number.is_integer() else number)
@@ -195,6 +195,8 @@ def plain(value: Any) -> Any:
             return {str(key): plain(item) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():
             return [plain(item) for item in value]
+    if type(value).__name__ in ("NAType", "NaTType"):  # what pandas has for a missing value
+        return None
     if hasattr(value, "tolist"):  # numpy's scalars and arrays
         return plain(value.tolist())
-    return None if value != value or type(value).__name__ in ("NAType", "NaTType") else str(value)
+    return str(value)

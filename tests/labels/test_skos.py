@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rdflib
@@ -321,3 +327,94 @@ def test_commands_take_skos_as_it_is(irr: Irr, tmp_path: Path) -> None:
         assert bad.returncode == 2
         assert says in bad.stderr
         assert len(bad.stderr.splitlines()) == 1
+
+
+@pytest.fixture
+def asked() -> Iterator[tuple[str, list[str]]]:
+    """The address of a server that has a context for everyone, and what it was asked for."""
+    paths: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            paths.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"@context": {"prefLabel": "http://www.w3.org/2004/02/skos/core#prefLabel"}}')
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", paths
+        server.shutdown()
+
+
+OPENED: list[object] = []
+sys.addaudithook(lambda event, args: OPENED.append(args[0]) if event == "open" else None)
+NODE = {"@id": "http://e/a", "@type": "http://www.w3.org/2004/02/skos/core#Concept"}
+CONTEXTS: list[Callable[[str], Any]] = [
+    lambda url: {"@context": url},
+    lambda url: {"@context": [[url]]},
+    lambda url: {"@context": [{}, [[[{"a": "http://e/"}, url]]]]},
+    lambda url: {"@context": {"@import": url}},
+    lambda url: {"@context": [[{"@import": [url]}]]},
+    lambda url: {"@context": {"term": {"@id": "http://e/t", "@context": url}}},
+    lambda url: {"@context": {"Kind": {"@id": "http://e/K", "@context": [[url]]}}},
+    lambda url: {"@context": {"@context": url}},
+    lambda url: {"@graph": [{"http://e/p": [[{"@context": [[url]], **NODE}]]}]},
+    lambda url: [[{"@context": None, "@included": [{"@context": url}]}]],
+]
+
+
+@pytest.mark.parametrize("make", CONTEXTS)
+@pytest.mark.parametrize("scheme", ["http", "file"])
+def test_no_context_is_fetched_however_deep(
+    tmp_path: Path, asked: tuple[str, list[str]], make: Callable[[str], Any], scheme: str
+) -> None:
+    local = tmp_path / "context.json"
+    local.write_text('{"@context": {"prefLabel": "http://www.w3.org/2004/02/skos/core#prefLabel"}}')
+    address, paths = asked
+    data = make(address + "/c" if scheme == "http" else local.as_uri())
+    path = tmp_path / "labels.jsonld"
+    path.write_text(json.dumps({**NODE, **data} if isinstance(data, dict) else data))
+    OPENED.clear()
+    with pytest.raises(LabelSpaceError, match="stands elsewhere, and nothing is fetched"):
+        LabelSpace.read(path)
+    assert str(local) not in map(str, OPENED)
+    assert paths == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.rdf", '<!DOCTYPE r SYSTEM "{url}"><rdf:RDF {rdf}>{concept}</rdf:RDF>'),
+        ("a.rdf", '<!DOCTYPE r [<!ENTITY % x SYSTEM "{url}"> %x;]><rdf:RDF {rdf}>{concept}</rdf:RDF>'),
+        (
+            "a.rdf",
+            '<rdf:RDF {rdf}>{concept}<o:Ontology xmlns:o="http://www.w3.org/2002/07/owl#">'
+            '<o:imports rdf:resource="{url}"/></o:Ontology></rdf:RDF>',
+        ),
+        (
+            "a.rdf",
+            '<rdf:RDF {rdf}><i:include xmlns:i="http://www.w3.org/2001/XInclude" href="{url}"/></rdf:RDF>',
+        ),
+        (
+            "a.ttl",
+            "@base <{url}> . <> <http://www.w3.org/2002/07/owl#imports> <{url}> . "
+            "<a> a <http://www.w3.org/2004/02/skos/core#Concept> ; "
+            '<http://www.w3.org/2004/02/skos/core#prefLabel> "x" .',
+        ),
+    ],
+)
+def test_nothing_is_fetched_for_xml_and_turtle(
+    tmp_path: Path, asked: tuple[str, list[str]], name: str, content: str
+) -> None:
+    address, paths = asked
+    concept = '<s:Concept xmlns:s="http://www.w3.org/2004/02/skos/core#" rdf:about="http://e/a">'
+    concept += "<s:prefLabel>x</s:prefLabel></s:Concept>"
+    rdf = 'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"'
+    path = tmp_path / name
+    path.write_text(content.format(url=address + "/x", rdf=rdf, concept=concept))
+    with contextlib.suppress(LabelSpaceError):
+        LabelSpace.read(path)
+    assert paths == []
