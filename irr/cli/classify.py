@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,12 +17,16 @@ from typer import Option
 from irr.cli import display
 from irr.cli.command import command
 from irr.cli.exits import EXIT_ROW_ERRORS
-from irr.cli.options import LimitOptions, ProgramOptions
+from irr.cli.options import LimitOptions, ProgramOptions, note_language
 from irr.errors import OtherRunError, OutputError
 
 if TYPE_CHECKING:
     from irr.batch.forecast import Forecast
     from irr.batch.tally import Price, Tally
+
+
+# Rows that are looked at to tell their language.
+_LANGUAGE_ROWS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +110,10 @@ def classify(options: ClassifyOptions) -> None:
         tuple(program.reads),
         program.column_names,
     )
+    if Path(job.input).is_file():
+        with open_rows(job.input, job.columns) as source:
+            sample = [row.text for row in islice(rows_of(source), _LANGUAGE_ROWS)]
+        note_language("texts", sample, program.encoder_name)
     with open_output(options.summary or os.devnull, Path(job.input), *job.reads) as summary:
         if options.dry_run:
             with open_rows(job.input, job.columns) as source:

@@ -16,7 +16,7 @@ from typer import Option
 from irr.cli import display
 from irr.cli.command import command
 from irr.cli.exits import EXIT_ROW_ERRORS
-from irr.cli.options import ProgramOptions
+from irr.cli.options import ProgramOptions, note_language
 
 if TYPE_CHECKING:
     from irr.evaluate.compare import Comparison
@@ -66,6 +66,7 @@ def evaluate(options: EvalOptions) -> None:
     source = options.program
     space = source.read_space()
     rows = read_gold(options.gold, space, source.column_names)
+    note_language("texts", (row.text for row in rows), source.encoder_name)
     baselines = [read_baseline(path, rows) for path in options.compare]
     read = (options.gold, *options.compare, *source.reads)
     with (

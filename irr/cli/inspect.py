@@ -12,7 +12,7 @@ from typer import Option
 
 from irr.cli import display
 from irr.cli.command import command
-from irr.cli.options import ProgramOptions
+from irr.cli.options import ProgramOptions, note_language
 from irr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def inspect(options: InspectOptions) -> None:
         if sys.stdin is None:
             raise UsageError("stdin is closed", "give --text a text")
         text = sys.stdin.buffer.read().decode("utf-8", "replace")
+    note_language("words of the text", [text], options.program.encoder_name)
     prediction = options.program.build(space)(text, options.top_k, trace=True)
     if prediction.error:
         raise UsageError(f"--text: {prediction.error.message}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -236,6 +236,7 @@ class BuildOptions:
             UsageError: If they do not.
             LabelSpaceError: If the labels are unusable.
         """
+        from irr.labels.diagnostics import names_sample
         from irr.labels.space import LabelSpace
 
         self.settings()
@@ -244,7 +245,14 @@ class BuildOptions:
             raise UsageError("no labels", "give --labels FILE, or --program DIR")
         space = LabelSpace.read(self.labels, self.language, self.column_names)
         display.skos(self.labels, space.counts)
+        if not (space.counts and space.counts.language_hint):
+            note_language("labels", names_sample(space), self.encoder)
         return space
+
+    @property
+    def encoder_name(self) -> str | None:
+        """The encoder that texts are read with; None is the default."""
+        return self.encoder
 
     @property
     def column_names(self) -> Columns:
@@ -329,6 +337,13 @@ class ProgramOptions(BuildOptions):
             raise UsageError("--language is given, but no --labels", "leave it out")
         return super().read_space() if self.program is None else self._frozen_space(self.program)
 
+    @property
+    def encoder_name(self) -> str | None:
+        """The encoder that texts are read with; None is the default."""
+        from irr.frozen.manifest import read_manifest
+
+        return read_manifest(self.program).recipe.encoder.name if self.program else self.encoder
+
     def _frozen_space(self, program: Path) -> LabelSpace:
         from irr.frozen.freeze import read_labels
         from irr.frozen.manifest import read_manifest
@@ -387,6 +402,17 @@ class ProgramOptions(BuildOptions):
         labels = self.labels.absolute() if self.labels else None
         program = self.program.absolute() if self.program else None
         return partial(_build, replace(self, labels=labels, program=program), limits)
+
+
+def note_language(what: str, texts: Iterable[str], encoder: str | None) -> None:
+    """Says so where the default encoder, which reads English only, is given texts in another language."""
+    from irr.encoders.sentence_transformers import DEFAULT_ENCODER
+    from irr.encoders.window import open_window
+    from irr.text.languages import language_note
+
+    window = open_window() if encoder in (None, DEFAULT_ENCODER) else None
+    if window and (note := language_note(what, texts, window.pieces)):
+        display.note(note)
 
 
 def _build(options: ProgramOptions, limits: Limits | None) -> InferRetrieveRank:

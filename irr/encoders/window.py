@@ -38,6 +38,11 @@ class Window:
             for encoding in self._tokenizer.encode_batch_fast(list(texts[start : start + _BLOCK]))
         ]
 
+    def pieces(self, words: Sequence[str]) -> list[int]:
+        """Word pieces of each word, without the marks of its ends."""
+        encodings = self._tokenizer.encode_batch_fast(list(words), add_special_tokens=False)
+        return [len(encoding.ids) for encoding in encodings]
+
 
 def open_window(encoder: str | None = None) -> Window | None:
     """The window of an encoder that stands on this machine as a folder; None where it cannot be told.

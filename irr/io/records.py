@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -171,7 +172,7 @@ def _records(
         return
     found = columns.find(table.header, kind.fields, kind.needed, kind.error(name, "", "", 1))
     used = ", ".join(f"{field} = {table.header[place]}" for place, field in found.items())
-    logger.info("%s: %s", name, "; ".join(filter(None, (table.found, f"columns {used}"))))
+    _say(f"{name}: " + "; ".join(filter(None, (table.found, f"columns {used}"))))
     keys = _keys(table.header, found)
     for number, cells in table.rows:
         if len(cells) > len(keys) and any(cell not in (None, "") for cell in cells[len(keys) :]):
@@ -185,6 +186,12 @@ def _records(
             elif kind.extra:
                 record[key] = plain(cell)
         yield number, record
+
+
+@lru_cache(64)
+def _say(found: str) -> None:
+    """Says once what was detected, though a file may be opened more often."""
+    logger.info("%s", found)
 
 
 def _keys(header: Iterable[str], found: Mapping[int, str]) -> list[str]:

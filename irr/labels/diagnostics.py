@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict
 
 from irr.encoders.window import Window
 from irr.labels.skos.counts import SkosCounts
-from irr.labels.skos.languages import UNTAGGED
 from irr.labels.space import LabelSpace
 from irr.labels.tree import Tree, survey_tree
+from irr.text.languages import language_note
 from irr.text.words import words
 
 _EXAMPLES = 5
@@ -147,7 +147,19 @@ def survey(space: LabelSpace, window: Window | None = None, only_english: bool =
         tree=survey_tree(space),
         read=space.counts,
     )
-    return result.model_copy(update={"warnings": tuple(_warnings(result, only_english))})
+    warnings = [*_warnings(result), *([note] if (note := _language(space, window, only_english)) else [])]
+    return result.model_copy(update={"warnings": tuple(warnings)})
+
+
+def names_sample(space: LabelSpace) -> list[str]:
+    """Names of labels from everywhere in the label space, enough to tell their language."""
+    return [label.name for label in space.labels[:: max(1, len(space) // 400)]]
+
+
+def _language(space: LabelSpace, window: Window | None, only_english: bool) -> str:
+    if window is None or not only_english or (space.counts and space.counts.language_hint):
+        return ""
+    return language_note("labels", names_sample(space), window.pieces)
 
 
 def _folded(text: str) -> str:
@@ -185,7 +197,7 @@ def _lengths(texts: Sequence[str], window: Window | None) -> Lengths:
     )
 
 
-def _warnings(found: LabelDiagnostics, only_english: bool) -> Iterator[str]:
+def _warnings(found: LabelDiagnostics) -> Iterator[str]:
     if found.indistinct.count:
         yield (
             f"{found.indistinct.count:,} labels share a name and have neither description nor parents: "
@@ -225,14 +237,3 @@ def _warnings(found: LabelDiagnostics, only_english: bool) -> Iterator[str]:
         )
     if found.read and (hint := found.read.language_hint):
         yield hint
-    elif found.read and only_english:
-        others = {
-            tag: count
-            for tag, count in found.read.named_in.items()
-            if tag != UNTAGGED and tag.split("-")[0] != "en"
-        }
-        if sum(others.values()) > _SOME * found.labels:
-            yield (
-                f"{sum(others.values()):,} names are in {', '.join(others)}, and the default encoder reads "
-                "English only: name a multilingual one with --encoder"
-            )

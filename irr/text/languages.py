@@ -1,0 +1,54 @@
+"""Tells whether texts are in a language that an encoder does not read, by how its tokenizer splits words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+
+# A word of letters; one character is a word in any language.
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_SAMPLE_TEXTS, _SAMPLE_CHARACTERS, _SAMPLE_WORDS = 400, 2_000, 3_000
+# Fewer words than this say nothing.
+_LEAST_WORDS = 40
+# The English encoder splits 3 to 32 % of the words of English label spaces and texts (most of them where
+# names are chemical), and 46 to 100 % of German, French, Spanish, Italian, Polish, Finnish or Russian ones.
+_MOST_SPLIT = 0.4
+
+Pieces = Callable[[Sequence[str]], Sequence[int]]
+
+
+def split_share(texts: Iterable[str], pieces: Pieces) -> float | None:
+    """The share of words that a tokenizer has no entry for and splits, over a sample of the texts.
+
+    Args:
+        texts: The texts; the first 400 are looked at.
+        pieces: Gives the number of word pieces of each word.
+
+    Returns:
+        The share in [0, 1]; None if there are too few words to tell.
+    """
+    sample = (text[:_SAMPLE_CHARACTERS] for text in islice(texts, _SAMPLE_TEXTS))
+    words = [word for text in sample for word in _WORD.findall(text)]
+    words = words[:: len(words) // _SAMPLE_WORDS + 1]
+    if len(words) < _LEAST_WORDS:
+        return None
+    return sum(count > 1 for count in pieces(words)) / len(words)
+
+
+def language_note(what: str, texts: Iterable[str], pieces: Pieces) -> str:
+    """What to tell a user whose texts are not in the encoder's language; "" if they are, or too few.
+
+    Args:
+        what: What the texts are, in the plural.
+        texts: The texts.
+        pieces: Gives the number of word pieces of each word, by the encoder's own tokenizer.
+    """
+    share = split_share(texts, pieces)
+    if share is None or share <= _MOST_SPLIT:
+        return ""
+    return (
+        f"the {what} do not look like English, and the default encoder reads English only "
+        f"(it does not know {share:.0%} of their words): name a multilingual one, "
+        "as in --encoder intfloat/multilingual-e5-small"
+    )
