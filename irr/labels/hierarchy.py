@@ -1,4 +1,4 @@
-"""Results that agree with the hierarchy: ancestors added, or only the most specific labels kept."""
+"""The hierarchy: every walk over parents and children, and results that agree with it."""
 
 from __future__ import annotations
 
@@ -49,6 +49,61 @@ def ancestors(space: LabelSpace, label_id: str) -> tuple[str, ...]:
         found.update(above)
         level = list(above)
     return tuple(found)[1:]
+
+
+def known_parents(space: LabelSpace) -> list[list[int]]:
+    """The numbers of each label's parents, each once; parents that are no labels are left out."""
+    number_of = space.number_of
+    return [
+        [number_of[parent] for parent in dict.fromkeys(label.parents) if parent in number_of]
+        for label in space
+    ]
+
+
+def depths(parents: Sequence[Sequence[int]]) -> list[int | None]:
+    """How many steps each label stands from the nearest one without a parent; None where none is above it."""
+    children: list[list[int]] = [[] for _ in parents]
+    for number, above in enumerate(parents):
+        for parent in above:
+            children[parent].append(number)
+    depth: list[int | None] = [None if above else 0 for above in parents]
+    level, steps = [number for number, above in enumerate(parents) if not above], 0
+    while level:
+        steps += 1
+        below = {child for number in level for child in children[number] if depth[child] is None}
+        for child in below:
+            depth[child] = steps
+        level = list(below)
+    return depth
+
+
+def cycles(parents: Sequence[Sequence[int]]) -> tuple[list[tuple[int, ...]], int]:
+    """One cycle of each group of labels that are above one another, and how many labels such groups have.
+
+    The groups are the strongly connected components of the graph of parents.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    pairs = [(number, parent) for number, above in enumerate(parents) for parent in above]
+    rows, columns = zip(*pairs, strict=True) if pairs else ((), ())
+    graph = coo_array(([1] * len(pairs), (rows, columns)), shape=(len(parents),) * 2)
+    _, component = connected_components(graph, connection="strong")
+    groups: dict[int, set[int]] = {}
+    for number, group in enumerate(component.tolist()):
+        groups.setdefault(group, set()).add(number)
+    found = [group for group in groups.values() if len(group) > 1 or min(group) in parents[min(group)]]
+    return [_one_cycle(group, parents) for group in sorted(found, key=min)], sum(map(len, found))
+
+
+def _one_cycle(group: set[int], parents: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    walked: dict[int, None] = {}
+    number = min(group)
+    while number not in walked:
+        walked[number] = None
+        number = next(parent for parent in parents[number] if parent in group)
+    walk = list(walked)
+    return tuple(walk[walk.index(number) :])
 
 
 def _closed(space: LabelSpace, labels: Sequence[RankedLabel]) -> tuple[RankedLabel, ...]:

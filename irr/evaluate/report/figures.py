@@ -12,6 +12,7 @@ from irr.encoders.base import Encoder
 from irr.evaluate.evaluate import DEPTH
 from irr.evaluate.metrics import Estimate, estimate, ratio
 from irr.evaluate.report.diagnoser import TOP, GoldOutcome, TextRecord
+from irr.labels.hierarchy import depths, known_parents
 from irr.labels.space import LabelSpace
 
 _RESAMPLES = 1_000
@@ -131,22 +132,10 @@ def by_length(texts: Sequence[TextRecord]) -> list[Group]:
 
 def levels(space: LabelSpace) -> dict[str, int]:
     """Each label's distance from the top, by its shortest way up; 1 for one without a known parent."""
-    children: dict[str, list[str]] = defaultdict(list)
-    current = []
-    for label in space:
-        known = [parent for parent in label.parents if parent in space and parent != label.id]
-        for parent in known:
-            children[parent].append(label.id)
-        if not known:
-            current.append(label.id)
-    level: dict[str, int] = {}
-    depth = 1
-    while current:
-        level.update(dict.fromkeys(current, depth))
-        current = [child for label in current for child in children[label] if child not in level]
-        depth += 1
-    # What is left stands in circles only.
-    return {label.id: level.get(label.id, 1) for label in space}
+    # What stands in cycles only has no top above it.
+    return {
+        label.id: (steps or 0) + 1 for label, steps in zip(space, depths(known_parents(space)), strict=True)
+    }
 
 
 def _by_label(texts: Sequence[TextRecord], group_of: Callable[[str], tuple[int, str]]) -> list[Group]:
