@@ -152,8 +152,10 @@ def survey(space: LabelSpace, window: Window | None = None, only_english: bool =
 
 
 def names_sample(space: LabelSpace) -> list[str]:
-    """Names of labels from everywhere in the label space, enough to tell their language."""
-    return [label.name for label in space.labels[:: max(1, len(space) // 400)]]
+    """Names and aliases from everywhere in the label space, enough to tell their language."""
+    return [
+        "; ".join((label.name, *label.aliases[:3])) for label in space.labels[:: max(1, len(space) // 400)]
+    ]
 
 
 def _language(space: LabelSpace, window: Window | None, only_english: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -10,7 +11,7 @@ from itertools import islice
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _SAMPLE_TEXTS, _SAMPLE_CHARACTERS, _SAMPLE_WORDS = 400, 2_000, 3_000
 # Fewer words than this say nothing.
-_LEAST_WORDS = 40
+_LEAST_WORDS = 20
 # The English encoder splits 3 to 32 % of the words of English label spaces and texts (most of them where
 # names are chemical), and 46 to 100 % of German, French, Spanish, Italian, Polish, Finnish or Russian ones.
 _MOST_SPLIT = 0.4
@@ -18,7 +19,7 @@ _MOST_SPLIT = 0.4
 Pieces = Callable[[Sequence[str]], Sequence[int]]
 
 
-def split_share(texts: Iterable[str], pieces: Pieces) -> float | None:
+def split_share(texts: Iterable[str], pieces: Pieces) -> tuple[float, int] | None:
     """The share of words that a tokenizer has no entry for and splits, over a sample of the texts.
 
     Args:
@@ -26,14 +27,14 @@ def split_share(texts: Iterable[str], pieces: Pieces) -> float | None:
         pieces: Gives the number of word pieces of each word.
 
     Returns:
-        The share in [0, 1]; None if there are too few words to tell.
+        The share in [0, 1], and the number of words; None if they are too few to tell.
     """
     sample = (text[:_SAMPLE_CHARACTERS] for text in islice(texts, _SAMPLE_TEXTS))
     words = [word for text in sample for word in _WORD.findall(text)]
     words = words[:: len(words) // _SAMPLE_WORDS + 1]
     if len(words) < _LEAST_WORDS:
         return None
-    return sum(count > 1 for count in pieces(words)) / len(words)
+    return sum(count > 1 for count in pieces(words)) / len(words), len(words)
 
 
 def language_note(what: str, texts: Iterable[str], pieces: Pieces) -> str:
@@ -44,8 +45,12 @@ def language_note(what: str, texts: Iterable[str], pieces: Pieces) -> str:
         texts: The texts.
         pieces: Gives the number of word pieces of each word, by the encoder's own tokenizer.
     """
-    share = split_share(texts, pieces)
-    if share is None or share <= _MOST_SPLIT:
+    found = split_share(texts, pieces)
+    if found is None:
+        return ""
+    share, words = found
+    # Of few words more must be split: their share has a standard error of up to that much.
+    if share <= _MOST_SPLIT + 0.5 / math.sqrt(words):
         return ""
     return (
         f"the {what} do not look like English, and the default encoder reads English only "
