@@ -406,7 +406,7 @@ class ProgramOptions(BuildOptions):
 
 def note_language(what: str, texts: Iterable[str], encoder: str | None) -> None:
     """Says so where the default encoder, which reads English only, is given texts in another language."""
-    from irr.encoders.sentence_transformers import DEFAULT_ENCODER
+    from irr.encoders.base import DEFAULT_ENCODER
     from irr.encoders.window import open_window
     from irr.text.languages import language_note
 
