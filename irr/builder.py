@@ -12,7 +12,8 @@ from irr.config import RankMethod, Settings
 from irr.encoders.base import Encoder, LockedEncoder
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import UsageError
-from irr.index.store import LabelIndex, Progress, open_index
+from irr.index.store import LabelIndex, open_index
+from irr.index.vectors import Progress
 from irr.infer.spans import Inferer, SpanInferer
 from irr.io.frames import records
 from irr.io.records import EXAMPLES

@@ -26,7 +26,7 @@ from irr.frozen.manifest import (
     sums_of,
 )
 from irr.frozen.place import Place
-from irr.index.store import Progress
+from irr.index.vectors import Progress
 from irr.labels.space import LabelSpace
 from irr.lm.base import LanguageModel
 from irr.lm.openai.limits import Limits

@@ -1,14 +1,13 @@
-"""The label index: a Chroma entry per name, alias and description, built beside and put in place at once."""
+"""The label index: a vector per name, alias and description, in label order; put in place at once."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import shutil
-import uuid
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,15 +19,16 @@ from numpy.typing import NDArray
 from irr.encoders.base import Encoder
 from irr.errors import EncoderError, LabelIndexError
 from irr.index.lexical import LexicalIndex, Postings
+from irr.index.vectors import Progress, VectorStore, close_chroma, key_of, open_chroma
 from irr.labels.space import LabelSpace
-from irr.text.printable import printable
 from irr.types import EntryKind, Label
 
 # Raised whenever what is written below changes, so that an older index is never read as a newer one.
-_FORMAT = 2
-_COLLECTION = "labels"
+_FORMAT = 3
 _KINDS = tuple(EntryKind)
-# Entries encoded and added at a time; below Chroma's limit of 5,461 a call.
+_ABOUT = "index.json"
+_GRAPH = "graph"
+# Entries added to the graph at a time; below Chroma's limit of 5,461 a call.
 _BLOCK = 4_096
 # Queries asked at a time: ids come back as strings, a hundred for each.
 _QUERIES = 1_024
@@ -36,16 +36,15 @@ _QUERIES = 1_024
 _EF_SEARCH = 400
 _MAX_RESULTS = 200
 
-Progress = Callable[[int, int], None]
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class LabelIndex:
-    """The vectors of a label space's entries, and Chroma's graph over them.
+    """The vectors of a label space's entries, and Chroma's graph over them where one is asked.
 
-    Entries stand in label order, a label's name first. The vectors are kept beside Chroma's own copy as
-    a memory-mapped array, because exact scores need thousands of them at once.
+    Entries stand in label order, a label's name first. The vectors are a memory-mapped copy of what the
+    encoder's `VectorStore` holds: it can be thrown away, and is made again without encoding anything.
 
     Attributes:
         space: The labels.
@@ -64,7 +63,7 @@ class LabelIndex:
     path: Path
 
     def nearest(self, vectors: NDArray[np.float32], n_results: int) -> NDArray[np.int64]:
-        """Asks Chroma for the nearest entries of each query vector.
+        """Asks Chroma's graph for the nearest entries of each query vector; the first call builds it.
 
         Returns:
             Entry numbers, nearest first, shape (queries, n_results). Approximate, as HNSW graphs are.
@@ -72,7 +71,7 @@ class LabelIndex:
         n_results = min(n_results, _MAX_RESULTS, len(self.vectors))
         try:
             found = [
-                self._collection.query(
+                self._graph.query(
                     query_embeddings=vectors[start : start + _QUERIES], n_results=n_results, include=[]
                 )["ids"]
                 for start in range(0, len(vectors), _QUERIES)
@@ -82,9 +81,32 @@ class LabelIndex:
         return np.concatenate([np.asarray(ids, dtype=np.int64) for ids in found])
 
     @cached_property
-    def _collection(self) -> Any:
+    def _graph(self) -> Any:
         # Kept open: Chroma reads the whole graph when it opens it.
-        return _client(self.path).get_collection(_COLLECTION, embedding_function=None)
+        from filelock import FileLock
+
+        path = self.path / _GRAPH
+        if not path.is_dir():
+            with FileLock(self.path / f"{_GRAPH}.lock"):
+                if not path.is_dir():
+                    beside = self.path / f"{_GRAPH}.building"
+                    shutil.rmtree(beside, ignore_errors=True)
+                    self._build_graph(beside)
+                    beside.rename(path)
+        return open_chroma(path).get_collection(_GRAPH, embedding_function=None)
+
+    def _build_graph(self, path: Path) -> None:
+        logger.warning("building the graph of %d entries, once", len(self.vectors))
+        client = open_chroma(path)
+        graph = client.create_collection(
+            _GRAPH,
+            embedding_function=None,
+            configuration={"hnsw": {"space": "ip", "ef_search": _EF_SEARCH}},
+        )
+        for start in range(0, len(self.vectors), _BLOCK):
+            block = self.vectors[start : start + _BLOCK]
+            graph.add(ids=[str(start + i) for i in range(len(block))], embeddings=block)
+        close_chroma(client)
 
     def entry_text(self, entry: int) -> str:
         """The text that an entry was made from."""
@@ -103,15 +125,19 @@ def open_index(
     fields: Sequence[EntryKind],
     root: Path,
     progress: Progress | None = None,
+    server: str | None = None,
 ) -> LabelIndex:
     """Opens the index of these labels, this encoder and these fields under `root`; builds it if need be.
+
+    Texts that the encoder has met before, in any label space under `root`, are not encoded again.
 
     Args:
         space: The labels.
         encoder: Encodes the entries, and checks that an index found was made by the same model.
         fields: The parts of a label that get entries; a name always does.
-        root: The folder that holds indexes, each in a folder named by its key.
-        progress: Called with (entries done, entries in all) while building.
+        root: The folder that holds indexes: a folder for each encoder, and in it one for each label space.
+        progress: Called with (texts done, texts in all) while new texts are encoded.
+        server: URL of a Chroma server that holds the vectors instead of a database under `root`.
 
     Raises:
         LabelIndexError: If the index cannot be written there.
@@ -119,26 +145,20 @@ def open_index(
     from filelock import FileLock
 
     kinds = [kind for kind in _KINDS if kind in fields or kind is EntryKind.NAME]
-    path = root / _key(space, encoder, kinds)
+    home = root / _digest(_FORMAT, encoder.name, getattr(encoder, "revision", ""))
+    path = home / "spaces" / _digest(space.fingerprint, *kinds)
     try:
         # Before the lock: an index that others keep in a read-only folder is as good.
         if path.is_dir() and (index := _open(path, space, encoder)):
             return index
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
+        with FileLock(home.with_suffix(".lock")):
             index = _open(path, space, encoder) if path.is_dir() else None
             if index is None:
-                # The lock is ours, so whatever stands here is what an interrupted build left.
-                # A name of its own for each build: Chroma keeps what it opened once, broken or not.
-                beside = path.with_suffix(f".{uuid.uuid4().hex[:12]}.building")
-                for leftover in (path, *root.glob(f"{path.name}*.building")):
-                    shutil.rmtree(leftover, ignore_errors=True)
-                try:
-                    _build(beside, space, encoder, kinds, progress)
-                    beside.rename(path)
-                except BaseException:
-                    shutil.rmtree(beside, ignore_errors=True)
-                    raise
+                if _is_of_another(home, encoder):
+                    logger.warning("the indexes in %s were made by another encoder: encoding again", home)
+                    shutil.rmtree(home, ignore_errors=True)
+                _build(home, path, space, encoder, kinds, progress, server)
                 index = _open(path, space, encoder)
     except OSError as e:
         raise LabelIndexError(
@@ -150,9 +170,8 @@ def open_index(
     return index
 
 
-def _key(space: LabelSpace, encoder: Encoder, kinds: Sequence[EntryKind]) -> str:
-    parts = [str(_FORMAT), space.fingerprint, encoder.name, *kinds]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+def _digest(*parts: object) -> str:
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:32]
 
 
 def _entries(label: Label, kinds: Sequence[EntryKind]) -> list[tuple[EntryKind, str]]:
@@ -166,60 +185,109 @@ def _entries(label: Label, kinds: Sequence[EntryKind]) -> list[tuple[EntryKind, 
 
 
 def _build(
+    home: Path,
     path: Path,
     space: LabelSpace,
     encoder: Encoder,
     kinds: Sequence[EntryKind],
     progress: Progress | None,
+    server: str | None,
 ) -> None:
-    path.mkdir()
-    entries = [(number, *entry) for number, label in enumerate(space) for entry in _entries(label, kinds)]
-    logger.info("building the index: %d entries of %d labels", len(entries), len(space))
-    np.save(path / "label_of.npy", np.array([number for number, _, _ in entries], np.int32))
-    np.save(path / "kind_of.npy", np.array([_KINDS.index(kind) for _, kind, _ in entries], np.uint8))
-    wholes = Postings.of_texts(" ".join(text for _, text in _entries(label, kinds)) for label in space)
-    LexicalIndex(Postings.of_texts(label.name for label in space), wholes).save(path / "words.npz")
-    with _chroma_writes(path):
-        client = _client(path)
-        collection = client.create_collection(
-            _COLLECTION,
-            embedding_function=None,
-            configuration={"hnsw": {"space": "ip", "ef_search": _EF_SEARCH}},
-        )
-    with client, (path / "vectors.npy").open("wb") as file:
-        for start in range(0, len(entries), _BLOCK):
-            block = entries[start : start + _BLOCK]
-            part = encoder.encode([text for _, _, text in block])
-            if not start:
-                shape = (len(entries), part.shape[1])
-                header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_1_0(file, header)
-            file.write(part.astype("<f4").tobytes())
-            with _chroma_writes(path):
-                collection.add(
-                    ids=[str(start + i) for i in range(len(block))],
-                    embeddings=part,
-                    metadatas=[{"label": space[number].id, "kind": kind.value} for number, kind, _ in block],
-                )
-            if progress:
-                progress(start + len(block), len(entries))
-
-
-@contextmanager
-def _chroma_writes(path: Path) -> Iterator[None]:
-    """Makes one error of those that Chroma raises, on a full disk for instance.
-
-    Raises:
-        LabelIndexError: If Chroma cannot write.
-    """
+    """Writes the index beside `path`, and puts it in place at once."""
+    # The lock is ours, so whatever stands here is what an interrupted build left.
+    beside = path.with_suffix(".building")
+    for leftover in (path, *path.parent.glob("*.building")):
+        shutil.rmtree(leftover, ignore_errors=True)
+    beside.mkdir(parents=True)
     try:
-        yield
-    except Exception as e:  # Chroma's errors have no common base
-        cause: BaseException = e
-        while cause.__context__:  # what it raises first, before its own clean-up fails
-            cause = cause.__context__
-        problem = f"the index cannot be written under {path.parent} ({printable(str(cause))})"
-        raise LabelIndexError(problem, "make room there, or choose another index folder") from e
+        _write(beside, home, space, encoder, kinds, progress, server)
+        beside.rename(path)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+
+
+def _write(
+    beside: Path,
+    home: Path,
+    space: LabelSpace,
+    encoder: Encoder,
+    kinds: Sequence[EntryKind],
+    progress: Progress | None,
+    server: str | None,
+) -> None:
+    entries = [(number, *entry) for number, label in enumerate(space) for entry in _entries(label, kinds)]
+    np.save(beside / "label_of.npy", np.array([number for number, _, _ in entries], np.int32))
+    np.save(beside / "kind_of.npy", np.array([_KINDS.index(kind) for _, kind, _ in entries], np.uint8))
+    wholes = Postings.of_texts(" ".join(text for _, text in _entries(label, kinds)) for label in space)
+    LexicalIndex(Postings.of_texts(label.name for label in space), wholes).save(beside / "words.npz")
+    _write_vectors(beside, home, [text for _, _, text in entries], encoder, progress, server)
+    about = {"encoder": encoder.name, "labels": len(space), "entries": len(entries), "probe": entries[0][2]}
+    (beside / _ABOUT).write_text(json.dumps(about), "utf-8")
+
+
+def _write_vectors(
+    beside: Path,
+    home: Path,
+    texts: Sequence[str],
+    encoder: Encoder,
+    progress: Progress | None,
+    server: str | None,
+) -> None:
+    """Writes the vector of each text: from the index made last, else from the store, else encoded."""
+    keys = [key_of(text) for text in texts]
+    text_of = dict(zip(keys, texts, strict=True))
+    last = _last(home)
+    row_of: dict[str, int] = {}
+    known: NDArray[np.float32] | None = None
+    if last is not None:
+        known = np.load(last / "vectors.npy", mmap_mode="r")
+        row_of = {key: row for row, key in enumerate((last / "keys.txt").read_text("ascii").split())}
+    new = [key for key in text_of if key not in row_of]
+    logger.info("the index has %d texts, of which %d are new", len(text_of), len(new))
+    if new:
+        with VectorStore(server or home / "chroma", f"irr-{home.name}") as store:
+            fresh = store.vectors([text_of[key] for key in new], encoder, progress)
+        first = 0 if known is None else len(known)
+        row_of |= {key: first + row for row, key in enumerate(new)}
+        known = fresh if known is None else np.concatenate([known, fresh])
+    assert known is not None
+    rows = [row_of[key] for key in keys]
+    # Not by a memory map: a full disk would end the process.
+    with (beside / "vectors.npy").open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (len(rows), known.shape[1])}
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, len(rows), _BLOCK):
+            file.write(known[rows[start : start + _BLOCK]].astype("<f4", copy=False).tobytes())
+    (beside / "keys.txt").write_text("\n".join(keys), "ascii")
+
+
+def _last(home: Path) -> Path | None:
+    """The index of this encoder that was made last, if it is whole."""
+    found = sorted((home / "spaces").glob(f"*/{_ABOUT}"), key=lambda path: path.stat().st_mtime)
+    for about in reversed(found):
+        try:
+            entries = json.loads(about.read_text("utf-8"))["entries"]
+            keys = (about.parent / "keys.txt").stat().st_size
+            if len(np.load(about.parent / "vectors.npy", mmap_mode="r")) == entries == (keys + 1) // 33:
+                return about.parent
+        except (OSError, ValueError, EOFError, KeyError):
+            continue
+    return None
+
+
+def _is_of_another(home: Path, encoder: Encoder) -> bool:
+    """Whether another model went by the encoder's name."""
+    last = _last(home)
+    if last is None:
+        return False
+    probe = json.loads((last / _ABOUT).read_text("utf-8"))["probe"]
+    return not _same(encoder, probe, np.load(last / "vectors.npy", mmap_mode="r")[0])
+
+
+def _same(encoder: Encoder, text: str, vector: NDArray[np.float32]) -> bool:
+    probe = encoder.encode([text])[0]
+    return probe.shape == vector.shape and float(probe @ vector) >= 0.999
 
 
 def _open(path: Path, space: LabelSpace, encoder: Encoder) -> LabelIndex | None:
@@ -235,16 +303,6 @@ def _open(path: Path, space: LabelSpace, encoder: Encoder) -> LabelIndex | None:
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
         logger.warning("the index in %s is damaged: building it again", path)
         return None
-    probe = encoder.encode([space[0].name.strip()])[0]
-    if probe.shape != vectors[0].shape or float(probe @ vectors[0]) < 0.999:
-        logger.warning("the index in %s was made by another encoder: building it again", path)
+    if not _same(encoder, space[0].name.strip(), vectors[0]):
         return None
     return LabelIndex(space, vectors, label_of, kind_of, words, path)
-
-
-def _client(path: Path) -> Any:
-    import chromadb
-    from chromadb.config import Settings
-
-    # Any: ClientAPI has no close() although the client has.
-    return chromadb.PersistentClient(str(path / "chroma"), settings=Settings(anonymized_telemetry=False))

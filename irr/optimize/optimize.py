@@ -13,7 +13,8 @@ from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import LMUnavailableError, UsageError
 from irr.evaluate.evaluate import evaluate
 from irr.frozen.manifest import Scores
-from irr.index.store import Progress, open_index
+from irr.index.store import open_index
+from irr.index.vectors import Progress
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
 from irr.lm.base import Capabilities, LanguageModel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,19 +45,18 @@ def opened(
     return index, watch.calls > 0
 
 
-def test_chroma_holds_an_entry_per_name_alias_and_description(
-    kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path
-) -> None:
+def test_chroma_holds_each_text_once(kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path) -> None:
     index, _ = opened(kitchen, encoder, tmp_path)
-    settings = Settings(anonymized_telemetry=False)
-    with chromadb.PersistentClient(str(index.path / "chroma"), settings=settings) as client:
-        found = client.get_collection("labels", embedding_function=None).get(include=["metadatas"])
-    entries = [(m["label"], m["kind"]) for m in found["metadatas"]]
-    assert sorted(entries) == sorted(
-        [(label["id"], "name") for label in KITCHEN]
-        + [(label["id"], "alias") for label in KITCHEN for _ in label.get("aliases", [])]
-        + [(label["id"], "description") for label in KITCHEN if "description" in label]
+    (database,) = tmp_path.glob("*/chroma")
+    with chromadb.PersistentClient(str(database), settings=Settings(anonymized_telemetry=False)) as client:
+        (collection,) = client.list_collections()
+        found = collection.get(include=["documents", "embeddings"])
+    assert sorted(found["documents"]) == sorted(
+        {index.entry_text(entry) for entry in range(len(index.vectors))}
     )
+    held = dict(zip(found["documents"], np.asarray(found["embeddings"], np.float32), strict=True))
+    for entry, vector in enumerate(index.vectors):
+        np.testing.assert_array_equal(held[index.entry_text(entry)], vector)
     assert [index.entry_text(i) for i in range(3)] == [
         "bake bread",
         "make loaves",
@@ -74,23 +74,69 @@ def test_the_graph_finds_what_a_scan_finds(
     assert index.nearest(queries, 10_000).shape == (3, len(index.vectors))
 
 
-def test_an_index_is_reused_and_an_edit_gets_one_of_its_own(
+class Counting:
+    """The real encoder, and every text that it was given."""
+
+    def __init__(self, encoder: SentenceEncoder) -> None:
+        self.name = encoder.name
+        self.texts: list[str] = []
+        self._encoder = encoder
+
+    def encode(self, texts: Any) -> Any:
+        self.texts += texts
+        return self._encoder.encode(texts)
+
+
+def same(index: LabelIndex, other: LabelIndex, passages: list[str]) -> None:
+    """Asserts that two indexes are the same, bit for bit."""
+    for name in ("vectors", "label_of", "kind_of"):
+        np.testing.assert_array_equal(getattr(index, name), getattr(other, name))
+    for passage in passages:
+        np.testing.assert_array_equal(index.words(passage), other.words(passage))
+
+
+def test_an_edit_encodes_what_is_new_and_gives_what_a_build_from_nothing_gives(
     kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path
 ) -> None:
-    first, built = opened(kitchen, encoder, tmp_path)
-    assert built
-    again, built = opened(LabelSpace(KITCHEN), encoder, tmp_path)
+    counting = Counting(encoder)
+    first, _ = opened(kitchen, counting, tmp_path / "kept")
+    assert len(counting.texts) == len(set(counting.texts)) + 1  # the probe
+    edits: list[list[Any]] = [
+        [{**KITCHEN[0], "name": "repair bicycles"}, *KITCHEN[1:]],
+        KITCHEN[:-1],
+        KITCHEN[::-1],
+        [{**label, "prior": 0.5, "parents": ["buy"]} for label in KITCHEN],
+        [*KITCHEN, {"id": "more", "name": "bake bread", "aliases": ["procurement", "welding"]}],
+    ]
+    new = [set(), set(), set(), set(), {"welding"}]
+    probes = {labels[0]["name"] for labels in [KITCHEN, *edits]}
+    for labels, texts in zip(edits, new, strict=True):
+        space = LabelSpace(labels)
+        counting.texts.clear()
+        index, _ = opened(space, counting, tmp_path / "kept")
+        assert set(counting.texts) - probes == texts
+        fresh, _ = opened(space, encoder, tmp_path / f"fresh {len(labels)} {labels[0]['name']}"[:40])
+        same(index, fresh, ["repair bread and bicycles"])
+    counting.texts.clear()
+    opened(kitchen, counting, tmp_path / "kept", NAMES)
+    assert set(counting.texts) == {"bake bread"}
+    again, built = opened(LabelSpace(KITCHEN), counting, tmp_path / "kept")
     assert not built
     assert again.path == first.path
 
-    edited = LabelSpace([{**KITCHEN[0], "name": "repair bicycles"}, *KITCHEN[1:]])
-    other, built = opened(edited, encoder, tmp_path)
-    assert built
-    assert other.path != first.path
-    assert other.vectors[0] @ encoder.encode(["repair bicycles"])[0] == pytest.approx(1, abs=1e-5)
-    names, built = opened(kitchen, encoder, tmp_path, NAMES)
-    assert built
-    assert len(names.vectors) == len(KITCHEN)
+
+def test_texts_that_only_chroma_holds_are_not_encoded_again(
+    kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path
+) -> None:
+    counting = Counting(encoder)
+    index, _ = opened(kitchen, counting, tmp_path)
+    vectors = np.array(index.vectors)
+    for folder in tmp_path.glob("*/spaces"):
+        shutil.rmtree(folder)
+    counting.texts.clear()
+    index, _ = opened(kitchen, counting, tmp_path)
+    assert set(counting.texts) == {"bake bread"}, "more than the probe"
+    np.testing.assert_array_equal(index.vectors, vectors)
 
 
 class OtherModel:
@@ -123,15 +169,17 @@ def test_a_damaged_index_is_built_again(
     file = index.path / damage
     file.write_bytes(file.read_bytes()[:length])
     index, built = opened(kitchen, encoder, tmp_path, NAMES)
-    assert built
+    assert not built, "encoded again"
     assert len(index.nearest(encoder.encode(["bread"]), 3)[0]) == 3
 
 
 def test_a_damaged_graph_is_named(kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path) -> None:
     index, _ = opened(kitchen, encoder, tmp_path, NAMES)
-    (index.path / "chroma" / "chroma.sqlite3").write_bytes(b"oops")
+    index.nearest(encoder.encode(["bread"]), 3)
+    again, _ = opened(kitchen, encoder, tmp_path, NAMES)
+    (index.path / "graph" / "chroma.sqlite3").write_bytes(b"oops")
     with pytest.raises(LabelIndexError, match="delete that folder"):
-        index.nearest(encoder.encode(["bread"]), 3)
+        again.nearest(encoder.encode(["bread"]), 3)
 
 
 BUILD_SLOWLY = """
@@ -158,14 +206,14 @@ def test_a_killed_build_is_never_taken_for_an_index(encoder: SentenceEncoder, tm
     assert process.stdout.readline() == "building\n"
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert list(tmp_path.glob("*.building"))
+    assert list(tmp_path.glob("*/spaces/*.building"))
 
     start = time.monotonic()
     index, built = opened(LabelSpace([f"label {i}" for i in range(30)]), encoder, tmp_path, NAMES)
-    assert built
+    assert not built, "what was encoded before the kill was encoded again"
     assert time.monotonic() - start < 30, "the dead process still holds the lock"
     assert len(index.nearest(encoder.encode(["label 7"]), 5)[0]) == 5
-    assert not list(tmp_path.glob("*.building"))
+    assert not list(tmp_path.glob("*/spaces/*.building"))
 
 
 def test_a_place_that_cannot_be_written_is_named(
@@ -184,6 +232,6 @@ def test_a_full_disk_is_one_line_and_with_room_the_next_call_builds(
         with pytest.raises(LabelIndexError, match="make room there") as caught:
             opened(kitchen, encoder, root)
         assert "\n" not in str(caught.value)
-        assert not [path for path in root.iterdir() if path.is_dir()], "half an index takes up room"
+        assert not list(root.glob("*/spaces/*")), "half an index takes up room"
         enlarge(root)
         assert opened(kitchen, encoder, root)[1]

@@ -1,0 +1,141 @@
+"""The vectors of texts by content, one Chroma collection for each encoder: what was encoded once stays."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irr.encoders.base import Encoder
+from irr.errors import LabelIndexError
+from irr.text.printable import printable
+
+Floats = NDArray[np.float32]
+Progress = Callable[[int, int], None]
+
+# Texts encoded and stored at a time; below Chroma's limit of 5,461 a call.
+_BLOCK = 4_096
+# Vectors are looked up by key alone, so their graph is the cheapest that Chroma can build.
+_CHEAPEST = {"space": "ip", "ef_construction": 2, "max_neighbors": 2}
+
+
+def key_of(text: str) -> str:
+    """Names a text by its content."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+class VectorStore:
+    """Encodes texts that it does not hold, block by block, and holds them from then on.
+
+    A block is held once Chroma has written it: whoever is killed loses the block under way at most.
+
+    Args:
+        place: The folder of a Chroma database, or the URL of a Chroma server.
+        collection: The collection's name; one for each encoder.
+    """
+
+    def __init__(self, place: Path | str, collection: str) -> None:
+        self._place = place
+        with self._named("opened"):
+            self._client = open_chroma(place)
+            self._entries = self._client.get_or_create_collection(
+                collection, embedding_function=None, configuration={"hnsw": _CHEAPEST}
+            )
+
+    def __enter__(self) -> VectorStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        close_chroma(self._client)
+
+    def vectors(self, texts: Sequence[str], encoder: Encoder, progress: Progress | None = None) -> Floats:
+        """The vectors of distinct texts, shape (texts, dimensions), in their order.
+
+        Raises:
+            LabelIndexError: If Chroma cannot be read or written.
+        """
+        keys = [key_of(text) for text in texts]
+        blocks = []
+        for start in range(0, len(texts), _BLOCK):
+            end = min(start + _BLOCK, len(texts))
+            block, encoded = self._block(keys[start:end], texts[start:end], encoder)
+            blocks.append(block)
+            if progress and encoded:
+                progress(end, len(texts))
+        return np.concatenate(blocks) if blocks else np.empty((0, 0), np.float32)
+
+    def _block(self, keys: Sequence[str], texts: Sequence[str], encoder: Encoder) -> tuple[Floats, bool]:
+        """The vectors of a block, and whether any had to be encoded."""
+        with self._named("read"):
+            found = self._entries.get(ids=list(keys), include=["embeddings"])
+        row_of = {key: row for row, key in enumerate(found["ids"])}
+        new = [i for i, key in enumerate(keys) if key not in row_of]
+        vectors = np.asarray(found["embeddings"], np.float32)
+        if new:
+            encoded = encoder.encode([texts[i] for i in new])
+            with self._named("written"):
+                self._entries.upsert(
+                    ids=[keys[i] for i in new], embeddings=encoded, documents=[texts[i] for i in new]
+                )
+            row_of |= {keys[i]: len(vectors) + row for row, i in enumerate(new)}
+            vectors = np.concatenate([vectors, encoded]) if len(vectors) else encoded
+        return vectors[[row_of[key] for key in keys]], bool(new)
+
+    def keys(self) -> list[str]:
+        """The keys of all texts held."""
+        return list(self._entries.get(include=[])["ids"])
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Forgets these texts."""
+        for start in range(0, len(keys), _BLOCK):
+            self._entries.delete(ids=list(keys[start : start + _BLOCK]))
+
+    @contextmanager
+    def _named(self, done: str) -> Iterator[None]:
+        """Makes one error of those that Chroma raises, on a full disk for instance."""
+        try:
+            yield
+        except Exception as e:  # Chroma's errors have no common base
+            cause: BaseException = e
+            while cause.__context__:  # what it raises first, before its own clean-up fails
+                cause = cause.__context__
+            hint = "make room there, or choose another index folder"
+            if isinstance(self._place, str):
+                hint = "start a Chroma server there"
+            problem = f"the index in {self._place} cannot be {done} ({printable(str(cause))})"
+            raise LabelIndexError(problem, hint) from e
+
+
+def open_chroma(place: Path | str) -> Any:
+    """A client of the Chroma database in a folder, or of the server at a URL."""
+    import chromadb
+    from chromadb.api.shared_system_client import SharedSystemClient
+    from chromadb.config import Settings
+
+    settings = Settings(anonymized_telemetry=False)
+    if isinstance(place, Path):
+        try:
+            return chromadb.PersistentClient(str(place), settings=settings)
+        except BaseException:
+            # What failed to open would be handed out for this folder again, however much room there is now.
+            SharedSystemClient._identifier_to_system.pop(str(place), None)
+            raise
+    url = urlsplit(place)
+    return chromadb.HttpClient(
+        host=url.hostname or "", port=url.port or 8000, ssl=url.scheme == "https", settings=settings
+    )
+
+
+def close_chroma(client: Any) -> None:
+    """Ends what `open_chroma` began; Chroma would keep the files of a folder open."""
+    if hasattr(client, "close"):
+        client.close()
