@@ -168,6 +168,12 @@ def test_two_at_once_are_one_too_many(program: InferRetrieveRank, job: Job) -> N
     assert run(job, lambda: program, local(job), watch).texts == 300
 
 
+def answers(content: bytes) -> tuple[list[dict[str, Any]], list[float]]:
+    """The rows of an output, and their scores, whose last digit may differ with how texts are grouped."""
+    rows = [json.loads(line) for line in content.splitlines()]
+    return rows, [label.pop("score") for row in rows for label in row["labels"]]
+
+
 @pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
 def test_compressed_files_are_as_good(
     program: InferRetrieveRank, job: Job, tmp_path: Path, ending: str
@@ -182,7 +188,8 @@ def test_compressed_files_are_as_good(
         classify(program, two, stop_after=100)
     classify(program, two)
     classify(program, job)
-    assert unpack(Path(two.output).read_bytes()) == Path(job.output).read_bytes()
+    rows, scores = answers(unpack(Path(two.output).read_bytes()))
+    assert (rows, pytest.approx(scores, abs=2e-6)) == answers(Path(job.output).read_bytes())
     if ending:
         packed.write_bytes(pack(data)[:-50])
         refused(program, Job(str(packed), str(tmp_path / "cut.jsonl")), "the compressed data breaks off")
