@@ -169,7 +169,7 @@ def leaving_one_out(program: InferRetrieveRank, index_folder: str | Path | None 
     """
     root = Path(index_folder) if index_folder else default_index_folder()
     index = open_index(program.space, program.encoder, program.settings.retrieve.fields, root)
-    return assemble(
+    other = assemble(
         index,
         program.encoder,
         program.settings,
@@ -179,6 +179,7 @@ def leaving_one_out(program: InferRetrieveRank, index_folder: str | Path | None 
         examples=program.examples,
         leave_one_out=True,
     )
+    return other if program.part is None else other.within(only=program.part)
 
 
 def _checked(examples: Iterable[Example | Mapping[str, Any]], space: LabelSpace) -> tuple[Example, ...]:

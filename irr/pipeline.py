@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from irr.errors import UsageError
 from irr.infer.spans import Inferer
 from irr.io.frames import texts as texts_of
 from irr.labels.hierarchy import arrange
+from irr.labels.part import part_of
 from irr.labels.space import LabelSpace
 from irr.lm.base import LanguageModel
 from irr.lm.loop import Requests
@@ -58,6 +59,7 @@ class InferRetrieveRank:
         task: The task pack of the language models; None without them.
         examples: Labelled texts that count as evidence for their labels.
         leave_one_out: Whether an example counts for other texts only.
+        part: Ids of the labels that texts may get; None for all.
         custom: A part that the caller brought and that no name stands for; "" if there is none.
         group_texts: How many texts go through the stages together.
         workers: Groups that are under way at a time; more than one pays when a stage waits for a server.
@@ -74,6 +76,7 @@ class InferRetrieveRank:
     task: TaskPack | None = None
     examples: tuple[Example, ...] = ()
     leave_one_out: bool = False
+    part: frozenset[str] | None = None
     custom: str = ""
     group_texts: int = 64
     workers: int = 1
@@ -100,7 +103,34 @@ class InferRetrieveRank:
     @property
     def digest(self) -> str:
         """SHA-256 over all that its answers depend on: two programs of one digest answer alike."""
-        return self.recipe.digest(self.space.fingerprint)
+        part = "" if self.part is None else "\n".join(["", *sorted(self.part)])
+        return self.recipe.digest(self.space.fingerprint + part)
+
+    def within(
+        self,
+        branch: str | Sequence[str] = (),
+        *,
+        only: Iterable[str] | None = None,
+        without: Iterable[str] = (),
+    ) -> InferRetrieveRank:
+        """The program on a part of its label space; nothing is encoded or read again.
+
+        Every text gets `top_k` labels of the part, with the retrieval scores that they have among all labels.
+
+        Args:
+            branch: The id of a label, or ids: the part lies below them, and they are in it.
+            only: Ids of the labels that the part consists of.
+            without: Ids of labels that are not in it.
+
+        Raises:
+            UsageError: If an id is no label's, or no label is left.
+        """
+        numbers = part_of(self.space, branch, only, without)
+        part = frozenset(self.space[int(number)].id for number in numbers)
+        if self.part is not None:
+            part &= self.part
+            numbers = part_of(self.space, only=part)
+        return replace(self, retriever=self.retriever.within(numbers), part=part)
 
     def __call__(self, text: str | None, top_k: int = 10, trace: bool = False) -> Prediction:
         """Puts one text into the label space.
@@ -180,9 +210,13 @@ class InferRetrieveRank:
         with self._retrieving:
             found = self.retriever.retrieve([i.queries for i in inferences], depth, trace)
         rankings = self.ranker.rank([*map(self.shown, usable, found)], found)
-        arranged = partial(arrange, self.space, self.settings.hierarchy, top_k)
+        arranged = partial(self._arranged, top_k)
         answers = map(partial(_prediction, arranged, trace), inferences, found, rankings)
         return [Prediction(error=problem) if problem else next(answers) for problem in problems]
+
+    def _arranged(self, top_k: int, ranking: Sequence[RankedLabel]) -> tuple[RankedLabel, ...]:
+        labels = arrange(self.space, self.settings.hierarchy, top_k, ranking)
+        return tuple(label for label in labels if self.part is None or label.id in self.part)
 
     def shown(self, text: str, candidates: Sequence[Candidate]) -> str:
         """What of a text the ranker reads: all of a short one, of a long one what speaks for candidates."""

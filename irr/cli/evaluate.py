@@ -59,7 +59,7 @@ def evaluate(options: EvalOptions) -> None:
     from irr.evaluate.setup import Setup, as_text
     from irr.io.outputs import check_outputs, open_output
     from irr.io.streams import STANDARD
-    from irr.io.texts import read_gold
+    from irr.io.texts import gold_within, read_gold
 
     outputs = {"--report": options.report, "--json": options.json_file}
     check_outputs(outputs)
@@ -74,6 +74,7 @@ def evaluate(options: EvalOptions) -> None:
         open_output(options.report or os.devnull, *read) as page,
     ):
         program = source.build(space)
+        rows = gold_within(program.part, rows)
         labels = source.program or source.labels or Path()
         setup = Setup.of(program, rows, name=options.name, gold=options.gold, labels=labels)
         if setup.left_out:

@@ -322,6 +322,20 @@ class ProgramOptions(BuildOptions):
     rebind: Annotated[
         bool, Option(help="Run the frozen program on other --labels than it was frozen with.")
     ] = False
+    within: Annotated[
+        list[str],
+        Option(
+            help="Answer with labels of this branch only: the label of that id and all below it; "
+            "may be given many times.",
+            metavar="ID",
+        ),
+    ] = field(default_factory=list)
+    only: Annotated[
+        Path | None, Option(help="Answer with these labels only: a file with one id a line.", metavar="FILE")
+    ] = None
+    without: Annotated[
+        Path | None, Option(help="Never answer with these labels: likewise.", metavar="FILE")
+    ] = None
 
     def read_space(self) -> LabelSpace:
         """Reads the label space, and checks that the options fit together, before anything slow is done.
@@ -335,7 +349,19 @@ class ProgramOptions(BuildOptions):
             raise UsageError("--rebind runs a frozen program on other labels", "give --program and --labels")
         if self.language is not None and self.labels is None:
             raise UsageError("--language is given, but no --labels", "leave it out")
-        return super().read_space() if self.program is None else self._frozen_space(self.program)
+        space = super().read_space() if self.program is None else self._frozen_space(self.program)
+        self._part(space)
+        return space
+
+    def _part(self, space: LabelSpace) -> list[str] | None:
+        """Ids of the labels that may be answers; None for all."""
+        from irr.labels.part import part_of, read_ids
+
+        if not self.within and self.only is None and self.without is None:
+            return None
+        only = read_ids(self.only) if self.only else None
+        without = read_ids(self.without) if self.without else ()
+        return [space[int(number)].id for number in part_of(space, self.within, only, without)]
 
     @property
     def encoder_name(self) -> str | None:
@@ -375,10 +401,16 @@ class ProgramOptions(BuildOptions):
     @property
     def reads(self) -> list[Path]:
         """The files that are read, none of which may be written."""
-        return super().reads + (list(self.program.iterdir()) if self.program else [])
+        files = [file for file in (self.only, self.without) if file]
+        return super().reads + files + (list(self.program.iterdir()) if self.program else [])
 
     def build(self, space: LabelSpace, limits: Limits | None = None) -> InferRetrieveRank:
         """Builds or loads the program, with progress while its index is made."""
+        program = self._whole(space, limits)
+        part = self._part(space)
+        return program if part is None else program.within(only=part)
+
+    def _whole(self, space: LabelSpace, limits: Limits | None) -> InferRetrieveRank:
         from irr.frozen.freeze import load
 
         if self.program is None:
@@ -401,7 +433,9 @@ class ProgramOptions(BuildOptions):
         """What builds the same program in another process."""
         labels = self.labels.absolute() if self.labels else None
         program = self.program.absolute() if self.program else None
-        return partial(_build, replace(self, labels=labels, program=program), limits)
+        only, without = (file.absolute() if file else None for file in (self.only, self.without))
+        here = replace(self, labels=labels, program=program, only=only, without=without)
+        return partial(_build, here, limits)
 
 
 def note_language(what: str, texts: Iterable[str], encoder: str | None) -> None:

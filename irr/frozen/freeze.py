@@ -62,8 +62,9 @@ def freeze(
             the program instead.
     """
     place = folder if isinstance(folder, Place) else Place.at(folder)
-    if program.custom:
-        raise ProgramError(f"a program with {program.custom} cannot be frozen", "freeze one without")
+    own = program.custom or ("a part of its label space" if program.part is not None else "")
+    if own:
+        raise ProgramError(f"a program with {own} cannot be frozen", "freeze one without")
     manifest = Manifest(
         recipe=program.recipe.model_copy(update={"examples": ()}),
         labels=len(program.space),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -79,3 +79,13 @@ def read_gold(path: Path, space: Container[str], columns: Columns = OWN_NAMES) -
     if not any(row.labels for row in rows):
         raise TextsError(path, "no text has gold labels", 'give texts with "labels"')
     return rows
+
+
+def gold_within(part: Collection[str] | None, rows: Sequence[GoldRow]) -> list[GoldRow]:
+    """The rows with those of their labels that are in a part of the label space; None is all of it."""
+    if part is None:
+        return list(rows)
+    return [
+        row.model_copy(update={"labels": tuple(label for label in row.labels if label in part)})
+        for row in rows
+    ]

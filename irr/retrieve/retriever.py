@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +31,10 @@ class Retriever(Protocol):
         """Returns at most `top_k` candidates for each text; with their matches where `explain`."""
         ...
 
+    def within(self, labels: Ints) -> Retriever:
+        """The same, with candidates among these labels only."""
+        ...
+
 
 @dataclass(frozen=True)
 class _Pool:
@@ -54,6 +59,8 @@ class LabelRetriever:
         self._encoder = encoder
         self._settings = settings.retrieve
         self._examples = examples
+        # Numbers of the labels that may be candidates; None for all.
+        self._part: Ints | None = None
         self._margins: dict[QueryKind, Floats] = {
             query: np.array([settings.retrieve.margin(kind, query) for kind in EntryKind], np.float32)[
                 index.kind_of
@@ -65,6 +72,16 @@ class LabelRetriever:
         self._propagation = ParentPropagation(index.space, settings.retrieve.parent_share)
         priors = np.array([label.prior or 0.0 for label in index.space], np.float32)
         self._factor = scoring.prior_factor(priors, settings.retrieve.prior_weight)
+
+    def within(self, labels: Ints) -> LabelRetriever:
+        """The same, with candidates among these labels only; they have the scores that they have among all.
+
+        Args:
+            labels: Numbers of labels, ascending, shape (labels of the part,).
+        """
+        part = copy(self)
+        part._part = labels
+        return part
 
     def retrieve(
         self, queries: Sequence[Sequence[Query]], top_k: int, explain: bool = False
@@ -97,6 +114,8 @@ class LabelRetriever:
             labels = np.unique(self._index.label_of[near[rows].ravel()])
             if self._examples is not None:
                 labels = np.union1d(labels, self._examples.labels)
+            if self._part is not None:
+                labels = np.union1d(labels, self._part)
             labels = self._propagation.with_parents(labels)
             yield [number], _Pool(labels, self._entries_of(labels))
 
@@ -147,9 +166,12 @@ class LabelRetriever:
         example = self._example(text)[labels]
         scores = evidence.score + np.float32(settings.example_weight) * example
         scores = self._propagation.lift(labels, scores * self._factor[labels])
-        best = scoring.top(scores, settings.redundancy_pool * top_k)
+        best = self._best(labels, scores, settings.redundancy_pool * top_k)
         spans = self._best_spans(text, labels[best], evidence.part[best])
         final = scores[best] - scoring.redundancy(spans, settings.redundancy_penalty)
+        if self._part is not None:
+            mine = np.isin(labels[best], self._part)
+            best, final = best[mine], final[mine]
         return [
             Candidate(
                 label=self._index.space[int(labels[at])],
@@ -162,6 +184,15 @@ class LabelRetriever:
             )
             for at, score in ((best[place], final[place]) for place in scoring.top(final, top_k))
         ]
+
+    def _best(self, labels: Ints, scores: Floats, count: int) -> Ints:
+        """Positions of the `count` best labels, best first; of a part, with all that score as high."""
+        if self._part is None:
+            return scoring.top(scores, count)
+        # What scores higher counts for redundancy, whether it is in the part or not.
+        mine = np.flatnonzero(np.isin(labels, self._part))
+        lowest = scores[mine[scoring.top(scores[mine], count)]].min()
+        return scoring.top(scores, int((scores >= lowest).sum()))
 
     def _matches(self, text: ScoredText, label: int, part: int) -> tuple[Match, ...]:
         return matches_of(label, part, text, self._entries_of(np.array([label])), self._index)
