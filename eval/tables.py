@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from eval.record import RESULTS
 from eval.runs import Run, latest
 from eval.task import Task, read_task
 from irr.errors import UsageError
@@ -65,7 +67,26 @@ def other(runs: Iterable[Run]) -> str:
     return _table(["", "RP@1", "RP@10", "RP@50", "cosine, RP@10", "BM25, RP@10"], rows)
 
 
-TABLES: Mapping[str, Callable[[Iterable[Run]], str]] = {"quality": quality, "peers": peers, "other": other}
+def strong(_runs: Iterable[Run]) -> str:
+    """RP@10 with recorded answers of a large language model, as `eval.recorded` measured it."""
+    figures = json.loads((RESULTS / "recorded.json").read_text("utf-8"))["figures"]
+    titles = {name: read_task(name).title for name in ESCO}
+    rows = []
+    for system, sets in figures["systems"].items():
+        means = [(100 * sets[name]["rp@10"], sets[name]["ci95"]["rp@10"]) for name in ESCO]
+        cells = [f"{mean:.1f} ({100 * low:.1f} – {100 * high:.1f})" for mean, (low, high) in means]
+        pool = " / ".join(f"{100 * sets[name]['rp@50']:.1f}" for name in ESCO)
+        rows.append([system, *cells, pool])
+    texts = ", ".join(f"{n} texts" for n in sorted(set(figures["texts"].values())))
+    return _table([f"RP@10, {texts} a set", *titles.values(), "RP@50"], rows)
+
+
+TABLES: Mapping[str, Callable[[Iterable[Run]], str]] = {
+    "quality": quality,
+    "strong": strong,
+    "peers": peers,
+    "other": other,
+}
 
 
 def fill(page: str, runs: Sequence[Run]) -> str:

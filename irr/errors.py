@@ -78,7 +78,7 @@ class LMError(IrrError):
 
     Attributes:
         code: What went wrong. `unreachable`, `timeout`, `rate_limited` and `server_error`: no answer came.
-            `bad_request`, `too_long`, `truncated`, `unparsable` and `empty`: none of use came.
+            `bad_request`, `too_long`, `truncated`, `unparsable`, `empty` and `unrecorded`: none of use came.
         retryable: Whether no answer came, so that the same request may go well a little later.
     """
 

@@ -68,7 +68,7 @@ class LMOptions:
     lm: Annotated[
         str | None,
         Option(
-            help="Language model for both stages: none, embedded, or openai/MODEL. "
+            help="Language model for both stages: none, embedded, openai/MODEL, or recorded/FILE. "
             "Default: none, or those of the frozen program.",
             metavar="NAME",
         ),

@@ -1,4 +1,4 @@
-"""The language models that a name stands for: `none`, `embedded`, or `openai/MODEL` at a server."""
+"""The language models that a name stands for: `none`, `embedded`, `openai/MODEL`, or `recorded/FILE`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ _SERVED = "openai/"
 # `capabilities`, and is loaded at first use.
 _CLASSES = {
     "embedded": ("irr.lm.local.model", "EmbeddedModel"),
+    "recorded/": ("irr.lm.recorded", "RecordedModel"),
     _SERVED: ("irr.lm.openai.client", "ServedModel"),
 }
 
 
 def open_model(name: str, api_base: str | None = None, limits: Limits | None = None) -> LanguageModel | None:
-    """The language model of that name: `none`, `embedded`, or `openai/MODEL` at an OpenAI-compatible URL.
+    """The language model of that name: `none`, `embedded`, `openai/MODEL` at an OpenAI-compatible URL, or
+    `recorded/FILE`, which repeats the answers in a file.
 
     Args:
         name: What to open.
@@ -68,7 +70,9 @@ def capabilities_of(name: str) -> Capabilities:
 
 def name_of(model: str) -> str:
     """The name that opens a model which calls itself so; one of a server goes by its name there."""
-    return model if model in _CLASSES else _SERVED + model
+    kind = model.partition("/")[0]
+    own = model in _CLASSES or kind + "/" in _CLASSES.keys() - {_SERVED}
+    return model if own else _SERVED + model
 
 
 def check_name(name: str, api_base: str | None = None) -> None:
@@ -91,7 +95,8 @@ def _split(name: str) -> tuple[str, str]:
     if slash and rest and kind + slash in _CLASSES:
         return kind + slash, rest
     raise UsageError(
-        f'no language model "{name}"', "name none, embedded, or openai/MODEL with --api-base URL"
+        f'no language model "{name}"',
+        "name none, embedded, openai/MODEL with --api-base URL, or recorded/FILE",
     )
 
 

@@ -1,0 +1,150 @@
+"""A language model that answers from a file: what a model said before, by stage and text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from irr.errors import InputError, LMError
+from irr.io.files import parse_json_row
+from irr.io.streams import read_lines
+from irr.lm.base import Capabilities, ChatRequest
+from irr.lm.openai.limits import Limits
+from irr.lm.usage import count
+from irr.text.words import clean
+from irr.types import Usage
+
+KIND = "recorded/"
+
+
+class Answer(BaseModel):
+    """What a model once answered for a text.
+
+    Attributes:
+        stage: Which stage asked.
+        text: What it asked about.
+        terms: For infer: the terms proposed.
+        candidates: For rank: the names that were shown, in order.
+        ranking: For rank: the numbers of those that were named, from 1, best first.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    stage: Literal["infer", "rank"]
+    text: str
+    terms: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
+    ranking: tuple[int, ...] = ()
+
+    @property
+    def named(self) -> list[str]:
+        """The names of the candidates that were named, best first."""
+        return [self.candidates[n - 1] for n in self.ranking if 1 <= n <= len(self.candidates)]
+
+
+class RecordedModel:
+    """Repeats what a model said about the same text, whatever else stands in the prompt.
+
+    A ranking is repeated by the names of the candidates, so that it serves for other candidates, too: the
+    order of those that were named then is kept, and a candidate that was not shown then stays unnamed.
+
+    Attributes:
+        name: As it is opened by.
+        revision: What its answers hash to.
+        shown: Candidates that it was asked to order.
+        unseen: How many of those the model had not been shown when it was recorded.
+
+    Args:
+        answers: One for each stage and text; of several the last counts.
+        name: What it is called.
+    """
+
+    capabilities = Capabilities(scores=False, writes_instructions=False, local=True)
+
+    def __init__(self, answers: Iterable[Answer], name: str = KIND) -> None:
+        self.name = name
+        self.concurrency = 8
+        self.shown = self.unseen = 0
+        self._answers: dict[tuple[str, str], Answer] = {
+            (answer.stage, _one_line(clean(answer.text))): answer for answer in answers
+        }
+        rows = sorted(answer.model_dump_json() for answer in self._answers.values())
+        self.revision = hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+    @classmethod
+    def open(cls, name: str, _api_base: str | None, _limits: Limits | None) -> RecordedModel:
+        """The model of a JSONL file with an `Answer` a row.
+
+        Raises:
+            InputError: With file and row, for a row that is none.
+        """
+        rows = [
+            parse_json_row(Answer, line, Path(name), number, InputError)
+            for number, line in read_lines(Path(name), InputError)
+            if line.strip()
+        ]
+        if not rows:
+            raise InputError(name, "holds no answers", 'give rows with "stage", "text" and what was answered')
+        return cls(rows, KIND + name)
+
+    async def chat(self, request: ChatRequest) -> str:
+        """The terms or the ranking that are known of the text in the last message.
+
+        Raises:
+            LMError: `unrecorded` if none are.
+        """
+        asked = (request.schema or {}).get("properties", {})
+        message = request.messages[-1][1]
+        count(Usage(calls=1))
+        if "terms" in asked:
+            return json.dumps({"terms": self._known("infer", _value(message)).terms})
+        if "ranking" not in asked:
+            raise LMError("unrecorded", "only terms and rankings are recorded")
+        text, names = _question(message, int(asked["ranking"]["items"]["maximum"]))
+        answer = self._known("rank", text)
+        number_of = {name: number for number, name in reversed([*enumerate(names, 1)])}
+        ranking = [number_of[name] for name in map(_one_line, answer.named) if name in number_of]
+        count(Usage(dropped=len(answer.named) - len(ranking)))
+        self.shown += len(names)
+        self.unseen += len(set(names) - set(map(_one_line, answer.candidates)))
+        return json.dumps({"ranking": ranking})
+
+    async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:
+        """Nothing: no likelihoods are recorded."""
+        raise LMError("bad_request", "no likelihoods are recorded")
+
+    async def probabilities(
+        self, prefix: str, context: str, items: Sequence[str], yes: str, no: str
+    ) -> list[float]:
+        """Nothing: no probabilities are recorded."""
+        raise LMError("bad_request", "no probabilities are recorded")
+
+    def _known(self, stage: str, text: str) -> Answer:
+        answer = self._answers.get((stage, _one_line(text)))
+        if answer is None:
+            raise LMError("unrecorded", f"no answer of {stage} is recorded for this text")
+        return answer
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _value(field: str) -> str:
+    """What stands after a field's description."""
+    return field.partition(":")[2]
+
+
+def _question(message: str, candidates: int) -> tuple[str, list[str]]:
+    """The text of a ranking prompt, and the names that it numbers, which stand one a line at its end."""
+    lines = message.split("\n")
+    if candidates == 1:
+        *text, last = lines
+        return _value("\n".join(text)), [last.partition(": 1 ")[2]]
+    names = [line.partition(" ")[2] for line in lines[-candidates:]]
+    return _value("\n".join(lines[: -candidates - 1])), names
