@@ -44,6 +44,7 @@ def build(
     examples: Iterable[Example | Mapping[str, Any]] = (),
     ranker: Ranker | None = None,
     index_folder: str | Path | None = None,
+    index_server: str | None = None,
     progress: Progress | None = None,
 ) -> InferRetrieveRank:
     """Builds a program for a label space; its index is made on the first call and reused afterwards.
@@ -58,6 +59,7 @@ def build(
         examples: Texts with right labels, `{"text", "labels": [label id]}`, which speak for their labels.
         ranker: Orders the candidates, instead of a language model.
         index_folder: Where indexes are kept; the user's cache folder if None.
+        index_server: URL of a Chroma server that holds the vectors of label entries, for many to share.
         progress: Called with (entries done, entries in all) while an index is built.
 
     Raises:
@@ -80,7 +82,7 @@ def build(
     if encoder is None or isinstance(encoder, str):
         encoder = SentenceEncoder(encoder) if encoder else SentenceEncoder()
     root = Path(index_folder) if index_folder else default_index_folder()
-    index = open_index(space, encoder, settings.retrieve.fields, root, progress)
+    index = open_index(space, encoder, settings.retrieve.fields, root, progress, index_server)
     return assemble(
         index,
         encoder,

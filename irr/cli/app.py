@@ -8,6 +8,7 @@ import typer
 
 from irr.cli.classify import classify
 from irr.cli.evaluate import evaluate
+from irr.cli.index import index
 from irr.cli.inspect import inspect
 from irr.cli.labels import labels
 from irr.cli.optimize import optimize
@@ -31,5 +32,5 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-for command in (classify, evaluate, inspect, labels, serve_lm, optimize, show):
+for command in (classify, evaluate, inspect, labels, index, serve_lm, optimize, show):
     command.register(app)

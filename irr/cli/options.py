@@ -227,6 +227,13 @@ class BuildOptions:
             show_envvar=False,
         ),
     ] = None
+    index: Annotated[
+        str | None,
+        Option(
+            help="URL of a Chroma server that holds the vectors of label entries, for many to share.",
+            metavar="URL",
+        ),
+    ] = None
     lms: LMOptions = LMOptions()
 
     def read_space(self) -> LabelSpace:
@@ -241,6 +248,7 @@ class BuildOptions:
 
         self.settings()
         self.lms.check()
+        self._check_server()
         if self.labels is None:
             raise UsageError("no labels", "give --labels FILE, or --program DIR")
         space = LabelSpace.read(self.labels, self.language, self.column_names)
@@ -248,6 +256,10 @@ class BuildOptions:
         if not (space.counts and space.counts.language_hint):
             note_language("labels", names_sample(space), self.encoder)
         return space
+
+    def _check_server(self) -> None:
+        if self.index is not None and not self.index.startswith(("http://", "https://")):
+            raise UsageError(f'--index: "{self.index}" is no URL', "write it as http://HOST:PORT")
 
     @property
     def encoder_name(self) -> str | None:
@@ -284,6 +296,7 @@ class BuildOptions:
                 rank_lm=rank_lm,
                 task=self.lms.task or "default",
                 index_folder=self.index_folder,
+                index_server=self.index,
                 progress=on_entries,
             )
 
@@ -377,6 +390,7 @@ class ProgramOptions(BuildOptions):
 
         manifest = read_manifest(program)
         self.lms.check(manifest.recipe)
+        self._check_server()
         fixed = {
             "--encoder": self.encoder,
             "--fields": self.fields,
@@ -426,6 +440,7 @@ class ProgramOptions(BuildOptions):
                 labels=space,
                 rebind=self.rebind,
                 index_folder=self.index_folder,
+                index_server=self.index,
                 progress=on_entries,
             )
 

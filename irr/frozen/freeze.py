@@ -97,6 +97,7 @@ def load(
     labels: LabelSpace | None = None,
     rebind: bool = False,
     index_folder: str | Path | None = None,
+    index_server: str | None = None,
     progress: Progress | None = None,
 ) -> InferRetrieveRank:
     """Loads a frozen program; its index is made on the first call and reused afterwards.
@@ -112,6 +113,7 @@ def load(
         rebind: Whether that may be another one: the program then runs on it, with the examples that still
             have labels in it.
         index_folder: Where indexes are kept; the user's cache folder if None.
+        index_server: URL of a Chroma server that holds the vectors of label entries, for many to share.
         progress: Called with (entries done, entries in all) while an index is built.
 
     Raises:
@@ -139,6 +141,7 @@ def load(
         task=recipe.task or task or load_task("default"),
         examples=_examples(folder, space, rebind),
         index_folder=index_folder,
+        index_server=index_server,
         progress=progress,
     )
     as_frozen = infer_lm is None and rank_lm is None and not rebind

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import shutil
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +28,11 @@ from irr.types import EntryKind, Label
 # Raised whenever what is written below changes, so that an older index is never read as a newer one.
 _FORMAT = 3
 _KINDS = tuple(EntryKind)
-_ABOUT = "index.json"
+# What an index is, the keys of its entries' texts; where indexes stand, and the database beside them.
+ABOUT = "index.json"
+KEYS = "keys.txt"
+SPACES = "spaces"
+STORE = "chroma"
 _GRAPH = "graph"
 # Entries added to the graph at a time; below Chroma's limit of 5,461 a call.
 _BLOCK = 4_096
@@ -146,7 +152,7 @@ def open_index(
 
     kinds = [kind for kind in _KINDS if kind in fields or kind is EntryKind.NAME]
     home = root / _digest(_FORMAT, encoder.name, getattr(encoder, "revision", ""))
-    path = home / "spaces" / _digest(space.fingerprint, *kinds)
+    path = home / SPACES / _digest(space.fingerprint, *kinds)
     try:
         # Before the lock: an index that others keep in a read-only folder is as good.
         if path.is_dir() and (index := _open(path, space, encoder)):
@@ -168,6 +174,11 @@ def open_index(
     if index is None:
         raise EncoderError(f"encoder {encoder.name} gives one text different vectors", "use another encoder")
     return index
+
+
+def collection_of(home: Path) -> str:
+    """The name of the Chroma collection that holds an encoder's vectors."""
+    return f"irr-{home.name}"
 
 
 def _digest(*parts: object) -> str:
@@ -223,7 +234,7 @@ def _write(
     LexicalIndex(Postings.of_texts(label.name for label in space), wholes).save(beside / "words.npz")
     _write_vectors(beside, home, [text for _, _, text in entries], encoder, progress, server)
     about = {"encoder": encoder.name, "labels": len(space), "entries": len(entries), "probe": entries[0][2]}
-    (beside / _ABOUT).write_text(json.dumps(about), "utf-8")
+    (beside / ABOUT).write_text(json.dumps(about), "utf-8")
 
 
 def _write_vectors(
@@ -242,11 +253,11 @@ def _write_vectors(
     known: NDArray[np.float32] | None = None
     if last is not None:
         known = np.load(last / "vectors.npy", mmap_mode="r")
-        row_of = {key: row for row, key in enumerate((last / "keys.txt").read_text("ascii").split())}
+        row_of = {key: row for row, key in enumerate((last / KEYS).read_text("ascii").split())}
     new = [key for key in text_of if key not in row_of]
     logger.info("the index has %d texts, of which %d are new", len(text_of), len(new))
     if new:
-        with VectorStore(server or home / "chroma", f"irr-{home.name}") as store:
+        with VectorStore(server or home / STORE, collection_of(home)) as store:
             fresh = store.vectors([text_of[key] for key in new], encoder, progress)
         first = 0 if known is None else len(known)
         row_of |= {key: first + row for row, key in enumerate(new)}
@@ -259,16 +270,16 @@ def _write_vectors(
         np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, len(rows), _BLOCK):
             file.write(known[rows[start : start + _BLOCK]].astype("<f4", copy=False).tobytes())
-    (beside / "keys.txt").write_text("\n".join(keys), "ascii")
+    (beside / KEYS).write_text("\n".join(keys), "ascii")
 
 
 def _last(home: Path) -> Path | None:
     """The index of this encoder that was made last, if it is whole."""
-    found = sorted((home / "spaces").glob(f"*/{_ABOUT}"), key=lambda path: path.stat().st_mtime)
+    found = sorted((home / SPACES).glob(f"*/{ABOUT}"), key=lambda path: path.stat().st_mtime)
     for about in reversed(found):
         try:
             entries = json.loads(about.read_text("utf-8"))["entries"]
-            keys = (about.parent / "keys.txt").stat().st_size
+            keys = (about.parent / KEYS).stat().st_size
             if len(np.load(about.parent / "vectors.npy", mmap_mode="r")) == entries == (keys + 1) // 33:
                 return about.parent
         except (OSError, ValueError, EOFError, KeyError):
@@ -281,7 +292,7 @@ def _is_of_another(home: Path, encoder: Encoder) -> bool:
     last = _last(home)
     if last is None:
         return False
-    probe = json.loads((last / _ABOUT).read_text("utf-8"))["probe"]
+    probe = json.loads((last / ABOUT).read_text("utf-8"))["probe"]
     return not _same(encoder, probe, np.load(last / "vectors.npy", mmap_mode="r")[0])
 
 
@@ -305,4 +316,6 @@ def _open(path: Path, space: LabelSpace, encoder: Encoder) -> LabelIndex | None:
         return None
     if not _same(encoder, space[0].name.strip(), vectors[0]):
         return None
+    with suppress(OSError):  # when it was opened last; in a folder that others keep, that is theirs to know
+        os.utime(path / ABOUT)
     return LabelIndex(space, vectors, label_of, kind_of, words, path)

@@ -90,9 +90,19 @@ class VectorStore:
             vectors = np.concatenate([vectors, encoded]) if len(vectors) else encoded
         return vectors[[row_of[key] for key in keys]], bool(new)
 
-    def keys(self) -> list[str]:
+    def all_keys(self) -> list[str]:
         """The keys of all texts held."""
         return list(self._entries.get(include=[])["ids"])
+
+    def held(self, keys: Sequence[str]) -> dict[str, Floats]:
+        """The vectors of those of these texts that are held, by key."""
+        found: dict[str, Floats] = {}
+        distinct = list(dict.fromkeys(keys))
+        for start in range(0, len(distinct), _BLOCK):
+            with self._named("read"):
+                block = self._entries.get(ids=distinct[start : start + _BLOCK], include=["embeddings"])
+            found |= zip(block["ids"], np.asarray(block["embeddings"], np.float32), strict=True)
+        return found
 
     def delete(self, keys: Sequence[str]) -> None:
         """Forgets these texts."""

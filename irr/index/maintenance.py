@@ -1,0 +1,142 @@
+"""Looks after label indexes: which there are, whether they are whole, and what of them nobody uses."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irr.errors import LabelIndexError
+from irr.index.store import ABOUT, KEYS, SPACES, STORE, collection_of
+from irr.index.vectors import VectorStore
+
+_DAY = 86_400
+_OURS = re.compile("[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An index that is kept.
+
+    Attributes:
+        path: Its folder.
+        encoder: The encoder's name.
+        labels: How many labels it is of.
+        entries: How many entries those have.
+        size: Bytes on disk.
+        unused: Days since it was opened last.
+    """
+
+    path: Path
+    encoder: str
+    labels: int
+    entries: int
+    size: int
+    unused: float
+
+
+def kept(root: Path) -> list[Kept]:
+    """The indexes under a folder, last used first."""
+    found = []
+    for file in root.glob(f"*/{SPACES}/*/{ABOUT}"):
+        try:
+            about = json.loads(file.read_text("utf-8"))
+            facts = (str(about["encoder"]), int(about["labels"]), int(about["entries"]))
+        except (OSError, ValueError, KeyError):
+            continue
+        unused = (time.time() - file.stat().st_mtime) / _DAY
+        found.append(Kept(file.parent, *facts, _size(file.parent), unused))
+    return sorted(found, key=lambda index: (index.unused, index.path))
+
+
+def prune(root: Path, days: float) -> tuple[int, int]:
+    """Deletes the indexes that were not opened for so many days, then the vectors that none that is left uses.
+
+    What interrupted builds and versions before this one left goes, too. Everything can be made again.
+
+    Returns:
+        How many indexes and how many vectors were deleted.
+    """
+    from filelock import FileLock
+
+    indexes = vectors = 0
+    for home in _homes(root, SPACES):
+        with FileLock(home.with_suffix(".lock")):
+            for index in kept(root):
+                if index.path.parent.parent == home and index.unused >= days:
+                    shutil.rmtree(index.path)
+                    indexes += 1
+            for leftover in home.glob(f"{SPACES}/*.building"):
+                shutil.rmtree(leftover)
+            if not list(home.glob(f"{SPACES}/*")):
+                vectors += len(_held(home))
+                shutil.rmtree(home)
+            elif (home / STORE).is_dir():
+                used = {key for file in home.glob(f"{SPACES}/*/{KEYS}") for key in _keys(file)}
+                with VectorStore(home / STORE, collection_of(home)) as store:
+                    unused = [key for key in store.all_keys() if key not in used]
+                    store.delete(unused)
+                vectors += len(unused)
+    for old in set(_homes(root, "label_of.npy")) & set(_homes(root, "words.npz")):
+        shutil.rmtree(old)
+        indexes += 1
+    return indexes, vectors
+
+
+def verify(root: Path) -> Iterator[tuple[Kept, str]]:
+    """Yields every index and what is wrong with it, "" if nothing: each vector is compared with Chroma's."""
+    for index in kept(root):
+        yield index, _problem(index)
+
+
+def _problem(index: Kept) -> str:
+    home = index.path.parent.parent
+    try:
+        keys = _keys(index.path / KEYS)
+        vectors = np.load(index.path / "vectors.npy", mmap_mode="r")
+    except (OSError, ValueError, EOFError) as e:
+        return f"it cannot be read ({e})"
+    if not len(keys) == len(vectors) == index.entries:
+        return "its files do not belong together"
+    if not (home / STORE).is_dir():
+        return ""  # the vectors are a server's
+    try:
+        with VectorStore(home / STORE, collection_of(home)) as store:
+            held = store.held(keys)
+    except LabelIndexError as e:
+        return str(e)
+    if missing := sum(key not in held for key in keys):
+        return f"Chroma lacks {missing:,} of its vectors"
+    differ = sum(not _equal(vectors[row], held[key]) for row, key in enumerate(keys))
+    return f"{differ:,} of its vectors are not those in Chroma" if differ else ""
+
+
+def _equal(vector: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+    return bool(np.array_equal(vector, other))
+
+
+def _homes(root: Path, name: str) -> list[Path]:
+    """The folders under `root` that are named as ours are, and hold that file or folder."""
+    return sorted(path.parent for path in root.glob(f"*/{name}") if _OURS.fullmatch(path.parent.name))
+
+
+def _held(home: Path) -> list[str]:
+    if not (home / STORE).is_dir():
+        return []
+    with VectorStore(home / STORE, collection_of(home)) as store:
+        return store.all_keys()
+
+
+def _keys(file: Path) -> list[str]:
+    return file.read_text("ascii").split()
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
