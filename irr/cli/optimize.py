@@ -139,6 +139,7 @@ def optimize(options: OptimizeOptions) -> None:
                 seed=options.seed,
                 encoder=build.encoder,
                 index_folder=build.index_folder,
+                index_server=build.index,
                 progress=on_entries,
                 on_trial=on_trial,
             )

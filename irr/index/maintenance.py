@@ -57,7 +57,7 @@ def kept(root: Path) -> list[Kept]:
 
 
 def prune(root: Path, days: float) -> tuple[int, int]:
-    """Deletes the indexes that were not opened for so many days, then the vectors that none that is left uses.
+    """Deletes the indexes that were not opened for so many days, then the vectors that no other uses.
 
     What interrupted builds and versions before this one left goes, too. Everything can be made again.
 

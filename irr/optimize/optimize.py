@@ -63,6 +63,7 @@ def optimize(
     seed: int = 0,
     encoder: str | None = None,
     index_folder: str | Path | None = None,
+    index_server: str | None = None,
     progress: Progress | None = None,
     on_trial: Callable[[Trial, int], None] = lambda trial, most: None,
 ) -> Optimized:
@@ -85,6 +86,7 @@ def optimize(
         seed: The same seed, examples and models give the same program.
         encoder: Name or folder of a sentence-transformers model.
         index_folder: Where indexes are kept; the user's cache folder if None.
+        index_server: URL of a Chroma server that holds the vectors of label entries, for many to share.
         progress: Called with (entries done, entries in all) while an index is built.
         on_trial: Called with each trial, and with about how many trials its step takes.
 
@@ -102,7 +104,7 @@ def optimize(
     task = load_task(task) if isinstance(task, str) else task
     sentence_encoder = SentenceEncoder(encoder) if encoder else SentenceEncoder()
     root = Path(index_folder) if index_folder else default_index_folder()
-    index = open_index(space, sentence_encoder, settings.retrieve.fields, root, progress)
+    index = open_index(space, sentence_encoder, settings.retrieve.fields, root, progress, index_server)
     scorer = Scorer(index, sentence_encoder, train, val)
     trials: list[Trial] = []
 
