@@ -15,86 +15,32 @@ import asyncio
 import contextlib
 import json
 import os
-import random
 import signal
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from eval.batch_work import program, served, text, write_texts
 from eval.record import record
 from irr.batch import Job, local, run
 from irr.lm.loop import run_on_loop as on_models_loop
 from irr.lm.openai.client import ServedModel
 from irr.lm.openai.limits import Limits
 from irr.types import Prediction
-
-
-@dataclass
-class Kills:
-    """What a series of kills came to."""
-
-    kills: int = 0
-    runs: int = 0
-    lost: int = 0
-    doubled: int = 0
-    torn: int = 0
-
-
-def kill_often(folder: Path, kills: int, rows: int, api_base: str | None, seed: int) -> Kills:
-    """Kills runs at random moments, goes on with them, and compares each output with one of a quiet run.
-
-    Raises:
-        AssertionError: If a row is lost, doubled, torn, or answered otherwise.
-    """
-    moments = random.Random(seed)
-    source = write_texts(folder / "texts.jsonl", rows)
-    quiet = folder / "quiet.jsonl"
-    began = time.monotonic()
-    _work(source, quiet, api_base).wait()
-    seconds = time.monotonic() - began
-    expected = quiet.read_bytes()
-    assert len(expected.splitlines()) == rows
-    found = Kills()
-    while found.kills < kills:
-        output = folder / f"run{found.runs}.jsonl"
-        found.runs += 1
-        while not output.exists():
-            began = time.monotonic()
-            process = _work(source, output, api_base)
-            try:
-                # Most moments are in the work itself, some before it and some after.
-                process.wait(moments.uniform(0.3, 1.1) * seconds if found.kills < kills else None)
-                assert process.returncode == 0
-                # Machines are not always as busy as they were.
-                seconds = (seconds + time.monotonic() - began) / 2
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                found.kills += 1
-        answers = output.read_bytes()
-        ids = [json.loads(line)["id"] for line in answers.splitlines()]
-        found.lost += rows - len(set(ids))
-        found.doubled += len(ids) - len(set(ids))
-        found.torn += not answers.endswith(b"\n")
-        assert answers == expected
-        _work(source, output, api_base).wait()  # and once more: nothing is to do
-        assert output.read_bytes() == expected
-    return found
+from tests.doubles.batch_process import program, start, text, write_texts
+from tests.doubles.kills import kill_often
+from tests.doubles.slow_server import slow_server
 
 
 def kills(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Kills runs of 2,000 rows, with or without a model server."""
     if not arguments.lm:
         return asdict(kill_often(folder, arguments.kills, arguments.rows or 2_000, None, seed=0))
-    with served(0.05, 64) as address:
+    with slow_server(0.05, 64) as address:
         return asdict(kill_often(folder, arguments.kills, arguments.rows or 2_000, address, seed=1))
 
 
@@ -104,7 +50,7 @@ def memory(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     output = folder / "out.jsonl"
     part = output.with_name("out.jsonl.part")
     began = time.monotonic()
-    process = _work(write_texts(folder / "texts.jsonl", rows), output, None)
+    process = start(write_texts(folder / "texts.jsonl", rows), output, None)
     samples: list[tuple[int, int]] = []
     while process.poll() is None:
         time.sleep(0.05)
@@ -133,15 +79,15 @@ def repeated(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     rows = arguments.rows or 50_000
     source, output = write_texts(folder / "texts.jsonl", rows), folder / "out.jsonl"
     part = output.with_name("out.jsonl.part")
-    with served(0.05, 256) as address:
-        process = _work(source, output, address)
+    with slow_server(0.05, 256) as address:
+        process = start(source, output, address)
         while not part.exists() or _lines(part) < rows / 2:
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
         process.wait()
         done = _lines(part)
-        assert _work(source, output, address).wait() == 0
+        assert start(source, output, address).wait() == 0
         with urllib.request.urlopen(address.removesuffix("/v1") + "/asked") as answer:
             asked = json.load(answer)
     assert _lines(output) == rows
@@ -181,7 +127,7 @@ def throughput(arguments: argparse.Namespace, _folder: Path) -> dict[str, Any]:
     """
     seconds, slots = 0.2, 256
     count = arguments.rows or 20_000
-    with served(seconds, slots) as address:
+    with slow_server(seconds, slots) as address:
         model = ServedModel("any", address, limits=Limits(slots, auto=True))
         alone = count / _timed(lambda: on_models_loop(_ask(model, count)))
         texts = [text(i) for i in range(count // 5)]
@@ -220,7 +166,7 @@ def ray(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     outputs = []
     for name, options in (("one_process", []), ("two_ray_workers", ["--workers", "2"])):
         outputs.append(folder / f"{name}.jsonl")
-        figures[f"{name}_seconds"] = _timed(lambda o=options: _work(source, outputs[-1], None, *o).wait())  # type: ignore[misc]
+        figures[f"{name}_seconds"] = _timed(lambda o=options: start(source, outputs[-1], None, *o).wait())  # type: ignore[misc]
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
     figures["ratio"] = figures["one_process_seconds"] / figures["two_ray_workers_seconds"]
     return figures
@@ -261,14 +207,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Path], dict[str, Any]]] = {
     "repeated": repeated,
     "throughput": throughput,
 }
-
-
-def _work(source: Path, output: Path, api_base: str | None, *options: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "eval.batch_work", "classify", "--input"]
-    command += [str(source), "--output", str(output), *options]
-    if api_base:
-        command += ["--api-base", api_base]
-    return subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

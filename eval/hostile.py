@@ -10,20 +10,18 @@ import asyncio
 import json
 import random
 import tempfile
-import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 from rich.console import Console
 
-from eval.batch_work import LABELS, program, text
 from eval.record import record
 from irr.batch import Job, local, run
 from irr.lm.openai.limits import Limits
+from tests.doubles.batch_process import LABELS, program, text
+from tests.doubles.faulty_server import Behaviour, Call, faulty_server
 
 _LONG = 5_000_000
 _BOM = b"\xef\xbb\xbf"
@@ -139,7 +137,9 @@ def _server(folder: Path, count: int, seed: int) -> dict[str, Any]:
     rows = ({"id": str(i), "text": text(i)} for i in range(count))
     source.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     job = Job(str(source), str(output))
-    with _misbehaving(seed) as (api_base, did):
+    did = Counter[str]()
+    with faulty_server() as server:
+        api_base = server.desk(_misbehaves(seed, did)).api_base
         limits = Limits(32, auto=True)
         tally = run(job, lambda: program(api_base, limits=limits), local(job), _unwatched)
     answers = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
@@ -149,34 +149,16 @@ def _server(folder: Path, count: int, seed: int) -> dict[str, Any]:
     return {"rows": count, "errors": tally.errors, "faults": dict(did), "fallbacks": dict(codes)}
 
 
-@contextmanager
-def _misbehaving(seed: int) -> Iterator[tuple[str, Counter[str]]]:
-    draw, did = random.Random(seed), Counter[str]()
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
+def _misbehaves(seed: int, did: Counter[str]) -> Behaviour:
+    """Half of the requests meet a fault, drawn at random."""
+    draw = random.Random(seed)
 
-    async def answer(request: web.Request) -> web.StreamResponse:
-        await request.read()
+    async def behave(call: Call, _number: int) -> web.StreamResponse:
         fault = draw.choice(_FAULTS) if draw.random() < 0.5 else "none"
         did[fault] += 1
-        return await _reply(request, fault)
+        return await _reply(call.request, fault)
 
-    async def start() -> tuple[web.AppRunner, int]:
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", answer)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        return runner, runner.addresses[0][1]
-
-    runner, port = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
-    try:
-        yield f"http://127.0.0.1:{port}/v1", did
-    finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+    return behave
 
 
 _FAULTS = (

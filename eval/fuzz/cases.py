@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 from unittest.mock import patch
 
-from eval.batch_work import HashEncoder
 from eval.fuzz.guard import Guard
 from eval.fuzz.server import DrawnServer, drawn_server
 from eval.fuzz.targets import KITCHEN, TARGETS, Case, World
+from tests.doubles.hash_encoder import HashEncoder
 from tests.support import run_here, write_jsonl
 
 MOST_BYTES = 2 * 2**30

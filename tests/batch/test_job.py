@@ -18,9 +18,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eval.batch import kill_often
-from eval.batch_work import program as hashing_program
-from eval.batch_work import served, text, write_texts
 from irr.batch import Job, local, run
 from irr.batch.forecast import forecast
 from irr.batch.journal import Journal
@@ -31,6 +28,10 @@ from irr.errors import IrrError, UsageError
 from irr.io.streams import LONGEST_LINE, _zstd
 from irr.pipeline import InferRetrieveRank
 from irr.types import Costs, RowError, Usage
+from tests.doubles.batch_process import program as hashing_program
+from tests.doubles.batch_process import text, write_texts
+from tests.doubles.kills import kill_often
+from tests.doubles.slow_server import slow_server
 from tests.support import read_jsonl, write_jsonl
 
 
@@ -60,7 +61,7 @@ def refused(program: InferRetrieveRank, job: Job, says: str) -> None:
 @pytest.mark.parametrize("served_by_model", [False, True])
 def test_nothing_is_lost_or_doubled_however_often_it_is_killed(tmp_path: Path, served_by_model: bool) -> None:
     if served_by_model:
-        with served(0.02, 64) as address:
+        with slow_server(0.02, 64) as address:
             assert kill_often(tmp_path, kills=2, rows=400, api_base=address, seed=1).kills == 2
     else:
         assert kill_often(tmp_path, kills=3, rows=1_500, api_base=None, seed=0).kills == 3
@@ -383,7 +384,7 @@ def test_a_stopped_command_says_so(labels_file: Path, index_folder: Path, tmp_pa
 def test_what_a_run_will_take_is_known_before_it(program: InferRetrieveRank) -> None:
     texts = [Row(f"t{i}", text(i), b"") for i in range(500)]
     bad = Row(None, "", b"", error=RowError(code="bad_row", message="row 1: not JSON"))
-    with served(0.0, 64) as address:
+    with slow_server(0.0, 64) as address:
         expected = forecast(hashing_program(address), [bad, *texts], Price.parse("10,1000"))
     assert (expected.rows, expected.bad_rows, expected.sample) == (501, 1, 100)
     assert (expected.calls, expected.prompt_tokens, expected.completion_tokens) == (500, 150_000, 4_000)

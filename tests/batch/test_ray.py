@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from eval.batch_work import program, write_texts
 from irr.batch import Job, local, run
 from irr.batch.tally import Tally
 from irr.errors import UsageError
+from tests.doubles.batch_process import program, write_texts
 
 pytest.importorskip("ray.data")
 from irr.batch.ray_engine import on_ray

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from eval.batch_work import LABELS, HashEncoder, program, served, write_texts
 from irr.batch import Job, local
 from irr.batch import run as run_job
 from irr.batch.tally import Tally
@@ -25,7 +24,10 @@ from irr.errors import LMError, UsageError
 from irr.lm.loop import run_on_loop
 from irr.lm.openai.client import ServedModel
 from irr.lm.openai.limits import Finder, Limits
+from tests.doubles.batch_process import LABELS, program, write_texts
 from tests.doubles.faulty_server import Behaviour, Call, FaultyServer, completion, failure, faulty_server
+from tests.doubles.hash_encoder import HashEncoder
+from tests.doubles.slow_server import slow_server
 from tests.support import read_jsonl
 
 
@@ -185,7 +187,7 @@ def test_a_run_whose_server_dies_stops_and_goes_on_with_the_next(tmp_path: Path)
     job = Job(str(write_texts(tmp_path / "t.jsonl", 600)), str(tmp_path / "o.jsonl"))
     limits = Limits(concurrency=8, patience=0.5)
     with ExitStack() as first:
-        address = first.enter_context(served(0.05, 8))
+        address = first.enter_context(slow_server(0.05, 8))
 
         def watch(tally: Tally, _share: float | None) -> None:
             if tally.texts == 40:
@@ -195,7 +197,7 @@ def test_a_run_whose_server_dies_stops_and_goes_on_with_the_next(tmp_path: Path)
             run_job(job, lambda: program(address, tmp_path / "index", limits), local(job), watch)
     done = len(Path(job.output + ".part").read_bytes().splitlines())
     assert 40 <= done < 100
-    with served(0.0, 64) as address:
+    with slow_server(0.0, 64) as address:
         run_job(job, lambda: program(address, tmp_path / "index", limits), local(job), lambda *_: None)
     rows = read_jsonl(Path(job.output))
     assert [row["id"] for row in rows] == [f"t{i}" for i in range(600)]
@@ -240,7 +242,7 @@ def test_a_server_with_every_fault_costs_no_row_and_its_rows_can_be_retried(
     assert codes == {"timeout", "unparsable", "unreachable", "server_error"}
 
     again = Job(job.input, job.output, retry_errors=True)
-    with served(0.0, 64) as address:
+    with slow_server(0.0, 64) as address:
         make = partial(program, address, tmp_path / "index", limits)
         tally = run_job(again, make, local(again), lambda *_: None)
     assert (tally.texts, tally.fallbacks) == (90, 0)

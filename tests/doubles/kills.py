@@ -1,0 +1,66 @@
+"""Kills batch jobs at random moments and goes on with them."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.doubles.batch_process import start, write_texts
+
+
+@dataclass
+class Kills:
+    """What a series of kills came to."""
+
+    kills: int = 0
+    runs: int = 0
+    lost: int = 0
+    doubled: int = 0
+    torn: int = 0
+
+
+def kill_often(folder: Path, kills: int, rows: int, api_base: str | None, seed: int) -> Kills:
+    """Kills runs at random moments, goes on with them, and compares each output with one of a quiet run.
+
+    Raises:
+        AssertionError: If a row is lost, doubled, torn, or answered otherwise.
+    """
+    moments = random.Random(seed)
+    source = write_texts(folder / "texts.jsonl", rows)
+    quiet = folder / "quiet.jsonl"
+    began = time.monotonic()
+    start(source, quiet, api_base).wait()
+    seconds = time.monotonic() - began
+    expected = quiet.read_bytes()
+    assert len(expected.splitlines()) == rows
+    found = Kills()
+    while found.kills < kills:
+        output = folder / f"run{found.runs}.jsonl"
+        found.runs += 1
+        while not output.exists():
+            began = time.monotonic()
+            process = start(source, output, api_base)
+            try:
+                # Most moments are in the work itself, some before it and some after.
+                process.wait(moments.uniform(0.3, 1.1) * seconds if found.kills < kills else None)
+                assert process.returncode == 0
+                # Machines are not always as busy as they were.
+                seconds = (seconds + time.monotonic() - began) / 2
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                found.kills += 1
+        answers = output.read_bytes()
+        ids = [json.loads(line)["id"] for line in answers.splitlines()]
+        found.lost += rows - len(set(ids))
+        found.doubled += len(ids) - len(set(ids))
+        found.torn += not answers.endswith(b"\n")
+        assert answers == expected
+        start(source, output, api_base).wait()  # and once more: nothing is to do
+        assert output.read_bytes() == expected
+    return found
