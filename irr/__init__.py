@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from irr.builder import build
+    from irr.calibrate.selection import Decision
     from irr.config import Settings
     from irr.encoders.base import Encoder
     from irr.encoders.sentence_transformers import SentenceEncoder
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 # Loaded at first use, so that `import irr` costs next to nothing.
 _HOMES = {
     "Candidate": "types",
+    "Decision": "calibrate.selection",
     "Encoder": "encoders.base",
     "InferRetrieveRank": "pipeline",
     "IrrError": "errors",
@@ -45,6 +47,7 @@ _HOMES = {
 
 __all__ = [
     "Candidate",
+    "Decision",
     "Encoder",
     "InferRetrieveRank",
     "IrrError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,7 @@ def leaving_one_out(program: InferRetrieveRank, index_folder: str | Path | None 
     """
     root = Path(index_folder) if index_folder else default_index_folder()
     index = open_index(program.space, program.encoder, program.settings.retrieve.fields, root)
-    other = assemble(
+    alone = assemble(
         index,
         program.encoder,
         program.settings,
@@ -180,8 +181,11 @@ def leaving_one_out(program: InferRetrieveRank, index_folder: str | Path | None 
         task=program.task or load_task("default"),
         examples=program.examples,
         leave_one_out=True,
+        custom=program.custom,
     )
-    return other if program.part is None else other.within(only=program.part)
+    if program.part is not None:
+        alone = alone.within(only=program.part)
+    return replace(alone, calibration=program.calibration)
 
 
 def _checked(examples: Iterable[Example | Mapping[str, Any]], space: LabelSpace) -> tuple[Example, ...]:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from irr.calibrate.calibration import Calibration
+from irr.calibrate.features import features, profile
+from irr.calibrate.selection import BEST, Cut, Decision
 from irr.config import Settings
 from irr.encoders.base import Encoder
-from irr.errors import UsageError
+from irr.errors import ProgramError, UsageError
 from irr.infer.spans import Inferer
 from irr.io.frames import texts as texts_of
 from irr.labels.hierarchy import arrange
@@ -41,6 +47,15 @@ from irr.types import (
 
 # A group of texts ends here: enough to fill the encoder's batches, few enough to stream.
 _GROUP_CHARACTERS = 30_000
+_TOP_K = 10
+
+
+class _Wanted(NamedTuple):
+    """What a caller wants of each text: labels at most, by which cut, and whether with a trace."""
+
+    top_k: int | None
+    cut: Cut | None
+    trace: bool
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,6 +75,7 @@ class InferRetrieveRank:
         examples: Labelled texts that count as evidence for their labels.
         leave_one_out: Whether an example counts for other texts only.
         part: Ids of the labels that texts may get; None for all.
+        calibration: Gives labels their probabilities; None if it was not calibrated.
         custom: A part that the caller brought and that no name stands for; "" if there is none.
         group_texts: How many texts go through the stages together.
         workers: Groups that are under way at a time; more than one pays when a stage waits for a server.
@@ -77,12 +93,18 @@ class InferRetrieveRank:
     examples: tuple[Example, ...] = ()
     leave_one_out: bool = False
     part: frozenset[str] | None = None
+    calibration: Calibration | None = None
     custom: str = ""
     group_texts: int = 64
     workers: int = 1
     _process: int = field(default_factory=os.getpid, init=False, repr=False)
     # Encoders need not bear several threads, and gain nothing from them.
     _retrieving: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.calibration and self.calibration.program != self.ranking_digest:
+            hint = "calibrate this one: irr calibrate --program DIR --gold FILE"
+            raise ProgramError("the calibration was fitted for another program", hint)
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -103,8 +125,19 @@ class InferRetrieveRank:
     @property
     def digest(self) -> str:
         """SHA-256 over all that its answers depend on: two programs of one digest answer alike."""
+        if self.calibration is None:
+            return self._rankings(self.recipe)
+        parts = f"{self._rankings(self.recipe)}\n{self.calibration.model_dump_json()}"
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+    @property
+    def ranking_digest(self) -> str:
+        """SHA-256 over all that its rankings depend on: what a calibration is fitted for."""
+        return self._rankings(self.recipe.model_copy(update={"leave_one_out": False}))
+
+    def _rankings(self, recipe: Recipe) -> str:
         part = "" if self.part is None else "\n".join(["", *sorted(self.part)])
-        return self.recipe.digest(self.space.fingerprint + part)
+        return recipe.digest(self.space.fingerprint + part)
 
     def within(
         self,
@@ -130,50 +163,74 @@ class InferRetrieveRank:
         if self.part is not None:
             part &= self.part
             numbers = part_of(self.space, only=part)
-        return replace(self, retriever=self.retriever.within(numbers), part=part)
+        retriever = self.retriever.within(numbers)
+        # What was learned of rankings of all labels does not hold for those of a part.
+        return replace(self, retriever=retriever, part=part, calibration=None)
 
-    def __call__(self, text: str | None, top_k: int = 10, trace: bool = False) -> Prediction:
+    def __call__(
+        self, text: str | None, top_k: int | None = None, trace: bool = False, decision: Decision = BEST
+    ) -> Prediction:
         """Puts one text into the label space.
 
         Args:
             text: Any text; None is a missing one.
-            top_k: How many labels to return.
+            top_k: How many labels to return, at most; if None, ten, or as many as the decision returns.
             trace: Whether the prediction carries every stage's output.
+            decision: Which labels to return, if not the best of every text; needs a calibrated program.
 
         Returns:
             The prediction; a text that cannot be answered has its `error` set.
         """
-        return next(self.batch([text], top_k, trace))
+        return next(self.batch([text], top_k, trace, decision))
 
     def batch(
-        self, texts: Iterable[str | None] | Any, top_k: int = 10, trace: bool = False
+        self,
+        texts: Iterable[str | None] | Any,
+        top_k: int | None = None,
+        trace: bool = False,
+        decision: Decision = BEST,
     ) -> Iterator[Prediction]:
         """Yields one prediction for each text, in order, while the texts are still being read.
 
         Args:
             texts: The texts, a series of them, or a data frame with a column `text`. What is missing or no
                 text has an error in its prediction.
-            top_k: How many labels to return of each.
+            top_k: How many labels to return of each, at most; if None, ten, or as many as the decision
+                returns.
             trace: Whether predictions carry every stage's output.
+            decision: Which labels to return, if not the best of every text; needs a calibrated program.
 
         Raises:
             UsageError: At the call, if `texts` is one text or a data frame without texts, no label is asked
-                for, or the process was forked from the one that built the program.
+                for, the program is not calibrated or cannot keep a promise, or the process was forked from the
+                one that built it.
         """
         if os.getpid() != self._process:  # a fork has none of the threads of encoder, index and models
             hint = 'load it in each process, or start processes by "spawn"'
             raise UsageError("this program was built before the process was forked", hint)
         if isinstance(texts, str | bytes | Mapping):
             raise UsageError("batch takes many texts", "call the program with one")
-        if top_k < 1:
+        if top_k is not None and top_k < 1:
             raise UsageError(f"top_k is {top_k}", "ask for at least one label")
-        return self._batch(texts_of(texts), top_k, trace)
+        if top_k is not None and decision.recall:
+            raise UsageError("at most so many labels a text break a promise of recall", "leave top_k out")
+        if top_k is None and not decision.cuts:
+            top_k = _TOP_K
+        return self._batch(texts_of(texts), _Wanted(top_k, self._cut(decision), trace))
 
-    def _batch(self, texts: Iterable[str | RowError], top_k: int, trace: bool) -> Iterator[Prediction]:
+    def _cut(self, decision: Decision) -> Cut | None:
+        if self.calibration:
+            return self.calibration.cut(decision) if decision.calibrated else None
+        if decision.calibrated:
+            hint = "run irr calibrate --program DIR --gold FILE first"
+            raise UsageError("the program is not calibrated, so that it knows no probabilities", hint)
+        return None
+
+    def _batch(self, texts: Iterable[str | RowError], wanted: _Wanted) -> Iterator[Prediction]:
         groups = _groups(texts, self.group_texts)
         if self.workers == 1:
             for group in groups:
-                yield from self._group(group, top_k, trace)
+                yield from self._group(group, wanted)
             return
         # Some groups are under way at once, so that a model that is waited for always has work.
         under_way: deque[Future[list[Prediction]]] = deque()
@@ -181,7 +238,7 @@ class InferRetrieveRank:
         pool = ThreadPoolExecutor(self.workers, "irr-group")
         try:
             for group in groups:
-                under_way.append(pool.submit(self._tracked, requests, group, top_k, trace))
+                under_way.append(pool.submit(self._tracked, requests, group, wanted))
                 if len(under_way) > self.workers:
                     yield from under_way.popleft().result()
             while under_way:
@@ -192,12 +249,12 @@ class InferRetrieveRank:
             pool.shutdown(cancel_futures=True)
 
     def _tracked(
-        self, requests: Requests, texts: Sequence[str | RowError], top_k: int, trace: bool
+        self, requests: Requests, texts: Sequence[str | RowError], wanted: _Wanted
     ) -> list[Prediction]:
         with requests.made_here():
-            return self._group(texts, top_k, trace)
+            return self._group(texts, wanted)
 
-    def _group(self, texts: Sequence[str | RowError], top_k: int, trace: bool) -> list[Prediction]:
+    def _group(self, texts: Sequence[str | RowError], wanted: _Wanted) -> list[Prediction]:
         cleaned = [clean(text) if isinstance(text, str) else text for text in texts]
         problems = [self._problem(text) for text in cleaned]
         usable = [
@@ -206,17 +263,38 @@ class InferRetrieveRank:
             if problem is None and isinstance(text, str)
         ]
         inferences = self.inferer.infer(usable)
-        depth = max(top_k, self.settings.retrieve.candidates)
+        depth = max(wanted.top_k or 1, self.settings.retrieve.candidates)
         with self._retrieving:
-            found = self.retriever.retrieve([i.queries for i in inferences], depth, trace)
+            found = self.retriever.retrieve([i.queries for i in inferences], depth, wanted.trace)
         rankings = self.ranker.rank([*map(self.shown, usable, found)], found)
-        arranged = partial(self._arranged, top_k)
-        answers = map(partial(_prediction, arranged, trace), inferences, found, rankings)
+        answers = (
+            self._prediction(wanted, *stages) for stages in zip(inferences, found, rankings, strict=True)
+        )
         return [Prediction(error=problem) if problem else next(answers) for problem in problems]
 
-    def _arranged(self, top_k: int, ranking: Sequence[RankedLabel]) -> tuple[RankedLabel, ...]:
-        labels = arrange(self.space, self.settings.hierarchy, top_k, ranking)
-        return tuple(label for label in labels if self.part is None or label.id in self.part)
+    def _prediction(
+        self, wanted: _Wanted, inference: Inference, candidates: Sequence[Candidate], ranking: Ranking
+    ) -> Prediction:
+        fallbacks = tuple(f for f in (inference.fallback, ranking.fallback) if f is not None)
+        labels, scope = ranking.labels, None
+        # What was ranked in another way than the texts with gold has no probabilities.
+        if self.calibration and not fallbacks:
+            labels = _with_probabilities(self.calibration, labels, candidates)
+            scope = round(self.calibration.scope.p_value(profile(candidates)), 6)
+        chosen = labels if wanted.cut is None else _kept(wanted.cut, labels, scope)
+        top_k = len(chosen) if wanted.top_k is None else wanted.top_k
+        arranged = arrange(self.space, self.settings.hierarchy, top_k, chosen)
+        returned = tuple(label for label in arranged if self.part is None or label.id in self.part)
+        return Prediction(
+            labels=returned,
+            abstained=self.calibration is not None and not returned,
+            scope=scope,
+            fallbacks=fallbacks,
+            costs=Costs(infer=inference.usage, rank=ranking.usage),
+            trace=Trace(queries=inference.queries, candidates=tuple(candidates), ranking=labels)
+            if wanted.trace
+            else None,
+        )
 
     def shown(self, text: str, candidates: Sequence[Candidate]) -> str:
         """What of a text the ranker reads: all of a short one, of a long one what speaks for candidates."""
@@ -235,22 +313,21 @@ class InferRetrieveRank:
         return None
 
 
-def _prediction(
-    arranged: Callable[[Sequence[RankedLabel]], tuple[RankedLabel, ...]],
-    trace: bool,
-    inference: Inference,
-    candidates: Sequence[Candidate],
-    ranking: Ranking,
-) -> Prediction:
-    fallbacks = (inference.fallback, ranking.fallback)
-    return Prediction(
-        labels=arranged(ranking.labels),
-        fallbacks=tuple(fallback for fallback in fallbacks if fallback is not None),
-        costs=Costs(infer=inference.usage, rank=ranking.usage),
-        trace=Trace(queries=inference.queries, candidates=tuple(candidates), ranking=ranking.labels)
-        if trace
-        else None,
+def _with_probabilities(
+    calibration: Calibration, labels: Sequence[RankedLabel], candidates: Sequence[Candidate]
+) -> tuple[RankedLabel, ...]:
+    probabilities = calibration.curve.probabilities(features(labels, candidates))
+    return tuple(
+        RankedLabel(id=label.id, name=label.name, score=label.score, probability=probability)
+        for label, probability in zip(labels, probabilities.round(6).tolist(), strict=True)
     )
+
+
+def _kept(cut: Cut, labels: Sequence[RankedLabel], scope: float | None) -> tuple[RankedLabel, ...]:
+    if scope is None:
+        return ()
+    kept = cut.keeps(np.array([label.probability for label in labels], float), scope)
+    return tuple(label for label, keep in zip(labels, kept, strict=True) if keep)
 
 
 def _groups(texts: Iterable[str | RowError], size: int) -> Iterator[list[str | RowError]]:

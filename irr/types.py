@@ -130,11 +130,19 @@ class Candidate(_Frozen):
 
 
 class RankedLabel(_Frozen):
-    """A label of a prediction. `score` is comparable within one text."""
+    """A label of a prediction.
+
+    Attributes:
+        id: Its id.
+        name: Its name.
+        score: Comparable within one text.
+        probability: That it is right; None where the program is not calibrated.
+    """
 
     id: str
     name: str
     score: float
+    probability: float | None = None
 
 
 class Usage(_Frozen):
@@ -221,6 +229,9 @@ class Prediction(_Frozen):
 
     Attributes:
         labels: At most `top_k` of them, and their ancestors if they were asked for, without duplicates.
+        abstained: Whether nothing passed what the labels were chosen by.
+        scope: The share of calibration texts that are no more usual than this one; None where the program is
+            not calibrated.
         error: None when the text was answered.
         fallbacks: Stages that did without their language model, and why; the labels are those that the
             stage before it gave.
@@ -229,6 +240,8 @@ class Prediction(_Frozen):
     """
 
     labels: tuple[RankedLabel, ...] = ()
+    abstained: bool = False
+    scope: float | None = None
     error: RowError | None = None
     fallbacks: tuple[Fallback, ...] = ()
     costs: Costs = Costs()

@@ -151,6 +151,7 @@ def test_the_public_names_are_these() -> None:
     assert irr.__all__ == sorted(irr.__all__)
     assert set(irr.__all__) == {
         "Candidate",
+        "Decision",
         "Encoder",
         "InferRetrieveRank",
         "IrrError",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from irr.calibrate.selection import BEST, Decision
 from irr.config import Settings
 
 
@@ -14,7 +15,8 @@ class Identity(BaseModel):
         labels: The label space's fingerprint.
         encoder: The encoder's name.
         settings: The numbers the program runs with.
-        top_k: How many labels a text gets.
+        top_k: How many labels a text gets, at most; None leaves it to the decision.
+        decision: Which labels a text gets.
         costs: Whether rows carry their costs.
         program: The program's digest: labels, encoder, settings, and models and what they are told.
         retry: Whether it answers the failed rows of a finished output again.
@@ -25,7 +27,8 @@ class Identity(BaseModel):
     labels: str
     encoder: str
     settings: Settings
-    top_k: int
+    top_k: int | None
+    decision: Decision = BEST
     costs: bool
     program: str
     retry: bool = False
@@ -38,8 +41,10 @@ class Identity(BaseModel):
             then, now = getattr(self, name), getattr(other, name)
             if then != now:
                 return f"--{name.replace('_', '-')} was {then}, is {now}"
+        if self.decision != other.decision:
+            return "labels chosen in another way"
         for name, (then, now) in self.settings.difference(other.settings).items():
             return f"the setting {name} was {then}, is {now}"
         if self.program != other.program:
-            return "another language model or task"
+            return "another language model, task or calibration"
         return "" if self.retry == other.retry else "one of the two is with --retry-errors"

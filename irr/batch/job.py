@@ -16,6 +16,7 @@ from irr.batch.journal import Journal
 from irr.batch.retry import Retry
 from irr.batch.rows import OutputRow, Row, answer, rows_of
 from irr.batch.tally import Tally
+from irr.calibrate.selection import BEST, Decision
 from irr.errors import IrrError, LMUnavailableError, OutputError, UsageError
 from irr.io.columns import OWN_NAMES, Columns
 from irr.io.outputs import is_stream, locked, open_stream, refuse_to_write_over
@@ -41,22 +42,24 @@ class Job:
     Attributes:
         input: A file, or `-` for stdin.
         output: A file, or `-` for stdout.
-        top_k: How many labels a text gets.
+        top_k: How many labels a text gets, at most; None leaves it to the decision.
         costs: Whether rows carry what their language-model calls cost.
         restart: Whether to begin anew, whatever is there.
         retry_errors: Whether to answer the failed rows of a finished output again.
         reads: Other files that are read, none of which may be written.
         columns: Which columns or keys of the input hold id and text.
+        decision: Which labels a text gets.
     """
 
     input: str
     output: str
-    top_k: int = 10
+    top_k: int | None = 10
     costs: bool = False
     restart: bool = False
     retry_errors: bool = False
     reads: tuple[Path, ...] = ()
     columns: Columns = OWN_NAMES
+    decision: Decision = BEST
 
 
 OutputRows = Generator[OutputRow, None, None]
@@ -103,14 +106,14 @@ def local(job: Job) -> Engine:
     """The engine that works in this process."""
 
     def work(program: InferRetrieveRank, rows: Iterator[Row], done: int) -> OutputRows:
-        for row, prediction in predictions(program, rows, job.top_k):
+        for row, prediction in predictions(program, rows, job.top_k, job.decision):
             yield answer(row, prediction, job.costs)
 
     return work
 
 
 def predictions(
-    program: InferRetrieveRank, rows: Iterable[Row], top_k: int
+    program: InferRetrieveRank, rows: Iterable[Row], top_k: int | None, decision: Decision
 ) -> Iterator[tuple[Row, Prediction]]:
     """Yields every row with its prediction; a text that breaks the program gets an `internal` error.
 
@@ -128,7 +131,7 @@ def predictions(
     breaking = 0
     while True:
         try:
-            for prediction in program.batch(texts(), top_k):
+            for prediction in program.batch(texts(), top_k, decision=decision):
                 yield waiting.popleft(), prediction
             return
         except IrrError:
@@ -141,7 +144,7 @@ def predictions(
         while waiting:
             row = waiting.popleft()
             try:
-                yield row, program(row.text, top_k)
+                yield row, program(row.text, top_k, decision=decision)
                 breaking = 0
             except IrrError:
                 raise
@@ -166,7 +169,7 @@ def _stream(
         for one in answers:
             out.write(one.line)
             out.flush()
-            tally = tally.add(one.error, one.fallback, one.costs)
+            tally = tally.add(one.error, one.fallback, one.costs, one.abstained, one.scope)
             watch(tally, source.share())
         return tally
 
@@ -221,6 +224,7 @@ def _identity(program: InferRetrieveRank, job: Job) -> Identity:
         encoder=program.encoder.name,
         settings=program.settings,
         top_k=job.top_k,
+        decision=job.decision,
         costs=job.costs,
         program=program.digest,
         retry=job.retry_errors,

@@ -170,7 +170,10 @@ class Journal:
         """Appends one answer."""
         self._file.write(answer.line)
         self._file.flush()
-        self._count(self.tally.add(answer.error, answer.fallback, answer.costs), answer.digest)
+        self._count(
+            self.tally.add(answer.error, answer.fallback, answer.costs, answer.abstained, answer.scope),
+            answer.digest,
+        )
         if time.monotonic() - self._synced > _SYNC_SECONDS:
             self._sync()
 

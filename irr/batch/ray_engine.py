@@ -80,7 +80,7 @@ def _answers(job: Job, make: Callable[[], InferRetrieveRank], workers: int, done
             num_cpus=0.5,
         ).map_batches(
             _Worker,
-            fn_constructor_args=(make, job.top_k, job.costs),
+            fn_constructor_args=(make, job),
             batch_size=None,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=workers),
@@ -142,18 +142,18 @@ def _source(read: Callable[[], Iterable[Any]]) -> Any:
 class _Worker:
     """Holds the program in one process, and answers blocks of rows."""
 
-    def __init__(self, make: Callable[[], InferRetrieveRank], top_k: int, costs: bool) -> None:
+    def __init__(self, make: Callable[[], InferRetrieveRank], job: Job) -> None:
         self._program = make()
-        self._top_k = top_k
-        self._costs = costs
+        self._job = job
 
     def __call__(self, block: pa.Table) -> pa.Table:
         import pyarrow as pa
 
+        job = self._job
         rows = [read_row(RawRow(**raw)) for raw in block.to_pylist()]
         found = [
-            answer(row, prediction, self._costs)
-            for row, prediction in predictions(self._program, rows, self._top_k)
+            answer(row, prediction, job.costs)
+            for row, prediction in predictions(self._program, rows, job.top_k, job.decision)
         ]
         return pa.table(
             {
@@ -162,5 +162,7 @@ class _Worker:
                 "error": [one.error for one in found],
                 "fallback": [one.fallback for one in found],
                 "costs": [one.costs.model_dump_json() for one in found],
+                "abstained": [one.abstained for one in found],
+                "scope": pa.array([one.scope for one in found], pa.float64()),
             }
         )

@@ -66,7 +66,8 @@ class Retry:
                 return
             digest = bytes(self._digests[:16])
             del self._digests[:16]
-            yield OutputRow(digest, line, error=False, fallback=False, costs=Costs())
+            abstained, scope = answer.get("abstained", False), answer.get("scope")
+            yield OutputRow(digest, line, False, False, Costs(), abstained, scope)
 
     def _answers(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
         with open_source(str(self._output)) as source:

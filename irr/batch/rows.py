@@ -51,6 +51,8 @@ class OutputRow:
         error: Whether it carries an error.
         fallback: Whether a stage did without its language model.
         costs: What language-model calls cost.
+        abstained: Whether it has no labels because nothing passed what they were chosen by.
+        scope: How usual the text is, if that is known.
     """
 
     digest: bytes
@@ -58,6 +60,8 @@ class OutputRow:
     error: bool
     fallback: bool
     costs: Costs
+    abstained: bool = False
+    scope: float | None = None
 
 
 def rows_of(source: RawRows) -> Iterator[Row]:
@@ -100,7 +104,14 @@ def answer(row: Row, prediction: Prediction, costs: bool) -> OutputRow:
     """The line of output for a row; with what its language-model calls cost where `costs`."""
     if row.error:
         prediction = Prediction(error=row.error)
-    fields = {"id": row.id, **prediction.model_dump(include={"labels", "error"})}
+    labels = [label.model_dump(exclude_none=True) for label in prediction.labels]
+    fields: dict[str, Any] = {"id": row.id, "labels": labels, "error": None}
+    if prediction.error:
+        fields["error"] = prediction.error.model_dump()
+    if prediction.abstained:
+        fields["abstained"] = True
+    if prediction.scope is not None:
+        fields["scope"] = prediction.scope
     if prediction.fallbacks:
         fields["fallbacks"] = [fallback.model_dump() for fallback in prediction.fallbacks]
     if costs:
@@ -113,6 +124,8 @@ def answer(row: Row, prediction: Prediction, costs: bool) -> OutputRow:
         error=prediction.error is not None,
         fallback=bool(prediction.fallbacks),
         costs=prediction.costs,
+        abstained=prediction.abstained,
+        scope=prediction.scope,
     )
 
 

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from irr.calibrate.calibration import Calibration
+from irr.calibrate.scope import count, shift, unusual
 from irr.errors import UsageError
 from irr.types import Costs, Usage
 
@@ -48,6 +50,8 @@ class Tally(BaseModel):
         errors: How many of them carry an error.
         fallbacks: How many were answered without a language model that should have been asked.
         costs: What language-model calls cost, by stage.
+        abstained: How many have no labels because nothing passed what they were chosen by.
+        scope: Counts of how usual texts are, by bin; empty where that is not known.
         seconds: Time spent, over all calls that worked on the run.
     """
 
@@ -57,6 +61,8 @@ class Tally(BaseModel):
     errors: int = 0
     fallbacks: int = 0
     costs: Costs = Costs()
+    abstained: int = 0
+    scope: tuple[int, ...] = ()
     seconds: float = 0.0
 
     @property
@@ -69,10 +75,12 @@ class Tally(BaseModel):
         """The costs of all stages together."""
         return self.costs.infer + self.costs.rank
 
-    def summary(self, price: Price | None) -> dict[str, Any]:
-        """The same as plain numbers, with the price where one is known."""
+    def summary(self, price: Price | None, calibration: Calibration | None = None) -> dict[str, Any]:
+        """The same as plain numbers, with the price, and how unlike the calibration texts these are."""
         return {
-            **self.model_dump(),
+            **self.model_dump(exclude={"scope"}),
+            "unusual": unusual(self.scope) if calibration else None,
+            "shift_p": shift(self.scope, calibration.texts) if calibration else None,
             "texts_per_second": self.texts / self.seconds if self.seconds else None,
             **self.usage.model_dump(include={"calls", "prompt_tokens", "cached_tokens", "completion_tokens"}),
             "price": price.of(self.usage) if price else None,
@@ -81,9 +89,17 @@ class Tally(BaseModel):
     def read(self, row: dict[str, Any]) -> Tally:
         """With one row more, as it stands in an output; rows without costs add none."""
         costs = Costs.model_validate(row["costs"]) if "costs" in row else Costs()
-        return self.add(row["error"] is not None, "fallbacks" in row, costs)
+        error, abstained = row["error"] is not None, row.get("abstained", False)
+        return self.add(error, "fallbacks" in row, costs, abstained, row.get("scope"))
 
-    def add(self, error: bool, fallback: bool, costs: Costs) -> Tally:
+    def add(
+        self,
+        error: bool,
+        fallback: bool,
+        costs: Costs,
+        abstained: bool = False,
+        scope: float | None = None,
+    ) -> Tally:
         """With one row more."""
         return self.model_copy(
             update={
@@ -91,6 +107,8 @@ class Tally(BaseModel):
                 "errors": self.errors + error,
                 "fallbacks": self.fallbacks + fallback,
                 "costs": self.costs + costs if costs != _NOTHING else self.costs,
+                "abstained": self.abstained + abstained,
+                "scope": self.scope if scope is None else count(self.scope, scope),
             }
         )
 

@@ -1,49 +1,55 @@
-"""Risk control: cut-offs on probabilities that keep a promised precision or recall, as pure functions of arrays.
+"""Risk control: cut-offs on probabilities that keep a promised precision or recall, as functions of arrays.
 
-All functions take the candidates of n texts as two arrays of shape (texts, candidates), each row sorted by
-falling probability: `probability`, and `right`, which tells whether a candidate is gold. Short rows are padded
-with a probability of -1 and `right` False. `gold` has the number of gold labels of each text, shape (texts,).
+All functions take the candidates of n texts as two arrays of shape (texts, candidates): `probability`, and
+`right`, which tells whether a candidate is gold. Short rows are padded with a probability of -1 and `right`
+False. A text that is abstained from has -1 throughout. `gold` has the number of gold labels of each text, of
+shape (texts,). A table of promises has pairs of a promise and the cut-off that keeps it, promises ascending;
+what is not in it cannot be promised.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+Promises = tuple[tuple[float, float], ...]
 
 CONFIDENCE = 0.95
+_TARGETS = tuple(round(0.01 * i, 2) for i in range(1, 100))
 # Cut-offs that are tested, from the strictest to the loosest.
 _STEPS = 200
 
 
-def precision_cut_off(
-    probability: Floats, right: Bools, target: float, confidence: float = CONFIDENCE
-) -> float | None:
-    """The lowest probability from which on labels are right at a share of at least `target`; None if unproven.
+def precision_promises(probability: Floats, right: Bools, confidence: float = CONFIDENCE) -> Promises:
+    """For each precision that these texts prove, the lowest probability from which on it holds.
 
-    Learn then test (Angelopoulos et al. 2021, arXiv 2110.01052) by fixed-sequence testing: cut-offs are tested
-    from the strictest to the loosest, up to the first whose lower confidence bound is below the target. The
-    sequence starts where the texts return twice as many labels as would have to be right without exception to
-    prove the target.
+    Learn then test (Angelopoulos et al. 2021, arXiv 2110.01052) by fixed-sequence testing: cut-offs are
+    tested from the strictest to the loosest, up to the first whose lower confidence bound is below the
+    target. The sequence starts where the texts return twice as many labels as would have to be right without
+    exception to prove the target.
 
     Args:
-        probability: Shape (texts, candidates), rows falling.
+        probability: Shape (texts, candidates).
         right: Shape (texts, candidates).
-        target: The promised share of right labels among those returned, in (0, 1).
-        confidence: How sure the promise is, over draws of the gold.
+        confidence: How sure each promise is, over draws of the gold.
     """
-    proven = None
-    for cut_off in _sequence(probability, target, confidence):
-        returned = probability >= cut_off
-        bound = precision_bound((returned & right).sum(axis=1), returned.sum(axis=1), confidence)
-        if bound < target:
-            break
-        proven = cut_off
-    return proven
+    values = np.sort(probability[probability >= 0])[::-1]
+    if not len(values):
+        return ()
+    counts = np.unique(np.geomspace(1, len(values), _STEPS).astype(np.int64))
+    returned = [probability >= values[count - 1] for count in counts]
+    bounds = np.array([precision_bound((r & right).sum(axis=1), r.sum(axis=1), confidence) for r in returned])
+    promises = []
+    for target in _TARGETS:
+        start = int(np.searchsorted(counts, 2 * np.ceil(np.log(1 - confidence) / np.log(target))))
+        failed = np.flatnonzero(bounds[start:] < target)
+        end = start + int(failed[0]) if len(failed) else len(counts)
+        if end > start:
+            promises.append((target, float(values[counts[end - 1] - 1])))
+    return tuple(promises)
 
 
 def precision_bound(right: Ints, returned: Ints, confidence: float = CONFIDENCE) -> float:
@@ -58,6 +64,8 @@ def precision_bound(right: Ints, returned: Ints, confidence: float = CONFIDENCE)
         returned: Returned labels of each text, shape (texts,).
         confidence: Of the bound.
     """
+    from scipy.special import betaincinv
+
     total, hits = float(returned.sum()), float(right.sum())
     if not hits:
         return 0.0
@@ -67,55 +75,35 @@ def precision_bound(right: Ints, returned: Ints, confidence: float = CONFIDENCE)
     # Without a mistake there is no spread to estimate from.
     effect = np.clip(spread / (share * (1 - share)), 1.0, most) if share < 1 else most
     size = total / effect
-    return float(beta.ppf(1 - confidence, share * size, (1 - share) * size + 1))
+    return float(betaincinv(share * size, (1 - share) * size + 1, 1 - confidence))
 
 
-def attainable_precision(probability: Floats, right: Bools, confidence: float = CONFIDENCE) -> float:
-    """The highest precision, in steps of a hundredth, that these texts can promise; 0 if none."""
-    return next(
-        (
-            target
-            for target in np.arange(0.99, 0.0, -0.01).round(2).tolist()
-            if precision_cut_off(probability, right, target, confidence)
-        ),
-        0.0,
-    )
-
-
-def recall_cut_off(probability: Floats, right: Bools, gold: Ints, target: float) -> float | None:
-    """The highest probability above which a share `target` of a text's gold lies, in expectation; or None.
+def recall_promises(probability: Floats, right: Bools, gold: Ints) -> Promises:
+    """For each recall that these texts allow, the highest probability above which so much gold lies.
 
     Conformal control of the false-negative rate (Angelopoulos et al. 2022, arXiv 2208.02814): the highest
     cut-off with (sum of losses + 1) / (texts + 1) <= 1 - target. The promise holds in the mean over texts and
     over draws of the gold. Texts without gold do not count.
 
     Args:
-        probability: Shape (texts, candidates), rows falling.
+        probability: Shape (texts, candidates).
         right: Shape (texts, candidates).
         gold: Gold labels of each text, those that are no candidates included, shape (texts,).
-        target: The promised share, in (0, 1).
     """
-    has_gold = gold > 0
-    cut_offs, losses = _losses(probability[has_gold], right[has_gold], gold[has_gold])
-    kept = np.flatnonzero((losses + 1) / (has_gold.sum() + 1) <= 1 - target + 1e-12)
-    return float(cut_offs[kept[0]]) if len(kept) else None
+    known = gold > 0
+    cut_offs, losses = _losses(probability[known], right[known], gold[known])
+    risk = (losses + 1) / (known.sum() + 1)
+    promises = []
+    for target in _TARGETS:
+        kept = np.flatnonzero(risk <= 1 - target + 1e-12)
+        if len(kept):
+            promises.append((target, float(cut_offs[kept[0]])))
+    return tuple(promises)
 
 
-def attainable_recall(probability: Floats, right: Bools, gold: Ints) -> float:
-    """The highest recall that these texts can promise; 0 if none."""
-    has_gold = gold > 0
-    _, losses = _losses(probability[has_gold], right[has_gold], gold[has_gold])
-    return max(0.0, 1 - float((losses[-1] + 1) / (has_gold.sum() + 1))) if len(losses) else 0.0
-
-
-def _sequence(probability: Floats, target: float, confidence: float) -> Floats:
-    """Cut-offs to test, falling; they depend on no gold."""
-    values = np.sort(probability[probability >= 0])[::-1]
-    first = 2 * int(np.ceil(np.log(1 - confidence) / np.log(target)))
-    if first >= len(values):
-        return np.empty(0)
-    steps = np.unique(np.geomspace(first, len(values) - 1, _STEPS).astype(np.int64))
-    return values[steps]
+def cut_off(promises: Promises, target: float) -> float | None:
+    """The cut-off of the least promise that is no less than `target`; None if there is none."""
+    return next((value for promise, value in promises if promise >= target - 1e-9), None)
 
 
 def _losses(probability: Floats, right: Bools, gold: Ints) -> tuple[Floats, Floats]:

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from irr.types import Candidate
-
 Floats = NDArray[np.float64]
-_PEAK = 50
-
-
-def profile(candidates: Sequence[Candidate]) -> Floats:
-    """What tells a text that the label space has something for from one that it has nothing for.
-
-    Args:
-        candidates: Of the text, best first.
-
-    Returns:
-        Shape (4,): the best score, its distance to the mean of the first fifty, the highest similarity to an
-        example, and the highest share of a name's words that a passage holds. All are higher within scope.
-    """
-    if not candidates:
-        return np.zeros(4)
-    scores = np.array([candidate.score for candidate in candidates[:_PEAK]])
-    example = max(candidate.example for candidate in candidates)
-    recall = max(candidate.name_recall for candidate in candidates[:10])
-    return np.array([scores[0], scores[0] - scores.mean(), example, recall])
+# A text as unusual as this share of the calibration texts is taken to be out of scope.
+UNUSUAL = 0.05
+# Texts that differ from the calibration texts less probably than this by chance are not like them.
+SHIFTED = 0.001
+# Bins of equal width that p-values are counted in.
+BINS = 20
 
 
 class Scope(BaseModel):
@@ -37,7 +23,7 @@ class Scope(BaseModel):
 
     Attributes:
         center: Means of the parts of a profile.
-        scale: Their standard deviations.
+        scale: Their standard deviations; 1 for a part that never varies.
         values: The number of each calibration text, ascending.
     """
 
@@ -51,21 +37,58 @@ class Scope(BaseModel):
     def fit(cls, profiles: Floats) -> Scope:
         """Takes the profiles of the calibration texts, shape (texts, parts)."""
         center, scale = profiles.mean(axis=0), profiles.std(axis=0)
-        scale = np.where(scale < 1e-9, 1e300, scale)
-        values = np.sort(((profiles - center) / scale).mean(axis=1))
+        scale = np.where(scale < 1e-9, 1.0, scale)
+        values = np.sort(_usual(profiles, center, scale))
         return cls(center=tuple(center), scale=tuple(scale), values=tuple(values))
 
-    def share_below(self, profiles: Floats) -> Floats:
-        """The conformal p-value of each text: the share of calibration texts that are no more usual than it.
+    def p_value(self, profile: Floats) -> float:
+        """The share of calibration texts that are no more usual than this text, itself counted as one.
 
-        A text that is drawn like the calibration texts has a value of at most a with a probability of at most a
-        (Vovk et al. 2005).
+        This is the conformal p-value: a text that is drawn like the calibration texts has one of at most a
+        with a probability of at most a (Vovk et al. 2005, Algorithmic Learning in a Random World).
 
         Args:
-            profiles: Shape (texts, parts).
+            profile: Shape (parts,).
 
         Returns:
-            Shape (texts,), in (0, 1].
+            In (0, 1].
         """
-        values = ((profiles - np.array(self.center)) / np.array(self.scale)).mean(axis=1)
-        return (1 + np.searchsorted(self.values, values, side="right")) / (1 + len(self.values))
+        value = _usual(profile[None], np.array(self.center), np.array(self.scale))[0]
+        return float(1 + np.searchsorted(self.values, value, side="right")) / (1 + len(self.values))
+
+
+def _usual(profiles: Floats, center: Floats, scale: Floats) -> Floats:
+    usual: Floats = ((profiles - center) / scale).mean(axis=1)
+    return usual
+
+
+def count(counts: Sequence[int], p_value: float) -> tuple[int, ...]:
+    """Counts of p-values by bin, with one more; none are all 0."""
+    counted = list(counts) or [0] * BINS
+    # The first bin holds what is no more usual than a twentieth.
+    counted[max(0, math.ceil(p_value * BINS - 1e-9) - 1)] += 1
+    return tuple(counted)
+
+
+def unusual(counts: Sequence[int]) -> float:
+    """The share of texts that are as unusual as the most unusual twentieth of the calibration texts."""
+    return counts[0] / sum(counts) if counts else 0.0
+
+
+def shift(counts: Sequence[int], calibrated: int) -> float:
+    """How probable it is that texts drawn like the calibration texts are as unusual as these, in [0, 1].
+
+    The one-sided two-sample test of Kolmogorov and Smirnov on the p-values, which are uniform where both are
+    drawn alike: exp(-2 · m · n / (m + n) · D²), D being the largest excess of the distribution function
+    (Smirnov 1939). Bins make it conservative.
+
+    Args:
+        counts: Of p-values, by bin.
+        calibrated: How many texts the program was calibrated on.
+    """
+    texts = sum(counts)
+    if not texts:
+        return 1.0
+    uniform = np.arange(1, len(counts) + 1) / len(counts)
+    excess = max(0.0, float((np.cumsum(counts) / texts - uniform).max()))
+    return float(np.exp(-2 * texts * calibrated / (texts + calibrated) * excess**2))

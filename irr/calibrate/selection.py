@@ -1,24 +1,112 @@
-"""Selection: how many labels of a ranking are returned, from their probabilities."""
+"""Selection: which labels of a ranking are returned, as the user wants it."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Promise = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
-def best_f1_size(probability: Floats) -> int:
-    """How many of the best labels to return for the highest expected F1; 0 if none is likelier right than not.
+class Decision(BaseModel):
+    """Which labels a text gets: at most one of the first four, or the best ones of every text.
 
-    F1 of the k best is approximated by the ratio of expectations, 2 · sum of the k best p / (k + sum of all p).
-    With p that fall, it rises up to one size and falls from there on (Ye et al. 2012, arXiv 1206.4625).
+    Attributes:
+        min_probability: Those that are at least so probable.
+        precision: Those of which this share is right, with 95 % confidence.
+        recall: A set that holds this share of a text's right labels, in expectation.
+        best_f1: The set of the highest expected F1.
+        scope: Texts at least as unusual as this share of the calibration texts get none; if None, 0.05 with
+            `min_probability`, `precision` and `best_f1`, else 0. A promise has its own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_probability: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    precision: Promise | None = None
+    recall: Promise | None = None
+    best_f1: bool = False
+    scope: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Decision:
+        if len(self._chosen) > 1:
+            raise ValueError(f"{' and '.join(self._chosen)} are two ways to choose labels")
+        if self.scope is not None and (self.precision or self.recall):
+            raise ValueError("a promise has a scope of its own")
+        return self
+
+    @property
+    def _chosen(self) -> list[str]:
+        ways = ("min_probability", "precision", "recall", "best_f1")
+        return [name for name in ways if getattr(self, name) not in (None, False)]
+
+    @property
+    def cuts(self) -> bool:
+        """Whether it cuts the ranking of a text, instead of leaving all of it."""
+        return bool(self._chosen)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether it needs a calibrated program."""
+        return self.cuts or bool(self.scope)
+
+
+BEST = Decision()
+
+
+class Cut(BaseModel):
+    """A decision in numbers.
+
+    Attributes:
+        probability: Labels that are less probable are not returned.
+        best_f1: Whether the set of the highest expected F1 is returned instead.
+        missed: Right labels of a text that its ranking lacks, in the mean.
+        scope: Texts with a p-value of at most this get none.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    probability: float = 0.0
+    best_f1: bool = False
+    missed: float = 0.0
+    scope: float = 0.0
+
+    def keeps(self, probabilities: Floats, p_value: float) -> Bools:
+        """Which labels of a text are returned, shape (labels,).
+
+        Args:
+            probabilities: Of the labels, shape (labels,).
+            p_value: How usual the text is.
+        """
+        if p_value <= self.scope:
+            return np.zeros(len(probabilities), bool)
+        if not self.best_f1:
+            return probabilities >= self.probability
+        kept = np.zeros(len(probabilities), bool)
+        order = np.argsort(-probabilities, kind="stable")
+        kept[order[: best_f1_size(probabilities[order], self.missed)]] = True
+        return kept
+
+
+def best_f1_size(probability: Floats, missed: float = 0.0) -> int:
+    """How many of the best labels to return for the highest expected F1.
+
+    F1 of the k best is approximated by the ratio of expectations,
+    2 · sum of the k best p / (k + sum of all p + missed). With p that fall, it rises up to one size and falls
+    from there on (Ye et al. 2012, arXiv 1206.4625).
 
     Args:
         probability: Of the labels of a text, falling, shape (labels,).
+        missed: Right labels that are not among them, in the mean.
     """
     if not len(probability):
         return 0
     sizes = np.arange(1, len(probability) + 1)
-    expected = 2 * np.cumsum(probability) / (sizes + probability.sum())
+    expected = 2 * np.cumsum(probability) / (sizes + probability.sum() + missed)
     return int(expected.argmax()) + 1

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from irr.cli.calibrate import calibrate
 from irr.cli.classify import classify
 from irr.cli.evaluate import evaluate
 from irr.cli.index import index
@@ -32,5 +33,5 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-for command in (classify, evaluate, inspect, labels, index, serve_lm, optimize, show):
+for command in (classify, evaluate, inspect, labels, index, serve_lm, optimize, calibrate, show):
     command.register(app)

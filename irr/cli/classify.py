@@ -17,12 +17,13 @@ from typer import Option
 from irr.cli import display
 from irr.cli.command import command
 from irr.cli.exits import EXIT_ROW_ERRORS
-from irr.cli.options import LimitOptions, ProgramOptions, note_language
+from irr.cli.options import DecisionOptions, LimitOptions, ProgramOptions, note_language
 from irr.errors import OtherRunError, OutputError
 
 if TYPE_CHECKING:
     from irr.batch.forecast import Forecast
     from irr.batch.tally import Price, Tally
+    from irr.calibrate.calibration import Calibration
 
 
 # Rows that are looked at to tell their language.
@@ -49,7 +50,9 @@ class ClassifyOptions:
             metavar="FILE",
         ),
     ]
-    top_k: Annotated[int, Option(help="Labels a text.", min=1)] = 10
+    top_k: Annotated[
+        int | None, Option(help="Labels a text, at most. Default: 10, if nothing else chooses them.", min=1)
+    ] = None
     costs: Annotated[bool, Option(help="Write what each row's calls cost.")] = False
     restart: Annotated[bool, Option(help="Begin anew, and replace an output that is there.")] = False
     retry_errors: Annotated[
@@ -73,6 +76,7 @@ class ClassifyOptions:
         Option(help="Where to work: here, or on Ray (irr[ray]; on a cluster if RAY_ADDRESS names one)."),
     ] = "local"
     workers: Annotated[int, Option(help="Processes that answer, on Ray.", min=1)] = 2
+    decision: DecisionOptions
     program: ProgramOptions
     limits: LimitOptions
 
@@ -96,19 +100,21 @@ def classify(options: ClassifyOptions) -> None:
     from irr.io.records import open_rows
 
     check_output(options.output)
-    limits = options.limits.read()
+    limits, decision = options.limits.read(), options.decision.read()
     program = options.program
     space = program.read_space()
     price = Price.parse(options.price_per_million) if options.price_per_million else None
+    calibration = program.calibration(decision)
     job = Job(
         options.input,
         options.output,
-        options.top_k,
+        options.top_k or (None if decision.cuts else 10),
         options.costs,
         options.restart,
         options.retry_errors,
         tuple(program.reads),
         program.column_names,
+        decision,
     )
     if Path(job.input).is_file():
         with open_rows(job.input, job.columns) as source:
@@ -132,8 +138,9 @@ def classify(options: ClassifyOptions) -> None:
         except OtherRunError as e:
             anew = shlex.join(["irr", *sys.argv[1:], "--restart"])
             raise OutputError(e.path, e.problem, f"name another output, or replace it with: {anew}") from e
-        summary.write(json.dumps(tally.summary(price), indent=2) + "\n")
+        summary.write(json.dumps(tally.summary(price, calibration), indent=2) + "\n")
     _show_summary(tally, price)
+    _show_shift(tally, calibration)
     if tally.errors or tally.without_model:
         raise typer.Exit(EXIT_ROW_ERRORS)
 
@@ -146,6 +153,8 @@ def _show_summary(tally: Tally, price: Price | None) -> None:
     display.note(f"{tally.texts:,} texts in {display.duration(tally.seconds)}{pace}")
     if tally.errors:
         display.note(f'{tally.errors} of {tally.texts} texts carry an error: see "error" in their rows')
+    if tally.abstained:
+        display.note(f'{tally.abstained} of {tally.texts} texts have no labels: nothing passed, "abstained"')
     if tally.fallbacks and not tally.without_model:
         display.note(
             f"{tally.fallbacks} of {tally.texts} texts did without the language model: "
@@ -155,6 +164,18 @@ def _show_summary(tally: Tally, price: Price | None) -> None:
         display.note(line)
     if price:
         display.note(f"price: {price.of(tally.usage):,.2f}")
+
+
+def _show_shift(tally: Tally, calibration: Calibration | None) -> None:
+    """That the texts are not like those that the probabilities were learned from, where it is so."""
+    from irr.calibrate.scope import SHIFTED, UNUSUAL, shift, unusual
+
+    if calibration and shift(tally.scope, calibration.texts) < SHIFTED:
+        display.note(
+            f"these texts are not like the {calibration.texts:,} that the program was calibrated on "
+            f"(p < {SHIFTED:g}; {unusual(tally.scope):.0%} are as unusual as the most unusual {UNUSUAL:.0%} "
+            "of those): probabilities and promises may not hold, so calibrate on some of these"
+        )
 
 
 def _show_forecast(expected: Forecast) -> None:

@@ -16,6 +16,7 @@ from rich.text import Text
 from typer import Option
 
 from irr.cli import display
+from irr.cli.calibrate import lines
 from irr.cli.command import command
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.cli.options import BuildOptions, LMOptions
@@ -233,6 +234,11 @@ def _show(result: Optimized, folder: Path) -> None:
     if usage["calls"]:
         tokens = f"{usage['prompt_tokens']:,} prompt and {usage['completion_tokens']:,} completion tokens"
         display.say(f"{usage['calls']:,} calls, {tokens}")
+    if calibration := result.program.calibration:
+        for line in lines(calibration):
+            display.say(line)
+    else:
+        display.note(f"without probabilities: {result.uncalibrated}")
     if result.stopped:
         display.note(f"stopped early: {result.stopped}")
     display.note(f"frozen: {folder}; see irr show {folder}")

@@ -15,6 +15,8 @@ from irr.cli import display
 from irr.errors import ProgramError, UsageError
 
 if TYPE_CHECKING:
+    from irr.calibrate.calibration import Calibration
+    from irr.calibrate.selection import Decision
     from irr.config import Settings
     from irr.io.columns import Columns
     from irr.labels.space import LabelSpace
@@ -185,6 +187,58 @@ class LimitOptions:
             tokens_per_minute=self.tokens_per_minute,
             patience=60 * self.patience,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionOptions:
+    """Which labels a text gets from a calibrated program, if not the best ones of every text."""
+
+    panel: ClassVar[str] = "Labels returned, by a calibrated program"
+
+    min_probability: Annotated[
+        float | None, Option(help="Only labels that are at least so probable.", metavar="SHARE")
+    ] = None
+    precision: Annotated[
+        float | None,
+        Option(help="Labels of which this share is right, with 95 % confidence.", metavar="SHARE"),
+    ] = None
+    recall: Annotated[
+        float | None,
+        Option(help="Sets that hold this share of a text's right labels, in the mean.", metavar="SHARE"),
+    ] = None
+    best_f1: Annotated[bool, Option(help="The set of the highest expected F1.")] = False
+    scope: Annotated[
+        float | None,
+        Option(
+            help="No labels for texts as unusual as this share of the calibration texts. Default: 0.05 "
+            "with --min-probability and --best-f1, else 0; a promise has its own.",
+            metavar="SHARE",
+        ),
+    ] = None
+
+    def read(self) -> Decision:
+        """The decision that they ask for.
+
+        Raises:
+            UsageError: If they do not fit together, or a value is out of its range.
+        """
+        from pydantic import ValidationError
+
+        from irr.calibrate.selection import Decision
+
+        try:
+            return Decision(
+                min_probability=self.min_probability,
+                precision=self.precision,
+                recall=self.recall,
+                best_f1=self.best_f1,
+                scope=self.scope,
+            )
+        except ValidationError as e:
+            first = e.errors(include_url=False)[0]
+            option = "".join(f"--{part}: ".replace("_", "-") for part in first["loc"])
+            reason = str(first.get("ctx", {}).get("error", "")) or first["msg"]
+            raise UsageError(f"{option}{reason[:1].lower()}{reason[1:]}", "see irr classify --help") from e
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -411,6 +465,29 @@ class ProgramOptions(BuildOptions):
         if self.rebind:
             display.note(f"{program} runs on other labels than it was frozen with: {self.labels}")
         return space
+
+    def calibration(self, decision: Decision) -> Calibration | None:
+        """The program's calibration, after a check that the decision can be made with it.
+
+        Raises:
+            UsageError: If it cannot.
+        """
+        from irr.frozen.manifest import read_calibration
+
+        found = read_calibration(self.program) if self.program else None
+        part = self.within or self.only or self.without
+        if found and (part or self.rebind or any(self.lms.names)):
+            if decision.calibrated:
+                problem = "the program was calibrated with its own models, on all of its labels"
+                raise UsageError(problem, "leave the options out that change them")
+            return None
+        if found:
+            found.cut(decision)
+        elif decision.calibrated:
+            problem = "the program is not calibrated, so that it knows no probabilities"
+            hint = f"run irr calibrate --program {self.program or 'DIR'} --gold FILE first"
+            raise UsageError(problem, hint)
+        return found
 
     @property
     def reads(self) -> list[Path]:

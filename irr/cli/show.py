@@ -12,6 +12,7 @@ from rich.text import Text
 from typer import Argument
 
 from irr.cli import display
+from irr.cli.calibrate import lines
 from irr.cli.command import command
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def show(options: ShowOptions) -> None:
 
 
 def _facts(folder: Path, manifest: Manifest) -> Table:
+    from irr.frozen.manifest import read_calibration
+
     recipe = manifest.recipe
     facts = {
         "labels": f"{manifest.labels:,}, fingerprint {manifest.fingerprint[:16]}",
@@ -51,6 +54,8 @@ def _facts(folder: Path, manifest: Manifest) -> Table:
     facts["settings changed"] = display.changed(recipe.settings)
     if manifest.optimized:
         facts["optimized"] = _pairs(manifest.optimized)
+    calibration = read_calibration(folder)
+    facts["calibration"] = "\n".join(lines(calibration)) if calibration else "none: see irr calibrate"
     facts["versions"] = _pairs(manifest.versions)
     facts["digest"] = manifest.digest
     table = Table(title=Text(str(folder)), show_header=False)

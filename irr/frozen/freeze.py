@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from irr import __version__
 from irr.builder import build
+from irr.calibrate.calibration import Calibration
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import ProgramError
 from irr.frozen.manifest import (
+    CALIBRATION,
     EXAMPLES,
     LABELS,
     MANIFEST,
@@ -22,6 +28,8 @@ from irr.frozen.manifest import (
     TRIALS,
     Manifest,
     Scores,
+    names_in,
+    read_calibration,
     read_manifest,
     sums_of,
 )
@@ -35,6 +43,8 @@ from irr.pipeline import InferRetrieveRank
 from irr.prompts.pack import TaskPack, load_task
 from irr.recipe import Model, model_of
 from irr.types import Example
+
+logger = logging.getLogger(__name__)
 
 
 def freeze(
@@ -70,20 +80,36 @@ def freeze(
         labels=len(program.space),
         examples=len(program.examples),
         fingerprint=program.space.fingerprint,
-        digest=program.digest,
+        digest=program.ranking_digest,
         scores=scores or {},
         optimized=optimized or {},
         versions=_versions(),
     )
     files = {
-        MANIFEST: manifest.model_dump_json(indent=2) + "\n",
+        MANIFEST: _json(manifest),
         LABELS: _lines(label.model_dump_json(exclude_defaults=True) for label in program.space),
         EXAMPLES: _lines(example.model_dump_json() for example in program.examples),
         TRIALS: _lines(json.dumps(trial, ensure_ascii=False) for trial in trials),
+        CALIBRATION: _json(program.calibration) if program.calibration else "",
     }
     contents = {name: text.encode() for name, text in files.items() if text}
     contents[SUMS] = sums_of(contents)
     place.fill(contents)
+
+
+def freeze_calibration(calibration: Calibration, folder: str | Path) -> None:
+    """Adds a calibration to a frozen program, or replaces the one that it has; all else stays as it is.
+
+    Raises:
+        ProgramError: If the folder holds no program, or another than it was fitted for, or cannot be written.
+    """
+    folder = Path(folder)
+    if read_manifest(folder).digest != calibration.program:
+        raise ProgramError(f"{folder} is not the program that was calibrated", "calibrate this one")
+    contents = {name: (folder / name).read_bytes() for name in names_in(folder) - {SUMS}}
+    contents[CALIBRATION] = _json(calibration).encode()
+    contents[SUMS] = sums_of(contents)
+    Place.at(folder).fill(contents)
 
 
 def load(
@@ -145,10 +171,14 @@ def load(
         progress=progress,
     )
     as_frozen = infer_lm is None and rank_lm is None and not rebind
-    if as_frozen and program.digest != manifest.digest:
+    if as_frozen and program.ranking_digest != manifest.digest:
         problem = f"irr {__version__} does not give the answers it was frozen with"
         raise ProgramError(f"{folder}: {problem}", f"use irr {manifest.versions['irr']}, or freeze it again")
-    return program
+    calibration = read_calibration(folder)
+    if calibration and not as_frozen and calibration.program != program.ranking_digest:
+        logger.warning("%s was calibrated with other models or labels: there are no probabilities", folder)
+        return program
+    return replace(program, calibration=calibration)
 
 
 def read_labels(
@@ -205,6 +235,10 @@ def _check_revision(model: SentenceEncoder | LanguageModel | None, frozen: Model
     if here != frozen.revision:
         problem = f'the model "{frozen.name}" here is not the one that the program was frozen with'
         raise ProgramError(problem, f"get the one whose weights are {frozen.revision}")
+
+
+def _json(model: BaseModel) -> str:
+    return model.model_dump_json(indent=2) + "\n"
 
 
 def _lines(rows: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from irr.calibrate.calibration import Calibration
 from irr.errors import ProgramError
 from irr.evaluate.metrics import Estimate
 from irr.recipe import Recipe
@@ -18,9 +19,10 @@ MANIFEST = "program.json"
 LABELS = "labels.jsonl"
 EXAMPLES = "examples.jsonl"
 TRIALS = "trials.jsonl"
+CALIBRATION = "calibration.json"
 # As `sha256sum --check` reads it.
 SUMS = "SHA256SUMS"
-FILES = frozenset({MANIFEST, LABELS, EXAMPLES, TRIALS, SUMS})
+FILES = frozenset({MANIFEST, LABELS, EXAMPLES, TRIALS, CALIBRATION, SUMS})
 # What file managers leave in every folder that they show.
 _DROPPED = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".directory"})
 PACKAGES = ("chromadb", "sentence-transformers", "torch", "transformers")
@@ -44,7 +46,7 @@ class Manifest(BaseModel):
         labels: How many labels there are.
         examples: How many examples there are.
         fingerprint: The label space's.
-        digest: The program's: programs of one digest answer alike.
+        digest: The program's, its calibration left out: programs of one digest rank alike.
         scores: What it scored when it was frozen, by what it was scored on.
         optimized: How it came about, where it was optimized.
         versions: What it was frozen with.
@@ -120,6 +122,21 @@ def read_manifest(folder: str | Path) -> Manifest:
         raise ProgramError(
             f"{folder / MANIFEST}: {where} is not what this version reads", "upgrade irr"
         ) from e
+
+
+def read_calibration(folder: Path) -> Calibration | None:
+    """Reads the calibration of a frozen program; None if it was not calibrated.
+
+    Raises:
+        ProgramError: If it is of a newer version.
+    """
+    path = folder / CALIBRATION
+    if not path.exists():
+        return None
+    try:
+        return Calibration.model_validate_json(path.read_bytes())
+    except ValidationError as e:
+        raise ProgramError(f"{path}: not what this version reads", "upgrade irr, or calibrate again") from e
 
 
 def _format(raw: bytes) -> int | None:

@@ -17,7 +17,8 @@ def arrange(
     Args:
         space: The labels and their parents. Parents that are no labels count for nothing, cycles do no harm.
         hierarchy: `none` gives the first `top_k`. `closed` gives the same and all their ancestors: each
-            stands behind the best label that it is above of, nearest first, with that label's score, so that
+            stands behind the best label that it is above of, nearest first, with that label's score and
+            probability, so that
             no label scores more than one above it; there can be more than `top_k`. `leaves` goes down the
             ranking and leaves out what is above another label that it returns, until it has `top_k`.
         top_k: How many labels to take of the ranking.
@@ -113,7 +114,7 @@ def _closed(space: LabelSpace, labels: Sequence[RankedLabel]) -> tuple[RankedLab
         for above in ancestors(space, label.id):
             if above not in placed:
                 name = space[space.number_of[above]].name
-                placed[above] = RankedLabel(id=above, name=name, score=label.score)
+                placed[above] = label.model_copy(update={"id": above, "name": name})
     return tuple(placed.values())
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from irr.builder import assemble, default_index_folder
@@ -19,6 +20,7 @@ from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
 from irr.lm.base import Capabilities, LanguageModel
 from irr.optimize.budget import Budget, MeteredModel, Stopped
+from irr.optimize.calibrating import calibrate
 from irr.optimize.scorer import Plan, Scorer, Trial
 from irr.optimize.search import Optimizer, check_optimizer
 from irr.optimize.stages import BOTH, INFER, RANK, Improver, Students
@@ -40,6 +42,7 @@ class Optimized:
             each left out of its own evidence.
         history: How it came about, for the frozen program.
         stopped: Why it ended early; "" if it did not.
+        uncalibrated: Why the program has no probabilities; "" if it has.
     """
 
     program: InferRetrieveRank
@@ -47,6 +50,7 @@ class Optimized:
     scores: Mapping[str, Scores]
     history: Mapping[str, str | int]
     stopped: str
+    uncalibrated: str
 
 
 def optimize(
@@ -122,15 +126,28 @@ def optimize(
     for step in _steps(counted, end_to_end):
         plan = improver.improve(plan, step)
     scores["after"] = _scores(scorer, plan, budget)
-    program = assemble(
+    best = partial(
+        assemble,
         index,
         sentence_encoder,
         plan.settings,
-        infer_lm=models.infer if plan.infer_lm else None,
-        rank_lm=models.rank if plan.rank_lm else None,
         task=plan.task,
         examples=scorer.examples if plan.settings.retrieve.example_weight or _near(plan) else (),
     )
+    program = best(
+        infer_lm=models.infer if plan.infer_lm else None, rank_lm=models.rank if plan.rank_lm else None
+    )
+    uncalibrated = ""
+    try:
+        rows = [*scorer.train, *scorer.val]
+        with budget.trial(len(rows)):
+            metered = best(infer_lm=plan.infer_lm, rank_lm=plan.rank_lm)
+            found = calibrate(metered, rows, index_folder=root).calibration
+        program = replace(program, calibration=found)
+    except UsageError as e:
+        uncalibrated = e.message
+    except Stopped:
+        uncalibrated = budget.reason
     history: dict[str, str | int] = {
         "optimizer": str(optimizer) if models != Students() else str(Optimizer.NONE),
         "seed": seed,
@@ -141,7 +158,7 @@ def optimize(
         "completion_tokens": budget.usage.completion_tokens,
     }
     known = {name: found for name, found in scores.items() if found is not None}
-    return Optimized(program, trials, known, history, budget.reason)
+    return Optimized(program, trials, known, history, budget.reason, uncalibrated)
 
 
 def split(rows: Sequence[GoldRow], seed: int) -> tuple[list[GoldRow], list[GoldRow]]:

@@ -1,0 +1,84 @@
+"""The command `irr calibrate`: texts with gold in, probabilities for a frozen program out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Option
+
+from irr.cli import display
+from irr.cli.command import command
+from irr.cli.options import LimitOptions
+
+if TYPE_CHECKING:
+    from irr.calibrate.calibration import Calibration
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateOptions:
+    """Which program to calibrate, and on what."""
+
+    program: Annotated[Path, Option(help="The frozen program; it gets the probabilities.", metavar="DIR")]
+    gold: Annotated[
+        Path, Option(help='At least 30 texts, better 100: JSONL {"id", "text", "labels"}.', metavar="FILE")
+    ]
+    api_base: Annotated[
+        str | None, Option(help="URL of the server of its language models, up to /v1.", metavar="URL")
+    ] = None
+    index_folder: Annotated[
+        Path | None,
+        Option(
+            help="Where label indexes are kept. Default: the user's cache folder.",
+            metavar="DIR",
+            envvar="IRR_INDEX_FOLDER",
+            show_envvar=False,
+        ),
+    ] = None
+    limits: LimitOptions
+
+
+@command("calibrate --program program --gold examples.jsonl")
+def calibrate(options: CalibrateOptions) -> None:
+    """Calibrate a frozen program: each label it returns then has a probability.
+
+    Texts that are examples of the program are ranked without their own example. Give texts like those that
+    the program will read. Settings and prompts that were chosen on these same texts make it a little too
+    sure.
+    """
+    from irr.frozen.freeze import freeze_calibration, load
+    from irr.frozen.place import Place
+    from irr.io.texts import read_gold
+    from irr.optimize import calibrate as run
+
+    Place.at(options.program)
+    with display.progress("label entries", None) as on_entries:
+        program = load(
+            options.program,
+            api_base=options.api_base,
+            limits=options.limits.read(),
+            index_folder=options.index_folder,
+            progress=on_entries,
+        )
+    rows = read_gold(options.gold, program.space)
+    with display.progress("texts", sum(bool(row.labels) for row in rows)) as on_text:
+        calibration = run(program, rows, index_folder=options.index_folder, on_text=on_text).calibration
+    assert calibration is not None
+    freeze_calibration(calibration, options.program)
+    for line in lines(calibration):
+        display.say(line)
+    display.note(f"calibrated: {options.program}; see irr classify --help for what it can do now")
+
+
+def lines(calibration: Calibration) -> list[str]:
+    """What a calibration came to, for people."""
+    most = [
+        f"{name} up to {promises[-1][0]:.2f}" if promises else f"no {name}"
+        for name, promises in (("precision", calibration.precision), ("recall", calibration.recall))
+    ]
+    return [
+        f"calibrated on {calibration.texts:,} texts, expected calibration error {calibration.error:.3f} "
+        "(each text by a curve that did not see it)",
+        f"it can promise {' and '.join(most)}",
+    ]
