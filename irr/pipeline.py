@@ -202,8 +202,8 @@ class InferRetrieveRank:
 
         Raises:
             UsageError: At the call, if `texts` is one text or a data frame without texts, no label is asked
-                for, the program is not calibrated or cannot keep a promise, or the process was forked from the
-                one that built it.
+                for, the program is not calibrated or cannot keep a promise, or the process was forked from
+                the one that built it.
         """
         if os.getpid() != self._process:  # a fork has none of the threads of encoder, index and models
             hint = 'load it in each process, or start processes by "spawn"'
