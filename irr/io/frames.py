@@ -72,7 +72,7 @@ def _columns(header: list[str], fields: Iterable[str], needed: Iterable[str]) ->
 
 def _native(data: Any) -> Any:
     """The frame or series behind one common interface; None of what is neither."""
-    if isinstance(data, str | bytes) or type(data) in _PLAIN:
+    if isinstance(data, str | bytes | Iterator) or type(data) in _PLAIN:
         return None
     import narwhals as nw
 
