@@ -157,9 +157,10 @@ def kills(labels: Sequence[Label]) -> dict[str, Any]:
             wrong += not np.array_equal(index.vectors[: len(vectors)], vectors)
             wrong += not np.array_equal(index.vectors, encoder.encode([label.name for label in space]))
     return {
+        "labels": len(labels),
         "kills": KILLS,
         "wrong_indexes": wrong,
-        "finished_before_the_kill": sum(count <= 2 for count in encoded_again[1:]),
+        "kills_after_which_nothing_was_encoded_again": sum(count <= 2 for count in encoded_again[1:]),
         "most_texts_encoded_after_a_kill": max(encoded_again),
         "texts_of_an_update": 200,
     }
