@@ -83,7 +83,7 @@ def fit(rankings: Sequence[Ranked], program: str) -> Calibration:
     )
 
 
-def calibration_error(probability: Floats, right: NDArray[np.bool_], bins: int = 10) -> float:
+def calibration_error(probability: Floats, right: NDArray[np.bool_] | Floats, bins: int = 10) -> float:
     """Expected calibration error: the mean over bins of equal mass of |mean probability - share right|.
 
     Args:

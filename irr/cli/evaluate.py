@@ -16,11 +16,16 @@ from typer import Option
 from irr.cli import display
 from irr.cli.command import command
 from irr.cli.exits import EXIT_ROW_ERRORS
-from irr.cli.options import ProgramOptions, note_language
+from irr.cli.options import DecisionOptions, ProgramOptions, note_language
+from irr.errors import UsageError
 
 if TYPE_CHECKING:
+    from irr.calibrate.selection import Decision
     from irr.evaluate.compare import Comparison
     from irr.evaluate.evaluate import Evaluation
+    from irr.evaluate.sets import SetScorer, SetScores
+    from irr.io.texts import GoldRow
+    from irr.pipeline import InferRetrieveRank
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,10 @@ class EvalOptions:
             metavar="FILE",
         ),
     ] = field(default_factory=list)
+    cutoffs: Annotated[bool, Option(help="Show precision and recall at many cut-offs on probabilities.")] = (
+        False
+    )
+    decision: DecisionOptions
     program: ProgramOptions
 
 
@@ -68,6 +77,10 @@ def evaluate(options: EvalOptions) -> None:
     rows = read_gold(options.gold, space, source.column_names)
     note_language("texts", (row.text for row in rows), source.encoder_name)
     baselines = [read_baseline(path, rows) for path in options.compare]
+    decision = options.decision.read()
+    calibration = source.calibration(decision)
+    if options.cutoffs and not calibration:
+        raise UsageError("--cutoffs needs a calibrated program", "run irr calibrate first")
     read = (options.gold, *options.compare, *source.reads)
     with (
         open_output(options.json_file or os.devnull, *read) as scores,
@@ -81,8 +94,9 @@ def evaluate(options: EvalOptions) -> None:
             _warn_of_known_texts(setup.left_out, len(rows))
             program = leaving_one_out(program, source.index_folder)
         diagnoser = Diagnoser(program) if options.report else None
+        sets = _sets(program, decision, rows) if calibration else None
         with display.progress("texts", len(rows)) as on_text:
-            evaluation = measure(program, rows, on_text, diagnoser.observe if diagnoser else None)
+            evaluation = measure(program, rows, on_text, diagnoser.observe if diagnoser else None, sets)
         comparisons = [compare(evaluation, baseline) for baseline in baselines]
         scores.write(as_text(evaluation, setup, comparisons))
         if diagnoser:
@@ -94,10 +108,51 @@ def evaluate(options: EvalOptions) -> None:
             display.note(display.without_model(evaluation.fallbacks, evaluation.texts))
     else:
         _show(evaluation, setup.title)
+        if evaluation.sets:
+            _show_sets(evaluation.sets, options.cutoffs)
         if comparisons:
             _show_comparisons(comparisons)
     if evaluation.errors or evaluation.without_model:
         raise typer.Exit(EXIT_ROW_ERRORS)
+
+
+def _sets(program: InferRetrieveRank, decision: Decision, rows: Sequence[GoldRow]) -> SetScorer | None:
+    from irr.config import Hierarchy
+    from irr.evaluate.sets import SetScorer
+
+    if program.calibration is None:
+        return None
+    arranged = decision.cuts and program.settings.hierarchy is not Hierarchy.NONE
+    texts = (row.text for row in rows if row.labels)
+    answers = program.batch(texts, decision=decision) if arranged else None
+    return SetScorer(decision, program.calibration.cut(decision), answers)
+
+
+def _show_sets(sets: SetScores, cutoffs: bool) -> None:
+    """How good the returned sets are, and whether a promise was kept."""
+    given = ", ".join(
+        f"{name} {value:g}" for name, value in sets.decision.model_dump(exclude_defaults=True).items()
+    )
+    table = Table(
+        "mean over", "precision", "recall", "F1", title=f"sets of labels: {given or 'the best ten'}"
+    )
+    for name, of in (("all labels (micro)", sets.micro), ("texts (example)", sets.example)):
+        table.add_row(name, *(value.percent() for value in of.values()))
+    table.add_row("labels (macro)", *(f"{100 * value:.1f}" for value in sets.macro.values()))
+    display.show(table)
+    mean, gold = (sum(sizes) / len(sizes) for sizes in (sets.sizes, sets.gold_sizes))
+    display.say(f"{mean:.2f} labels a text, {gold:.2f} gold; {sets.abstained} texts without labels")
+    error = sets.calibration_error
+    display.say(f"expected calibration error {error.mean:.3f} ({error.low:.3f} – {error.high:.3f})")
+    if sets.promise:
+        name, promised, kept = sets.promise
+        display.say(f"promised {name} {promised:g}: {kept.percent()} %")
+    if cutoffs:
+        rows = Table("probability", "precision", "recall", "F1", "labels a text", "texts without")
+        for one in sets.kept:
+            shares = (f"{100 * value:.1f}" for value in (one.precision, one.recall, one.f1))
+            rows.add_row(f"{one.cut_off:.2f}", *shares, f"{one.size:.2f}", str(one.abstained))
+        display.show(rows)
 
 
 def _warn_of_known_texts(known: int, texts: int) -> None:

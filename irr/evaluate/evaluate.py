@@ -24,6 +24,7 @@ from irr.evaluate.metrics import (
     rp_at_k,
     rp_curve,
 )
+from irr.evaluate.sets import SetScorer, SetScores
 from irr.io.texts import GoldRow
 from irr.types import Costs, Prediction
 
@@ -89,6 +90,7 @@ class Evaluation(BaseModel):
         fallbacks: How many were answered without a language model that should have been asked.
         costs: What language-model calls cost, by stage.
         seconds: What classifying them took.
+        sets: How good the sets of labels are that a calibrated program returns.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -103,6 +105,7 @@ class Evaluation(BaseModel):
     fallbacks: int
     costs: Costs
     seconds: float
+    sets: SetScores | None = None
 
     @property
     def without_model(self) -> bool:
@@ -128,6 +131,8 @@ class Evaluation(BaseModel):
             "seconds": round(self.seconds, 3),
             "program": self.program,
         }
+        if self.sets:
+            fields["sets"] = self.sets.as_json()
         if per_text:
             fields["curve"] = [round(value, 6) for value in self.curve]
             fields["per_text"] = {
@@ -143,6 +148,7 @@ def evaluate(
     rows: Sequence[GoldRow],
     on_text: Callable[[], None] = lambda: None,
     observe: Callable[[GoldRow, Prediction], None] | None = None,
+    sets: SetScorer | None = None,
 ) -> Evaluation:
     """Classifies `rows` and scores the answers.
 
@@ -151,6 +157,7 @@ def evaluate(
         rows: Texts with gold labels.
         on_text: Called after each text.
         observe: Called with each text and its prediction, which then carries its trace.
+        sets: Scores the sets that a calibrated program returns.
 
     Raises:
         UsageError: If no text has gold labels.
@@ -171,6 +178,8 @@ def evaluate(
             for name, metric in METRICS.items():
                 values[name].append(metric(predicted, gold))
             curve += rp_curve(predicted, gold, DEPTH)
+            if sets:
+                sets.add(gold, prediction)
         if observe:
             observe(row, prediction)
         on_text()
@@ -190,6 +199,7 @@ def evaluate(
         fallbacks=tally.fallbacks,
         costs=tally.costs,
         seconds=seconds,
+        sets=sets.scores() if sets else None,
     )
 
 
