@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from irr.optimize import calibrate
 from irr.pipeline import InferRetrieveRank
 from irr.types import Prediction, RankedLabel
 from tests.calibrate.test_program import GOLD
+from tests.evaluate.test_report import browser, opened  # noqa: F401
 from tests.support import Irr, write_jsonl
 
 
@@ -56,7 +58,11 @@ def test_without_a_choice_the_best_ten_are_scored_and_a_promise_is_compared() ->
 
 
 def test_eval_shows_the_sets_of_a_calibrated_program(
-    irr: Irr, program: InferRetrieveRank, index_folder: Path, tmp_path: Path
+    irr: Irr,
+    program: InferRetrieveRank,
+    index_folder: Path,
+    tmp_path: Path,
+    opened: Any,  # noqa: F811
 ) -> None:
     rows = write_jsonl(tmp_path / "gold.jsonl", [row.model_dump() for row in GOLD])
     folder, scores, report = tmp_path / "program", tmp_path / "scores.json", tmp_path / "report.html"
@@ -71,6 +77,12 @@ def test_eval_shows_the_sets_of_a_calibrated_program(
     assert sets["decision"] == {"min_probability": 0.5}
     assert sets["micro"]["precision"][0] > 0.8
     assert len(sets["cutoffs"]) == 19
+    page = opened(report)
+    decisions = page.locator("#decisions")
+    assert "Labels returned: min probability 0.5." in decisions.inner_text()
+    assert decisions.get_by_text("chosen: 50.0").count() == 1
+    assert decisions.locator("circle").count() == 10
+    page.get_by_label("Order").select_option("least sure first")
     promised = irr(*call, "--recall", "0.5")
     assert "promised recall 0.5: " in promised.stdout
     plain = irr("eval", "--labels", folder / "labels.jsonl", "--gold", rows, "--cutoffs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from importlib.resources import files
@@ -15,11 +16,12 @@ from irr.evaluate.evaluate import Evaluation
 from irr.evaluate.metrics import Estimate
 from irr.evaluate.report import figures
 from irr.evaluate.report.diagnoser import TOP, Diagnoser, Gold, TextRecord
+from irr.evaluate.sets import SetScores
 from irr.evaluate.setup import Setup
 from irr.labels.space import LabelSpace
 from irr.types import Match, QueryKind
 
-_SCRIPTS = ("dom.js", "charts.js", "sections.js", "texts.js", "page.js")
+_SCRIPTS = ("dom.js", "charts.js", "sections.js", "decisions.js", "texts.js", "page.js")
 # Of a longer text the page shows the beginning.
 _SHOWN_CHARACTERS = 8_000
 _SHOWN_QUERY = 80
@@ -69,6 +71,10 @@ def _data(
     names = _Names(program.space)
     pairs = figures.confusions(texts, program.space, program.encoder)
     scores = dict(zip(evaluation.per_text.ids, evaluation.per_text.scores["rp@10"], strict=True))
+    known = evaluation.sets.unsure if evaluation.sets else ()
+    unsure = {
+        i: {"unsure": round(value, 4)} for i, value in zip(evaluation.per_text.ids, known, strict=False)
+    }
     return {
         "title": setup.title,
         "setup": setup.as_json(),
@@ -92,6 +98,7 @@ def _data(
         "curve": [_rounded(e) for e in figures.curve(texts)],
         "funnel": [{**asdict(part), "gain": round(part.gain, 5)} for part in lost],
         "moved": _moved(texts),
+        "sets": _sets(evaluation.sets) if evaluation.sets else None,
         "groups": {
             "frequency": _groups(figures.by_frequency(texts)),
             "length": _groups(figures.by_length(texts)),
@@ -107,10 +114,24 @@ def _data(
             }
             for pair in pairs[:_SHOWN_PAIRS]
         ],
-        "texts": [_text(seen, names, scores.get(seen.id)) for seen in texts],
+        "texts": [_text(seen, names, scores.get(seen.id)) | unsure.get(seen.id, {}) for seen in texts],
         "comparisons": [_comparison(evaluation, comparison) for comparison in comparisons],
         "labels": names.used,  # last: what stands above fills it
     }
+
+
+def _sets(sets: SetScores) -> dict[str, Any]:
+    """How good the returned sets are, with the bins, the sizes and the promise that the page shows."""
+    returned, gold = Counter(sets.sizes), Counter(sets.gold_sizes)
+    fields: dict[str, Any] = {
+        "bins": [bin.model_dump() for bin in sets.bins],
+        "sizes": [(size, returned[size], gold[size]) for size in sorted(returned | gold)],
+        "promise": None,
+    }
+    if sets.promise:
+        name, promised, kept = sets.promise
+        fields["promise"] = {"name": name, "promised": promised, "kept": (kept.mean, kept.low, kept.high)}
+    return sets.as_json() | fields
 
 
 class _Names:

@@ -90,6 +90,7 @@ const sections = [
   ["Scores", scoresSection(data)],
   ["Lost labels", funnelSection(data, texts.show)],
   data.comparisons.length ? ["Comparison", compareSection(data, texts.show)] : null,
+  data.sets ? ["Decisions", decisionsSection(data)] : null,
   ["Groups", groupsSection(data)],
   data.pairs.length ? ["Confused pairs", pairsSection(data, texts.showPair)] : null,
   ["Texts", texts.section],

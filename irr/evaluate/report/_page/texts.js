@@ -144,6 +144,7 @@ function orders(data) {
     ["worst", "lowest RP@10 first", (a, b) => rp(a, 2) - rp(b, 2)],
     ["best", "highest RP@10 first", (a, b) => rp(b, -1) - rp(a, -1)],
     ["lost", "most gold lost first", (a, b) => lost(b) - lost(a)],
+    ...(data.sets ? [["unsure", "least sure first", (a, b) => (b.unsure ?? -1) - (a.unsure ?? -1)]] : []),
     ["long", "longest first", (a, b) => b.text.length + (b.cut || 0) - a.text.length - (a.cut || 0)],
     ["short", "shortest first", (a, b) => a.text.length - b.text.length],
     ...data.comparisons.flatMap((c, place) => {

@@ -1,0 +1,303 @@
+"""Decisions: how true probabilities are, which promises are kept, and what is refused, on the packs of data.
+
+python -m eval.decisions --data DIR                      # all sets, 200 splits
+python -m eval.decisions --data DIR --limit 300 --splits 40 --sets house tech
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from eval.record import record
+from irr.builder import build
+from irr.calibrate.calibration import Calibration
+from irr.calibrate.features import DEPTH, features, profile
+from irr.calibrate.fit import Ranked, calibration_error, fit, padded, ranked
+from irr.calibrate.risk_control import cut_off
+from irr.calibrate.scope import SHIFTED, count, shift
+from irr.calibrate.selection import Cut
+from irr.io.texts import GoldRow, read_gold
+from irr.labels.space import LabelSpace
+from irr.pipeline import InferRetrieveRank
+from irr.types import Trace
+
+Floats = NDArray[np.float64]
+_PROMISES = (0.8, 0.9)
+_DRAWS, _FEW = 50, 30
+_NONSENSE = 1_000
+
+
+class Pack(NamedTuple):
+    """A label space, the texts to calibrate on, which are its examples too, and sets of texts to test on."""
+
+    folder: str
+    dev: str
+    tests: dict[str, str]
+
+
+PACKS = (
+    Pack("esco", "dev", {"house": "house_test", "tech": "tech_test", "techwolf": "techwolf_test"}),
+    Pack("attack", "annoctr_dev", {"annoctr": "annoctr_test"}),
+    Pack("attack", "dev", {"tram": "test"}),
+    Pack("icd10", "dev", {"icd10": "test"}),
+    Pack("clinc150", "dev", {"clinc150": "test"}),
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rankings of a set as arrays: probabilities and truth of shape (texts, labels), and gold counts."""
+
+    probability: Floats
+    right: NDArray[np.bool_]
+    gold: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, rankings: Sequence[Ranked], calibration: Calibration) -> Table:
+        """The rankings that have gold, with the probabilities of a calibration."""
+        probability = [calibration.curve.probabilities(one.features) for one in rankings]
+        right = padded([one.right for one in rankings], 0.0).astype(bool)
+        return cls(padded(probability, -1.0), right, np.array([one.gold for one in rankings]))
+
+    def first(self, depth: int) -> tuple[Floats, NDArray[np.bool_]]:
+        """Probability and truth of the first labels of all texts."""
+        there = self.probability[:, :depth] >= 0
+        return self.probability[:, :depth][there], self.right[:, :depth][there]
+
+    def f1(self, kept: NDArray[np.bool_]) -> float:
+        """Micro-F1 of what is kept."""
+        return float(2 * (kept & self.right).sum() / (kept.sum() + self.gold.sum()))
+
+    def recall(self, kept: NDArray[np.bool_]) -> Floats:
+        """The recall of each text."""
+        found: Floats = (kept & self.right).sum(axis=1) / self.gold
+        return found
+
+    def top(self, size: int) -> NDArray[np.bool_]:
+        """The first labels of each text."""
+        return (np.arange(self.probability.shape[1]) < size) & (self.probability >= 0)
+
+    def best_f1(self, missed: float) -> NDArray[np.bool_]:
+        """What is kept for the best F1."""
+        kept = np.zeros(self.right.shape, bool)
+        for row, values in zip(kept, self.probability, strict=True):
+            there = values >= 0
+            row[there] = Cut(best_f1=True, missed=missed).keeps(values[there], 1.0)
+        return kept
+
+
+def rank(program: InferRetrieveRank, texts: Sequence[str]) -> list[Trace | None]:
+    """The trace of each text."""
+    return [prediction.trace for prediction in program.batch(texts, DEPTH, trace=True)]
+
+
+def rankings_of(program: InferRetrieveRank, rows: Sequence[GoldRow]) -> list[Ranked]:
+    """The rankings of the texts that have gold and an answer."""
+    judged = [row for row in rows if row.labels]
+    traces = rank(program, [row.text for row in judged])
+    found = [ranked(t, row.labels) for t, row in zip(traces, judged, strict=True) if t]
+    return [one for one in found if len(one.features)]
+
+
+def measured(dev: Sequence[Ranked], test: Sequence[Ranked], splits: int) -> dict[str, Any]:
+    """All figures of a set."""
+    calibration = fit(dev, "dev")
+    table, own = Table.of(test, calibration), Table.of(dev, calibration)
+    size = max(range(1, DEPTH), key=lambda k: own.f1(own.top(k)))
+    cut = max(np.linspace(0.01, 0.9, 90), key=lambda t: own.f1(own.probability >= t))
+    probability, right = table.first(20)
+    p_values = [calibration.scope.p_value(one.profile) for one in test]
+    counts: tuple[int, ...] = ()
+    for value in p_values:
+        counts = count(counts, value)
+    rng = np.random.default_rng(0)
+    few = [
+        calibration_error(*Table.of(test, fit([dev[i] for i in chosen], "few")).first(10))
+        for chosen in (rng.permutation(len(dev))[:_FEW] for _ in range(_DRAWS))
+    ]
+    return {
+        "calibrated_on": len(dev),
+        "texts": len(test),
+        "calibration_error": round(calibration_error(*table.first(10)), 4),
+        "calibration_error_on_30_texts": round(float(np.mean(few)), 4),
+        "auc": round(float(roc_auc_score(right, probability)), 4),
+        "micro_f1": {
+            "best_f1": round(table.f1(table.best_f1(calibration.missed)), 4),
+            f"best fixed k, {size}": round(table.f1(table.top(size)), 4),
+            f"best cut-off, {cut:.2f}": round(table.f1(table.probability >= cut), 4),
+        },
+        "unusual": round(float(np.mean(np.array(p_values) <= 0.05)), 4),
+        "shift_p": shift(counts, len(dev)),
+        "shift_noticed": shift(counts, len(dev)) < SHIFTED,
+        "promises": promises([*dev, *test], splits),
+    }
+
+
+def promises(pool: Sequence[Ranked], splits: int) -> dict[str, Any]:
+    """How promises are kept on one half of the texts that were made on the other, over random halves."""
+    rng = np.random.default_rng(0)
+    kept: dict[str, list[tuple[float, ...]]] = {
+        f"{n} {p}": [] for n in ("precision", "recall") for p in _PROMISES
+    }
+    for _ in range(splits):
+        order = rng.permutation(len(pool))
+        half = len(pool) // 2
+        calibration = fit([pool[i] for i in order[:half]], "half")
+        table = Table.of([pool[i] for i in order[half:]], calibration)
+        for promise in _PROMISES:
+            if (at := cut_off(calibration.precision, promise)) is not None:
+                kept[f"precision {promise}"].append(_precision(table, at, promise))
+            if (at := cut_off(calibration.recall, promise)) is not None:
+                kept[f"recall {promise}"].append(_recall(table, at))
+    names = {
+        "precision": ("kept", "precision", "recall", "recall_of_oracle"),
+        "recall": ("recall", "mean_size", "fixed_k_with_the_same_recall"),
+    }
+    return {
+        name: {
+            "promised_in": f"{len(values)} of {splits} splits",
+            **{
+                key: round(float(value), 4)
+                for key, value in zip(names[name.split()[0]], np.mean(values, axis=0), strict=True)
+            },
+        }
+        if values
+        else "cannot be promised"
+        for name, values in kept.items()
+    }
+
+
+def _precision(table: Table, at: float, promise: float) -> tuple[float, ...]:
+    """Whether a precision is kept, what it is, and the recall beside that of the best cut-off."""
+    order = np.argsort(-table.probability, axis=None)
+    right = table.right.ravel()[order]
+    shares = np.cumsum(right) / np.arange(1, len(right) + 1)
+    proven = np.flatnonzero(shares >= promise)
+    oracle = right[: proven[-1] + 1].sum() / table.gold.sum() if len(proven) else 0.0
+    kept = table.probability >= at
+    precision = (kept & table.right).sum() / max(kept.sum(), 1)
+    return precision >= promise, precision, (kept & table.right).sum() / table.gold.sum(), oracle
+
+
+def _recall(table: Table, at: float) -> tuple[float, ...]:
+    """The mean recall, the mean size of a set, and the size of sets of one size with that recall."""
+    kept = table.probability >= at
+    recall = float(table.recall(kept).mean())
+    sizes = range(1, table.probability.shape[1] + 1)
+    fixed = next((k for k in sizes if table.recall(table.top(k)).mean() >= recall), DEPTH)
+    return recall, float(kept.sum(axis=1).mean()), fixed
+
+
+def refused(
+    program: InferRetrieveRank, calibration: Calibration, usual: Sequence[Ranked], texts: Sequence[str]
+) -> dict[str, float]:
+    """How well texts that are out of scope are told from those of a test set, 95 % of which are kept."""
+    inside = np.array([calibration.scope.p_value(one.profile) for one in usual])
+    outside = np.array(
+        [calibration.scope.p_value(profile(t.candidates)) if t else 0 for t in rank(program, texts)]
+    )
+    truth = np.concatenate([np.ones(len(inside)), np.zeros(len(outside))])
+    return {
+        "texts": len(texts),
+        "auroc": round(float(roc_auc_score(truth, np.concatenate([inside, outside]))), 4),
+        "refused_at_95_kept": round(float((outside < np.quantile(inside, 0.05)).mean()), 4),
+        "refused_by_default": round(float((outside <= 0.05).mean()), 4),
+        "kept_by_default": round(float((inside > 0.05).mean()), 4),
+    }
+
+
+def nonsense(data: Path, rows: Sequence[GoldRow], many: int) -> dict[str, list[str]]:
+    """Strings of random letters, of the words of all texts shuffled, and German titles."""
+    chance = random.Random(0)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+
+    def word() -> str:
+        return "".join(chance.choices(letters, k=chance.randint(2, 9)))
+
+    words = [word for row in rows for word in row.text.split()]
+    titles = [
+        json.loads(line)["text"] for line in (data / "gnd" / "dev.jsonl").read_text("utf-8").splitlines()
+    ]
+    parts = [part.strip() for title in titles for part in title.replace("\n", ". ").split(". ")]
+    german = [p for p in parts if len(p) > 40 and {"der", "die", "und"} & set(p.split())]
+    return {
+        "random letters": [" ".join(word() for _ in range(chance.randint(3, 12))) for _ in range(many)],
+        "shuffled words": [" ".join(chance.choices(words, k=12)) for _ in range(many)],
+        "another language": german[:many],
+    }
+
+
+def cost(program: InferRetrieveRank, calibration: Calibration, texts: Sequence[str]) -> dict[str, float]:
+    """What probabilities and scope add to a text's time."""
+    start = time.perf_counter()
+    traces = [prediction.trace for prediction in program.batch(texts, DEPTH, trace=True)]
+    whole = time.perf_counter() - start
+    found = [trace for trace in traces if trace]
+    start = time.perf_counter()
+    for trace in found:
+        calibration.curve.probabilities(features(trace.ranking, trace.candidates))
+        calibration.scope.p_value(profile(trace.candidates))
+    added = time.perf_counter() - start
+    return {"ms_a_text": round(1e3 * whole / len(texts), 3), "added_share": round(added / whole, 5)}
+
+
+def main() -> None:
+    """Measures each set, and records all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--sets", nargs="*", help="only these; all if left out")
+    parser.add_argument("--limit", type=int, help="only the first texts of each set")
+    parser.add_argument("--splits", type=int, default=200)
+    parser.add_argument("--name", default="decisions", help="record the result under this name")
+    arguments = parser.parse_args()
+    figures: dict[str, Any] = {"limit": arguments.limit, "splits": arguments.splits, "sets": {}}
+    for pack in PACKS:
+        wanted = [name for name in pack.tests if not arguments.sets or name in arguments.sets]
+        if wanted:
+            _pack(pack, wanted, arguments, figures)
+            record(arguments.name, figures)
+
+
+def _pack(pack: Pack, wanted: Sequence[str], arguments: argparse.Namespace, figures: dict[str, Any]) -> None:
+    from irr.builder import leaving_one_out
+
+    folder: Path = arguments.data / pack.folder
+    space = LabelSpace.read(folder / "labels.jsonl")
+    rows = read_gold(folder / f"{pack.dev}.jsonl", space)[: arguments.limit]
+    examples = [{"text": row.text, "labels": row.labels} for row in rows]
+    program = build(space, examples=examples)
+    dev = rankings_of(leaving_one_out(program), rows)
+    calibration = fit(dev, "dev")
+    for name in wanted:
+        gold = read_gold(folder / f"{pack.tests[name]}.jsonl", space)[: arguments.limit]
+        test = rankings_of(program, gold)
+        figures["sets"][name] = found = measured(dev, test, arguments.splits)
+        print(name, json.dumps(found), flush=True)
+        if name == "house":
+            many = min(_NONSENSE, arguments.limit or _NONSENSE)
+            figures["nonsense"] = {
+                what: refused(program, calibration, test, texts)
+                for what, texts in nonsense(arguments.data, gold, many).items()
+            }
+            print("nonsense", json.dumps(figures["nonsense"]), flush=True)
+            figures["cost"] = cost(program, calibration, [row.text for row in gold[:100]])
+        if name == "clinc150":
+            lines = (folder / "test_oos.jsonl").read_text("utf-8").splitlines()
+            texts = [json.loads(line)["text"] for line in lines]
+            figures["out_of_scope"] = refused(program, calibration, test, texts)
+            print("out of scope", json.dumps(figures["out_of_scope"]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
