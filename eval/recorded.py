@@ -4,9 +4,9 @@ python -m eval.recorded --data DIR [--name recorded]
 
 DIR holds esco/ (labels.jsonl, dev.jsonl, the three test sets) and recorded/esco.jsonl: for each answer the id
 of its text, the stage, whether the prompt showed the task's two demos or the five nearest dev examples, and
-what the model said. The default rows are not tuned; the optimized ones are what `irr optimize` makes of the
-dev answers, frozen and loaded again. A test set is what of it was recorded; a dev sentence that is a test
-sentence, too, is left out of dev.
+what the model said. The first rows are the default settings, not tuned; then the weight of the ranking is
+chosen on dev, and the program frozen, moved and loaded again. A test set is what of it was recorded; a dev
+sentence that is a test sentence, too, is left out of dev.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import argparse
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ from rich.table import Table
 
 from eval.record import record
 from irr.builder import build
-from irr.config import Settings
+from irr.config import HYPERPARAMETERS, Settings
+from irr.encoders.base import Encoder
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.evaluate.evaluate import Evaluation, evaluate
 from irr.evaluate.metrics import paired_bootstrap
@@ -40,11 +41,11 @@ from irr.pipeline import InferRetrieveRank
 
 SETS = ("house", "tech", "techwolf")
 SHOWN = ("rp@5", "rp@10", "rp@50")
-NEAR_DEMOS = 5
 # Whether the optimized program answers as it did before it was frozen is asked of so many texts.
 _COMPARED = 20
 NO_MODEL = "no language model"
-OPTIMIZED = "optimized on dev"
+OPTIMIZED = "optimized on dev, two demos of the task"
+_WEIGHT = "rank.listwise_weight"
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--index-folder", type=Path)
+    parser.add_argument("--optimize", action="store_true", help="also what irr optimize makes of dev")
     parser.add_argument("--name", help="record the result under this name")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         recorded = read(arguments.data, Path(folder))
         figures: dict[str, Any] = {"texts": {name: len(rows) for name, rows in recorded.test.items()}}
         systems: dict[str, dict[str, Evaluation]] = {}
-        for name, program in programs(recorded, arguments.index_folder, Path(folder), figures):
+        for name, program in programs(
+            recorded, arguments.optimize, arguments.index_folder, Path(folder), figures
+        ):
             systems[name] = {of: evaluate(program, rows) for of, rows in recorded.test.items()}
             if without := sum(report.fallbacks for report in systems[name].values()):
                 raise SystemExit(
@@ -118,16 +122,15 @@ def read(data: Path, folder: Path) -> Recorded:
 
 
 def programs(
-    recorded: Recorded, index_folder: Path | None, folder: Path, figures: dict[str, Any]
+    recorded: Recorded, optimized: bool, index_folder: Path | None, folder: Path, figures: dict[str, Any]
 ) -> Iterator[tuple[str, InferRetrieveRank]]:
     """Each program that is evaluated, with its name."""
-    encoder = CachingEncoder(SentenceEncoder())
+    encoder: Encoder = CachingEncoder(SentenceEncoder())
 
     def built(
         settings: Settings | None = None,
         infer_lm: LanguageModel | None = None,
         rank_lm: LanguageModel | None = None,
-        examples: Iterable[Any] = (),
     ) -> InferRetrieveRank:
         return build(
             recorded.space,
@@ -136,16 +139,55 @@ def programs(
             infer_lm=infer_lm,
             rank_lm=rank_lm,
             task="esco",
-            examples=examples,
             index_folder=index_folder,
         )
 
     yield NO_MODEL, built()
     yield "its terms", built(infer_lm=recorded.model("task"))
-    for demos, shown in (("task", "two demos of the task"), ("near", "five nearest dev examples")):
+    shown = {"task": "two demos of the task", "near": "five nearest dev examples"}
+    for demos, what in shown.items():
         model = recorded.model(demos)
-        yield f"its terms and its ranking, {shown}", built(infer_lm=model, rank_lm=model)
+        yield f"its terms and its ranking, {what}", built(infer_lm=model, rank_lm=model)
 
+    model = recorded.model("task")
+    settings, figures["dev"] = chosen(recorded, lambda settings: built(settings, model, model))
+    encoder = SentenceEncoder()  # that can be frozen
+    program, figures["answers after loading"] = _frozen(
+        built(settings, model, model), recorded, folder, index_folder
+    )
+    yield f"the same, weight chosen on dev, {shown['task']}", program
+    model = recorded.model("near")
+    yield f"the same, weight chosen on dev, {shown['near']}", built(settings, model, model)
+    if optimized:
+        yield OPTIMIZED, _optimized(recorded, index_folder, figures)
+
+
+def chosen(
+    recorded: Recorded, built: Callable[[Settings], InferRetrieveRank]
+) -> tuple[Settings, dict[str, Any]]:
+    """The weight of the ranking with the best mean RP@10 on dev, and what each weight scores there.
+
+    Other weights of terms would change the candidates, for which the model's order is not known.
+    """
+    reports = {
+        weight: evaluate(built(Settings().replace({_WEIGHT: weight})), recorded.dev)
+        for weight in HYPERPARAMETERS[_WEIGHT]
+    }
+    default = reports[Settings().flat()[_WEIGHT]].per_text.scores["rp@10"]
+    best = max(reports, key=lambda weight: reports[weight].metrics["rp@10"].mean)
+    figures = {
+        f"{_WEIGHT}={weight:g}": {
+            "rp@5": report.metrics["rp@5"].percent(),
+            "rp@10": report.metrics["rp@10"].percent(),
+            "gain rp@10": paired_bootstrap(report.per_text.scores["rp@10"], default).percent(),
+        }
+        for weight, report in reports.items()
+    }
+    return Settings().replace({_WEIGHT: best}), {"texts": len(recorded.dev), **figures}
+
+
+def _optimized(recorded: Recorded, index_folder: Path | None, figures: dict[str, Any]) -> InferRetrieveRank:
+    """What `irr optimize` makes of the dev answers."""
     model = recorded.model("task")
     result = optimize(
         recorded.space,
@@ -154,23 +196,13 @@ def programs(
         task="esco",
         optimizer=Optimizer.NONE,
         index_folder=index_folder,
-        on_trial=lambda trial, most: print(trial.row(), flush=True),
     )
     changed = result.program.settings.difference(Settings())
     figures["optimized"] = {
         "settings": {name: here for name, (here, _) in changed.items()},
-        "dev": {name: found.model_dump(mode="json") for name, found in result.scores.items()},
         "trials": [trial.row() for trial in result.trials],
     }
-    program, figures["optimized"]["answers after loading"] = _frozen(
-        result.program, recorded, folder, index_folder
-    )
-    yield OPTIMIZED, program
-    settings, examples = program.settings, program.examples
-    yield f"{OPTIMIZED}, no language model", built(settings, examples=examples)
-    model = recorded.model("near")
-    near = settings.replace({"infer.near_demos": NEAR_DEMOS, "rank.near_demos": NEAR_DEMOS})
-    yield f"{OPTIMIZED}, five nearest dev examples", built(near, model, model, examples)
+    return result.program
 
 
 def _frozen(

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from irr.config import RankMethod, Settings
+from irr.config import RankMethod, RankSettings, Settings
 from irr.encoders.base import Encoder, LockedEncoder
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import UsageError
@@ -214,21 +214,26 @@ def _lm_inferer(
 def _lm_ranker(
     model: LanguageModel, task: TaskPack, settings: Settings, choose: ChooseDemos | None
 ) -> Ranker:
+    from irr.rank.lm import LMRanker
+
+    method = rank_method(model, settings)
+    evidence = evidence_of(method, model, task, settings.rank)
+    return LMRanker(evidence, settings.rank.method_weight(method), settings.retrieve.candidates, choose)
+
+
+def evidence_of(method: RankMethod, model: LanguageModel, task: TaskPack, settings: RankSettings) -> Evidence:
+    """What a model says for candidates, by one method."""
     from irr.rank.likelihood import Likelihood
     from irr.rank.listwise import Listwise
-    from irr.rank.lm import LMRanker
     from irr.rank.pointwise import Pointwise
 
-    method, rank = rank_method(model, settings), settings.rank
-    evidence: Evidence
     match method:
         case RankMethod.POINTWISE:
-            evidence = Pointwise(model, task, rank.demos)
+            return Pointwise(model, task, settings.demos)
         case RankMethod.LIKELIHOOD:
-            evidence = Likelihood(model, task, rank.likelihood_correction)
+            return Likelihood(model, task, settings.likelihood_correction)
         case _:
-            evidence = Listwise(model, task, rank)
-    return LMRanker(evidence, rank.method_weight(method), settings.retrieve.candidates, choose)
+            return Listwise(model, task, settings)
 
 
 def rank_method(model: LanguageModel, settings: Settings) -> RankMethod:

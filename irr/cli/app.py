@@ -8,6 +8,7 @@ import typer
 
 from irr.cli.calibrate import calibrate
 from irr.cli.classify import classify
+from irr.cli.doctor import doctor
 from irr.cli.evaluate import evaluate
 from irr.cli.index import index
 from irr.cli.inspect import inspect
@@ -33,5 +34,5 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-for command in (classify, evaluate, inspect, labels, index, serve_lm, optimize, calibrate, show):
+for command in (classify, evaluate, inspect, labels, index, serve_lm, doctor, optimize, calibrate, show):
     command.register(app)

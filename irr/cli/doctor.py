@@ -1,0 +1,99 @@
+"""The command `irr doctor`: what a language model is good for, and what a million rows would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from typer import Option
+
+from irr.cli import display
+from irr.cli.command import command
+from irr.cli.exits import EXIT_ROW_ERRORS
+from irr.errors import UsageError
+
+if TYPE_CHECKING:
+    from irr.evaluate.checkup import Finding
+
+_ROWS = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorOptions:
+    """Which language model to examine."""
+
+    lm: Annotated[str, Option(help="Language model: embedded, or openai/MODEL.", metavar="NAME")]
+    api_base: Annotated[
+        str | None, Option(help="URL of its server, up to /v1. Default: OpenAI's.", metavar="URL")
+    ] = None
+    price_per_million: Annotated[
+        str | None,
+        Option(help="What a million tokens cost, sent and generated: 0.15,0.60.", metavar="IN,OUT"),
+    ] = None
+
+
+@command("doctor --lm openai/Qwen/Qwen3-8B --api-base http://127.0.0.1:8000/v1")
+def doctor(options: DoctorOptions) -> None:
+    """Ask a language model ten questions with known answers, and say what it is good for.
+
+    Exit code 0: it ranks better than chance, by one method at least; 1: it does not; 2: it cannot be asked.
+    """
+    from irr.batch.tally import Price
+    from irr.evaluate.checkup import QUESTIONS, TERMS, examine
+    from irr.lm.openai.limits import Limits
+    from irr.lm.registry import check_name, open_model
+
+    price = Price.parse(options.price_per_million) if options.price_per_million else None
+    check_name(options.lm, options.api_base)
+    model = open_model(options.lm, options.api_base, Limits(concurrency=QUESTIONS, patience=0))
+    if model is None:
+        raise UsageError("no language model to examine", "name one with --lm")
+    findings = examine(model)
+    _show(findings)
+    methods = [finding for finding in findings if finding.way != TERMS]
+    best = max(methods, key=lambda finding: (finding.ranks, finding.found))
+    if findings[0].answers:
+        display.say("It proposes terms in the form asked for; whether they help, irr optimize finds out.")
+    if best.ranks:
+        display.say(f"It ranks better than chance: use --rank-method {best.way}.")
+        cost = findings[0].usage + best.usage
+        scale = _ROWS / best.asked
+        seconds = scale * (findings[0].seconds + best.seconds)
+        display.say(
+            f"{_ROWS:,} short texts, both stages: {scale * cost.prompt_tokens:,.0f} prompt tokens "
+            f"({_share(cost.cached_tokens, cost.prompt_tokens)} cached), "
+            f"{scale * cost.completion_tokens:,.0f} completion tokens, "
+            f"{display.duration(seconds)} with {QUESTIONS} requests at a time"
+        )
+        if price:
+            display.say(f"price: {scale * price.of(cost):,.2f}")
+        return
+    display.say("It does NOT rank better than chance: do without it in rank.")
+    raise typer.Exit(EXIT_ROW_ERRORS)
+
+
+def _show(findings: Sequence[Finding]) -> None:
+    table = Table("", "answers", "right labels first", "by chance", "p", "tokens a text", "seconds in all")
+    for finding in findings:
+        judged = finding.right > 0
+        tokens = finding.usage.prompt_tokens + finding.usage.completion_tokens
+        table.add_row(
+            finding.way,
+            f"{finding.answered} of {finding.asked}",
+            f"{finding.found} of {finding.right}" if judged else "",
+            f"{finding.chance:.1f}" if judged else "",
+            ("< 0.001" if finding.p_value < 0.001 else f"{finding.p_value:.3f}") if judged else "",
+            f"{tokens / finding.asked:,.0f}",
+            f"{finding.seconds:.1f}",
+        )
+    display.show(table)
+    for finding in findings:
+        if finding.problem:
+            display.say(f"{finding.way}: {finding.problem}")
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.0%}" if whole else "none"

@@ -1,0 +1,180 @@
+"""Ten questions with known answers, which show what a language model is good for, and what it costs."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irr.builder import evidence_of
+from irr.config import RankMethod, Settings
+from irr.errors import LMError, LMUnavailableError
+from irr.lm.base import LanguageModel
+from irr.lm.loop import gather, run_on_loop
+from irr.lm.usage import metered
+from irr.prompts.pack import Demo, TaskPack, load_task
+from irr.prompts.templates import TermPrompt
+from irr.rank.base import by_score
+from irr.types import Candidate, Label, Usage
+
+TERMS = "terms"
+QUESTIONS = 10
+# The texts come from the first two packs, wrong candidates from all of them.
+_PACKS = ("default", "esco", "subjects")
+_ASKED = 2
+_CANDIDATES = Settings().retrieve.candidates
+# A model that guesses looks better than chance once in a hundred checkups.
+_SIGNIFICANT = 0.01
+_ANSWERED = 0.9
+
+
+@dataclass(frozen=True)
+class Question:
+    """A text, its right labels, and candidates in random order that hold them."""
+
+    task: TaskPack
+    text: str
+    right: frozenset[str]
+    candidates: tuple[Candidate, ...]
+    demos: tuple[Demo, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How a model did the questions in one way: it proposed terms, or ranked by one method.
+
+    Attributes:
+        way: `terms`, or the method.
+        asked: Questions asked.
+        answered: How many of them got an answer of the form that was asked for.
+        problem: Why the first of the others did not; "" if all did.
+        found: Right labels that it put first, among as many as are right.
+        right: Right labels of the questions that it answered.
+        chance: How many it would find if it guessed.
+        p_value: How probable it is to find as many by guessing.
+        usage: What it cost.
+        seconds: How long all questions took together.
+    """
+
+    way: str
+    asked: int
+    answered: int
+    problem: str
+    found: int
+    right: int
+    chance: float
+    p_value: float
+    usage: Usage
+    seconds: float
+
+    @property
+    def answers(self) -> bool:
+        """Whether it answers nearly always."""
+        return self.asked == QUESTIONS and self.answered >= _ANSWERED * self.asked
+
+    @property
+    def ranks(self) -> bool:
+        """Whether it ranks better than chance."""
+        return self.answers and self.p_value < _SIGNIFICANT
+
+
+def examine(model: LanguageModel) -> list[Finding]:
+    """Asks the questions in each way: for terms, and for a ranking by each method.
+
+    Raises:
+        LMError: If no answer comes, whether of use or not.
+    """
+    return run_on_loop(_examine(model, questions()))
+
+
+def questions() -> list[Question]:
+    """The questions: the demos of task packs, each shown those that follow it in its pack."""
+    tasks = [load_task(name) for name in _PACKS]
+    names = list(dict.fromkeys(term for task in tasks for demo in task.demos for term in demo.terms))
+    draw = random.Random(0)
+    asked = []
+    for task in tasks[:_ASKED]:
+        for number, demo in enumerate(task.demos):
+            wrong = [name for name in names if name not in demo.terms]
+            shown = [*demo.terms, *draw.sample(wrong, min(len(wrong), _CANDIDATES - len(demo.terms)))]
+            draw.shuffle(shown)
+            others = (*task.demos[number + 1 :], *task.demos[:number])
+            candidates = tuple(Candidate(label=Label(id=name, name=name), score=0.0) for name in shown)
+            asked.append(Question(task, demo.text, frozenset(demo.terms), candidates, others[:2]))
+    return asked[:QUESTIONS]
+
+
+async def _examine(model: LanguageModel, asked: Sequence[Question]) -> list[Finding]:
+    async def propose(question: Question) -> list[str]:
+        ask = TermPrompt(question.task, 0)
+        return ask.read(await model.chat(ask.request(question.text, question.demos)))
+
+    findings = [await _finding(TERMS, propose, asked)]
+    for method in (RankMethod.LISTWISE, RankMethod.POINTWISE, RankMethod.LIKELIHOOD):
+        findings.append(await _finding(method, _orderer(method, model, asked), asked))
+    return findings
+
+
+def _orderer(
+    method: RankMethod, model: LanguageModel, asked: Sequence[Question]
+) -> Callable[[Question], Awaitable[list[str]]]:
+    tasks = {question.task.title: question.task for question in asked}
+    evidence = {title: evidence_of(method, model, task, Settings().rank) for title, task in tasks.items()}
+
+    async def order(question: Question) -> list[str]:
+        weights = await evidence[question.task.title].weigh(
+            question.text, question.candidates, question.demos
+        )
+        return [label.id for label in by_score(question.candidates, weights).labels]
+
+    return order
+
+
+async def _finding(
+    way: str, ask: Callable[[Question], Awaitable[list[str]]], asked: Sequence[Question]
+) -> Finding:
+    async def answer(question: Question) -> list[str] | LMError:
+        try:
+            return await ask(question)
+        except LMError as e:
+            if e.retryable or isinstance(e, LMUnavailableError):
+                raise
+            return e
+
+    start = time.perf_counter()
+    with metered() as meter:
+        answers = [await answer(asked[0])]
+        # What a model cannot do at all need not be asked ten times.
+        if not (isinstance(answers[0], LMError) and answers[0].code == "bad_request"):
+            answers += await gather(*map(answer, asked[1:]))
+    good = [(q, a) for q, a in zip(asked, answers, strict=False) if not isinstance(a, LMError)]
+    judged = [(q, sum(label in q.right for label in a[: len(q.right)])) for q, a in good if way != TERMS]
+    found = sum(hits for _, hits in judged)
+    chances = _by_chance([q for q, _ in judged])
+    return Finding(
+        way=way,
+        asked=len(answers),
+        answered=len(good),
+        problem=next((a.message for a in answers if isinstance(a, LMError)), ""),
+        found=found,
+        right=sum(len(q.right) for q, _ in judged),
+        chance=float(chances @ np.arange(len(chances))),
+        p_value=min(1.0, float(chances[found:].sum())),
+        usage=meter.usage,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _by_chance(asked: Sequence[Question]) -> NDArray[np.float64]:
+    """The probability of each number of right labels found by guessing: a sum of hypergeometric numbers."""
+    total = np.ones(1)
+    for question in asked:
+        right, all_ = len(question.right), len(question.candidates)
+        ways = [comb(right, hits) * comb(all_ - right, right - hits) for hits in range(right + 1)]
+        total = np.convolve(total, np.array(ways) / comb(all_, right))
+    return total
