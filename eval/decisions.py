@@ -26,7 +26,7 @@ from irr.calibrate.features import DEPTH, features, profile
 from irr.calibrate.fit import Ranked, calibration_error, fit, padded, ranked
 from irr.calibrate.risk_control import cut_off
 from irr.calibrate.scope import SHIFTED, count, shift
-from irr.calibrate.selection import Cut
+from irr.calibrate.selection import Decision
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
 from irr.pipeline import InferRetrieveRank
@@ -88,12 +88,12 @@ class Table:
         """The first labels of each text."""
         return (np.arange(self.probability.shape[1]) < size) & (self.probability >= 0)
 
-    def best_f1(self, missed: float) -> NDArray[np.bool_]:
+    def best_f1(self, calibration: Calibration) -> NDArray[np.bool_]:
         """What is kept for the best F1."""
-        kept = np.zeros(self.right.shape, bool)
+        kept, cut = np.zeros(self.right.shape, bool), calibration.cut(Decision(best_f1=True))
         for row, values in zip(kept, self.probability, strict=True):
             there = values >= 0
-            row[there] = Cut(best_f1=True, missed=missed).keeps(values[there], 1.0)
+            row[there] = cut.keeps(values[there], 1.0)
         return kept
 
 
@@ -133,7 +133,7 @@ def measured(dev: Sequence[Ranked], test: Sequence[Ranked], splits: int) -> dict
         "calibration_error_on_30_texts": round(float(np.mean(few)), 4),
         "auc": round(float(roc_auc_score(right, probability)), 4),
         "micro_f1": {
-            "best_f1": round(table.f1(table.best_f1(calibration.missed)), 4),
+            "best_f1": round(table.f1(table.best_f1(calibration)), 4),
             f"best fixed k, {size}": round(table.f1(table.top(size)), 4),
             f"best cut-off, {cut:.2f}": round(table.f1(table.probability >= cut), 4),
         },

@@ -55,6 +55,7 @@ class Calibration(BaseModel):
         error: Expected calibration error of the first ten labels of these texts, each by a curve that did not
             see it.
         missed: Right labels of a text that its ranking lacks, in the mean.
+        typical: Right labels of a typical text's best set, and its returned and right labels together.
         curve: From the features of a label to its probability.
         scope: What tells unusual texts.
         precision: Each precision that can be promised, and the least probability that keeps it.
@@ -67,6 +68,7 @@ class Calibration(BaseModel):
     texts: int
     error: float
     missed: float
+    typical: tuple[float, float]
     curve: Curve
     scope: Scope
     precision: Promises = ()
@@ -84,7 +86,13 @@ class Calibration(BaseModel):
         for name, promises in (("precision", self.precision), ("recall", self.recall)):
             if target := getattr(decision, name):
                 probability = self._kept(name, target, promises)
-        return Cut(probability=probability, best_f1=decision.best_f1, missed=self.missed, scope=scope)
+        return Cut(
+            probability=probability,
+            best_f1=decision.best_f1,
+            missed=self.missed,
+            typical=self.typical,
+            scope=scope,
+        )
 
     def _kept(self, name: str, target: float, promises: Promises) -> float:
         found = cut_off(promises, target)

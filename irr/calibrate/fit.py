@@ -12,6 +12,7 @@ from irr.calibrate.calibration import Calibration, Curve
 from irr.calibrate.features import DEPTH, features, profile
 from irr.calibrate.risk_control import precision_promises, recall_promises
 from irr.calibrate.scope import UNUSUAL, Scope
+from irr.calibrate.selection import typical_text
 from irr.errors import UsageError
 from irr.types import Trace
 
@@ -71,11 +72,13 @@ def fit(rankings: Sequence[Ranked], program: str) -> Calibration:
     usual = np.array([scope.p_value(one.profile) > UNUSUAL for one in rankings])
     first = slice(None), slice(_ERROR_LABELS)
     there = probability[first] >= 0
+    missed = float((gold - right.sum(axis=1)).mean())
     return Calibration(
         program=program,
         texts=len(rankings),
         error=calibration_error(probability[first][there], right[first][there]),
-        missed=float((gold - right.sum(axis=1)).mean()),
+        missed=missed,
+        typical=typical_text(probability[probability >= 0], len(rankings), missed),
         curve=_curve(rankings),
         scope=scope,
         precision=precision_promises(np.where(usual[:, None], probability, -1.0), right),

@@ -67,6 +67,7 @@ class Cut(BaseModel):
         probability: Labels that are less probable are not returned.
         best_f1: Whether the set of the highest expected F1 is returned instead.
         missed: Right labels of a text that its ranking lacks, in the mean.
+        typical: Right labels of a typical text's best set, and its returned and right labels together.
         scope: Texts with a p-value of at most this get none.
     """
 
@@ -75,6 +76,7 @@ class Cut(BaseModel):
     probability: float = 0.0
     best_f1: bool = False
     missed: float = 0.0
+    typical: tuple[float, float] = (0.0, 0.0)
     scope: float = 0.0
 
     def keeps(self, probabilities: Floats, p_value: float) -> Bools:
@@ -90,23 +92,42 @@ class Cut(BaseModel):
             return probabilities >= self.probability
         kept = np.zeros(len(probabilities), bool)
         order = np.argsort(-probabilities, kind="stable")
-        kept[order[: best_f1_size(probabilities[order], self.missed)]] = True
+        kept[order[: best_f1_size(probabilities[order], self.missed, self.typical)]] = True
         return kept
 
 
-def best_f1_size(probability: Floats, missed: float = 0.0) -> int:
-    """How many of the best labels to return for the highest expected F1.
+def best_f1_size(probability: Floats, missed: float = 0.0, typical: tuple[float, float] = (0.0, 0.0)) -> int:
+    """How many of the best labels to return for the highest expected F1 of this text and a typical one.
 
     F1 of the k best is approximated by the ratio of expectations,
-    2 · sum of the k best p / (k + sum of all p + missed). With p that fall, it rises up to one size and falls
-    from there on (Ye et al. 2012, arXiv 1206.4625).
+    2 · (sum of the k best p + h) / (k + sum of all p + missed + s), h and s being those of the typical text.
+    With p that fall, it rises up to one size and falls from there on (Ye et al. 2012, arXiv 1206.4625). The
+    typical text draws each choice towards the one cut-off that is best for all texts (Lipton et al. 2014,
+    arXiv 1402.1892), so that a text of which little is known gets few labels, or none.
 
     Args:
         probability: Of the labels of a text, falling, shape (labels,).
         missed: Right labels that are not among them, in the mean.
+        typical: Right labels of a typical text's set, and its returned and right labels together.
     """
-    if not len(probability):
-        return 0
-    sizes = np.arange(1, len(probability) + 1)
-    expected = 2 * np.cumsum(probability) / (sizes + probability.sum() + missed)
-    return int(expected.argmax()) + 1
+    hits = np.concatenate([[0.0], np.cumsum(probability)]) + typical[0]
+    sizes = np.arange(len(hits)) + probability.sum() + missed + typical[1]
+    return int((hits / np.maximum(sizes, 1e-12)).argmax())
+
+
+def typical_text(probability: Floats, texts: int, missed: float) -> tuple[float, float]:
+    """What a typical text contributes to F1 where the best single cut-off is applied to all.
+
+    Args:
+        probability: Of all labels of all texts, shape (labels,).
+        texts: How many texts these are of.
+        missed: Right labels of a text that are not among them, in the mean.
+
+    Returns:
+        Right labels a text, and returned and right labels together a text, both as expected.
+    """
+    falling = np.sort(probability)[::-1]
+    hits = np.cumsum(falling)
+    sizes = np.arange(1, len(falling) + 1) + falling.sum() + missed * texts
+    best = int((hits / sizes).argmax())
+    return float(hits[best]) / texts, float(sizes[best]) / texts

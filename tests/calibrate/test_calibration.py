@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from irr.calibrate.calibration import Calibration
 from irr.calibrate.fit import Ranked, calibration_error, fit
 from irr.calibrate.scope import SHIFTED, Scope, count, shift, unusual
-from irr.calibrate.selection import Cut, Decision, best_f1_size
+from irr.calibrate.selection import Cut, Decision, best_f1_size, typical_text
 from irr.errors import UsageError
 
 
@@ -112,6 +112,16 @@ def test_the_set_of_the_best_f1_is_all_but_the_best_by_enumeration() -> None:
         values = [expected_f1(range(k), probability) for k in range(1, 9)]
         assert max(values) - values[best_f1_size(probability) - 1] < 0.03
     assert best_f1_size(np.array([])) == 0
+
+
+def test_a_typical_text_draws_choices_towards_the_best_single_cut_off() -> None:
+    """With much of it, a label is returned if and only if its probability is at least half of the best F1."""
+    rng = np.random.default_rng(0)
+    probability = np.sort(rng.beta(0.5, 2, (1_000, 10)))[:, ::-1]
+    hits, size = typical_text(probability.ravel(), 1_000, 0.0)
+    for row in probability[:50]:
+        assert best_f1_size(row, typical=(1e6 * hits, 1e6 * size)) == (row >= hits / size).sum()
+    assert best_f1_size(np.array([0.02, 0.01]), typical=(hits, size)) == 0
 
 
 def test_a_cut_keeps_by_probability_whatever_the_rank() -> None:

@@ -14,7 +14,7 @@ function plane(words, across, up) {
   }
   chart.append(
     svg("text", { x: (left + width - right) / 2, y: height - 2, "text-anchor": "middle" }, across),
-    svg("text", { x: left + 4, y: top + 4 }, up));
+    svg("text", { x: left, y: top - 4 }, up));
   const path = (places) => places.map(([a, b], i) => `${i ? "L" : "M"}${x(a).toFixed(1)},${y(b).toFixed(1)}`).join("");
   return { chart, x, y, path };
 }
