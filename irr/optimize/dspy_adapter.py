@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -37,9 +37,10 @@ def dspy_model(model: LanguageModel, **kwargs: Any) -> dspy.LM:
         kwargs: Sampling settings, as `dspy.LM` takes them.
     """
     dspy = prepare_dspy()
-    engine = _Engine(model)
     settings = {"temperature": 0.0, "cache": False, "num_retries": 0, **kwargs}
-    return dspy.LM(f"irr/{model.name}", engine=engine, async_engine=_AsyncEngine(engine), **settings)
+    return dspy.LM(
+        f"irr/{model.name}", engine=_BlockingEngine(model), async_engine=_AsyncEngine(model), **settings
+    )
 
 
 def dspy_context(lm: dspy.LM) -> AbstractContextManager[None]:
@@ -132,7 +133,7 @@ def as_lm_error(error: Exception) -> LMError:
 
 
 class _Engine:
-    """What `dspy.LM` calls without awaiting."""
+    """One of our models as `dspy.LM` calls it."""
 
     supports_response_schema = True
     supports_function_calling = False
@@ -142,11 +143,7 @@ class _Engine:
     def __init__(self, model: LanguageModel) -> None:
         self._model = model
 
-    def complete(self, request: Any) -> Any:
-        work: Coroutine[Any, Any, Any] = self.respond(request)
-        return run_on_loop(work)
-
-    async def respond(self, request: Any) -> Any:
+    async def _respond(self, request: Any) -> Any:
         lm15 = prepare_dspy().lm15
         text = await self._model.chat(_chat_request(request))
         return lm15.Response(
@@ -154,29 +151,21 @@ class _Engine:
             model=self._model.name,
             message=lm15.Message.assistant(text),
             finish_reason="stop",
-            usage=lm15.Usage(),  # counted by the model itself, where cached tokens are known
+            usage=lm15.Usage(),  # the model itself counts its tokens, with the cached ones
         )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Engine:
-        return self  # optimizers copy programs; the connections behind this are not theirs to copy
+        return self  # optimizers copy programs; the copies share the model's connections
 
 
-class _AsyncEngine:
-    """What `dspy.LM` awaits."""
+class _BlockingEngine(_Engine):
+    def complete(self, request: Any) -> Any:
+        return run_on_loop(self._respond(request))
 
-    supports_response_schema = _Engine.supports_response_schema
-    supports_function_calling = _Engine.supports_function_calling
-    supports_reasoning = _Engine.supports_reasoning
-    supported_params = _Engine.supported_params
 
-    def __init__(self, engine: _Engine) -> None:
-        self._engine = engine
-
+class _AsyncEngine(_Engine):
     async def complete(self, request: Any) -> Any:
-        return await self._engine.respond(request)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _AsyncEngine:
-        return self
+        return await self._respond(request)
 
 
 def _chat_request(request: Any) -> ChatRequest:

@@ -1,4 +1,4 @@
-"""The stages' questions as DSPy modules, for optimizers to work on."""
+"""The stages' prompts as DSPy modules that optimizers work on."""
 
 from __future__ import annotations
 
@@ -16,65 +16,53 @@ else:
     dspy = prepare_dspy()
 
 
-class ProposeTerms(dspy.Module):  # type: ignore[misc]
-    """Text → terms, as `TermPrompt` asks for them.
+class _PromptModule(dspy.Module):  # type: ignore[misc]
+    """A prompt as a DSPy predictor.
 
     Attributes:
-        model: Answers. Kept here and named at each call, because optimizers drop what a predictor holds.
+        model: Answers. Each call names it, because optimizers drop the model of a predictor.
     """
 
-    def __init__(self, ask: TermPrompt, model: dspy.LM) -> None:
+    def __init__(self, prompt: Prompt, model: dspy.LM) -> None:
         super().__init__()
         self.model = model
-        self.predict = _predict(ask.prompt)
+        fields: dict[str, Any] = {
+            **{name: (str, dspy.InputField(desc=described)) for name, described in prompt.inputs.items()},
+            prompt.output: (list[prompt.item], dspy.OutputField(desc=prompt.described)),  # type: ignore[name-defined]
+        }
+        self.predict = dspy.Predict(dspy.Signature(fields, prompt.instructions))
+        self.predict.demos = [dspy.Example(**demo).with_inputs(*prompt.inputs) for demo in prompt.demos]
+
+    def _list(self, output: str, items: dict[str, Any], most: int, tokens: int, **inputs: str) -> list[Any]:
+        # Optimizers make demos of whole texts; a task pack holds their beginning.
+        demos = [{**demo, "text": demo_text(demo["text"])} for demo in self.predict.demos]
+        config = schema_config(list_schema(output, items, most)) | {"max_tokens": tokens}
+        found: list[Any] = self.predict(config=config, lm=self.model, demos=demos, **inputs)[output]
+        return found
+
+
+class ProposeTerms(_PromptModule):
+    """Text → terms, by the prompt of `TermPrompt`."""
+
+    def __init__(self, prompt: TermPrompt, model: dspy.LM) -> None:
+        super().__init__(prompt.prompt, model)
 
     def forward(self, text: str) -> list[str]:
         """Returns the terms, without duplicates."""
-        config = _config("terms", TermPrompt.items, TermPrompt.most, TERMS_TOKENS)
-        answer = self.predict(text=text, config=config, lm=self.model, demos=_shown(self.predict))
-        return TermPrompt.kept(answer.terms)
+        terms = self._list("terms", TermPrompt.items, TermPrompt.most, TERMS_TOKENS, text=text)
+        return TermPrompt.kept(terms)
 
 
-class OrderCandidates(dspy.Module):  # type: ignore[misc]
-    """Text and numbered candidates → positions, as `RankingPrompt` asks for them.
+class OrderCandidates(_PromptModule):
+    """Text and numbered candidates → positions, by the prompt of `RankingPrompt`."""
 
-    Attributes:
-        model: As in `ProposeTerms`.
-    """
-
-    def __init__(self, ask: RankingPrompt, model: dspy.LM) -> None:
-        super().__init__()
-        self.model = model
-        self.predict = _predict(ask.prompt)
+    def __init__(self, prompt: RankingPrompt, model: dspy.LM) -> None:
+        super().__init__(prompt.prompt, model)
 
     def forward(self, text: str, candidates: Sequence[str], count: int) -> list[int]:
         """Returns positions in `candidates`, best first."""
         items, most = RankingPrompt.items(len(candidates)), min(count, len(candidates))
-        config = _config("ranking", items, most, RANKING_TOKENS)
-        answer = self.predict(
-            text=text,
-            candidates=numbered(candidates),
-            config=config,
-            lm=self.model,
-            demos=_shown(self.predict),
+        inputs = {"text": text, "candidates": numbered(candidates)}
+        return RankingPrompt.kept(
+            self._list("ranking", items, most, RANKING_TOKENS, **inputs), len(candidates)
         )
-        return RankingPrompt.kept(answer.ranking, len(candidates))
-
-
-def _predict(prompt: Prompt) -> dspy.Predict:
-    fields: dict[str, Any] = {
-        **{name: (str, dspy.InputField(desc=described)) for name, described in prompt.inputs.items()},
-        prompt.output: (list[prompt.item], dspy.OutputField(desc=prompt.described)),  # type: ignore[name-defined]
-    }
-    predict = dspy.Predict(dspy.Signature(fields, prompt.instructions))
-    predict.demos = [dspy.Example(**demo).with_inputs(*prompt.inputs) for demo in prompt.demos]
-    return predict
-
-
-def _shown(predict: dspy.Predict) -> list[Any]:
-    """The demos, of which optimizers make whole texts, as a task pack holds them."""
-    return [{**demo, "text": demo_text(demo["text"])} for demo in predict.demos]
-
-
-def _config(output: str, items: dict[str, Any], most: int, max_tokens: int) -> dict[str, Any]:
-    return schema_config(list_schema(output, items, most)) | {"max_tokens": max_tokens}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -72,20 +73,13 @@ class Search:
     def run(self, log: TrialLog, budget: Budget) -> None:
         """Runs it; what it found is in the log, whether it ended or was stopped."""
         dspy = prepare_dspy()
-        trainset, valset = list(self.trainset), list(self.valset)
         lm = dspy_model(self.writer, temperature=1.0, seed=self.seed, max_tokens=4_000)
         try:
             with (
                 _quiet(),
                 dspy.context(lm=lm, disable_history=True, num_threads=self.threads, max_errors=_ERRORS),
             ):
-                match self.optimizer:
-                    case Optimizer.BOOTSTRAP:
-                        self._bootstrap(dspy, log, trainset, valset)
-                    case Optimizer.MIPRO:
-                        self._mipro(dspy, log, lm, trainset, valset)
-                    case Optimizer.GEPA:
-                        self._gepa(dspy, log, lm, trainset, valset)
+                self._compile(dspy, log, lm)
         except Stopped:
             pass
         except Exception as e:
@@ -96,47 +90,31 @@ class Search:
         if budget.failure:
             raise budget.failure
 
-    def _bootstrap(self, dspy: Any, log: TrialLog, trainset: list[Any], valset: list[Any]) -> None:
-        dspy.BootstrapFewShotWithRandomSearch(
-            metric=log,
-            metric_threshold=_GOOD_ENOUGH,
-            max_bootstrapped_demos=_DEMOS,
-            max_labeled_demos=_DEMOS,
-            num_candidate_programs=_CANDIDATES,
-            num_threads=self.threads,
-            max_errors=_ERRORS,
-        ).compile(self.student, teacher=self.teacher, trainset=_shuffled(trainset, self.seed), valset=valset)
-
-    def _mipro(self, dspy: Any, log: TrialLog, lm: Any, trainset: list[Any], valset: list[Any]) -> None:
-        dspy.MIPROv2(
-            metric=log,
-            metric_threshold=_GOOD_ENOUGH,
-            prompt_model=lm,
-            task_model=lm,
-            auto=None,
-            num_candidates=_CANDIDATES,
-            max_bootstrapped_demos=_DEMOS,
-            max_labeled_demos=_DEMOS,
-            num_threads=self.threads,
-            max_errors=_ERRORS,
-            seed=self.seed + 1,  # it takes 0 for "none given"
-        ).compile(
-            self.student,
-            teacher=self.teacher,
-            trainset=trainset,
-            valset=valset,
-            num_trials=TRIALS,
-            minibatch=False,
-        )
-
-    def _gepa(self, dspy: Any, log: TrialLog, lm: Any, trainset: list[Any], valset: list[Any]) -> None:
-        dspy.GEPA(
-            metric=log,
-            reflection_lm=lm,
-            max_metric_calls=TRIALS * len(valset),
-            num_threads=self.threads,
-            seed=self.seed,
-        ).compile(self.student, trainset=trainset, valset=valset)
+    def _compile(self, dspy: Any, log: TrialLog, lm: Any) -> None:
+        trainset, valset = list(self.trainset), list(self.valset)
+        every = {"metric": log, "num_threads": self.threads}
+        of_demos = {
+            **every,
+            "metric_threshold": _GOOD_ENOUGH,
+            "max_bootstrapped_demos": _DEMOS,
+            "max_labeled_demos": _DEMOS,
+            "max_errors": _ERRORS,
+        }
+        match self.optimizer:
+            case Optimizer.BOOTSTRAP:
+                random.Random(self.seed).shuffle(trainset)
+                search = dspy.BootstrapFewShotWithRandomSearch(num_candidate_programs=_CANDIDATES, **of_demos)
+                options: dict[str, Any] = {"teacher": self.teacher}
+            case Optimizer.MIPRO:
+                # MIPROv2 reads a seed of 0 as none.
+                models = {"prompt_model": lm, "task_model": lm, "seed": self.seed + 1}
+                search = dspy.MIPROv2(auto=None, num_candidates=_CANDIDATES, **models, **of_demos)
+                options = {"teacher": self.teacher, "num_trials": TRIALS, "minibatch": False}
+            case _:
+                calls = TRIALS * len(valset)
+                search = dspy.GEPA(reflection_lm=lm, max_metric_calls=calls, seed=self.seed, **every)
+                options = {}
+        search.compile(self.student, trainset=trainset, valset=valset, **options)
 
 
 def check_optimizer(optimizer: Optimizer, writer: Capabilities) -> None:
@@ -154,13 +132,6 @@ def check_optimizer(optimizer: Optimizer, writer: Capabilities) -> None:
     if optimizer in (Optimizer.MIPRO, Optimizer.GEPA) and not writer.writes_instructions:
         hint = "give --teacher-lm openai/MODEL, or use --optimizer bootstrap"
         raise UsageError(f"{optimizer} needs a model that can write instructions", hint)
-
-
-def _shuffled(items: list[Any], seed: int) -> list[Any]:
-    import random
-
-    random.Random(seed).shuffle(items)
-    return items
 
 
 @contextmanager

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from irr.config import RankMethod, Settings
@@ -34,17 +35,26 @@ _DEMO_CANDIDATES = 12
 
 
 class FixedStages:
-    """What stays the same while prompts change: retrieval, fusion, and the stage that is not optimized."""
+    """Retrieval, fusion and the stage that is not optimized: they stay the same while prompts change."""
 
     def __init__(self, scorer: Scorer, plan: Plan) -> None:
         self._program = scorer.program(plan)
         self._space = scorer.index.space
         self._weight = plan.settings.rank.method_weight(RankMethod.LISTWISE)
         self._depth = plan.settings.retrieve.candidates
-        # DSPy logs what goes wrong, and goes on; a mistake of ours has to come out.
+        # DSPy logs exceptions and goes on; our own mistakes have to come out.
         self.mistakes: list[Exception] = []
         self._known: dict[tuple[str, tuple[str, ...]], list[Candidate]] = {}
         self._retrieving = threading.Lock()
+
+    @contextmanager
+    def keeping_mistakes(self) -> Iterator[None]:
+        """Keeps the exceptions of a block in `mistakes`, and raises them on."""
+        try:
+            yield
+        except Exception as e:
+            self.mistakes.append(e)
+            raise
 
     def candidates(self, text: str, terms: Sequence[str] = ()) -> list[Candidate]:
         """The candidates of a text, with these terms among its queries."""
@@ -57,7 +67,7 @@ class FixedStages:
         return self._known[key]
 
     def shown(self, text: str, candidates: Sequence[Candidate]) -> str:
-        """What of a text the ranking model reads."""
+        """The part of a text that the ranking model reads."""
         return self._program.shown(text, candidates)
 
     def ranked(self, candidates: Sequence[Candidate], named: Sequence[int]) -> list[str]:
@@ -82,7 +92,7 @@ class FixedStages:
         ).with_inputs("text")
 
     def feedback(self, gold: Sequence[str], labels: Sequence[str]) -> str:
-        """What a person would say of an answer."""
+        """An answer's right, missed and wrong labels in words, for GEPA."""
         top = labels[: max(10, len(gold))]
         names = {label: self._space[self._space.number_of[label]].name for label in {*gold, *top}}
         missed = [names[label] for label in gold if label not in top]
@@ -114,16 +124,9 @@ class StageProgram(dspy.Module):  # type: ignore[misc]
 
     def forward(self, text: str) -> dspy.Prediction:
         """Returns label ids, best first, and the program itself, whose prompts they are due to."""
-        try:
-            return self._forward(text)
-        except Exception as e:
-            self.fixed.mistakes.append(e)
-            raise
-
-    def _forward(self, text: str) -> dspy.Prediction:
         terms: list[str] | None = []
         named: list[int] | None = []
-        with dspy.context(adapter=lean_json()):
+        with self.fixed.keeping_mistakes(), dspy.context(adapter=lean_json()):
             if hasattr(self, "infer"):
                 terms = _answer(lambda: self.infer(text=text))
             candidates = self.fixed.candidates(text, terms or [])
@@ -131,10 +134,9 @@ class StageProgram(dspy.Module):  # type: ignore[misc]
                 names = [candidate.label.name for candidate in candidates]
                 shown = self.fixed.shown(text, candidates)
                 named = _answer(lambda: self.rank(text=shown, candidates=names, count=10))
-        answered = terms is not None and named is not None
-        return dspy.Prediction(
-            found=self.fixed.ranked(candidates, named or []), program=self, answered=answered
-        )
+            answered = terms is not None and named is not None
+            found = self.fixed.ranked(candidates, named or [])
+            return dspy.Prediction(found=found, program=self, answered=answered)
 
 
 def _answer(call: Callable[[], list[Any]]) -> list[Any] | None:
@@ -196,20 +198,14 @@ class TrialLog:
         self, example: Any, prediction: Any, trace: Any = None, pred_name: Any = None, pred_trace: Any = None
     ) -> Any:
         """The metric as DSPy's optimizers call it: a score, with feedback where one predictor is meant."""
-        try:
-            return self._score(example, prediction, pred_name)
-        except Exception as e:
-            self.fixed.mistakes.append(e)
-            raise
-
-    def _score(self, example: Any, prediction: Any, pred_name: Any) -> Any:
-        score = self._metric(prediction.found, set(example.gold))
-        if pred_name is not None:
-            said = self.fixed.feedback(example.gold, prediction.found)
-            return dspy.Prediction(score=score, feedback=said)
-        if example.key in self._keys and prediction.answered:
-            self._enter(prediction.program, example.key, score)
-        return score
+        with self.fixed.keeping_mistakes():
+            score = self._metric(prediction.found, set(example.gold))
+            if pred_name is not None:
+                feedback = self.fixed.feedback(example.gold, prediction.found)
+                return dspy.Prediction(score=score, feedback=feedback)
+            if example.key in self._keys and prediction.answered:
+                self._enter(prediction.program, example.key, score)
+            return score
 
     def best(self) -> list[TaskPack]:
         """The prompts that were scored on all examples, best first."""
