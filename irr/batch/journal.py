@@ -24,6 +24,7 @@ from irr.errors import OtherRunError, OutputError
 from irr.io.files import replace_file
 from irr.io.streams import compress, is_compressed, open_source
 from irr.io.table_output import is_table, write_table
+from irr.io.validation import explain
 from irr.types import Costs
 
 # How far a power cut may set a run back; a kill loses nothing that was written.
@@ -258,4 +259,4 @@ def _read(path: Path) -> _Record:
     try:
         return _Record.model_validate_json(path.read_bytes())
     except ValidationError as e:
-        raise OutputError(path, "is no record of a run that this version reads", _RESTART) from e
+        raise OutputError(path, f"is no record of a run ({explain(e)[0]})", _RESTART) from e

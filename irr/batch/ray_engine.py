@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,10 +89,14 @@ def _answers(job: Job, make: Callable[[], InferRetrieveRank], workers: int, done
         )
         for table in answers.iter_batches(batch_size=None, batch_format="pyarrow"):
             for row in table.to_pylist():
+                if failure := row.pop("failure"):
+                    raise pickle.loads(failure)
                 yield OutputRow(**{**row, "costs": Costs.model_validate_json(row["costs"])})
+    except IrrError:
+        raise
     except Exception as e:
         if own := _own(e):
-            # Ray has added advice of its own, in further lines.
+            # Ray adds advice in further lines.
             raise IrrError(str(own).splitlines()[0]) from e
         raise
     finally:
@@ -143,20 +148,30 @@ class _Worker:
     """Holds the program in one process, and answers blocks of rows."""
 
     def __init__(self, make: Callable[[], InferRetrieveRank], job: Job) -> None:
-        self._program = make()
+        self._make = make
         self._job = job
+
+    @cached_property
+    def _program(self) -> InferRetrieveRank:
+        return self._make()
 
     def __call__(self, block: pa.Table) -> pa.Table:
         import pyarrow as pa
 
         job = self._job
         rows = [read_row(RawRow(**raw)) for raw in block.to_pylist()]
-        found = [
-            answer(row, prediction, job.costs)
-            for row, prediction in predictions(self._program, rows, job.top_k, job.decision)
-        ]
+        found: list[OutputRow] = []
+        # An error on purpose travels as a row: of an exception, Ray passes on the text only.
+        failure = []
+        try:
+            for row, prediction in predictions(self._program, rows, job.top_k, job.decision):
+                found.append(answer(row, prediction, job.costs))
+        except IrrError as e:
+            found.append(OutputRow(b"", b"", error=True, fallback=False, costs=Costs()))
+            failure = [pickle.dumps(e)]
         return pa.table(
             {
+                "failure": pa.array([None] * (len(found) - len(failure)) + failure, pa.binary()),
                 "digest": pa.array([one.digest for one in found], pa.binary()),
                 "line": pa.array([one.line for one in found], pa.large_binary()),
                 "error": [one.error for one in found],

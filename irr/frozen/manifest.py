@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from irr.calibrate.calibration import Calibration
 from irr.errors import ProgramError
 from irr.evaluate.metrics import Estimate
+from irr.io.validation import explain
 from irr.recipe import Recipe
 
 FORMAT = 2
@@ -118,10 +119,7 @@ def read_manifest(folder: str | Path) -> Manifest:
     try:
         return Manifest.model_validate_json(raw)
     except ValidationError as e:
-        where = ".".join(str(part) for part in e.errors()[0]["loc"]) or "content"
-        raise ProgramError(
-            f"{folder / MANIFEST}: {where} is not what this version reads", "upgrade irr"
-        ) from e
+        raise ProgramError(f"{folder / MANIFEST}: {explain(e)[0]}", "upgrade irr, or freeze it again") from e
 
 
 def read_calibration(folder: Path) -> Calibration | None:
@@ -136,7 +134,7 @@ def read_calibration(folder: Path) -> Calibration | None:
     try:
         return Calibration.model_validate_json(path.read_bytes())
     except ValidationError as e:
-        raise ProgramError(f"{path}: not what this version reads", "upgrade irr, or calibrate again") from e
+        raise ProgramError(f"{path}: {explain(e)[0]}", "upgrade irr, or calibrate again") from e
 
 
 def _format(raw: bytes) -> int | None:

@@ -39,7 +39,7 @@ class LMInferer:
     ) -> None:
         self._base = base
         self._model = model
-        self._ask = TermPrompt(task, demos)
+        self._prompt = TermPrompt(task, demos)
         self._choose = choose
 
     def infer(self, texts: Sequence[str]) -> list[Inference]:
@@ -63,8 +63,8 @@ class LMInferer:
             fallback = None
             try:
                 for part in _parts(text):
-                    answer = await self._model.chat(self._ask.request(part, demos))
-                    terms.update(dict.fromkeys(self._ask.read(answer)))
+                    answer = await self._model.chat(self._prompt.request(part, demos))
+                    terms.update(dict.fromkeys(self._prompt.read(answer)))
             except LMUnavailableError:
                 raise
             except LMError as e:

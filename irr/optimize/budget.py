@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from irr.batch.tally import TOLERATED
@@ -119,32 +120,26 @@ class MeteredModel:
 
     async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:
         """As the model's; what is known of other continuations is not asked again."""
-
-        def ask(new: Sequence[str]) -> Awaitable[list[float]]:
-            return self.model.loglikelihoods(prefix, context, new)
-
-        return await self._judged(["loglikelihoods", prefix, context], continuations, ask)
+        judge = partial(self.model.loglikelihoods, prefix, context)
+        return await self._judged(["loglikelihoods", prefix, context], continuations, judge)
 
     async def probabilities(
         self, prefix: str, context: str, items: Sequence[str], yes: str, no: str
     ) -> list[float]:
         """As the model's; what is known of other items is not asked again."""
-
-        def ask(new: Sequence[str]) -> Awaitable[list[float]]:
-            return self.model.probabilities(prefix, context, new, yes, no)
-
-        return await self._judged(["probabilities", prefix, context, yes, no], items, ask)
+        judge = partial(self.model.probabilities, prefix, context, yes=yes, no=no)
+        return await self._judged(["probabilities", prefix, context, yes, no], items, judge)
 
     async def _judged(
         self,
         about: Sequence[str],
         items: Sequence[str],
-        ask: Callable[[Sequence[str]], Awaitable[list[float]]],
+        judge: Callable[[Sequence[str]], Awaitable[list[float]]],
     ) -> list[float]:
         known = self._known.setdefault(json.dumps(about), {})
         new = [item for item in dict.fromkeys(items) if item not in known]
         if new:
-            known.update(zip(new, await self._counted(ask(new)), strict=True))
+            known.update(zip(new, await self._counted(judge(new)), strict=True))
         return [known[item] for item in items]
 
     async def _counted(self, work: Any) -> Any:

@@ -27,7 +27,7 @@ class Listwise:
 
     def __init__(self, model: LanguageModel, task: TaskPack, settings: RankSettings) -> None:
         self._model = model
-        self._ask = RankingPrompt(task, settings.demos)
+        self._prompt = RankingPrompt(task, settings.demos)
         self._count = settings.listwise_count
         self._window = settings.window
 
@@ -46,8 +46,8 @@ class Listwise:
         return places(named, len(names))
 
     async def _name(self, text: str, names: Sequence[str], demos: Sequence[Demo] | None) -> list[int]:
-        answer = await self._model.chat(self._ask.request(text, names, self._count, demos))
-        named = self._ask.read(answer, len(names))
+        answer = await self._model.chat(self._prompt.request(text, names, self._count, demos))
+        named = self._prompt.read(answer, len(names))
         if not named:
             raise LMError("empty", "the answer names no candidate")
         return named

@@ -45,9 +45,11 @@ class LMRanker:
         candidates: Sequence[Sequence[Candidate]],
         demos: Sequence[Sequence[Demo] | None],
     ) -> list[Ranking]:
-        return await gather(*map(self._one, texts, candidates, demos))
+        return await gather(*map(self._rank_text, texts, candidates, demos))
 
-    async def _one(self, text: str, candidates: Sequence[Candidate], demos: Sequence[Demo] | None) -> Ranking:
+    async def _rank_text(
+        self, text: str, candidates: Sequence[Candidate], demos: Sequence[Demo] | None
+    ) -> Ranking:
         retrieval = [candidate.score for candidate in candidates]
         if not candidates:
             return by_score(candidates, retrieval)

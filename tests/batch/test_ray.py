@@ -11,7 +11,8 @@ import pytest
 
 from irr.batch import Job, local, run
 from irr.batch.tally import Tally
-from irr.errors import UsageError
+from irr.errors import LMUnavailableError, UsageError
+from irr.pipeline import InferRetrieveRank
 from tests.doubles.batch_process import program, write_texts
 
 pytest.importorskip("ray.data")
@@ -67,3 +68,17 @@ def test_what_many_cannot_do(tmp_path: Path) -> None:
         on_ray(Job("-", "o.jsonl"), program, 2)
     with pytest.raises(UsageError, match="--retry-errors"):
         on_ray(Job("t.jsonl", "o.jsonl", retry_errors=True), program, 2)
+
+
+def away(folder: Path) -> InferRetrieveRank:
+    """A worker whose model server stays away."""
+    raise LMUnavailableError("down", "the server stayed away for 3 s", "start it, and repeat the same call")
+
+
+def test_an_outage_in_a_worker_ends_the_call_as_it_does_in_this_process(tmp_path: Path) -> None:
+    job = Job(str(write_texts(tmp_path / "t.jsonl", 10)), str(tmp_path / "o.jsonl"))
+    make = partial(program, folder=tmp_path / "index")
+    with pytest.raises(LMUnavailableError, match="stayed away") as caught:
+        run(job, make, on_ray(job, partial(away, tmp_path), 1), lambda *_: None)
+    assert caught.value.code == "down"
+    assert caught.value.hint == "start it, and repeat the same call"

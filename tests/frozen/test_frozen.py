@@ -221,8 +221,8 @@ def test_what_another_version_wrote_is_refused_where_it_means_something_else(
     settings = dict(whole["recipe"]["settings"])
     del settings["retrieve"]
     for change, said in (
-        ({"recipe": {**whole["recipe"], "pool": 3}}, "pool is not what this version reads"),
-        ({"labels": "many"}, "labels is not what this version reads"),
+        ({"recipe": {**whole["recipe"], "pool": 3}}, 'unknown key "recipe.pool"'),
+        ({"labels": "many"}, '"labels": input should be a valid integer'),
         (
             {"recipe": {**whole["recipe"], "settings": settings}},
             "does not give the answers it",

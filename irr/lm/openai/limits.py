@@ -1,10 +1,9 @@
-"""How requests flow to a model server: as many as it bears, and no faster than allowed."""
+"""Limits the concurrency and the rate of requests to a model server."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -41,7 +40,9 @@ class Flow:
 
     def __init__(self, limits: Limits) -> None:
         self._finder = Finder(limits.concurrency) if limits.auto else None
-        self._slots = _Slots(self._finder.limit if self._finder else limits.concurrency)
+        from anyio import CapacityLimiter
+
+        self._slots = CapacityLimiter(self._finder.limit if self._finder else limits.concurrency)
         self._requests = _Pace(limits.requests_per_minute)
         self._tokens = _Pace(limits.tokens_per_minute)
         self._held_until = 0.0
@@ -49,29 +50,26 @@ class Flow:
     @asynccontextmanager
     async def request(self, tokens: float) -> AsyncIterator[None]:
         """Waits for a turn, and holds it for the block; `tokens` is what it should cost."""
-        await self._slots.take()
-        try:
+        async with self._slots:
             await self._requests.take(1)
             await self._tokens.take(tokens)
             while (pause := self._held_until - time.monotonic()) > 0:
                 await asyncio.sleep(pause)
             yield
-        finally:
-            self._slots.give()
 
     def answered(self, surplus: float) -> None:
         """Takes note of an answer that cost `surplus` more tokens than it should."""
         self._tokens.correct(surplus)
         if self._finder:
-            self._finder.answered(time.monotonic(), full=self._slots.full)
-            self._slots.resize(self._finder.limit)
+            self._finder.answered(time.monotonic(), full=self._slots.available_tokens <= 0)
+            self._slots.total_tokens = self._finder.limit
 
     def overloaded(self, pause: float) -> None:
         """Takes note that the server has too much to do, and wants nothing for `pause` seconds."""
         self._held_until = max(self._held_until, time.monotonic() + pause)
         if self._finder:
             self._finder.overloaded()
-            self._slots.resize(self._finder.limit)
+            self._slots.total_tokens = self._finder.limit
 
 
 class Finder:
@@ -131,47 +129,6 @@ class Finder:
         self._before = (self.limit, rate)
         step = self.limit if self._doubling else max(1, self.limit // 10)
         self.limit = min(self._most, self.limit + step)
-
-
-class _Slots:
-    """A semaphore whose size may change; first come, first served."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._taken = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    @property
-    def full(self) -> bool:
-        return self._taken >= self._size
-
-    async def take(self) -> None:
-        if not self.full and not self._waiting:
-            self._taken += 1
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.give()
-            raise
-
-    def give(self) -> None:
-        self._taken -= 1
-        self._wake()
-
-    def resize(self, size: int) -> None:
-        self._size = size
-        self._wake()
-
-    def _wake(self) -> None:
-        while self._waiting and not self.full:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                self._taken += 1
-                turn.set_result(None)
 
 
 class _Pace:
