@@ -24,6 +24,7 @@ from irr.lm.base import LanguageModel
 from irr.pipeline import InferRetrieveRank
 from irr.prompts.pack import ChooseDemos, TaskPack, load_task
 from irr.rank.base import Evidence, Ranker, RetrievalRanker
+from irr.retrieve.combination import Combination, default_combination
 from irr.retrieve.examples import ExampleIndex
 from irr.retrieve.retriever import LabelRetriever
 from irr.types import Example, Label
@@ -43,6 +44,7 @@ def build(
     rank_lm: LanguageModel | None = None,
     task: TaskPack | str = "default",
     examples: Iterable[Example | Mapping[str, Any]] = (),
+    combination: Combination | None = None,
     ranker: Ranker | None = None,
     index_folder: str | Path | None = None,
     index_server: str | None = None,
@@ -58,6 +60,7 @@ def build(
         rank_lm: Orders the candidates; none if None.
         task: What the language models are told: a task pack, its name, or its folder.
         examples: Texts with right labels, `{"text", "labels": [label id]}`, which speak for their labels.
+        combination: The weights of the features; those that come with the package if None.
         ranker: Orders the candidates, instead of a language model.
         index_folder: Where indexes are kept; the user's cache folder if None.
         index_server: URL of a Chroma server that holds the vectors of label entries, for many to share.
@@ -92,6 +95,7 @@ def build(
         rank_lm=rank_lm,
         task=load_task(task) if isinstance(task, str) else task,
         examples=_checked(examples, space),
+        combination=combination,
         ranker=ranker,
         custom=custom,
     )
@@ -106,6 +110,7 @@ def assemble(
     rank_lm: LanguageModel | None = None,
     task: TaskPack,
     examples: tuple[Example, ...] = (),
+    combination: Combination | None = None,
     leave_one_out: bool = False,
     ranker: Ranker | None = None,
     custom: str = "",
@@ -120,10 +125,12 @@ def assemble(
         rank_lm: Orders the candidates; none if None.
         task: What the language models are told.
         examples: Texts with labels of the label space.
+        combination: The weights of the features; those that come with the package if None.
         leave_one_out: Whether an example counts for other texts only, as it must where examples are scored.
         ranker: Orders the candidates, instead of a language model.
         custom: A part that the caller brought and that no name stands for.
     """
+    combination = combination or default_combination()
     models = [model for model in (infer_lm, rank_lm) if model]
     shared = LockedEncoder(encoder) if models else encoder
     spans = SpanInferer(settings.infer)
@@ -139,7 +146,7 @@ def assemble(
     inferer: Inferer = spans
     if infer_lm:
         inferer = _lm_inferer(inferer, infer_lm, task, settings, chooser(settings.infer.near_demos))
-    retriever = LabelRetriever(index, shared, settings, neighbours)
+    retriever = LabelRetriever(index, shared, settings, neighbours, combination)
     ranker = ranker or RetrievalRanker()
     if rank_lm:
         ranker = _lm_ranker(rank_lm, task, settings, chooser(settings.rank.near_demos))
@@ -155,6 +162,7 @@ def assemble(
         infer_lm=infer_lm,
         rank_lm=rank_lm,
         task=task if models else None,
+        combination=combination,
         examples=examples,
         leave_one_out=leave_one_out and bool(examples),
         custom=custom,
@@ -180,6 +188,7 @@ def leaving_one_out(program: InferRetrieveRank, index_folder: str | Path | None 
         rank_lm=program.rank_lm,
         task=program.task or load_task("default"),
         examples=program.examples,
+        combination=program.combination,
         leave_one_out=True,
         custom=program.custom,
     )

@@ -30,6 +30,7 @@ from irr.lm.loop import Requests
 from irr.prompts.pack import TaskPack
 from irr.rank.base import Ranker
 from irr.recipe import Recipe, model_of
+from irr.retrieve.combination import PLAIN, Combination
 from irr.retrieve.retriever import Retriever
 from irr.text.passages import excerpt
 from irr.text.words import clean
@@ -72,6 +73,7 @@ class InferRetrieveRank:
         infer_lm: The language model of the first stage, if it has one.
         rank_lm: The language model of the third stage, if it has one.
         task: The task pack of the language models; None without them.
+        combination: The weights of the features that retrieval computes.
         examples: Labelled texts that count as evidence for their labels.
         leave_one_out: Whether an example counts for other texts only.
         part: Ids of the labels that texts may get; None for all.
@@ -90,6 +92,7 @@ class InferRetrieveRank:
     infer_lm: LanguageModel | None = None
     rank_lm: LanguageModel | None = None
     task: TaskPack | None = None
+    combination: Combination = PLAIN
     examples: tuple[Example, ...] = ()
     leave_one_out: bool = False
     part: frozenset[str] | None = None
@@ -115,6 +118,7 @@ class InferRetrieveRank:
             infer=model_of(self.infer_lm) if self.infer_lm else None,
             rank=model_of(self.rank_lm) if self.rank_lm else None,
             settings=self.settings,
+            combination=self.combination,
             stages=tuple(type(stage).__qualname__ for stage in stages),
             custom=self.custom,
             task=self.task,

@@ -9,10 +9,11 @@ from pydantic import BaseModel, ConfigDict
 
 from irr.config import Settings
 from irr.prompts.pack import TaskPack
+from irr.retrieve.combination import PLAIN, Combination
 from irr.types import Example
 
 # Raised with every change of the formulas or prompts: programs frozen before are then refused.
-ALGORITHM = 1
+ALGORITHM = 2
 
 
 class Model(BaseModel):
@@ -38,6 +39,7 @@ class Recipe(BaseModel):
         infer: The language model that proposes terms, if one does.
         rank: The language model that orders candidates, if one does.
         settings: The settings of all stages.
+        combination: The weights of the features.
         stages: The classes of the three stages.
         custom: A part that the caller brought and that no name stands for; "" if there is none.
         task: The task pack of the language models; None without them.
@@ -52,6 +54,7 @@ class Recipe(BaseModel):
     infer: Model | None = None
     rank: Model | None = None
     settings: Settings = Settings()
+    combination: Combination = PLAIN
     stages: tuple[str, ...] = ()
     custom: str = ""
     task: TaskPack | None = None

@@ -107,6 +107,13 @@ class Match(_Frozen):
     end: int | None = None
 
 
+class Contribution(_Frozen):
+    """What one feature adds to a candidate's score; those of a candidate add up to it."""
+
+    feature: str
+    value: float
+
+
 class Candidate(_Frozen):
     """A label that retrieval proposes for a text.
 
@@ -118,6 +125,7 @@ class Candidate(_Frozen):
         example: Similarity of the text to the nearest example that has the label; 0 without one.
         place: Where the passage that speaks most for it begins and ends in the text; None if not known.
         matches: The evidence in that passage, one match a kind; empty unless it was asked for.
+        contributions: What each feature adds to the score, the largest first; empty likewise.
     """
 
     label: Label
@@ -127,6 +135,7 @@ class Candidate(_Frozen):
     example: float = 0.0
     place: tuple[int, int] | None = None
     matches: tuple[Match, ...] = ()
+    contributions: tuple[Contribution, ...] = ()
 
 
 class RankedLabel(_Frozen):

@@ -164,6 +164,7 @@ def load(
         settings=recipe.settings,
         infer_lm=models[0],
         rank_lm=models[1],
+        combination=recipe.combination,
         task=recipe.task or task or load_task("default"),
         examples=_examples(folder, space, rebind),
         index_folder=index_folder,

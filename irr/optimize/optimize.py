@@ -24,7 +24,7 @@ from irr.optimize.calibrating import calibrate
 from irr.optimize.scorer import Plan, Scorer, Trial
 from irr.optimize.search import Optimizer, check_optimizer
 from irr.optimize.stages import BOTH, INFER, RANK, Improver, Students
-from irr.optimize.tuning import tune
+from irr.optimize.tuning import combine, tune
 from irr.pipeline import InferRetrieveRank
 from irr.prompts.pack import TaskPack, load_task
 
@@ -73,7 +73,8 @@ def optimize(
 ) -> Optimized:
     """Optimizes a program for a label space.
 
-    Hyperparameters that need no language model are tuned on all examples, each left out of its own evidence.
+    Hyperparameters that need no language model are tuned on all examples, each left out of its own evidence,
+    and from 30 examples on the weights of the features are fitted to them.
     Prompts are made from `train` and chosen by `val`: infer's by recall@50 of the candidates, then rank's by
     RP@10.
 
@@ -121,7 +122,9 @@ def optimize(
     scores = {"before": _scores(scorer, given, budget)}
     if budget.silent:
         raise LMUnavailableError("down", budget.reason, "start it again, and repeat the call")
-    plan = tune(scorer, Plan(settings, task), [*scorer.train, *scorer.val], budget, tell)
+    rows = [*scorer.train, *scorer.val]
+    plan = tune(scorer, Plan(settings, task), rows, budget, tell)
+    plan = combine(scorer, plan, rows, seed, tell)
     improver = Improver(scorer, counted, optimizer, budget, seed, tell)
     for step in _steps(counted, end_to_end):
         plan = improver.improve(plan, step)
@@ -132,6 +135,7 @@ def optimize(
         sentence_encoder,
         plan.settings,
         task=plan.task,
+        combination=plan.combination,
         examples=scorer.examples if plan.settings.retrieve.example_weight or _near(plan) else (),
     )
     program = best(

@@ -17,8 +17,12 @@ from irr.evaluate.metrics import Estimate, estimate
 from irr.index.store import LabelIndex
 from irr.io.texts import GoldRow
 from irr.lm.base import LanguageModel
+from irr.optimize.combining import Judged
 from irr.pipeline import InferRetrieveRank
 from irr.prompts.pack import TaskPack
+from irr.retrieve.combination import Combination, default_combination
+from irr.retrieve.retriever import LabelRetriever
+from irr.text.words import clean
 from irr.types import Example
 
 Values = NDArray[np.float64]
@@ -29,13 +33,14 @@ _LOOKED_UP = 256
 
 @dataclass(frozen=True)
 class Plan:
-    """A program that could be: its settings, prompts, models, and whether it has examples."""
+    """A program that could be: settings, prompts, models, weights, and whether it has examples."""
 
     settings: Settings
     task: TaskPack
     infer_lm: LanguageModel | None = None
     rank_lm: LanguageModel | None = None
     examples: bool = True
+    combination: Combination = field(default_factory=default_combination)
 
     def set(self, changes: Mapping[str, Any]) -> Plan:
         """The plan with other settings, by dotted name."""
@@ -143,8 +148,26 @@ class Scorer:
             rank_lm=plan.rank_lm,
             task=plan.task,
             examples=self.examples if plan.examples else (),
+            combination=plan.combination,
             leave_one_out=True,
         )
+
+    def judged(self, plan: Plan, rows: Sequence[GoldRow]) -> list[Judged]:
+        """The features of each row's labels, with which of them are right; no language model is asked."""
+        program = self.program(replace(plan, infer_lm=None, rank_lm=None))
+        inferences = program.inferer.infer([clean(row.text) for row in rows])
+        assert isinstance(program.retriever, LabelRetriever)
+        found = program.retriever.features([inference.queries for inference in inferences], DEPTH)
+        number_of = self.index.space.number_of
+        return [
+            Judged(
+                features,
+                np.isin(features.labels, [number_of[label] for label in row.labels]),
+                len(set(row.labels)),
+            )
+            for row, features in zip(rows, found, strict=True)
+            if features is not None
+        ]
 
     def values(
         self, plan: Plan, rows: Sequence[GoldRow], metric: str = "rp@10", quick: bool = False

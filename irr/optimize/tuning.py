@@ -1,8 +1,9 @@
-"""Tunes the hyperparameters that need no language model, one at a time."""
+"""Tunes what needs no language model: hyperparameters, one at a time, and the weights of the features."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from irr.config import HYPERPARAMETERS
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
 from irr.optimize.budget import Budget
+from irr.optimize.combining import fit_by_cross_validation
 from irr.optimize.scorer import Plan, Scorer, Trial, Values, scored
 from irr.types import EntryKind
 
@@ -62,6 +64,26 @@ def tune(
         return start
     # What was measured quickly has to hold when it is measured in full.
     return plan if scorer.values(plan, rows).mean() > scorer.values(start, rows).mean() else start
+
+
+def combine(
+    scorer: Scorer, plan: Plan, rows: Sequence[GoldRow], seed: int, on_trial: Callable[[Trial, int], None]
+) -> Plan:
+    """Returns the plan with weights fitted to `rows`, if they pay on rows held out of the fit.
+
+    Args:
+        scorer: Computes features.
+        plan: Where to start.
+        rows: Examples with gold labels.
+        seed: Of the folds.
+        on_trial: Told of the cross-validated scores.
+    """
+    fitted = fit_by_cross_validation(scorer.judged(plan, rows), plan.combination, seed)
+    if fitted is None:
+        return plan
+    on_trial(scored("combining", "weights as given", "rp@10", fitted.before, 0), 2)
+    on_trial(scored("combining", f"fitted, strength={fitted.strength:g}", "rp@10", fitted.after, 0), 2)
+    return replace(plan, combination=fitted.combination) if fitted.pays else plan
 
 
 def _gain(difference: Values) -> float:

@@ -16,6 +16,8 @@ class Evidence:
     Attributes:
         score: The soft maximum over the passages, plus the score of the terms.
         best: The score of the best passage.
+        first: The score of the first passage.
+        total: The sum of the scores of the passages.
         recall: Name recall in the best passage.
         cosine: Word cosine in the best passage.
         part: Number of the best passage among the parts.
@@ -23,6 +25,8 @@ class Evidence:
 
     score: Floats
     best: Floats
+    first: Floats
+    total: Floats
     recall: Floats
     cosine: Floats
     part: Ints
@@ -30,7 +34,7 @@ class Evidence:
 
 def of_passage(score: Floats, recall: Floats, cosine: Floats, number: int) -> Evidence:
     """The evidence of one passage."""
-    return Evidence(score, score, recall, cosine, np.full(len(score), number))
+    return Evidence(score, score, score, score, recall, cosine, np.full(len(score), number))
 
 
 def of_terms(passages: Evidence | None, score: Floats, number: int) -> Evidence:
@@ -49,6 +53,8 @@ def join(one: Evidence | None, other: Evidence, temperature: float) -> Evidence:
     return Evidence(
         score=soft_maximum(one.score, other.score, temperature),
         best=np.where(better, other.best, one.best),
+        first=one.first,
+        total=one.total + other.total,
         recall=np.where(better, other.recall, one.recall),
         cosine=np.where(better, other.cosine, one.cosine),
         part=np.where(better, other.part, one.part),

@@ -52,3 +52,18 @@ class ParentPropagation:
         best = np.maximum.reduceat(known[self._children], self._starts)
         known[self._parents] += self._share * np.maximum(0, best - known[self._parents])
         return known[labels]
+
+    def relatives(
+        self, labels: NDArray[np.int64], scores: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The score of the best parent and of the best child of each of `labels`, each shape (labels,).
+
+        0 for a label without a scored parent or child.
+        """
+        known = np.full(self._count, _UNSCORED)
+        known[labels] = scores
+        best = np.full((2, self._count), _UNSCORED)
+        np.maximum.at(best[0], self._children, known[self._parent_of])
+        np.maximum.at(best[1], self._parent_of, known[self._children])
+        parent, child = np.where(best > _UNSCORED, best, np.float32(0))[:, labels]
+        return parent, child

@@ -13,13 +13,16 @@ from irr.config import Settings
 from irr.encoders.base import Encoder
 from irr.index.store import LabelIndex
 from irr.retrieve import scoring
+from irr.retrieve.combination import PLAIN, Combination
 from irr.retrieve.evidence import Evidence, join, of_passage, of_terms
 from irr.retrieve.examples import ExampleIndex
 from irr.retrieve.explain import matches_of
+from irr.retrieve.features import FEATURES, Features, features_of
+from irr.retrieve.features import Pool as FeaturePool
 from irr.retrieve.parts import Part, ScoredText, blocks, parts_of
 from irr.retrieve.propagation import ParentPropagation
-from irr.retrieve.scoring import Entries, Floats, Ints
-from irr.types import Candidate, EntryKind, Match, Query, QueryKind
+from irr.retrieve.scoring import Bools, Entries, Floats, Ints
+from irr.types import Candidate, Contribution, EntryKind, Match, Query, QueryKind
 
 
 class Retriever(Protocol):
@@ -36,6 +39,9 @@ class Retriever(Protocol):
         ...
 
 
+_NAMES = tuple(FEATURES)
+
+
 @dataclass(frozen=True)
 class _Pool:
     """Labels that are scored, by number, ascending, and their entries."""
@@ -45,7 +51,7 @@ class _Pool:
 
 
 class LabelRetriever:
-    """Scores labels by the formula of `retrieve.scoring`, and returns the best as candidates.
+    """Proposes labels by the formula of `retrieve.scoring`, and scores them by the combination of features.
 
     Up to `exact_entries` index entries, every label is scored. Above, Chroma's graph proposes the labels, and
     their parents and the labels of examples join them; the scores are exact all the same, but hubness is
@@ -53,12 +59,18 @@ class LabelRetriever:
     """
 
     def __init__(
-        self, index: LabelIndex, encoder: Encoder, settings: Settings, examples: ExampleIndex | None = None
+        self,
+        index: LabelIndex,
+        encoder: Encoder,
+        settings: Settings,
+        examples: ExampleIndex | None = None,
+        combination: Combination = PLAIN,
     ) -> None:
         self._index = index
         self._encoder = encoder
         self._settings = settings.retrieve
         self._examples = examples
+        self._combination = combination
         # Numbers of the labels that may be candidates; None for all.
         self._part: Ints | None = None
         self._margins: dict[QueryKind, Floats] = {
@@ -87,19 +99,30 @@ class LabelRetriever:
         self, queries: Sequence[Sequence[Query]], top_k: int, explain: bool = False
     ) -> list[list[Candidate]]:
         """Returns at most `top_k` candidates for each text, best first, ties in label order."""
-        distinct = list(dict.fromkeys(query.text for group in queries for query in group))
         results: list[list[Candidate]] = [[] for _ in queries]
+        for number, text, pool, evidence in self._scan(queries):
+            results[number] = self._candidates(text, pool, evidence, top_k, explain)
+        return results
+
+    def features(self, queries: Sequence[Sequence[Query]], top_k: int) -> list[Features | None]:
+        """The features of every label that is proposed for each text; None for a text without queries."""
+        results: list[Features | None] = [None] * len(queries)
+        for number, text, pool, evidence in self._scan(queries):
+            results[number] = self._features(text, pool, evidence, top_k)[0]
+        return results
+
+    def _scan(self, queries: Sequence[Sequence[Query]]) -> Iterator[tuple[int, ScoredText, _Pool, Evidence]]:
+        """Each text that has queries, by number, with its evidence."""
+        distinct = list(dict.fromkeys(query.text for group in queries for query in group))
         if not distinct:
-            return results
+            return
         vectors = self._encoder.encode(distinct)
         row_of = {text: row for row, text in enumerate(distinct)}
         parts = [parts_of(group, row_of) for group in queries]
         for numbers, pool in self._pools(parts, vectors):
-            texts = [parts[number] for number in numbers]
-            scored = self._scored(texts, pool, vectors)
+            scored = self._scored([parts[number] for number in numbers], pool, vectors)
             for number, (text, evidence) in zip(numbers, scored, strict=True):
-                results[number] = self._candidates(text, pool, evidence, top_k, explain)
-        return results
+                yield number, text, pool, evidence
 
     def _pools(self, parts: Sequence[Sequence[Part]], vectors: Floats) -> Iterator[tuple[list[int], _Pool]]:
         """The texts that have queries, by number, and the labels that are scored for them."""
@@ -162,37 +185,81 @@ class LabelRetriever:
         self, text: ScoredText, pool: _Pool, evidence: Evidence, top_k: int, explain: bool
     ) -> list[Candidate]:
         """The best labels of a pool, best first."""
+        features, positions = self._features(text, pool, evidence, top_k)
+        contributions = self._combination.contributions(features)
+        final = contributions.sum(axis=1)
+        if self._part is not None:
+            mine = np.isin(features.labels, self._part)
+            places = np.flatnonzero(mine)[scoring.top(final[mine], top_k)]
+        else:
+            places = scoring.top(final, top_k)
+        candidates = []
+        for place in places:
+            at = positions[place]
+            label, part = int(pool.labels[at]), int(evidence.part[at])
+            candidates.append(
+                Candidate(
+                    label=self._index.space[label],
+                    matches=self._matches(text, label, part) if explain else (),
+                    contributions=_spoken(contributions[place]) if explain else (),
+                    score=round(float(final[place]), 6),
+                    name_recall=round(float(evidence.recall[at]), 6),
+                    word_cosine=round(float(evidence.cosine[at]), 6),
+                    example=round(float(features.example[place]), 6),
+                    place=text.parts[part].place,
+                )
+            )
+        return candidates
+
+    def _features(
+        self, text: ScoredText, pool: _Pool, evidence: Evidence, top_k: int
+    ) -> tuple[Features, Ints]:
+        """The features of the labels that the scores propose, and their positions in the pool.
+
+        Proposed are the labels of the highest scores and, in a text of many passages, those of the highest
+        mean over the passages.
+        """
         settings, labels = self._settings, pool.labels
         example = self._example(text)[labels]
         scores = evidence.score + np.float32(settings.example_weight) * example
         scores = self._propagation.lift(labels, scores * self._factor[labels])
-        best = self._best(labels, scores, settings.redundancy_pool * top_k)
+        best, common = self._best(labels, scores, evidence.total, settings.redundancy_pool * top_k)
+        passages = [part for part in text.parts if part.passage is not None]
         spans = self._best_spans(text, labels[best], evidence.part[best])
-        final = scores[best] - scoring.redundancy(spans, settings.redundancy_penalty)
-        if self._part is not None:
-            mine = np.isin(labels[best], self._part)
-            best, final = best[mine], final[mine]
-        return [
-            Candidate(
-                label=self._index.space[int(labels[at])],
-                matches=self._matches(text, int(labels[at]), int(evidence.part[at])) if explain else (),
-                score=round(float(score), 6),
-                name_recall=round(float(evidence.recall[at]), 6),
-                word_cosine=round(float(evidence.cosine[at]), 6),
-                example=round(float(example[at]), 6),
-                place=text.parts[int(evidence.part[at])].place,
-            )
-            for at, score in ((best[place], final[place]) for place in scoring.top(final, top_k))
-        ]
+        lost = scoring.redundancy(spans, 1.0)
+        parent, child = self._propagation.relatives(labels, scores)
+        recall, cosine = self._index.words("\n".join(part.passage or "" for part in passages))
+        rows, starts = self._rows_of(labels[best])
+        known = {
+            "score": scores[best] - np.float32(settings.redundancy_penalty) * lost,
+            "passage_scores": evidence.total[best] / max(1, len(passages)),
+            "first_passage": evidence.first[best],
+            "words": evidence.cosine[best],
+            "recall": evidence.recall[best],
+            "text_words": cosine[labels[best]],
+            "text_recall": recall[labels[best]],
+            "redundancy": lost,
+            "parent": parent[best],
+            "child": child[best],
+            "example": example[best],
+        }
+        proposed = FeaturePool(
+            labels[best], common, self._index.vectors[rows], self._index.kind_of[rows], starts, known
+        )
+        return features_of(text.parts, text.vectors, proposed), best
 
-    def _best(self, labels: Ints, scores: Floats, count: int) -> Ints:
-        """Positions of the `count` best labels, best first; of a part, with all that score as high."""
-        if self._part is None:
-            return scoring.top(scores, count)
-        # What scores higher counts for redundancy, whether it is in the part or not.
-        mine = np.flatnonzero(np.isin(labels, self._part))
-        lowest = scores[mine[scoring.top(scores[mine], count)]].min()
-        return scoring.top(scores, int((scores >= lowest).sum()))
+    def _best(self, labels: Ints, scores: Floats, total: Floats, count: int) -> tuple[Ints, Bools]:
+        """Positions of the labels that are proposed, best first, and which of them are proposed among all."""
+        among_all = np.union1d(scoring.top(scores, count), scoring.top(total, count))
+        best = among_all
+        if self._part is not None:
+            mine = np.flatnonzero(np.isin(labels, self._part))
+            # What scores higher counts for redundancy, whether it is in the part or not.
+            lowest = scores[mine[scoring.top(scores[mine], count)]].min()
+            best = np.union1d(best, np.flatnonzero(scores >= lowest))
+            best = np.union1d(best, mine[scoring.top(total[mine], count)])
+        best = best[np.argsort(-scores[best], kind="stable")]
+        return best, np.isin(best, among_all)
 
     def _matches(self, text: ScoredText, label: int, part: int) -> tuple[Match, ...]:
         return matches_of(label, part, text, self._entries_of(np.array([label])), self._index)
@@ -221,8 +288,22 @@ class LabelRetriever:
 
     def _entries_of(self, labels: Ints) -> Entries:
         """The entries of these labels, one label after the other."""
-        counts = self._bounds[labels + 1] - self._bounds[labels]
-        starts = np.cumsum(counts) - counts
-        rows = np.repeat(self._bounds[labels] - starts, counts) + np.arange(counts.sum())
+        rows, starts = self._rows_of(labels)
         margins = {kind: margin[rows] for kind, margin in self._margins.items()}
         return Entries(self._index.vectors[rows], starts, margins)
+
+    def _rows_of(self, labels: Ints) -> tuple[Ints, Ints]:
+        """The numbers of these labels' entries, and where those of each label begin."""
+        counts = self._bounds[labels + 1] - self._bounds[labels]
+        starts = np.cumsum(counts) - counts
+        return np.repeat(self._bounds[labels] - starts, counts) + np.arange(counts.sum()), starts
+
+
+def _spoken(contributions: Floats) -> tuple[Contribution, ...]:
+    """What each feature adds to a score, the largest first; those that add nothing are left out."""
+    order = np.argsort(-np.abs(contributions), kind="stable")
+    return tuple(
+        Contribution(feature=_NAMES[at], value=round(float(contributions[at]), 6))
+        for at in order.tolist()
+        if contributions[at]
+    )

@@ -27,6 +27,7 @@ from irr.types import QueryKind
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 # Floats of query-by-entry similarities, and of maxima, held at a time (32 MiB).
 BLOCK_FLOATS = 8_388_608

@@ -1,0 +1,199 @@
+"""Features of a label for a text: named numbers that speak for or against it, as pure array functions.
+
+M(s, l) is the highest cosine of span s with the name and the aliases of label l, n(s) the number of passages
+that hold s, and a(s, l) = exp((M(s, l) - max over l': M(s, l')) / 0.05) says how far s means l and no other.
+Sums over spans are ln(1 + 10 x), so that they stay comparable between texts of different lengths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irr.retrieve.parts import Part
+from irr.retrieve.scoring import Bools, Floats, Ints
+from irr.types import EntryKind, QueryKind
+
+# Every feature and what it is, in the order of the columns.
+FEATURES: dict[str, str] = {
+    "score": "hand-weighted score of the best passages",
+    "name_span": "best match of a span with the name",
+    "description_span": "best match of a span with the description",
+    "name_passage": "best match of a passage with the name or an alias",
+    "description_passage": "best match of a passage with the description",
+    "passages_mean": "mean match of the passages with the name or an alias",
+    "text": "match of the mean of the passages",
+    "attributed": "sum of M above 0.5, weighted by a",
+    "attributed_spans": "spans above 0.6, weighted by a",
+    "first_choice": "spans above 0.6 that match no label better",
+    "shared": "sum of M above 0.5, weighted by the share of a among the labels",
+    "sum_6": "sum of M above 0.6",
+    "rare_6": "sum of M above 0.6, divided by the labels that share the span",
+    "sum_7": "sum of M above 0.7",
+    "spans_7": "distinct spans above 0.7",
+    "passages_7": "passages with a span above 0.7",
+    "descriptions": "sum of matches with the description above 0.5",
+    "passage_scores": "mean score over the passages",
+    "first_passage": "score of the first passage",
+    "first_span": "best match of a span of the first passage",
+    "words": "word cosine of the best passage",
+    "recall": "name recall of the best passage",
+    "text_words": "word cosine of the whole text",
+    "text_recall": "name recall of the whole text",
+    "span_gap": "how much better another label matches the best span",
+    "span_z": "best match of a span, in standard deviations over the spans",
+    "company": "mean similarity to the 20 labels of the highest scores",
+    "centrality": "similarity to the mean of all labels in the pool",
+    "redundancy": "better labels with the same best span",
+    "parent": "score of the best parent",
+    "child": "score of the best child",
+    "example": "similarity to the nearest example",
+}
+_TEMPERATURE = 0.05
+_COMPANY = 20
+# Labels whose mean is the origin of every feature but the score.
+_REFERENCE = 30
+_KINDS = tuple(EntryKind)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The labels of a text that features are computed for, those of the highest scores first.
+
+    Attributes:
+        labels: Their numbers, shape (labels,).
+        common: Which of them are proposed among all labels; the others are compared with these alone.
+        vectors: Unit vectors of their entries, a label's name first, shape (entries, dimensions).
+        kinds: The kind of each entry, by its position in `EntryKind`, shape (entries,).
+        starts: Where the entries of each label begin, shape (labels,).
+        known: Features that scoring has computed, by name, each of shape (labels,).
+    """
+
+    labels: Ints
+    common: Bools
+    vectors: Floats
+    kinds: NDArray[np.uint8]
+    starts: Ints
+    known: dict[str, Floats]
+
+
+@dataclass(frozen=True)
+class Features:
+    """The features of a text's labels.
+
+    Attributes:
+        labels: Label numbers, shape (labels,).
+        values: Shape (labels, features), in the order of `FEATURES`; each but the score is relative to its
+            mean over the labels of the highest scores.
+        passages: How many passages the text has.
+        example: Similarity to the nearest example, relative to nothing, shape (labels,).
+    """
+
+    labels: Ints
+    values: Floats
+    passages: int
+    example: Floats
+
+
+def features_of(parts: Sequence[Part], vectors: Floats, pool: Pool) -> Features:
+    """The features of every label in a pool.
+
+    Args:
+        parts: The parts of the text.
+        vectors: Unit vectors of the queries, shape (rows, dimensions).
+        pool: The labels.
+    """
+    passages = [part for part in parts if part.passage is not None]
+    found = {**pool.known, **_of_labels(pool)}
+    if passages:
+        found |= _of_passages(passages, vectors, pool)
+        found |= _of_spans(passages, vectors, pool)
+    nothing = np.zeros(len(pool.labels), np.float32)
+    values = np.stack([found.get(name, nothing) for name in FEATURES], axis=1).astype(np.float32)
+    values[:, 1:] -= values[pool.common, 1:][:_REFERENCE].mean(axis=0)
+    return Features(pool.labels, values, len(passages), found.get("example", nothing))
+
+
+def _of_labels(pool: Pool) -> dict[str, Floats]:
+    names = pool.vectors[pool.starts]
+    return {
+        "company": names @ names[pool.common][:_COMPANY].mean(axis=0),
+        "centrality": names @ names[pool.common].mean(axis=0),
+    }
+
+
+def _of_passages(passages: Sequence[Part], vectors: Floats, pool: Pool) -> dict[str, Floats]:
+    held = [part.segments[QueryKind.TEXT].rows for part in passages if QueryKind.TEXT in part.segments]
+    if not held:
+        return {}
+    rows = np.concatenate(held)
+    mean = vectors[rows].mean(axis=0)
+    mean /= max(float(np.linalg.norm(mean)), 1e-12)
+    similarity = np.concatenate([vectors[rows], mean[None]]) @ pool.vectors.T
+    names, descriptions = _named(similarity, pool), _described(similarity, pool)
+    return {
+        "name_passage": names[:-1].max(axis=0),
+        "passages_mean": names[:-1].mean(axis=0),
+        "description_passage": descriptions[:-1].max(axis=0),
+        "text": np.maximum(names[-1], descriptions[-1]),
+    }
+
+
+def _of_spans(passages: Sequence[Part], vectors: Floats, pool: Pool) -> dict[str, Floats]:
+    held = [part.segments[QueryKind.SPAN].rows for part in passages if QueryKind.SPAN in part.segments]
+    if not held:
+        return {}
+    rows, counts = np.unique(np.concatenate(held), return_counts=True)
+    similarity = vectors[rows] @ pool.vectors.T
+    matches, descriptions = _named(similarity, pool), _described(similarity, pool)
+    times = np.log1p(counts).astype(np.float32)
+    top = matches[:, pool.common].max(axis=1, keepdims=True)
+    best = matches.argmax(axis=0)
+    means = np.exp(np.minimum(matches - top, 0) / np.float32(_TEMPERATURE))
+    total = means[:, pool.common].sum(axis=1, keepdims=True)
+    above_5, above_6, above_7 = (np.maximum(matches - np.float32(level), 0) for level in (0.5, 0.6, 0.7))
+    at_6, at_7 = above_6 > 0, above_7 > 0
+    sharing = 1 + at_6[:, pool.common].sum(axis=1)
+    highest = matches.max(axis=0)
+    return {
+        "name_span": similarity[:, pool.starts].max(axis=0),
+        "description_span": descriptions.max(axis=0),
+        "attributed": _damped(times @ (means * above_5)),
+        "attributed_spans": np.log1p(times @ (means * at_6)),
+        "first_choice": np.log1p(times @ (at_6 & (matches >= top))),
+        "shared": _damped(times @ (means / total * above_5)),
+        "sum_6": _damped(times @ above_6),
+        "rare_6": _damped((times / sharing) @ above_6),
+        "sum_7": _damped(times @ above_7),
+        "spans_7": np.log1p(at_7.sum(axis=0)),
+        "passages_7": np.log1p(sum(at_7[np.searchsorted(rows, own)].any(axis=0) for own in held)),
+        "descriptions": _damped(times @ np.maximum(descriptions - np.float32(0.5), 0)),
+        "first_span": matches[np.searchsorted(rows, held[0])].max(axis=0),
+        "span_gap": np.maximum(top[best, 0] - highest, 0),
+        "span_z": (highest - matches.mean(axis=0)) / (matches.std(axis=0) + np.float32(0.02)),
+    }
+
+
+def _named(similarity: Floats, pool: Pool) -> Floats:
+    """The highest similarity of each query to the name and the aliases of each label."""
+    return _highest(similarity, pool.kinds != _KINDS.index(EntryKind.DESCRIPTION), pool, -1.0)
+
+
+def _described(similarity: Floats, pool: Pool) -> Floats:
+    """The similarity of each query to the description of each label, from 0 up; 0 without one."""
+    return _highest(similarity, pool.kinds == _KINDS.index(EntryKind.DESCRIPTION), pool, 0.0)
+
+
+def _highest(similarity: Floats, counts: NDArray[np.bool_], pool: Pool, otherwise: float) -> Floats:
+    highest: Floats = np.maximum.reduceat(
+        np.where(counts, similarity, np.float32(otherwise)), pool.starts, axis=1
+    )
+    return highest
+
+
+def _damped(total: Floats) -> Floats:
+    damped: Floats = np.log1p(10 * total)
+    return damped
