@@ -25,7 +25,7 @@ from irr.calibrate.calibration import Calibration
 from irr.calibrate.features import DEPTH, features, profile
 from irr.calibrate.fit import Ranked, calibration_error, fit, padded, ranked
 from irr.calibrate.risk_control import cut_off
-from irr.calibrate.scope import SHIFTED, count, shift
+from irr.calibrate.scope import count, is_shifted, shift
 from irr.calibrate.selection import Decision
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
@@ -139,7 +139,7 @@ def measured(dev: Sequence[Ranked], test: Sequence[Ranked], splits: int) -> dict
         },
         "unusual": round(float(np.mean(np.array(p_values) <= 0.05)), 4),
         "shift_p": shift(counts, len(dev)),
-        "shift_noticed": shift(counts, len(dev)) < SHIFTED,
+        "shift_noticed": is_shifted(counts, len(dev)),
         "promises": promises([*dev, *test], splits),
     }
 

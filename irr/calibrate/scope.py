@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict
 Floats = NDArray[np.float64]
 # A text as unusual as this share of the calibration texts is taken to be out of scope.
 UNUSUAL = 0.05
-# Texts that differ from the calibration texts less probably than this by chance are not like them.
-SHIFTED = 0.001
+# Texts are not like the calibration texts if chance explains them less probably than this, and at least this
+# share of them is as unusual as a twentieth of those: of many texts every small difference is no chance.
+SHIFTED, MANY = 0.001, 0.25
 # Bins of equal width that p-values are counted in.
 BINS = 20
 
@@ -73,6 +74,11 @@ def count(counts: Sequence[int], p_value: float) -> tuple[int, ...]:
 def unusual(counts: Sequence[int]) -> float:
     """The share of texts that are as unusual as the most unusual twentieth of the calibration texts."""
     return counts[0] / sum(counts) if counts else 0.0
+
+
+def is_shifted(counts: Sequence[int], calibrated: int) -> bool:
+    """Whether texts are not like the calibration texts, of which there were `calibrated`."""
+    return unusual(counts) >= MANY and shift(counts, calibrated) < SHIFTED
 
 
 def shift(counts: Sequence[int], calibrated: int) -> float:

@@ -168,9 +168,9 @@ def _show_summary(tally: Tally, price: Price | None) -> None:
 
 def _show_shift(tally: Tally, calibration: Calibration | None) -> None:
     """That the texts are not like those that the probabilities were learned from, where it is so."""
-    from irr.calibrate.scope import SHIFTED, UNUSUAL, shift, unusual
+    from irr.calibrate.scope import SHIFTED, UNUSUAL, is_shifted, unusual
 
-    if calibration and shift(tally.scope, calibration.texts) < SHIFTED:
+    if calibration and is_shifted(tally.scope, calibration.texts):
         display.note(
             f"these texts are not like the {calibration.texts:,} that the program was calibrated on "
             f"(p < {SHIFTED:g}; {unusual(tally.scope):.0%} are as unusual as the most unusual {UNUSUAL:.0%} "

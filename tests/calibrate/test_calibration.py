@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from irr.calibrate.calibration import Calibration
 from irr.calibrate.fit import Ranked, calibration_error, fit
-from irr.calibrate.scope import SHIFTED, Scope, count, shift, unusual
+from irr.calibrate.scope import SHIFTED, Scope, count, is_shifted, shift, unusual
 from irr.calibrate.selection import Cut, Decision, best_f1_size, typical_text
 from irr.errors import UsageError
 
@@ -152,8 +152,10 @@ def test_a_shift_is_noticed_and_a_like_sample_is_none() -> None:
         assert sum(counts) == 300
     assert alarms <= 0.05 * 200
     shifted: tuple[int, ...] = ()
-    for one in rng.normal(-0.7, 1, (300, 4)):
+    for one in rng.normal(-1, 1, (300, 4)):
         shifted = count(shifted, scope.p_value(one))
     assert shift(shifted, 136) < SHIFTED
-    assert unusual(shifted) > 0.1
+    assert is_shifted(shifted, 136)
+    assert unusual(shifted) > 0.25
+    assert not is_shifted((10, *[5] * 18, 0), 136)
     assert shift((), 136) == 1
