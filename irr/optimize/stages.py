@@ -13,6 +13,7 @@ from irr.lm.base import LanguageModel
 from irr.optimize.budget import Budget, Stopped
 from irr.optimize.scorer import Plan, Scorer, Trial, Values, scored
 from irr.optimize.search import TRIALS, Optimizer, Search
+from irr.optimize.tuning import gain_beyond_luck
 from irr.prompts.pack import Demo, TaskPack
 from irr.retrieve.examples import demo_of
 from irr.types import Example
@@ -64,19 +65,20 @@ class Improver:
         values = self._try(plan, step, "without")
         if values is None:
             return plan
-        found: list[tuple[float, int, Plan]] = []
+        found: list[tuple[float, int, Plan, Values]] = []
         for order, (what, other) in enumerate(self._variants(self._with_models(plan, step), step)):
             others = self._try(other, step, what)
             if others is not None:
-                found.append((float(others.mean()), -order, other))
+                found.append((float(others.mean()), -order, other, others))
         if not found:
             return plan
-        score, _, best = max(found, key=lambda item: item[:2])
+        *_, best, score = max(found, key=lambda item: item[:2])
         for what, weighted in self._weights(best, step):
             others = self._try(weighted, step, what)
-            if others is not None and float(others.mean()) > score:
-                score, best = float(others.mean()), weighted
-        return best if score > float(values.mean()) else plan
+            # Of some weights the best looks better than it is, so that it has to be better beyond luck.
+            if others is not None and gain_beyond_luck(others - score) > 0:
+                best, score = weighted, others
+        return best if score.mean() > values.mean() else plan
 
     def _with_models(self, plan: Plan, step: str) -> Plan:
         return replace(

@@ -52,7 +52,7 @@ def tune(
             other = plan.set({name: option})
             others = scorer.values(other, rows, quick=True)
             on_trial(scored("tuning", f"{name}={option:g}", "rp@10", others, 0), most)
-            tried.append((_gain(others - values), other, others))
+            tried.append((gain_beyond_luck(others - values), other, others))
         gain, other, others = max(tried, key=lambda item: item[0], default=(0.0, plan, values))
         if gain > 0:
             plan, values, unchanged = other, others, 0
@@ -86,8 +86,8 @@ def combine(
     return replace(plan, combination=fitted.combination) if fitted.pays else plan
 
 
-def _gain(difference: Values) -> float:
-    """The mean gain beyond what luck explains."""
+def gain_beyond_luck(difference: Values) -> float:
+    """The mean gain less two standard errors: what luck does not explain."""
     error = float(difference.std(ddof=1)) / np.sqrt(len(difference)) if len(difference) > 1 else 0.0
     return float(difference.mean()) - _STANDARD_ERRORS * float(error)
 
