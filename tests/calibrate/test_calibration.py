@@ -39,6 +39,17 @@ def test_probabilities_come_nearer_to_the_truth_with_more_texts(texts: int, erro
     assert calibration_error(found, np.concatenate([one.right for one in rankings])) < error
 
 
+def test_labels_with_one_example_do_not_make_examples_speak_against_a_label() -> None:
+    """Each right label has only the example that is left out, so that only wrong ones have any."""
+    rankings, _ = draw(100, np.random.default_rng(0))
+    odd = []
+    for one in rankings:
+        features = one.features.copy()
+        features[:, -1] = np.where(one.right, 0.0, 0.5)
+        odd.append(one._replace(features=features))
+    assert fit(odd, "x").curve.weights[-1] == 0
+
+
 def test_the_calibration_error_is_the_gap_between_promise_and_truth() -> None:
     right = np.array([True] * 6 + [False] * 4)
     assert calibration_error(np.full(10, 0.6), right, bins=1) == pytest.approx(0)
