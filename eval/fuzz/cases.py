@@ -217,7 +217,7 @@ def fuzzer(folder: Path, seed: int, keep: Path | None = None) -> Iterator[Fuzzer
     here = Path.cwd()
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     with (
-        patch.dict(os.environ, {**environment, "OPENAI_API_KEY": "sk-fuzzing-fuzzing"}),
+        patch.dict(os.environ, {**environment, "OPENAI_API_KEY": "sk-fuzzing-fuzzing", "HF_HUB_OFFLINE": "1"}),
         patch.object(SentenceEncoder, "encode", encode),
         patch("tempfile.tempdir", str(folder / "tmp")),
         drawn_server() as server,

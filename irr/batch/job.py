@@ -210,6 +210,8 @@ def _keep(
                 watch(journal.tally, source.share())
     except BaseException as e:
         journal.close()
+        if not journal.tally.texts:
+            journal.drop()  # nothing is lost, and a corrected call is no other run
         stopped = isinstance(e, KeyboardInterrupt | SystemExit)
         if stopped or (isinstance(e, LMUnavailableError) and journal.tally.texts):
             logger.warning("stopped after row %s: repeat the same call to go on", f"{journal.tally.texts:,}")

@@ -96,10 +96,10 @@ def classify(options: ClassifyOptions) -> None:
     from irr.batch.rows import rows_of
     from irr.batch.tally import Price
     from irr.cli.monitor import Monitor
-    from irr.io.outputs import check_output, open_output
+    from irr.io.outputs import check_outputs, open_output
     from irr.io.records import open_rows
 
-    check_output(options.output)
+    check_outputs({"--output": options.output, "--summary": options.summary})
     limits, decision = options.limits.read(), options.decision.read()
     program = options.program
     space = program.read_space()

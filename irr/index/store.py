@@ -8,12 +8,12 @@ import logging
 import os
 import shutil
 import zipfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ from irr.index.lexical import LexicalIndex, Postings
 from irr.index.vectors import Progress, VectorStore, close_chroma, key_of, open_chroma
 from irr.labels.space import LabelSpace
 from irr.types import EntryKind, Label
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 # Raised whenever what is written below changes, so that an older index is never read as a newer one.
 _FORMAT = 3
@@ -41,6 +44,8 @@ _QUERIES = 1_024
 # ef_search must be well above n_results, or recall falls.
 _EF_SEARCH = 400
 _MAX_RESULTS = 200
+# Seconds after which waiting for another process is said.
+_WAIT_SAID = 2
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +163,7 @@ def open_index(
         if path.is_dir() and (index := _open(path, space, encoder)):
             return index
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(home.with_suffix(".lock")):
+        with _waiting(FileLock(home.with_suffix(".lock"))):
             index = _open(path, space, encoder) if path.is_dir() else None
             if index is None:
                 if _is_of_another(home, encoder):
@@ -174,6 +179,22 @@ def open_index(
     if index is None:
         raise EncoderError(f"encoder {encoder.name} gives one text different vectors", "use another encoder")
     return index
+
+
+@contextmanager
+def _waiting(lock: BaseFileLock) -> Iterator[None]:
+    """Holds a lock, and says so where it has to be waited for."""
+    from filelock import Timeout
+
+    try:
+        lock.acquire(timeout=_WAIT_SAID)
+    except Timeout:
+        logger.warning("another process builds an index: waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def collection_of(home: Path) -> str:

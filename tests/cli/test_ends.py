@@ -40,6 +40,10 @@ def test_an_output_that_is_no_file_is_refused_before_any_work(
 ) -> None:
     missing = tmp_path / "is not even looked for.jsonl"
     one_line(irr("classify", "--labels", missing, "--input", gold, "--output", name), said)
+    answers = tmp_path / "out.jsonl"
+    one_line(
+        irr("classify", "--labels", missing, "--input", gold, "--output", answers, "--summary", name), said
+    )
     for option in ("--json", "--report"):
         one_line(irr("eval", "--labels", missing, "--gold", gold, option, name), said)
     for option in ("--json", "--output"):

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import chromadb
 import numpy as np
 import pytest
 from chromadb.config import Settings
+from filelock import FileLock
 
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import LabelIndexError
@@ -235,3 +237,17 @@ def test_a_full_disk_is_one_line_and_with_room_the_next_call_builds(
         assert not list(root.glob("*/spaces/*")), "half an index takes up room"
         enlarge(root)
         assert opened(kitchen, encoder, root)[1]
+
+
+def test_waiting_for_another_process_is_said(
+    kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened(kitchen, encoder, tmp_path)
+    (home,) = (path.parent for path in tmp_path.glob("*/chroma"))
+    holding = FileLock(home.with_suffix(".lock"), thread_local=False)
+    holding.acquire()
+    release = threading.Timer(4, holding.release)
+    release.start()
+    opened(kitchen, encoder, tmp_path, NAMES)
+    release.join()
+    assert "another process builds an index" in caplog.text

@@ -86,6 +86,7 @@ def test_a_refusal_ends_the_command_with_one_line(
     assert line.startswith("irr: ")
     assert hint in line
     assert not output.exists(), "nothing may look like a result"
+    assert not list(output.parent.glob(f"{output.name}.part*")), "nothing may stand in a corrected call's way"
     assert len(desk.calls) <= 64, "it went on asking"
 
 
