@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from irr import __version__
 from irr.builder import build
 from irr.calibrate.calibration import Calibration
-from irr.encoders.sentence_transformers import SentenceEncoder
+from irr.encoders.sentence_transformers import SentenceEncoder, model_folder
 from irr.errors import ProgramError
 from irr.frozen.manifest import (
     CALIBRATION,
@@ -34,6 +34,7 @@ from irr.frozen.manifest import (
     sums_of,
 )
 from irr.frozen.place import Place
+from irr.hub import hub_folder
 from irr.index.vectors import Progress
 from irr.labels.space import LabelSpace
 from irr.lm.base import LanguageModel
@@ -143,8 +144,9 @@ def load(
         progress: Called with (entries done, entries in all) while an index is built.
 
     Raises:
-        ProgramError: If the folder holds no program, or not what was frozen, or needs an `api_base`.
-        EncoderError: If its encoder is not there.
+        ProgramError: If the folder holds no program, or not what was frozen, or needs an `api_base` or
+            an encoder that is not on this machine: nothing is fetched because a folder names it.
+        EncoderError: If its encoder does not load.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
@@ -155,7 +157,7 @@ def load(
     stages = ((recipe.infer, infer_lm), (recipe.rank, rank_lm))
     needed = [_needed(folder, frozen, given, api_base) for frozen, given in stages]
     models = open_models(needed, api_base, limits)
-    encoder = SentenceEncoder(recipe.encoder.name)
+    encoder = _open_encoder(folder, recipe.encoder.name)
     for model, frozen in ((encoder, recipe.encoder), (models[0], recipe.infer), (models[1], recipe.rank)):
         _check_revision(model, frozen)
     program = build(
@@ -227,6 +229,14 @@ def _needed(
         problem = f'{folder} asks the model "{frozen.name}" of a server'
         raise ProgramError(problem, "say where, with --api-base URL")
     return name
+
+
+def _open_encoder(folder: Path, name: str) -> SentenceEncoder:
+    """The encoder of that name, if it is on this machine: nothing is fetched because a folder names it."""
+    if model_folder(name) is None and hub_folder(name) is None:
+        hint = f'fetch it with irr.SentenceEncoder("{name}") if you trust who made it'
+        raise ProgramError(f'{folder} needs the encoder "{name}", which is not on this machine', hint)
+    return SentenceEncoder(name)
 
 
 def _check_revision(model: SentenceEncoder | LanguageModel | None, frozen: Model | None) -> None:

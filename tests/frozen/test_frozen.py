@@ -6,6 +6,7 @@ import json
 import random
 import re
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -208,6 +209,23 @@ def test_a_model_of_the_same_name_but_other_weights_is_refused(frozen: Path, tmp
     write_sums(folder)
     with pytest.raises(ProgramError, match=r"is not the one that the program was frozen with.*sha256:other"):
         package.load(folder, index_folder=tmp_path)
+
+
+def test_a_program_that_names_a_model_of_the_hub_fetches_nothing(
+    frozen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "program"
+    shutil.copytree(frozen / "program", folder)
+    manifest = json.loads((folder / "program.json").read_text("utf-8"))
+    manifest["recipe"]["encoder"]["name"] = "someone/else"
+    (folder / "program.json").write_text(json.dumps(manifest), "utf-8")
+    write_sums(folder)
+    asked: list[object] = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *address, **_: asked.append(address))
+    with pytest.raises(ProgramError, match="which is not on this machine: fetch it with") as e:
+        package.load(folder)
+    assert 'irr.SentenceEncoder("someone/else")' in e.value.hint
+    assert asked == []
 
 
 def test_what_another_version_wrote_is_refused_where_it_means_something_else(

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import chromadb
 import numpy as np
 import pytest
 from chromadb.config import Settings
-from filelock import FileLock
 
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import LabelIndexError
@@ -244,10 +242,13 @@ def test_waiting_for_another_process_is_said(
 ) -> None:
     opened(kitchen, encoder, tmp_path)
     (home,) = (path.parent for path in tmp_path.glob("*/chroma"))
-    holding = FileLock(home.with_suffix(".lock"), thread_local=False)
-    holding.acquire()
-    release = threading.Timer(4, holding.release)
-    release.start()
-    opened(kitchen, encoder, tmp_path, NAMES)
-    release.join()
+    hold = (
+        "import sys, time, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); "
+        "print(1, flush=True); time.sleep(4)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(home.with_suffix(".lock"))], stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout and holder.stdout.readline()
+        opened(kitchen, encoder, tmp_path, NAMES)
     assert "another process builds an index" in caplog.text
