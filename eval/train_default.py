@@ -55,9 +55,10 @@ DEV_SETS = (
     DevSet("eurovoc", "dev", 120),
     DevSet("gnd", "dev", 150),
 )
-# What the weights are drawn towards, and by how much; chosen by cross-validation over the dev sets.
+# What the weights are drawn towards, and by how much. Chosen by leaving one pack out: without a pack's own texts no
+# weights served its short texts better than the hand-weighted score, so that these keep it.
 START = Combination(short={"score": 1.0}, long={"score": 0.15})
-SHORT, LONG = 30.0, 10.0
+SHORT, LONG = 1e9, 1_000.0
 
 
 def read(data: Path, dev: DevSet) -> list[Judged]:
@@ -72,7 +73,7 @@ def read(data: Path, dev: DevSet) -> list[Judged]:
     plan = Plan(settings, load_task("default"), examples=False)
     judged = Scorer(index, encoder, rows, []).judged(plan, rows)
     if dev.annotated:
-        judged = [_within(text, _annotated(data / dev.pack, dev.file, space)) for text in judged]
+        judged = [_within(text, _annotated(data / dev.pack, space)) for text in judged]
     return [replace(text, weight=dev.weight / len(judged)) for text in judged]
 
 
@@ -81,10 +82,9 @@ def train(sets: dict[DevSet, list[Judged]]) -> Combination:
     return fit([text for texts in sets.values() for text in texts], START, SHORT, LONG)
 
 
-def _annotated(folder: Path, file: str, space: LabelSpace) -> set[int]:
-    """The labels that TRAM's annotators looked for: those that some sentence or report has."""
-    files = {file, file.replace("dev", "test")} | {"dev", "test", "reports_dev", "reports_test"}
-    rows = (row for name in sorted(files) for row in read_gold(folder / f"{name}.jsonl", space))
+def _annotated(folder: Path, space: LabelSpace) -> set[int]:
+    """The labels that TRAM's annotators are known to have looked for: those of the dev texts."""
+    rows = (row for name in ("dev", "reports_dev") for row in read_gold(folder / f"{name}.jsonl", space))
     return {space.number_of[label] for row in rows for label in row.labels}
 
 
