@@ -55,8 +55,8 @@ DEV_SETS = (
     DevSet("eurovoc", "dev", 120),
     DevSet("gnd", "dev", 150),
 )
-# What the weights are drawn towards, and by how much. Chosen by leaving one pack out: without a pack's own texts
-# no weights served its short texts better than the hand-weighted score, so that these keep it.
+# What the weights are drawn towards, and by how much. Chosen by leaving one pack out: without a pack's own
+# texts no weights served its short texts better than the hand-weighted score, so that these keep it.
 START = Combination(short={"score": 1.0}, long={"score": 0.15})
 SHORT, LONG = 1e9, 1_000.0
 
