@@ -40,7 +40,9 @@ def check(kind: str, cases: Iterable[tuple[str, Case]], tolerance: float = TOLER
             pytest.fail(f"case {name}: its input has changed: make golden")
         answers = case.answers()
         assert len(answers) == len(rows)
-        worst = max(difference(row["labels"], found, tolerance) for row, found in zip(rows, answers, strict=True))
+        worst = max(
+            difference(row["labels"], found, tolerance) for row, found in zip(rows, answers, strict=True)
+        )
         if rows[0]["algorithm"] != ALGORITHM:
             pytest.fail(f"the golden answers are of algorithm {rows[0]['algorithm']}: make golden")
         assert worst <= tolerance * 1.01, (
