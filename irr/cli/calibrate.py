@@ -10,7 +10,7 @@ from typer import Option
 
 from irr.cli import display
 from irr.cli.command import command
-from irr.cli.options import LimitOptions
+from irr.cli.options import IndexFolder, LimitOptions
 
 if TYPE_CHECKING:
     from irr.calibrate.calibration import Calibration
@@ -27,15 +27,7 @@ class CalibrateOptions:
     api_base: Annotated[
         str | None, Option(help="URL of the server of its language models, up to /v1.", metavar="URL")
     ] = None
-    index_folder: Annotated[
-        Path | None,
-        Option(
-            help="Where label indexes are kept. Default: the user's cache folder.",
-            metavar="DIR",
-            envvar="IRR_INDEX_FOLDER",
-            show_envvar=False,
-        ),
-    ] = None
+    index_folder: IndexFolder = None
     limits: LimitOptions
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -13,6 +12,7 @@ from typer import Argument, Option
 from irr.cli import display
 from irr.cli.command import command
 from irr.cli.exits import EXIT_ROW_ERRORS
+from irr.cli.options import IndexFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,15 +26,7 @@ class IndexOptions:
     days: Annotated[
         float, Option(help="For prune: days that an index was not opened.", min=0, metavar="N")
     ] = 30
-    index_folder: Annotated[
-        Path | None,
-        Option(
-            help="Where label indexes are kept. Default: the user's cache folder.",
-            metavar="DIR",
-            envvar="IRR_INDEX_FOLDER",
-            show_envvar=False,
-        ),
-    ] = None
+    index_folder: IndexFolder = None
 
 
 @command("index prune --days 30")

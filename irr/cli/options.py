@@ -61,6 +61,17 @@ Encoder = Annotated[
 ]
 
 
+IndexFolder = Annotated[
+    Path | None,
+    Option(
+        help="Where label indexes are kept. Default: the user's cache folder.",
+        metavar="DIR",
+        envvar="IRR_INDEX_FOLDER",
+        show_envvar=False,
+    ),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class LMOptions:
     """Which language models to ask, and what to tell them; None leaves it to the program."""
@@ -272,15 +283,7 @@ class BuildOptions:
             metavar="NAME=VALUE",
         ),
     ] = field(default_factory=list)
-    index_folder: Annotated[
-        Path | None,
-        Option(
-            help="Where label indexes are kept. Default: the user's cache folder.",
-            metavar="DIR",
-            envvar="IRR_INDEX_FOLDER",
-            show_envvar=False,
-        ),
-    ] = None
+    index_folder: IndexFolder = None
     index: Annotated[
         str | None,
         Option(

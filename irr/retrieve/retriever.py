@@ -228,7 +228,10 @@ class LabelRetriever:
         spans = self._best_spans(text, labels[best], evidence.part[best])
         lost = scoring.redundancy(spans, 1.0)
         parent, child = self._propagation.relatives(labels, scores)
-        recall, cosine = self._index.words("\n".join(part.passage or "" for part in passages))
+        recall, cosine = evidence.recall, evidence.cosine
+        if len(passages) != 1:  # of one passage, the words are looked up already
+            whole = self._index.words("\n".join(part.passage or "" for part in passages))
+            recall, cosine = (of_all[labels] for of_all in whole)
         rows, starts = self._rows_of(labels[best])
         known = {
             "score": scores[best] - np.float32(settings.redundancy_penalty) * lost,
@@ -236,8 +239,8 @@ class LabelRetriever:
             "first_passage": evidence.first[best],
             "words": evidence.cosine[best],
             "recall": evidence.recall[best],
-            "text_words": cosine[labels[best]],
-            "text_recall": recall[labels[best]],
+            "text_words": cosine[best],
+            "text_recall": recall[best],
             "redundancy": lost,
             "parent": parent[best],
             "child": child[best],
