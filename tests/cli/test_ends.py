@@ -157,9 +157,10 @@ def test_a_reader_that_goes_away_ends_the_call_in_silence(labels_file: Path, tmp
 
 
 @pytest.mark.parametrize("seconds", [0.1, 0.3, 0.5])
-def test_an_interrupt_at_the_start_ends_the_call_in_silence(labels_file: Path, seconds: float) -> None:
+def test_an_interrupt_at_the_start_ends_the_call_in_silence(tmp_path: Path, seconds: float) -> None:
+    rows = ({"id": str(n), "name": f"a name of its own {n}"} for n in range(20_000))  # seconds of encoding
     process = subprocess.Popen(
-        [*IRR, "inspect", "--labels", str(labels_file), "--text", "x"],
+        [*IRR, "inspect", "--labels", str(write_jsonl(tmp_path / "many.jsonl", rows)), "--text", "x"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

@@ -18,16 +18,17 @@ from irr.lm.registry import open_model
 
 model = open_model("openai/any", sys.argv[1])
 ask = lambda: run_on_loop(model.chat(ChatRequest((("user", "bread"),))))
-print("before", ask(), flush=True)
+tell = lambda *words: os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # one write: a whole line
+tell("before", ask())
 slow = threading.Thread(target=ask)
 slow.start()  # so that the fork comes while an answer is awaited
 time.sleep(0.2)
 child = os.fork()
-print("child" if child == 0 else "parent", ask(), flush=True)
+tell("child" if child == 0 else "parent", ask())
 if child == 0:
     sys.exit(7)  # as a program ends, with all that is registered for its end
 slow.join()
-print("status", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), ask(), flush=True)
+tell("status", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), ask())
 """
 
 
