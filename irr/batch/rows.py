@@ -18,7 +18,7 @@ from irr.types import Costs, Prediction, RowError
 
 _BOM = "\ufeff"
 _DIGEST = 16
-# So many unreadable rows at the beginning mean that the file is none of texts.
+# So many bad rows at the beginning mean that the file holds something else than texts.
 _MOST_BAD = 20
 
 
@@ -65,22 +65,31 @@ class OutputRow:
 
 
 def rows_of(source: RawRows) -> Iterator[Row]:
-    """The rows of a source, each read or with its error; some are read at once.
+    """The rows of a source, each read or with its error; the first ones are read at once.
 
     Raises:
-        TextsError: If the first rows are all unreadable, or, later on, the source cannot be read on.
+        TextsError: If the first 20 rows are bad, if no row of a shorter source is a JSON object or a row of a
+            table, or, later on, if the source breaks off.
     """
-    rows = map(read_row, source.rows)
     bad: list[Row] = []
-    for row in rows:
+    formed = False
+    for raw in source.rows:
+        row = read_row(raw)
         if row.error is None:
-            return chain(bad, [row], rows)
+            return chain(bad, [row], map(read_row, source.rows))
         bad.append(row)
+        formed = formed or (not raw.problem and _object(raw.line) is not None)
         if len(bad) == _MOST_BAD:
-            first = bad[0].error.message if bad[0].error else ""
-            problem = f"none of the first {_MOST_BAD} rows can be read; {first}"
-            raise TextsError(source.name, problem, 'give {"id", "text"} a line, or a table')
+            raise _unreadable(source, bad, f"the first {_MOST_BAD} rows")
+    if bad and not formed:
+        raise _unreadable(source, bad, "its rows")
     return iter(bad)
+
+
+def _unreadable(source: RawRows, bad: list[Row], which: str) -> TextsError:
+    first = bad[0].error.message if bad[0].error else ""
+    hint = 'give {"id", "text"} a line, or a table'
+    return TextsError(source.name, f"none of {which} can be read; {first}", hint)
 
 
 def read_row(raw: RawRow) -> Row:
@@ -133,11 +142,17 @@ def read_output_row(line: bytes) -> dict[str, Any] | None:
     """An answer as it was written; None for what a crash left of one."""
     if not line.endswith(b"\n"):
         return None
+    fields = _object(line)
+    return fields if fields is not None and {"id", "error"} <= fields.keys() else None
+
+
+def _object(line: str | bytes) -> dict[str, Any] | None:
+    """The JSON object that a line holds; None if it holds none."""
     try:
         fields = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return fields if isinstance(fields, dict) and {"id", "error"} <= fields.keys() else None
+    return fields if isinstance(fields, dict) else None
 
 
 def _json_line(fields: dict[str, Any]) -> bytes:
@@ -155,11 +170,7 @@ def _bad(raw: RawRow, digest: bytes, problem: str, name: str | int | None = None
 
 def _id_of(line: str) -> str | int | None:
     """The id of a row that cannot be read otherwise."""
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    name = fields.get("id") if isinstance(fields, dict) else None
+    name = (_object(line) or {}).get("id")
     if isinstance(name, str) and name:
         return name.encode("utf-8", "replace").decode()
     return name if type(name) is int and abs(name) < 2**63 else None

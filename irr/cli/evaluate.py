@@ -97,7 +97,7 @@ def evaluate(options: EvalOptions) -> None:
         sets = _sets(program, decision, rows) if calibration else None
         with display.progress("texts", len(rows)) as on_text:
             evaluation = measure(program, rows, on_text, diagnoser.observe if diagnoser else None, sets)
-        comparisons = [compare(evaluation, baseline) for baseline in baselines]
+        comparisons = [compare(evaluation.per_text, baseline) for baseline in baselines]
         scores.write(as_text(evaluation, setup, comparisons))
         if diagnoser:
             with display.progress("labels that were lost", diagnoser.to_look_up) as on_text:
@@ -111,7 +111,7 @@ def evaluate(options: EvalOptions) -> None:
         if evaluation.sets:
             _show_sets(evaluation.sets, options.cutoffs)
         if comparisons:
-            _show_comparisons(comparisons)
+            _show_runs(comparisons, setup.name)
     if evaluation.errors or evaluation.without_model:
         raise typer.Exit(EXIT_ROW_ERRORS)
 
@@ -183,17 +183,24 @@ def _show(evaluation: Evaluation, title: str) -> None:
         display.say(line)
 
 
-def _show_comparisons(comparisons: Sequence[Comparison]) -> None:
-    """What earlier evaluations scored, and by how many points this one is better."""
-    table = Table("metric", title="compared: their mean, and by how much this evaluation is better")
-    for comparison in comparisons:
-        table.add_column(Text(comparison.baseline.name or ""), justify="right")
-    for name in dict.fromkeys(name for comparison in comparisons for name in comparison.differences):
-        table.add_row(name, *(_cell(comparison, name) for comparison in comparisons))
+def _show_runs(comparisons: Sequence[Comparison], name: str | None) -> None:
+    """A table of runs, the present one last: what each scored, and by how many points it beats the first."""
+    from irr.evaluate.compare import compare
+
+    first = comparisons[0]
+    table = Table("metric", title="compared: means, and by how much each run is better than the first")
+    table.add_column(Text(first.baseline.name or ""), justify="right")
+    columns = [compare(other.baseline.per_text, first.baseline) for other in comparisons[1:]]
+    names = [other.baseline.name or "" for other in comparisons[1:]]
+    for run_name in (*names, name or "this run"):
+        table.add_column(Text(run_name), justify="right")
+    for metric, mean in first.means.items():
+        table.add_row(metric, f"{100 * mean:.1f}", *(_cell(run, metric) for run in (*columns, first)))
     display.show(table)
 
 
-def _cell(comparison: Comparison, name: str) -> str:
-    if name not in comparison.differences:
+def _cell(run: Comparison, metric: str) -> str:
+    if metric not in run.differences:
         return "not measured"
-    return f"{100 * comparison.means[name]:.1f}\n{comparison.differences[name].percent()}"
+    difference = run.differences[metric]
+    return f"{100 * (run.means[metric] + difference.mean):.1f}\n{difference.percent()}"

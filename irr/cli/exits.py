@@ -54,7 +54,7 @@ def _judged(e: BaseException) -> tuple[int, str]:
         case IrrError():
             return EXIT_UNUSABLE, str(e)
         case typer.TyperException():
-            return EXIT_UNUSABLE, f"{getattr(e, 'format_message', e.__str__)()} See irr --help."
+            return EXIT_UNUSABLE, _of_options(getattr(e, "format_message", e.__str__)())
         case KeyboardInterrupt() | typer.Abort():
             return EXIT_INTERRUPTED, ""
         case OSError(errno=errno.EPIPE):
@@ -68,6 +68,13 @@ def _judged(e: BaseException) -> tuple[int, str]:
         return EXIT_INTERRUPTED, ""
     what = f"{type(e).__name__}: {e}" if str(e) else type(e).__name__
     return EXIT_UNUSABLE, f"a defect in irr ({what[:300]}): please report it, with what {DEBUG}=1 shows"
+
+
+def _of_options(message: str) -> str:
+    """What is wrong with the options, without the words in which Typer passes on what pydantic says."""
+    for theirs, ours in ((": Value error, ", ": "), (": Input should be ", ": must be ")):
+        message = message.replace(theirs, ours, 1)
+    return f"{message.rstrip('.')}. See irr --help."
 
 
 def _was_interrupted(e: BaseException | None) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from irr.errors import InputError
-from irr.evaluate.evaluate import Evaluation, PerText, Share, texts_digest
+from irr.evaluate.evaluate import PerText, Share, texts_digest
 from irr.evaluate.metrics import Difference, paired_bootstrap
 from irr.io.streams import read_lines
 from irr.io.texts import GoldRow
@@ -35,12 +35,12 @@ class Baseline(BaseModel):
 
 
 class Comparison(BaseModel):
-    """An evaluation beside an earlier one.
+    """An evaluation beside an earlier one, its baseline.
 
     Attributes:
         baseline: The earlier one.
-        means: What that scored, by metric.
-        differences: How much better this one is, by metric.
+        means: What the baseline scored, by metric.
+        differences: How much better the other one is, by metric.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -90,10 +90,10 @@ def read_baseline(path: Path, rows: Sequence[GoldRow]) -> Baseline:
     return read.model_copy(update={"name": read.name or path.stem})
 
 
-def compare(evaluation: Evaluation, baseline: Baseline) -> Comparison:
-    """Compares metric by metric, text by text."""
+def compare(run: PerText, baseline: Baseline) -> Comparison:
+    """Compares a run with a baseline on the same texts, metric by metric, text by text."""
     # Rounded as the file is, so that equal scores are equal.
-    ours = {name: [round(v, 6) for v in row] for name, row in evaluation.per_text.scores.items()}
+    ours = {name: [round(v, 6) for v in row] for name, row in run.scores.items()}
     theirs = baseline.per_text.scores
     shared = [name for name in ours if name in theirs]
     return Comparison(

@@ -7,7 +7,7 @@ counts once, at its first place. Texts without gold have no metric and stay out 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,11 +83,9 @@ def ratio(hits: Sequence[float], counts: Sequence[float], seed: int = 0, resampl
     """
     pairs = np.array([hits, counts], dtype=float)
     pairs = pairs[:, pairs[1] > 0]
-    rng = np.random.default_rng(seed)
-    texts = pairs.shape[1]
-    sums = [pairs[:, rng.integers(0, texts, texts)].sum(axis=1) for _ in range(resamples)]
-    low, high = np.quantile([found / there for found, there in sums], [0.025, 0.975])
-    return Estimate(mean=float(pairs[0].sum() / pairs[1].sum()), low=float(low), high=float(high))
+    sums = (pairs[:, drawn].sum(axis=1) for drawn in resampled(pairs.shape[1], seed, resamples))
+    low, high = interval([found / there for found, there in sums])
+    return Estimate(mean=float(pairs[0].sum() / pairs[1].sum()), low=low, high=high)
 
 
 class Difference(Estimate):
@@ -117,24 +115,34 @@ def paired_bootstrap(
         ValueError: If they are not of equal length, or empty.
     """
     differences = np.subtract(ours, theirs, dtype=float)
-    if not len(differences):
-        raise ValueError("no values: no text has gold labels")
-    rng = np.random.default_rng(seed)
-    texts = len(differences)
-    means = np.array([differences[rng.integers(0, texts, texts)].mean() for _ in range(resamples)])
+    means = np.array([differences[drawn].mean() for drawn in resampled(len(differences), seed, resamples)])
     mean = float(differences.mean())
-    low, high = np.quantile(means, [0.025, 0.975])
+    low, high = interval(means)
     # A hair less, so that rounding does not turn an equal into a smaller one.
     as_far = int((np.abs(means - mean) >= abs(mean) - 1e-12).sum())
-    return Difference(mean=mean, low=float(low), high=float(high), p=(1 + as_far) / (1 + resamples))
+    return Difference(mean=mean, low=low, high=high, p=(1 + as_far) / (1 + resamples))
 
 
 def estimate(values: Sequence[float], seed: int = 0, resamples: int = 2000) -> Estimate:
     """The mean over texts with its 95 % percentile bootstrap interval (Efron 1979), seeded."""
     array = np.asarray(values, dtype=float)
-    if not len(array):
+    low, high = interval([array[drawn].mean() for drawn in resampled(len(array), seed, resamples)])
+    return Estimate(mean=float(array.mean()), low=low, high=high)
+
+
+def resampled(texts: int, seed: int, count: int) -> Iterator[NDArray[np.int64]]:
+    """Bootstrap resamples: `count` times as many texts as there are, by number, drawn with replacement.
+
+    Raises:
+        ValueError: If there are no texts.
+    """
+    if not texts:
         raise ValueError("no values: no text has gold labels")
     rng = np.random.default_rng(seed)
-    means = [array[rng.integers(0, len(array), len(array))].mean() for _ in range(resamples)]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Estimate(mean=float(array.mean()), low=float(low), high=float(high))
+    return (rng.integers(0, texts, texts) for _ in range(count))
+
+
+def interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:
+    """The 95 % percentile interval of a statistic of resamples, shape (count,)."""
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from irr.calibrate.fit import calibration_error, padded
 from irr.calibrate.selection import Cut, Decision
-from irr.evaluate.metrics import Estimate, estimate, ratio
+from irr.evaluate.metrics import Estimate, estimate, interval, ratio, resampled
 from irr.types import Prediction, RankedLabel
 
 _FIRST = 10
@@ -187,14 +187,13 @@ class SetScorer:
         return probability, np.concatenate([t.right[:_FIRST] for t in chosen])
 
     def _calibration_error(self) -> Estimate:
-        rng, count = np.random.default_rng(0), len(self._texts)
+        count = len(self._texts)
         found = [
-            calibration_error(*self._first(rng.integers(0, count, count)), bins=_BINS)
-            for _ in range(_RESAMPLES)
+            calibration_error(*self._first(drawn), bins=_BINS) for drawn in resampled(count, 0, _RESAMPLES)
         ]
-        low, high = np.quantile(found, [0.025, 0.975])
+        low, high = interval(found)
         mean = calibration_error(*self._first(range(count)), bins=_BINS)
-        return Estimate(mean=mean, low=min(float(low), mean), high=max(float(high), mean))
+        return Estimate(mean=mean, low=min(low, mean), high=max(high, mean))
 
     def _kept(self, cut_off: float) -> Kept:
         usual = np.array([t.p_value > self._cut.scope for t in self._texts])

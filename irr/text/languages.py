@@ -10,8 +10,8 @@ from itertools import islice
 # A word of letters; one character is a word in any language.
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _SAMPLE_TEXTS, _SAMPLE_CHARACTERS, _SAMPLE_WORDS = 400, 2_000, 3_000
-# Fewer words than this say nothing.
-_LEAST_WORDS = 20
+# Fewer words than the first say nothing; up to the second more of them must be split.
+_LEAST_WORDS, _FEW_WORDS = 5, 20
 # The English encoder splits 3 to 32 % of the words of English label spaces and texts (most of them where
 # names are chemical), and 46 to 100 % of German, French, Spanish, Italian, Polish, Finnish or Russian ones.
 _MOST_SPLIT = 0.4
@@ -49,8 +49,8 @@ def language_note(what: str, texts: Iterable[str], pieces: Pieces) -> str:
     if found is None:
         return ""
     share, words = found
-    # Of few words more must be split: their share has a standard error of up to that much.
-    if share <= _MOST_SPLIT + 0.5 / math.sqrt(words):
+    # The share has a standard error of up to 0.5 / sqrt(words); of few words it must lie further above.
+    if share <= _MOST_SPLIT + (0.5 if words >= _FEW_WORDS else 0.85) / math.sqrt(words):
         return ""
     return (
         f"the {what} do not look like English, and the default encoder reads English only "

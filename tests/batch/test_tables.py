@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 from pathlib import Path
 
 import openpyxl
@@ -15,7 +16,7 @@ from irr.errors import TextsError, UsageError
 from irr.io.columns import Columns
 from irr.io.streams import _zstd
 from irr.pipeline import InferRetrieveRank
-from tests.support import read_jsonl
+from tests.support import Irr, read_jsonl
 
 COLUMNS = Columns.parse("id=Signatur,text=Zusammenfassung")
 TEXTS = ["We bake bread", "clean plates", "", "=SUM(A1)", "order supplies"] * 20
@@ -99,6 +100,33 @@ def test_a_file_of_something_else_ends_the_call_at_once(
     with pytest.raises(TextsError, match="none of the first 20 rows can be read; row 1: not JSON"):
         classify(program, Job(str(source), str(tmp_path / "o.jsonl")))
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["t.jsonl.zst", "t.jsonl.gz", "t.jsonl", "t.csv"])
+def test_a_short_file_of_something_else_leaves_no_output(
+    irr: Irr, labels_file: Path, tmp_path: Path, name: str
+) -> None:
+    noise = bytes(range(256)) * 2
+    source = tmp_path / name
+    source.write_bytes(
+        {
+            "t.jsonl.zst": _zstd().compress(noise),
+            "t.jsonl.gz": gzip.compress(noise),
+            "t.jsonl": b"hello\nworld\n",
+            "t.csv": b"id,text\n1,a,b,c\n2,d,e,f\n",
+        }[name]
+    )
+    before = sorted(tmp_path.iterdir())
+    result = irr("classify", "--labels", labels_file, "--input", source, "--output", tmp_path / "o.jsonl")
+    assert result.returncode == 2
+    assert f"irr: {source}: none of its rows can be read; row" in result.stderr.splitlines()[-1]
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_short_file_of_json_objects_gets_a_row_for_each(program: InferRetrieveRank, tmp_path: Path) -> None:
+    source = tmp_path / "t.jsonl"
+    source.write_text('{"text": "no id"}\n{"id": 1}\n')
+    assert classify(program, Job(str(source), str(tmp_path / "o.jsonl"))).errors == 2
 
 
 def test_a_table_is_not_answered_again_in_part(

@@ -92,6 +92,12 @@ def test_inspect_shows_every_stage(irr: Irr, labels_file: Path) -> None:
         assert shown in result.stdout
 
 
+def test_inspect_says_that_the_text_is_in_another_language(irr: Irr, labels_file: Path) -> None:
+    result = irr("inspect", "--labels", labels_file, "--text", "Sie werden Brot und Kuchen backen")
+    assert "the words of the text do not look like English" in result.stderr
+    assert "--encoder intfloat/multilingual-e5-small" in result.stderr
+
+
 def unusable(result: object, *says: str) -> None:
     assert result.returncode == 2, result.stderr
     assert result.stdout == ""
@@ -210,5 +216,9 @@ def test_other_unusable_calls(irr: Irr, labels_file: Path) -> None:
     unusable(irr(*call, "x", "--fields", "name,title"), "--fields", '"title"')
     unusable(irr(*call, "x", "--top-k", "0"), "--top-k")
     unusable(irr("classify"), "Missing option")
+    optimizer = irr("optimize", "--optimizer", "all").stderr
+    assert optimizer.startswith("irr: Invalid value for '--optimizer': 'all' is not one of 'bootstrap', "), (
+        optimizer
+    )
     unusable(irr("clasify"), "No such command")
     assert "classify" in irr().stdout

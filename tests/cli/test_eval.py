@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,8 +29,16 @@ def gold(tmp_path: Path) -> Path:
     return write_jsonl(tmp_path / "gold.jsonl", GOLD)
 
 
-def scores(path: Path) -> dict[str, object]:
-    fields: dict[str, object] = json.loads(path.read_text("utf-8"))
+def table_of(shown: str, title: str, row: str) -> list[list[str]]:
+    """Of a table that was shown: its header, the row of that name, and that row's second line."""
+    lines = shown[shown.index(title) :].splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith(f"│ {row} "))
+    header = next(line for line in lines if line.startswith("┃"))
+    return [[cell.strip() for cell in re.split("[│┃]", line)[1:-1]] for line in (header, *lines[at : at + 2])]
+
+
+def scores(path: Path) -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return fields
 
 
@@ -54,8 +64,9 @@ def test_a_text_that_is_an_example_is_scored_without_it(
 
 
 def test_many_evaluations_are_compared_and_say_what_they_are_of(
-    irr: Irr, labels_file: Path, gold: Path, tmp_path: Path
+    irr: Irr, labels_file: Path, gold: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "150")
     call = ("eval", "--labels", labels_file, "--gold", gold)
     paths = [tmp_path / f"{number}.json" for number in range(3)]
     irr(*call, "--name", "no passages", "--set", "retrieve.text_weight=0", "--json", paths[0])
@@ -64,9 +75,16 @@ def test_many_evaluations_are_compared_and_say_what_they_are_of(
     compare = ("--compare", paths[0], "--compare", paths[1], "--report", page)
     result = irr(*call, *compare, "--name", "all of it", "--json", paths[2])
     assert result.returncode == 0, result.stderr
-    for said in ("all of it on gold.jsonl", "no passages", "1", "compared"):
+    for said in ("all of it on gold.jsonl", "no passages", "compared"):
         assert said in result.stdout
-    first, _, last = map(scores, paths)
+    first, second, last = map(scores, paths)
+    header, cells, differences = table_of(result.stdout, "better than the first", "rp@1")
+    assert header == ["metric", "no passages", "1", "all of it"]
+    assert cells == ["rp@1", *(f"{100 * run['rp@1']:.1f}" for run in (first, second, last))]
+    against_first = [run["rp@1"] - first["rp@1"] for run in (second, last)]
+    assert [float(cell.split()[0]) for cell in differences[2:]] == pytest.approx(
+        [100 * difference for difference in against_first], abs=0.06
+    )
     assert first["settings"]["retrieve.text_weight"] == 0
     assert last["settings"]["retrieve.text_weight"] == 0.7
     assert (first["name"], last["name"]) == ("no passages", "all of it")

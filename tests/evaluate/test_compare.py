@@ -73,7 +73,7 @@ def test_what_cannot_be_paired_is_refused(program: InferRetrieveRank, tmp_path: 
     path = tmp_path / "run.json"
     path.write_text(text_of(program))
     assert read_baseline(path, rows).name == "run"
-    same = compare(evaluate(program, rows), read_baseline(path, rows))
+    same = compare(evaluate(program, rows).per_text, read_baseline(path, rows))
     assert {(d.mean, d.p) for d in same.differences.values()} == {(0.0, 1.0)}
     more = [GoldRow.model_validate({**row, "source": "a"}) for row in GOLD]
     assert read_baseline(path, more).name == "run", "other keys count for nothing"

@@ -273,7 +273,7 @@ def compared(
     for column in fields["per_text"]["scores"].values():
         column[0] = 0.0
     other.write_text(json.dumps(fields))
-    comparison = compare(report, read_baseline(other, rows))
+    comparison = compare(report.per_text, read_baseline(other, rows))
     path = folder / "report.html"
     path.write_text(page_of(report, watcher, comparison), "utf-8")
     return path
@@ -386,7 +386,7 @@ def test_pictures_for_the_docs(
     setup = Setup.of(
         program, rows, name="with priors", gold=Path("packages.jsonl"), labels=Path("trove.jsonl")
     )
-    write_page(out, setup, report, watcher, [compare(report, read_baseline(before, rows))])
+    write_page(out, setup, report, watcher, [compare(report.per_text, read_baseline(before, rows))])
     path = tmp_path / "report.html"
     path.write_text(out.getvalue(), "utf-8")
     folder = Path(os.environ["IRR_PICTURES"])

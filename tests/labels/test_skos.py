@@ -274,6 +274,16 @@ def test_a_context_that_stands_elsewhere_is_refused_not_fetched(
     assert e.value.hint == "write that context into the file"
 
 
+def test_json_that_would_fill_memory_is_refused_before_it_is_parsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "many.jsonld"
+    path.write_text('{"@graph": [' + ",".join(["{}"] * 6_000_001) + "]}")
+    monkeypatch.setattr(json, "loads", lambda _: pytest.fail("it was parsed"))
+    with pytest.raises(LabelSpaceError, match="more than 12,000,000 values, which is too much"):
+        LabelSpace.read(path)
+
+
 def test_a_named_graph_is_read_too(tmp_path: Path) -> None:
     label = {"@id": "http://e/a", PREF: [{"@value": "x", "@language": "en"}]}
     path = tmp_path / "a.jsonld"

@@ -67,5 +67,19 @@ def test_another_language_is_noted_with_an_encoder_to_name(kind: str) -> None:
     assert "--encoder intfloat/multilingual-e5-small" in note(OTHERS[kind])
 
 
+@pytest.mark.parametrize(
+    "text", ["Sie werden Brot und Kuchen backen", "Pflegekräfte betreuen Patienten im Krankenhaus"]
+)
+def test_one_sentence_of_another_language_is_enough(text: str) -> None:
+    assert "do not look like English" in note(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["You will bake bread and cakes", "Kubernetes, TypeScript, PostgreSQL and Go"]
+)
+def test_one_sentence_of_english_is_no_reason_for_a_note(text: str) -> None:
+    assert note(text) == ""
+
+
 def test_a_few_words_say_nothing() -> None:
     assert note("Brot; Wäsche") == ""

@@ -10,7 +10,7 @@ import numpy as np
 
 from irr.encoders.base import Encoder
 from irr.evaluate.evaluate import DEPTH
-from irr.evaluate.metrics import Estimate, estimate, ratio
+from irr.evaluate.metrics import Estimate, estimate, interval, ratio, resampled
 from irr.evaluate.report.diagnoser import TOP, GoldOutcome, TextRecord
 from irr.labels.hierarchy import depths, known_parents
 from irr.labels.space import LabelSpace
@@ -95,13 +95,11 @@ def curve(texts: Sequence[TextRecord]) -> list[Estimate]:
             if gold.rank and gold.rank <= DEPTH:
                 values[row, gold.rank - 1 :] += 1
         values[row] /= np.minimum(np.arange(1, DEPTH + 1), len(seen.gold))
-    rng = np.random.default_rng(0)
-    count = len(judged)
-    means = [values[rng.integers(0, count, count)].mean(axis=0) for _ in range(_RESAMPLES)]
-    low, high = np.quantile(means, [0.025, 0.975], axis=0)
+    means = np.array([values[drawn].mean(axis=0) for drawn in resampled(len(judged), 0, _RESAMPLES)])
+    ends = map(interval, means.T)
     return [
-        Estimate(mean=float(m), low=float(a), high=float(b))
-        for m, a, b in zip(values.mean(axis=0), low, high, strict=True)
+        Estimate(mean=float(mean), low=low, high=high)
+        for mean, (low, high) in zip(values.mean(axis=0), ends, strict=True)
     ]
 
 

@@ -34,8 +34,9 @@ FORMATS = {
 # What relative addresses are relative to: not the file's place, which would make ids depend on it.
 _BASE = "file:///"
 _TURTLE_ERROR = re.compile(r"at line (\d+) of <.*?>:\s*Bad syntax \((.*?)\) at \^", re.DOTALL)
-
 _XML_ERROR = re.compile(re.escape(_BASE) + r":(\d+):\d+: (.*)", re.DOTALL)
+# Values of a JSON-LD file; as many as 256 MiB of concepts with names and aliases have.
+_MOST_VALUES = 12_000_000
 
 Add = Callable[["Node", "Node", "Node"], None]
 
@@ -154,7 +155,11 @@ def _read_json(path: Path, add: Add) -> None:
     from rdflib.plugins.shared.jsonld.context import Context
 
     with open_source(path, held=True, error=LabelSpaceError) as file:
-        data = json.loads(file.read().decode("utf-8-sig"))
+        content = file.read()
+        # A small value takes up to 50 times its size in memory.
+        if sum(map(content.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+            raise file.too_large(f"more than {_MOST_VALUES:,} values")
+        data = json.loads(content.decode("utf-8-sig"))
     _check_contexts(data, path)
     context = Context(base=_BASE)
     # rdflib fetches a context unless it has it here; every context that is made from this one asks here too.
