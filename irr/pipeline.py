@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import threading
@@ -17,6 +18,7 @@ import numpy as np
 from irr.calibrate.calibration import Calibration
 from irr.calibrate.features import features, profile
 from irr.calibrate.selection import BEST, Cut, Decision
+from irr.coalescing import Coalescer, Item, Way
 from irr.config import Settings
 from irr.encoders.base import Encoder
 from irr.errors import ProgramError, UsageError
@@ -40,6 +42,8 @@ from irr.types import (
     Example,
     Inference,
     Prediction,
+    Query,
+    QueryKind,
     RankedLabel,
     Ranking,
     RowError,
@@ -63,6 +67,9 @@ class _Wanted(NamedTuple):
 class InferRetrieveRank:
     """A program: call it with one text, or stream many through `batch`. It is immutable.
 
+    Threads and asyncio tasks may call it at the same time: their texts are answered together, as in a batch.
+    It can stand in a `with` block, whose end waits for what is under way.
+
     Attributes:
         space: The label space.
         encoder: Encodes queries and labels.
@@ -81,6 +88,7 @@ class InferRetrieveRank:
         custom: A part that the caller brought and that no name stands for; "" if there is none.
         group_texts: How many texts go through the stages together.
         workers: Groups that are under way at a time; more than one pays when a stage waits for a server.
+        coalescer: Groups the texts of concurrent callers; programs that are made of this one share it.
     """
 
     space: LabelSpace
@@ -100,6 +108,7 @@ class InferRetrieveRank:
     custom: str = ""
     group_texts: int = 64
     workers: int = 1
+    coalescer: Coalescer = field(default_factory=Coalescer, repr=False)
     _process: int = field(default_factory=os.getpid, init=False, repr=False)
     # Encoders need not bear several threads, and gain nothing from them.
     _retrieving: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
@@ -185,7 +194,35 @@ class InferRetrieveRank:
         Returns:
             The prediction; a text that cannot be answered has its `error` set.
         """
-        return next(self.batch([text], top_k, trace, decision))
+        way = self._way(self._wanted(top_k, trace, decision))
+        return self.coalescer.answer(way, next(texts_of([text])))
+
+    async def aclassify(
+        self, text: str | None, top_k: int | None = None, trace: bool = False, decision: Decision = BEST
+    ) -> Prediction:
+        """Puts one text into the label space, from a coroutine; the event loop goes on meanwhile.
+
+        Takes, returns and raises what a call does. Cancelling it disturbs no other text.
+        """
+        way = self._way(self._wanted(top_k, trace, decision))
+        return await asyncio.wrap_future(self.coalescer.submit(way, next(texts_of([text]))))
+
+    def warm_up(self) -> None:
+        """Retrieves once, so that the first text takes no longer than others; asks no language model."""
+        self._wanted(None, False, BEST)
+        queries = [Query(text=self.space[0].name, kind=kind) for kind in (QueryKind.TEXT, QueryKind.SPAN)]
+        with self._retrieving:
+            self.retriever.retrieve([queries], _TOP_K)
+
+    def close(self) -> None:
+        """Waits until the texts of concurrent callers are answered; no thread for them is left then."""
+        self.coalescer.close()
+
+    def __enter__(self) -> InferRetrieveRank:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def batch(
         self,
@@ -209,18 +246,31 @@ class InferRetrieveRank:
                 for, the program is not calibrated or cannot keep a promise, or the process was forked from
                 the one that built it.
         """
+        if isinstance(texts, str | bytes | Mapping):
+            raise UsageError("batch takes many texts", "call the program with one")
+        return self._batch(texts_of(texts), self._wanted(top_k, trace, decision))
+
+    def _wanted(self, top_k: int | None, trace: bool, decision: Decision) -> _Wanted:
         if os.getpid() != self._process:  # a fork has none of the threads of encoder, index and models
             hint = 'load it in each process, or start processes by "spawn"'
             raise UsageError("this program was built before the process was forked", hint)
-        if isinstance(texts, str | bytes | Mapping):
-            raise UsageError("batch takes many texts", "call the program with one")
         if top_k is not None and top_k < 1:
             raise UsageError(f"top_k is {top_k}", "ask for at least one label")
         if top_k is not None and decision.recall:
             raise UsageError("at most so many labels a text break a promise of recall", "leave top_k out")
         if top_k is None and not decision.cuts:
             top_k = _TOP_K
-        return self._batch(texts_of(texts), _Wanted(top_k, self._cut(decision), trace))
+        return _Wanted(top_k, self._cut(decision), trace)
+
+    def _way(self, wanted: _Wanted) -> Way:
+        """How a text of a concurrent caller is answered: with others of this program that want the same."""
+        return Way(
+            key=(self, wanted),
+            run=lambda group: self._group(group, wanted),
+            texts=self.group_texts,
+            characters=_GROUP_CHARACTERS,
+            workers=self.workers,
+        )
 
     def _cut(self, decision: Decision) -> Cut | None:
         if self.calibration:
@@ -230,7 +280,7 @@ class InferRetrieveRank:
             raise UsageError("the program is not calibrated, so that it knows no probabilities", hint)
         return None
 
-    def _batch(self, texts: Iterable[str | RowError], wanted: _Wanted) -> Iterator[Prediction]:
+    def _batch(self, texts: Iterable[Item], wanted: _Wanted) -> Iterator[Prediction]:
         groups = _groups(texts, self.group_texts)
         if self.workers == 1:
             for group in groups:
@@ -252,13 +302,11 @@ class InferRetrieveRank:
             requests.cancel()
             pool.shutdown(cancel_futures=True)
 
-    def _tracked(
-        self, requests: Requests, texts: Sequence[str | RowError], wanted: _Wanted
-    ) -> list[Prediction]:
+    def _tracked(self, requests: Requests, texts: Sequence[Item], wanted: _Wanted) -> list[Prediction]:
         with requests.made_here():
             return self._group(texts, wanted)
 
-    def _group(self, texts: Sequence[str | RowError], wanted: _Wanted) -> list[Prediction]:
+    def _group(self, texts: Sequence[Item], wanted: _Wanted) -> list[Prediction]:
         cleaned = [clean(text) if isinstance(text, str) else text for text in texts]
         problems = [self._problem(text) for text in cleaned]
         usable = [
@@ -305,7 +353,7 @@ class InferRetrieveRank:
         places = (candidate.place for candidate in candidates if candidate.place)
         return excerpt(text, places, self.settings.rank.characters)
 
-    def _problem(self, text: str | RowError) -> RowError | None:
+    def _problem(self, text: Item) -> RowError | None:
         if isinstance(text, RowError):
             return text
         if not text:
@@ -334,8 +382,8 @@ def _kept(cut: Cut, labels: Sequence[RankedLabel], scope: float | None) -> tuple
     return tuple(label for label, keep in zip(labels, kept, strict=True) if keep)
 
 
-def _groups(texts: Iterable[str | RowError], size: int) -> Iterator[list[str | RowError]]:
-    group: list[str | RowError] = []
+def _groups(texts: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    group: list[Item] = []
     characters = 0
     for text in texts:
         group.append(text)
