@@ -113,16 +113,7 @@ def answer(row: Row, prediction: Prediction, costs: bool) -> OutputRow:
     """The line of output for a row; with what its language-model calls cost where `costs`."""
     if row.error:
         prediction = Prediction(error=row.error)
-    labels = [label.model_dump(exclude_none=True) for label in prediction.labels]
-    fields: dict[str, Any] = {"id": row.id, "labels": labels, "error": None}
-    if prediction.error:
-        fields["error"] = prediction.error.model_dump()
-    if prediction.abstained:
-        fields["abstained"] = True
-    if prediction.scope is not None:
-        fields["scope"] = prediction.scope
-    if prediction.fallbacks:
-        fields["fallbacks"] = [fallback.model_dump() for fallback in prediction.fallbacks]
+    fields = fields_of(row.id, prediction)
     if costs:
         fields["costs"] = prediction.costs.model_dump()
     if row.meta:
@@ -136,6 +127,21 @@ def answer(row: Row, prediction: Prediction, costs: bool) -> OutputRow:
         abstained=prediction.abstained,
         scope=prediction.scope,
     )
+
+
+def fields_of(name: str | int | None, prediction: Prediction) -> dict[str, Any]:
+    """The fields of an output row: the id of its text, its labels, its error, and what else is to be said."""
+    labels = [label.model_dump(exclude_none=True) for label in prediction.labels]
+    fields: dict[str, Any] = {"id": name, "labels": labels, "error": None}
+    if prediction.error:
+        fields["error"] = prediction.error.model_dump()
+    if prediction.abstained:
+        fields["abstained"] = True
+    if prediction.scope is not None:
+        fields["scope"] = prediction.scope
+    if prediction.fallbacks:
+        fields["fallbacks"] = [fallback.model_dump() for fallback in prediction.fallbacks]
+    return fields
 
 
 def read_output_row(line: bytes) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from irr.cli.index import index
 from irr.cli.inspect import inspect
 from irr.cli.labels import labels
 from irr.cli.optimize import optimize
+from irr.cli.serve import serve
 from irr.cli.serve_lm import serve_lm
 from irr.cli.show import show
 
@@ -34,5 +35,17 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-for command in (classify, evaluate, inspect, labels, index, serve_lm, doctor, optimize, calibrate, show):
+for command in (
+    classify,
+    evaluate,
+    inspect,
+    labels,
+    index,
+    serve,
+    serve_lm,
+    doctor,
+    optimize,
+    calibrate,
+    show,
+):
     command.register(app)

@@ -38,6 +38,10 @@ class Retriever(Protocol):
         """The same, with candidates among these labels only."""
         ...
 
+    def nearest(self, text: str, count: int) -> tuple[Ints, Floats]:
+        """The labels that have the entries most similar to a text, by number, and how similar those are."""
+        ...
+
 
 _NAMES = tuple(FEATURES)
 
@@ -110,6 +114,30 @@ class LabelRetriever:
         for number, text, pool, evidence in self._scan(queries):
             results[number] = self._features(text, pool, evidence, top_k)[0]
         return results
+
+    def nearest(self, text: str, count: int) -> tuple[Ints, Floats]:
+        """Labels that are found by meaning alone, as one searches a label space: by their most similar entry.
+
+        Returns:
+            Numbers of at most `count` labels, the most similar first, and the cosines of those entries.
+        """
+        index = self._index
+        vector = self._encoder.encode([text])
+        if len(index.vectors) <= self._settings.exact_entries:
+            similar = np.maximum.reduceat(index.vectors @ vector[0], self._bounds[:-1])
+            labels = np.arange(len(index.space))
+        else:
+            entries = index.nearest(vector, self._settings.graph_neighbors)[0]
+            labels = np.unique(index.label_of[entries])
+            similar = np.zeros(len(labels), np.float32)
+            np.maximum.at(
+                similar, np.searchsorted(labels, index.label_of[entries]), index.vectors[entries] @ vector[0]
+            )
+        if self._part is not None:
+            mine = np.isin(labels, self._part)
+            labels, similar = labels[mine], similar[mine]
+        best = scoring.top(similar, count)
+        return labels[best], similar[best]
 
     def _scan(self, queries: Sequence[Sequence[Query]]) -> Iterator[tuple[int, ScoredText, _Pool, Evidence]]:
         """Each text that has queries, by number, with its evidence."""

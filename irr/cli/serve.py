@@ -1,0 +1,116 @@
+"""The command `irr serve`: a program as an HTTP service until Ctrl-C."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from typer import Option
+
+from irr.cli import display
+from irr.cli.command import command
+from irr.cli.options import LimitOptions, ProgramOptions
+from irr.errors import MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    from irr.serve.guard import Access
+
+TOKEN = "IRR_TOKEN"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceLimitOptions(LimitOptions):
+    """How much is asked of a model server; nobody waits an hour for an answer over HTTP."""
+
+    panel: ClassVar[str] = "Model servers"
+
+    patience: Annotated[
+        float,
+        Option(
+            help="Minutes to wait for a model server that is down or asks for a pause. "
+            "With 0 texts do without the model.",
+            min=0,
+            metavar="MINUTES",
+        ),
+    ] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions:
+    """What to serve, where, and how much at a time."""
+
+    host: Annotated[
+        str,
+        Option(
+            help=f"The address to listen on. All but this machine's own need a token in {TOKEN}.",
+            metavar="HOST",
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[
+        int, Option(help="The port; 0 for any that is free.", min=0, max=65_535, metavar="PORT")
+    ] = 8080
+    workers: Annotated[int, Option(help="Processes that serve; each loads the program.", min=1)] = 1
+    queue: Annotated[
+        int,
+        Option(help="Texts that may wait or be under way in a process; more are refused with 429.", min=1),
+    ] = 1_000
+    timeout: Annotated[
+        float, Option(help="Seconds that a request may take, else 504.", min=0.1, metavar="SECONDS")
+    ] = 60
+    max_body: Annotated[float, Option(help="Size of a request in MiB, at most, else 413.", min=0.001)] = 8
+    program: ProgramOptions
+    limits: ServiceLimitOptions
+
+    def access(self) -> Access:
+        """Who may ask, and how much.
+
+        Raises:
+            UsageError: If others than this machine could ask without a token.
+        """
+        from irr.serve.guard import Access
+
+        token = os.environ.get(TOKEN) or None
+        if token is None and not _is_local(self.host):
+            hint = f"set {TOKEN}, which requests then carry as Authorization: Bearer TOKEN"
+            raise UsageError(f"--host {self.host} lets others ask, and there is no token", hint)
+        return Access(token=token, body=int(self.max_body * 2**20), seconds=self.timeout)
+
+
+@command("serve --program program --port 8080")
+def serve(options: ServeOptions) -> None:
+    """Serve a program over HTTP until Ctrl-C: POST /v1/classify, GET /v1/labels, /healthz, /readyz, /metrics.
+
+    SIGHUP, or POST /v1/reload, swaps in what then stands in the program's folder. SIGTERM stops it after it
+    answered what it took.
+    """
+    try:
+        from irr.serve.server import Setup, listen
+        from irr.serve.server import serve as run
+    except ImportError as e:
+        raise MissingExtraError(f"serving needs {e.name}", "pip install 'irr[serve]'") from e
+
+    access, limits = options.access(), options.limits.read()
+    space = options.program.read_space()
+    setup = Setup(
+        build=options.program.elsewhere(limits), queue=options.queue, access=access, workers=options.workers
+    )
+    with listen(options.host, options.port) as listening:
+        host, port = listening.getsockname()[:2]
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        what = f"{len(space):,} labels, {options.workers} process{'es' * (options.workers > 1)}"
+
+        def ready() -> None:
+            display.note(
+                f"serving {options.program.program or options.program.labels} ({what}) at http://{address}"
+            )
+
+        run(setup, listening, ready)
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

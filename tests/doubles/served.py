@@ -1,0 +1,88 @@
+"""The service with a hashing encoder: in a thread of this process, or in a process that signals can reach.
+
+    python -m tests.doubles.served --labels L.jsonl --index DIR [--workers 2]
+
+It prints its address once it listens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from irr.builder import build
+from irr.pipeline import InferRetrieveRank
+from irr.serve.app import create_app
+from irr.serve.guard import Access
+from irr.serve.server import Setup, listen, serve
+from irr.serve.service import Service
+from tests.doubles.hash_encoder import HashEncoder
+
+
+def hashed(labels: Path, index: Path) -> InferRetrieveRank:
+    """The program of a label file, as it is now."""
+    return build(labels, encoder=HashEncoder(), index_folder=index)
+
+
+@contextlib.contextmanager
+def in_thread(service: Service, *routers: Any, access: Access | None = None) -> Iterator[str]:
+    """Serves for the length of a block; yields the address."""
+    config = uvicorn.Config(create_app(service, *routers, access=access), log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    with listen("127.0.0.1", 0) as listening:
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        try:
+            while not server.started:
+                assert thread.is_alive()
+                time.sleep(0.005)
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(30)
+
+
+@contextlib.contextmanager
+def in_process(labels: Path, index: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Serves in a process of its own; yields the address and the process."""
+    command = [sys.executable, "-m", "tests.doubles.served", "--labels", str(labels), "--index", str(index)]
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            yield process.stdout.readline().strip(), process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait(60)
+
+
+def main() -> None:
+    """Does what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--labels", type=Path, required=True)
+    parser.add_argument("--index", type=Path, required=True)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=60)
+    arguments = parser.parse_args()
+    setup = Setup(
+        build=partial(hashed, arguments.labels, arguments.index),
+        workers=arguments.workers,
+        access=Access(seconds=arguments.seconds),
+    )
+    with listen("127.0.0.1", 0) as listening:
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        serve(setup, listening, lambda: print(address, flush=True))
+
+
+if __name__ == "__main__":
+    main()
