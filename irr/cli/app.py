@@ -14,6 +14,7 @@ from irr.cli.index import index
 from irr.cli.inspect import inspect
 from irr.cli.labels import labels
 from irr.cli.optimize import optimize
+from irr.cli.review import review
 from irr.cli.serve import serve
 from irr.cli.serve_lm import serve_lm
 from irr.cli.show import show
@@ -46,6 +47,7 @@ for command in (
     doctor,
     optimize,
     calibrate,
+    review,
     show,
 ):
     command.register(app)
