@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from irr.cli.audit import audit
 from irr.cli.calibrate import calibrate
 from irr.cli.classify import classify
 from irr.cli.doctor import doctor
@@ -47,6 +48,7 @@ for command in (
     doctor,
     optimize,
     calibrate,
+    audit,
     review,
     show,
 ):

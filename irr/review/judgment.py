@@ -57,6 +57,8 @@ def _reviewer(name: str) -> str:
     return name
 
 
+Key = Annotated[str, Field(min_length=1, max_length=100)]
+Note = Annotated[str, Field(max_length=10_000)]
 Reviewer = Annotated[str, AfterValidator(_reviewer)]
 
 
@@ -71,6 +73,7 @@ class Judgment(BaseModel):
         text: The text.
         verdict: What they said; `undone` takes the judgment `undoes` back.
         labels: The right labels, for the verdict `labels`.
+        rejected: Labels that they said are wrong; what they did not accept is taken to be wrong all the same.
         note: What they wrote beside it.
         order: By what the text was chosen.
         seed: Of the random order of texts.
@@ -84,14 +87,15 @@ class Judgment(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[1] = 1
-    key: Annotated[str, Field(min_length=1, max_length=100)]
+    key: Key
     reviewer: Reviewer
     at: datetime
     text_id: TextId
     text: str
     verdict: Verdict
     labels: tuple[LabelId, ...] = ()
-    note: Annotated[str, Field(max_length=10_000)] = ""
+    rejected: tuple[LabelId, ...] = ()
+    note: Note = ""
     order: Order
     seed: int = 0
     seconds: Annotated[float, Field(ge=0)] | None = None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from irr.types import Prediction, RankedLabel
 
-Floats = NDArray[np.float32]
 # Labels of a text that count as proposed for it.
 SHOWN = 10
 
@@ -33,14 +34,14 @@ class Outlook:
     """What is known of each text so far; safe to read while `look` runs in another thread.
 
     Args:
-        texts: How many texts there are.
+        texts: The texts.
     """
 
-    def __init__(self, texts: int) -> None:
-        self.unsure = np.full(texts, -1.0)
-        self.labels: list[dict[str, float]] = [{} for _ in range(texts)]
-        self._vectors: Floats | None = None
-        self._nearest = np.full(texts, -2.0)
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.unsure = np.full(len(texts), -1.0)
+        self.labels: list[dict[str, float]] = [{} for _ in texts]
+        self._texts = texts
+        self._nearest = np.full(len(texts), -1.0)
         self._near_to: set[int] = set()
 
     @property
@@ -59,19 +60,24 @@ class Outlook:
             if stop():
                 return
 
-    def take_vectors(self, vectors: Floats) -> None:
-        """Takes the vectors of all texts, shape (texts, dimensions)."""
-        self._vectors = vectors
+    def nearest(self, reviewed: Iterable[int]) -> NDArray[np.float64]:
+        """How near each text is to the nearest of those reviewed, shape (texts,); -1 where none is.
 
-    def nearest(self, reviewed: Iterable[int]) -> NDArray[np.float64] | None:
-        """How near each text is to the nearest of those reviewed, shape (texts,); None before the vectors."""
-        if self._vectors is None:
-            return None
+        Nearness is the cosine of their words, the common ones counting little (TF-IDF).
+        """
         wanted = set(reviewed)
         if not self._near_to <= wanted:
-            self._nearest[:] = -2.0
+            self._nearest[:] = -1.0
             self._near_to = set()
         if new := sorted(wanted - self._near_to):
-            self._nearest = np.maximum(self._nearest, (self._vectors @ self._vectors[new].T).max(axis=1))
+            nearness = (self._words @ self._words[new].T).max(axis=1).toarray().ravel()
+            self._nearest = np.maximum(self._nearest, nearness)
             self._near_to = wanted
         return self._nearest
+
+    @cached_property
+    def _words(self) -> Any:
+        from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+
+        counts = HashingVectorizer(n_features=2**18, alternate_sign=False, norm=None).transform(self._texts)
+        return TfidfTransformer().fit_transform(counts).tocsr()

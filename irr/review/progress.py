@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from irr.calibrate.risk_control import precision_bound
@@ -12,6 +13,7 @@ from irr.review.agreement import agreement
 from irr.review.judgment import Judgment, Verdict
 from irr.review.queue import random_sample
 
+Ints = NDArray[np.int64]
 # Labels at least so probable count as returned; without probabilities, the first does.
 RETURNED = 0.5
 # A text that is open longer was not read all the time.
@@ -103,7 +105,7 @@ def precision_curve(sample: Iterable[Judgment]) -> tuple[Precision, ...]:
     return tuple(_precision(right[:end], returned[:end]) for end in ends.tolist())
 
 
-def _precision(right: np.ndarray, returned: np.ndarray) -> Precision:
+def _precision(right: Ints, returned: Ints) -> Precision:
     mean = float(right.sum() / returned.sum())
     return Precision(
         texts=len(right),

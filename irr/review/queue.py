@@ -7,11 +7,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from irr.errors import UsageError
 from irr.review.judgment import Judgment, Order
 from irr.review.outlook import Outlook
 
+Bools = NDArray[np.bool_]
 # So long a text that is open on one person's screen is not given to another.
 _OPEN_SECONDS = 900.0
 
@@ -82,9 +84,7 @@ class Queue:
             self._open[chosen] = (reviewer, time.monotonic())
         return chosen
 
-    def _first(
-        self, order: Order, left: np.ndarray, by: Mapping[int, set[str]], label: str | None
-    ) -> int | None:
+    def _first(self, order: Order, left: Bools, by: Mapping[int, set[str]], label: str | None) -> int | None:
         known = left & self._outlook.known
         match order:
             case Order.LISTED:
@@ -97,12 +97,11 @@ class Queue:
                 weight = np.array([found.get(label, -1.0) for found in self._outlook.labels])
                 return _best(known & (weight >= 0), weight)
             case Order.DIFFERENT:
-                near = self._outlook.nearest(by)
                 # The first of all is any text.
-                return _best(left, -near) if near is not None and by else self._by_chance(left)
+                return _best(left, -self._outlook.nearest(by)) if by else self._by_chance(left)
         return self._by_chance(left)
 
-    def _by_chance(self, left: np.ndarray) -> int | None:
+    def _by_chance(self, left: Bools) -> int | None:
         there = np.flatnonzero(left[self._random])
         return int(self._random[there[0]]) if len(there) else None
 
@@ -120,7 +119,7 @@ class Queue:
         return [number for number, (holder, _) in self._open.items() if holder != reviewer]
 
 
-def _best(allowed: np.ndarray, value: np.ndarray) -> int | None:
+def _best(allowed: Bools, value: NDArray[np.float64]) -> int | None:
     """The number of the highest value that is allowed, the first of equal ones."""
     if not allowed.any():
         return None

@@ -1,0 +1,72 @@
+// Speaks with the service. What a person says is sent until the service has acknowledged it.
+
+import { $ } from "./dom.js";
+
+const WAIT = 700;
+let token = sessionStorage.getItem("irr token") || "";
+
+export const newKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
+
+export function tell(message) {
+  $("message").hidden = !message;
+  if ($("message").textContent !== message) $("message").textContent = message;
+}
+
+function askForToken() {
+  $("token-form").hidden = false;
+  $("token").focus();
+  return new Promise((done) => {
+    $("token-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      token = $("token").value;
+      sessionStorage.setItem("irr token", token);
+      $("token-form").hidden = true;
+      done();
+    }, { once: true });
+  });
+}
+
+// A refusal of what was asked; a service that is away is asked again.
+export class Refused extends Error {}
+
+export async function ask(path, parameters, body, signal) {
+  const query = new URLSearchParams(Object.entries(parameters || {}).filter(([, v]) => v !== null && v !== undefined));
+  for (;;) {
+    let answer;
+    try {
+      answer = await fetch(`${path}?${query}`, {
+        method: body ? "POST" : "GET",
+        headers: { ...(token && { Authorization: `Bearer ${token}` }), ...(body && { "Content-Type": "application/json" }) },
+        body: body && JSON.stringify(body),
+        cache: "no-store",
+        signal,
+      });
+      if (answer.ok) {
+        const said = await answer.json();
+        tell("");
+        return said;
+      }
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      answer = null;
+    }
+    if (answer && answer.status === 401) {
+      tell("The service wants a token.");
+      await askForToken();
+    } else if (answer && answer.status < 500 && answer.status !== 429) {
+      throw new Refused(await reason(answer));
+    } else {
+      tell(body ? "Not saved yet: the service does not answer. Trying again; leave this page open." : "The service does not answer. Trying again.");
+      await new Promise((done) => setTimeout(done, WAIT));
+    }
+  }
+}
+
+async function reason(answer) {
+  try {
+    const said = await answer.json();
+    return said.error?.message || said.detail?.[0]?.msg || said.detail || answer.statusText;
+  } catch {
+    return answer.statusText;
+  }
+}

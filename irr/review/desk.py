@@ -1,0 +1,247 @@
+"""The desk: gives people texts to judge, shows what the program proposes, and keeps what they say."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from irr.errors import UsageError
+from irr.io.texts import TextId, TextRow, read_rows
+from irr.labels.hierarchy import ancestors
+from irr.labels.space import LabelSpace
+from irr.pipeline import InferRetrieveRank
+from irr.review.journal import Journal
+from irr.review.judgment import Judgment, Key, Note, Order, Proposal, Reviewer, Verdict, standing
+from irr.review.outlook import SHOWN, Outlook
+from irr.review.progress import Progress, progress
+from irr.review.queue import Queue
+from irr.text.words import clean
+from irr.types import Candidate, LabelId, Prediction, QueryKind
+
+
+class Finding(BaseModel):
+    """What an audit says of a label of a text; other keys are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    kind: str
+    label: LabelId
+    suspicion: float
+    why: str = ""
+
+
+class ReviewText(TextRow):
+    """A text to review, as any file of texts, gold or an audit's list has it."""
+
+    labels: tuple[LabelId, ...] | None = None
+    findings: Annotated[tuple[Finding, ...], BeforeValidator(lambda v: () if v is None else v)] = ()
+
+
+class Said(BaseModel):
+    """What a person says of a text, as the page tells it; see `Judgment`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: Key
+    reviewer: Reviewer
+    text_id: TextId
+    verdict: Literal[Verdict.LABELS, Verdict.NONE_FITS, Verdict.UNSURE]
+    labels: tuple[LabelId, ...] = ()
+    rejected: tuple[LabelId, ...] = ()
+    note: Note = ""
+    order: Order
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+
+@dataclass
+class Desk:
+    """A review of some texts with one program; many people at once.
+
+    Attributes:
+        program: Proposes the labels.
+        texts: The texts to review.
+        journal: Keeps the judgments.
+        seed: Of the random order.
+    """
+
+    program: InferRetrieveRank
+    texts: Sequence[ReviewText]
+    journal: Journal
+    seed: int = 0
+    outlook: Outlook = field(init=False)
+    _queue: Queue = field(init=False)
+    _number_of: dict[str | int, int] = field(init=False)
+    _shown: dict[str | int, tuple[str, tuple[Proposal, ...]]] = field(init=False, default_factory=dict)
+    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        if not self.texts:
+            raise UsageError("there are no texts to review", "give a file that holds some")
+        self.journal.judgments()  # what cannot be read is said before anybody judges
+        ids = [text.id for text in self.texts]
+        self.outlook = Outlook([text.text for text in self.texts])
+        self._queue = Queue(ids, self.outlook, self.seed)
+        self._number_of = {text_id: number for number, text_id in enumerate(ids)}
+
+    def look(self, stop: Callable[[], bool] = lambda: False) -> None:
+        """Has the program read all texts, which the orders by unsureness and by label need."""
+        self.outlook.look(self.program.batch(text.text for text in self.texts), stop)
+
+    def next(self, order: Order, reviewer: str, label: str | None = None) -> ReviewText | None:
+        """The next text for a person; None if none of that order is left.
+
+        Raises:
+            UsageError: If the order needs a label, and the label space has none of that id.
+        """
+        if label is not None and label not in self.program.space:
+            raise UsageError(f'"{label}" is no label', "choose one of the label space")
+        with self._lock:
+            number = self._queue.next(order, reviewer, self._standing(), label)
+        return None if number is None else self.texts[number]
+
+    def text(self, text_id: str | int) -> ReviewText:
+        """The text of an id.
+
+        Raises:
+            UsageError: If there is none.
+        """
+        number = self._number_of.get(text_id)
+        if number is None:
+            raise UsageError(f'no text "{text_id}" is under review', "reload the page")
+        return self.texts[number]
+
+    def was_shown(self, text_id: str | int) -> bool:
+        """Whether somebody was shown this text since the service began."""
+        return text_id in self._shown
+
+    def shown(
+        self, text: ReviewText, prediction: Prediction, order: Order, before: Judgment | None = None
+    ) -> dict[str, Any]:
+        """All that the page shows of a text.
+
+        Args:
+            text: The text.
+            prediction: What the program says of it, with its trace.
+            order: By what it was chosen.
+            before: What the person said of it and took back.
+        """
+        space = self.program.space
+        proposals = tuple(
+            Proposal(id=one.id, name=one.name, score=one.score, probability=one.probability)
+            for one in prediction.labels[:SHOWN]
+        )
+        self._shown[text.id] = (self.program.digest, proposals)
+        candidates = prediction.trace.candidates if prediction.trace else ()
+        words = {candidate.label.id: _words(candidate) for candidate in candidates}
+        named = [*(f.label for f in text.findings), *(text.labels or ()), *(before.labels if before else ())]
+        proposed = {one.id for one in proposals}
+        others = [one for one in dict.fromkeys(named) if one in space and one not in proposed]
+        return {
+            "id": text.id,
+            "text": clean(text.text),
+            "order": order,
+            "error": prediction.error.message if prediction.error else None,
+            "fallbacks": [one.message for one in prediction.fallbacks],
+            "given": text.labels,
+            "proposals": [
+                self.label(one.id) | one.model_dump() | {"words": words.get(one.id, [])} for one in proposals
+            ],
+            "others": [self.label(one) | {"words": words.get(one, [])} for one in others],
+            "findings": [one.model_dump() for one in text.findings],
+            "judgment": before.model_dump(include={"labels", "note"}) if before else None,
+        }
+
+    def label(self, label_id: str) -> dict[str, Any]:
+        """What the page shows of a label: its names, what it means, and what is above it."""
+        return described(self.program.space, label_id)
+
+    def keep(self, said: Said) -> Judgment:
+        """Keeps what a person says of a text; what has the same key is kept once.
+
+        Raises:
+            UsageError: If the text is not under review, or a label is none.
+            OutputError: If it cannot be written.
+        """
+        text = self.text(said.text_id)
+        named = (*said.labels, *said.rejected)
+        unknown = next((label for label in named if label not in self.program.space), None)
+        if unknown is not None:
+            raise UsageError(f'"{unknown}" is no label', "choose labels of the label space")
+        if (said.verdict is Verdict.LABELS) != bool(said.labels):
+            raise UsageError("the verdict does not fit the labels", "name labels, or say that none fits")
+        program, proposed = self._shown.get(text.id, (self.program.digest, ()))
+        return self.journal.append(
+            Judgment(
+                **said.model_dump(),
+                at=datetime.now(UTC),
+                text=text.text,
+                seed=self.seed,
+                program=program,
+                proposed=proposed,
+                given=text.labels,
+            )
+        )
+
+    def undo(self, key: str, reviewer: str) -> Judgment:
+        """Takes the last judgment of a person back; the same key once.
+
+        Returns:
+            What was taken back.
+
+        Raises:
+            UsageError: If there is none.
+            OutputError: If it cannot be written.
+        """
+        with self._lock:
+            made = {one.key: one for one in self.journal.judgments()}
+            if key in made:
+                return made[made[key].undoes or key]
+            mine = [one for one in self._standing() if one.reviewer == reviewer]
+            if not mine:
+                raise UsageError("there is nothing to take back", "judge a text first")
+            last = mine[-1]
+            back = {"key": key, "at": datetime.now(UTC), "verdict": Verdict.UNDONE, "undoes": last.key}
+            self.journal.append(last.model_copy(update=back | {"labels": (), "rejected": (), "note": ""}))
+        return last
+
+    def progress(self, reviewer: str) -> Progress:
+        """How far the review is; judgments of texts that are not under review do not count."""
+        known = int(self.outlook.known.sum())
+        return progress(self._standing(), reviewer, len(self.texts), known)
+
+    def _standing(self) -> list[Judgment]:
+        return [one for one in standing(self.journal.judgments()) if one.text_id in self._number_of]
+
+
+def described(space: LabelSpace, label_id: str) -> dict[str, Any]:
+    """A label as people are shown it: its names, what it means, and what is above it, the broadest first."""
+    label = space[space.number_of[label_id]]
+    above = [space[space.number_of[one]].name for one in reversed(ancestors(space, label_id))]
+    return {
+        "id": label.id,
+        "name": label.name,
+        "description": label.description,
+        "aliases": list(label.aliases),
+        "above": above,
+    }
+
+
+def _words(candidate: Candidate) -> list[tuple[int, int]]:
+    """Where the words stand that spoke for a label."""
+    spans = (m for m in candidate.matches if m.kind is QueryKind.SPAN)
+    return sorted({(m.start, m.end) for m in spans if m.start is not None and m.end is not None})
+
+
+def read_texts(path: Path) -> list[ReviewText]:
+    """Reads the texts to review: a file of texts, of gold, or what `irr audit` writes.
+
+    Raises:
+        TextsError: With file and row.
+    """
+    return [row for _, row in read_rows(path, ReviewText)]
