@@ -32,8 +32,7 @@ class AuditOptions:
     output: Annotated[
         str | None,
         Option(
-            help="Write all texts there as JSONL, the most suspicious first, for irr serve --review; "
-            '"-" writes stdout.',
+            help='Write all texts there as JSONL, the most suspicious first; "-" writes stdout.',
             metavar="FILE",
         ),
     ] = None
