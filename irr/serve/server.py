@@ -96,8 +96,8 @@ def serve(setup: Setup, listening: socket.socket, ready: Callable[[], None]) -> 
         return
     service = setup.service()
     service.load()
-    config = _config(setup, partial(_application, setup, service))
     with _signals_end_quietly():
+        config = _config(setup, partial(_application, setup, service, _Swaps()))
         listening.listen(config.backlog)
         ready()
         uvicorn.Server(config).run([listening])
@@ -120,7 +120,7 @@ def _serve_by_workers(setup: Setup, listening: socket.socket, ready: Callable[[]
 @contextmanager
 def _signals_end_quietly() -> Iterator[None]:
     """Keeps uvicorn from ending the process by the signal that it was stopped with: that is a good end."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: handler for number in SIGNALS if (handler := signal.getsignal(number)) is not None}
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     try:
@@ -159,7 +159,7 @@ class _Workers(Multiprocess):
 def _worker(setup: Setup) -> FastAPI:
     """The application of one of several processes."""
     logging.basicConfig(format="irr: %(message)s")
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to swap
+    swaps = _Swaps()
     service = setup.service()
     try:
         service.load()
@@ -168,30 +168,40 @@ def _worker(setup: Setup) -> FastAPI:
         sys.exit(STARTUP_FAILURE)
     parent = os.getppid()
     service.told_to_reload = lambda: os.kill(parent, signal.SIGHUP)
-    return _application(setup, service)
+    return _application(setup, service, swaps)
 
 
-def _application(setup: Setup, service: Service) -> FastAPI:
+def _application(setup: Setup, service: Service, swaps: _Swaps) -> FastAPI:
     routers = (extend(service) for extend in setup.extensions)
-    return create_app(service, *routers, access=setup.access, lifespan=partial(_lifespan, service))
+    return create_app(service, *routers, access=setup.access, lifespan=partial(swaps.awaited, service))
 
 
-@asynccontextmanager
-async def _lifespan(service: Service, _app: FastAPI) -> AsyncIterator[None]:
-    loop = asyncio.get_running_loop()
-    swaps: set[asyncio.Task[None]] = set()
+class _Swaps:
+    """Swaps the program at each SIGHUP; one that comes while the first program is loaded is not forgotten."""
 
-    async def swap() -> None:
+    def __init__(self) -> None:
+        self._missed = False
+        self._under_way: set[asyncio.Task[None]] = set()
+        signal.signal(signal.SIGHUP, self._miss)
+
+    def _miss(self, *_: object) -> None:
+        self._missed = True
+
+    @asynccontextmanager
+    async def awaited(self, service: Service, _app: FastAPI) -> AsyncIterator[None]:
+        """Swaps the program of a service for as long as its application runs."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._begin, service)
+        if self._missed:
+            self._begin(service)
+        yield
+        service.ready = False
+
+    def _begin(self, service: Service) -> None:
+        task = asyncio.ensure_future(self._swap(service))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _swap(self, service: Service) -> None:
         with suppress(Refusal):  # it is logged
             await service.reload()
             logger.warning("the program was loaded anew")
-
-    def begin() -> None:
-        task = loop.create_task(swap())
-        swaps.add(task)
-        task.add_done_callback(swaps.discard)
-
-    if hasattr(signal, "SIGHUP"):
-        loop.add_signal_handler(signal.SIGHUP, begin)
-    yield
-    service.ready = False
