@@ -22,7 +22,10 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 STAGES = {"infer", "retrieve", "rank"}
 # The package's own front, the command line and what a room's __init__ passes on.
 FRONT = {"irr", "irr.__main__"}
-HEAVY = set("aiohttp chromadb dspy ray rdflib scipy sentence_transformers torch transformers vllm".split())
+HEAVY = set(
+    "aiohttp chromadb dspy fastapi prometheus_client ray rdflib scipy sentence_transformers starlette torch "
+    "transformers uvicorn vllm".split()
+)
 
 
 class Import(NamedTuple):
