@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -62,3 +65,17 @@ def irr_process(index_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Irr:
     """Runs `irr ARGUMENTS` in a process of its own, for what only a process has."""
     monkeypatch.setenv("IRR_INDEX_FOLDER", str(index_folder))
     return lambda *arguments, stdin=None: run_process(list(map(str, arguments)), stdin)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not program:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make setup")
+    with sync_api.sync_playwright() as playwright:
+        # Containers have neither a sandbox of its own kind nor much shared memory.
+        arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
+        chromium = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield chromium
+        chromium.close()

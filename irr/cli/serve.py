@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from typer import Option
@@ -16,6 +17,7 @@ from irr.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from irr.serve.guard import Access
+    from irr.serve.review import ReviewPage
 
 TOKEN = "IRR_TOKEN"
 
@@ -35,6 +37,47 @@ class ServiceLimitOptions(LimitOptions):
             metavar="MINUTES",
         ),
     ] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewPageOptions:
+    """Which texts people review at /review, and where their judgments are kept."""
+
+    panel: ClassVar[str] = "Review page"
+
+    review: Annotated[
+        Path | None,
+        Option(
+            help='Texts to review at /review: JSONL {"id", "text"}, gold, or what irr audit writes.',
+            metavar="FILE",
+        ),
+    ] = None
+    decisions: Annotated[
+        Path | None,
+        Option(help="Folder of what people judge; what it holds is gone on with.", metavar="DIR"),
+    ] = None
+    seed: Annotated[int, Option(help="Of the random order of texts.")] = 0
+
+    def read(self, workers: int) -> ReviewPage | None:
+        """The page that they ask for; None without texts.
+
+        Raises:
+            UsageError: If they do not fit together.
+            TextsError: If the texts cannot be read.
+        """
+        from irr.review.journal import Journal
+        from irr.review.texts import read_texts
+        from irr.serve.review import ReviewPage
+
+        if self.review is None or self.decisions is None:
+            if self.review is None and self.decisions is None:
+                return None
+            missing = "--review FILE" if self.review is None else "--decisions DIR"
+            raise UsageError("a review needs texts and a folder for what people judge", f"add {missing}")
+        if workers > 1:
+            raise UsageError("a review is served by one process", "leave --workers out")
+        Journal(self.decisions).judgments()  # what cannot be read is said before anything slow is done
+        return ReviewPage(texts=tuple(read_texts(self.review)), folder=self.decisions, seed=self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +103,7 @@ class ServeOptions:
         float, Option(help="Seconds that a request may take, else 504.", min=0.1, metavar="SECONDS")
     ] = 60
     max_body: Annotated[float, Option(help="Size of a request in MiB, at most, else 413.", min=0.001)] = 8
+    review: ReviewPageOptions = ReviewPageOptions()
     program: ProgramOptions
     limits: ServiceLimitOptions
 
@@ -92,9 +136,14 @@ def serve(options: ServeOptions) -> None:
         raise MissingExtraError(f"serving needs {e.name}", "pip install 'irr[serve]'") from e
 
     access, limits = options.access(), options.limits.read()
+    page = options.review.read(options.workers)
     space = options.program.read_space()
     setup = Setup(
-        build=options.program.elsewhere(limits), queue=options.queue, access=access, workers=options.workers
+        build=options.program.elsewhere(limits),
+        queue=options.queue,
+        access=page.allowed(access) if page else access,
+        extensions=(page,) if page else (),
+        workers=options.workers,
     )
     with listen(options.host, options.port) as listening:
         host, port = listening.getsockname()[:2]
@@ -105,6 +154,8 @@ def serve(options: ServeOptions) -> None:
             display.note(
                 f"serving {options.program.program or options.program.labels} ({what}) at http://{address}"
             )
+            if page:
+                display.note(f"review: http://{address}/review ({len(page.texts):,} texts, {page.folder})")
 
         run(setup, listening, ready)
 

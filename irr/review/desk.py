@@ -6,41 +6,21 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from irr.errors import UsageError
-from irr.io.texts import TextId, TextRow, read_rows
-from irr.labels.hierarchy import ancestors
-from irr.labels.space import LabelSpace
+from irr.io.texts import TextId
 from irr.pipeline import InferRetrieveRank
 from irr.review.journal import Journal
 from irr.review.judgment import Judgment, Key, Note, Order, Proposal, Reviewer, Verdict, standing
 from irr.review.outlook import SHOWN, Outlook
 from irr.review.progress import Progress, progress
 from irr.review.queue import Queue
+from irr.review.texts import ReviewText
 from irr.text.words import clean
 from irr.types import Candidate, LabelId, Prediction, QueryKind
-
-
-class Finding(BaseModel):
-    """What an audit says of a label of a text; other keys are ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    kind: str
-    label: LabelId
-    suspicion: float
-    why: str = ""
-
-
-class ReviewText(TextRow):
-    """A text to review, as any file of texts, gold or an audit's list has it."""
-
-    labels: tuple[LabelId, ...] | None = None
-    findings: Annotated[tuple[Finding, ...], BeforeValidator(lambda v: () if v is None else v)] = ()
 
 
 class Said(BaseModel):
@@ -57,6 +37,10 @@ class Said(BaseModel):
     note: Note = ""
     order: Order
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+
+# Texts that the program reads together while people review.
+_AT_A_TIME = 8
 
 
 @dataclass
@@ -84,14 +68,25 @@ class Desk:
         if not self.texts:
             raise UsageError("there are no texts to review", "give a file that holds some")
         self.journal.judgments()  # what cannot be read is said before anybody judges
-        ids = [text.id for text in self.texts]
+        self._number_of = {text.id: number for number, text in enumerate(self.texts)}
+        self.use(self.program)
+
+    def use(self, program: InferRetrieveRank) -> None:
+        """Has another program propose from now on; what the one before said of texts is forgotten."""
+        self.program = program
         self.outlook = Outlook([text.text for text in self.texts])
-        self._queue = Queue(ids, self.outlook, self.seed)
-        self._number_of = {text_id: number for number, text_id in enumerate(ids)}
+        self._queue = Queue([text.id for text in self.texts], self.outlook, self.seed)
+        self._shown.clear()
 
     def look(self, stop: Callable[[], bool] = lambda: False) -> None:
-        """Has the program read all texts, which the orders by unsureness and by label need."""
-        self.outlook.look(self.program.batch(text.text for text in self.texts), stop)
+        """Has the program read all texts, which the orders by unsureness and by label need.
+
+        A few at a time, so that nobody who asks for a text meanwhile waits for many.
+        """
+        program, texts = self.program, [text.text for text in self.texts]
+        groups = (texts[start : start + _AT_A_TIME] for start in range(0, len(texts), _AT_A_TIME))
+        predictions = (prediction for group in groups for prediction in program.batch(group))
+        self.outlook.look(predictions, lambda: stop() or self.program is not program)
 
     def next(self, order: Order, reviewer: str, label: str | None = None) -> ReviewText | None:
         """The next text for a person; None if none of that order is left.
@@ -123,7 +118,7 @@ class Desk:
     def shown(
         self, text: ReviewText, prediction: Prediction, order: Order, before: Judgment | None = None
     ) -> dict[str, Any]:
-        """All that the page shows of a text.
+        """All that the page shows of a text, labels by their ids.
 
         Args:
             text: The text.
@@ -149,17 +144,11 @@ class Desk:
             "error": prediction.error.message if prediction.error else None,
             "fallbacks": [one.message for one in prediction.fallbacks],
             "given": text.labels,
-            "proposals": [
-                self.label(one.id) | one.model_dump() | {"words": words.get(one.id, [])} for one in proposals
-            ],
-            "others": [self.label(one) | {"words": words.get(one, [])} for one in others],
+            "proposals": [one.model_dump() | {"words": words.get(one.id, [])} for one in proposals],
+            "others": [{"id": one, "words": words.get(one, [])} for one in others],
             "findings": [one.model_dump() for one in text.findings],
             "judgment": before.model_dump(include={"labels", "note"}) if before else None,
         }
-
-    def label(self, label_id: str) -> dict[str, Any]:
-        """What the page shows of a label: its names, what it means, and what is above it."""
-        return described(self.program.space, label_id)
 
     def keep(self, said: Said) -> Judgment:
         """Keeps what a person says of a text; what has the same key is kept once.
@@ -219,29 +208,7 @@ class Desk:
         return [one for one in standing(self.journal.judgments()) if one.text_id in self._number_of]
 
 
-def described(space: LabelSpace, label_id: str) -> dict[str, Any]:
-    """A label as people are shown it: its names, what it means, and what is above it, the broadest first."""
-    label = space[space.number_of[label_id]]
-    above = [space[space.number_of[one]].name for one in reversed(ancestors(space, label_id))]
-    return {
-        "id": label.id,
-        "name": label.name,
-        "description": label.description,
-        "aliases": list(label.aliases),
-        "above": above,
-    }
-
-
 def _words(candidate: Candidate) -> list[tuple[int, int]]:
     """Where the words stand that spoke for a label."""
     spans = (m for m in candidate.matches if m.kind is QueryKind.SPAN)
     return sorted({(m.start, m.end) for m in spans if m.start is not None and m.end is not None})
-
-
-def read_texts(path: Path) -> list[ReviewText]:
-    """Reads the texts to review: a file of texts, of gold, or what `irr audit` writes.
-
-    Raises:
-        TextsError: With file and row.
-    """
-    return [row for _, row in read_rows(path, ReviewText)]

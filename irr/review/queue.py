@@ -94,8 +94,8 @@ class Queue:
             case Order.LABEL:
                 if label is None:
                     raise UsageError("the order by label names no label", "name one")
-                weight = np.array([found.get(label, -1.0) for found in self._outlook.labels])
-                return _best(known & (weight >= 0), weight)
+                weight = np.array([found.get(label, -np.inf) for found in self._outlook.labels])
+                return _best(known & np.isfinite(weight), weight)
             case Order.DIFFERENT:
                 # The first of all is any text.
                 return _best(left, -self._outlook.nearest(by)) if by else self._by_chance(left)

@@ -37,3 +37,21 @@ def test_what_cannot_be_exported_is_said_in_one_line(irr: Irr, tmp_path: Path) -
         assert result.returncode == 2
         assert said in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_review_that_cannot_be_served_is_refused_before_anything_slow(
+    irr: Irr, labels_file: Path, tmp_path: Path
+) -> None:
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text('{"id": 1, "text": "bake bread"}\n')
+    serve = ("serve", "--labels", labels_file, "--port", 0)
+    for arguments, said in (
+        (("--review", texts), "add --decisions DIR"),
+        (("--decisions", tmp_path), "add --review FILE"),
+        (("--review", texts, "--decisions", tmp_path, "--workers", 2), "one process"),
+        (("--review", tmp_path / "none.jsonl", "--decisions", tmp_path), "none.jsonl"),
+    ):
+        result = irr(*serve, *arguments)
+        assert result.returncode == 2
+        assert said in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1

@@ -22,8 +22,10 @@ import uvicorn
 
 from irr.builder import build
 from irr.pipeline import InferRetrieveRank
+from irr.review.texts import read_texts
 from irr.serve.app import create_app
 from irr.serve.guard import Access
+from irr.serve.review import ReviewPage
 from irr.serve.server import Setup, listen, serve
 from irr.serve.service import Service
 from tests.doubles.hash_encoder import HashEncoder
@@ -73,13 +75,20 @@ def main() -> None:
     parser.add_argument("--index", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--review", type=Path, help="texts to review")
+    parser.add_argument("--decisions", type=Path, help="where judgments are kept")
     arguments = parser.parse_args()
+    page = None
+    if arguments.review:
+        page = ReviewPage(texts=tuple(read_texts(arguments.review)), folder=arguments.decisions)
     setup = Setup(
+        extensions=(page,) if page else (),
         build=partial(hashed, arguments.labels, arguments.index),
         workers=arguments.workers,
         access=Access(seconds=arguments.seconds),
     )
-    with listen("127.0.0.1", 0) as listening:
+    with listen("127.0.0.1", arguments.port) as listening:
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         serve(setup, listening, lambda: print(address, flush=True))
 

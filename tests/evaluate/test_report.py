@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -226,20 +225,6 @@ def test_the_command_writes_the_page(irr: Irr, labels_file: Path, tmp_path: Path
 
 
 # From here on: as a browser shows it.
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not program:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make setup")
-    with sync_api.sync_playwright() as playwright:
-        # Containers have neither a sandbox of its own kind nor much shared memory.
-        arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
-        chromium = playwright.chromium.launch(executable_path=program, args=arguments)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

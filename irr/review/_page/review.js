@@ -15,6 +15,10 @@ const KEYS = [
   ["z", "undo the last judgment"], ["t", "to the text"], ["Esc", "leave a field"],
 ];
 
+// Milliseconds until texts that the program has yet to read are asked for again.
+const WAIT = 1500;
+// Labels whose words are always marked.
+const FIRST = 3;
 const state = { text: null, labels: [], current: 0, said: new Map(), began: 0, busy: false, orderLabel: null };
 
 const reviewer = () => $("reviewer").value.trim();
@@ -38,6 +42,7 @@ function show(answer) {
     state.labels = [];
     $("where").textContent = "";
     $("body").replaceChildren(emptyReason(answer.progress));
+    if (reads(answer.progress)) setTimeout(() => { if (!state.text && !state.busy) start(); }, WAIT);
   } else {
     state.labels = [...text.proposals, ...text.others];
     const before = text.judgment ? text.judgment.labels : text.given;
@@ -49,11 +54,10 @@ function show(answer) {
   drawProgress(answer.progress);
 }
 
-function emptyReason(progress) {
-  const waits = progress.known < progress.texts && ["unsure", "label"].includes(order());
-  return waits ? `The program has read ${count(progress.known)} of ${count(progress.texts)} texts: wait, or choose another order.`
-    : "No text of this order is left.";
-}
+const reads = (progress) => progress.known < progress.texts && ["unsure", "label"].includes(order());
+const emptyReason = (progress) => (reads(progress)
+  ? `The program has read ${count(progress.known)} of ${count(progress.texts)} texts: wait, or choose another order.`
+  : "No text of this order is left.");
 
 function draw() {
   drawText();
@@ -67,6 +71,8 @@ function drawText() {
   const characters = Array.from(state.text.text);
   const strength = new Uint8Array(characters.length);
   state.labels.forEach((label, number) => {
+    // The words of all labels together would be nearly all words.
+    if (number !== state.current && number >= FIRST && state.said.get(label.id) !== "yes") return;
     for (const [start, end] of label.words || []) {
       for (let at = start; at < end; at++) strength[at] = Math.max(strength[at], number === state.current ? 2 : 1);
     }
@@ -94,13 +100,13 @@ function row(label, number) {
   return el("li", { class: [said || "", number === state.current ? "current" : ""].join(" ").trim(), onclick: () => move(number) },
     el("span", { class: "key" }, number < 10 ? el("kbd", null, String((number + 1) % 10)) : ""),
     el("div", null,
-      label.above.length ? el("div", { class: "above" }, label.above.join(" › ")) : null,
+      label.path.length ? el("div", { class: "above" }, label.path.map((one) => one.name).join(" › ")) : null,
       el("div", { class: "name" }, label.name),
       finding ? el("div", { class: "finding" }, `${finding.kind === "wrong" ? "Given, and probably wrong" : "Probably missing"} (${percent(finding.suspicion)})${finding.why ? `: ${finding.why}` : ""}`)
         : given ? el("div", { class: "above" }, "given") : null,
       more ? el("div", { class: "more" }, more) : null),
     el("div", { class: "side" },
-      el("span", { class: "p", title: "probability, or score" }, label.probability !== null && label.probability !== undefined ? percent(label.probability) : label.score !== undefined ? label.score.toFixed(2) : ""),
+      el("span", { class: "p", title: "probability, or score" }, label.probability !== null && label.probability !== undefined ? percent(label.probability) : label.score !== undefined && label.score !== null ? label.score.toFixed(2) : ""),
       button("accept", "yes", "Accept"), button("reject", "no", "Reject")));
 }
 
@@ -135,7 +141,7 @@ function mark(id, value) {
 
 function add(label) {
   if (!state.text) return;
-  if (!state.labels.some((one) => one.id === label.id)) state.labels.push({ aliases: [], above: [], ...label, score: undefined, probability: undefined });
+  if (!state.labels.some((one) => one.id === label.id)) state.labels.push({ ...label, score: undefined });
   state.current = state.labels.findIndex((one) => one.id === label.id);
   if (state.said.get(label.id) !== "yes") mark(label.id, "yes");
   $("add").blur();
@@ -233,7 +239,9 @@ $("shortcuts").checked = recall("shortcuts") !== "off";
 $("shortcuts").addEventListener("change", () => remember("shortcuts", $("shortcuts").checked ? "on" : "off"));
 $("reviewer").addEventListener("change", () => { remember("reviewer", reviewer()); start(); });
 $("order").addEventListener("change", orderChanged);
-$("note").addEventListener("keydown", (event) => { if (event.key === "Enter") $("note").blur(); });
+for (const id of ["note", "reviewer"]) {
+  $(id).addEventListener("keydown", (event) => { if (event.key === "Enter") $(id).blur(); });
+}
 labelSearch($("add"), $("add-options"), add);
 labelSearch($("order-label"), $("order-label-options"), (label) => {
   state.orderLabel = label.id;

@@ -42,7 +42,7 @@ export function labelSearch(input, list, onChosen) {
     list.replaceChildren(...found.map((label, number) => el("div", {
       role: "option", id: `${list.id}-${number}`, "aria-selected": "false",
       onmousedown: (event) => { event.preventDefault(); choose(label); },
-    }, label.name, " ", el("small", null, [(label.above || []).join(" › "), label.description].filter(Boolean).join(" · ").slice(0, 140)))));
+    }, label.name, " ", el("small", null, [label.path.map((one) => one.name).join(" › "), label.description].filter(Boolean).join(" · ").slice(0, 140)))));
     list.hidden = !found.length;
     input.setAttribute("aria-expanded", String(Boolean(found.length)));
     select(found.length ? 0 : -1);
