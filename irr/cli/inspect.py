@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Queries of one text that are shown; a long text has thousands.
 _QUERIES = 100
+# Features of a candidate's score that are shown by name.
+_FEATURES = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,17 @@ def _evidence(candidate: Candidate) -> list[str]:
         *map(_pair, candidate.matches),
         *([_words(candidate)] if candidate.word_cosine else []),
         *([f"example {candidate.example:.2f}"] if candidate.example else []),
+        *([_contributions(candidate)] if len(candidate.contributions) > 1 else []),
     ]
+
+
+def _contributions(candidate: Candidate) -> str:
+    """The features that weigh most, and the sum of the others: together they are the score."""
+    weighty = sorted(candidate.contributions, key=lambda one: -abs(one.value))
+    parts = [f"{one.feature} {one.value:+.3f}" for one in weighty[:_FEATURES]]
+    if others := weighty[_FEATURES:]:
+        parts.append(f"{len(others)} others {sum(one.value for one in others):+.3f}")
+    return f"score = {', '.join(parts)}"
 
 
 def _pair(match: Match) -> str:

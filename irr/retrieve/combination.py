@@ -46,11 +46,18 @@ class Combination(BaseModel):
 
     def contributions(self, features: Features) -> Floats:
         """What each feature adds to the score of each label, shape (labels, features)."""
-        share = length_share(features.passages)
-        weights = [
-            (1 - share) * self.short.get(name, 0.0) + share * self.long.get(name, 0.0) for name in FEATURES
-        ]
-        return features.values * np.array(weights, np.float32)
+        return features.values * self._weights(features.passages)
+
+    def only_score(self, passages: int) -> bool:
+        """Whether a text of so many passages is scored by the hand-weighted score alone."""
+        return not self._weights(passages)[1:].any()
+
+    def _weights(self, passages: int) -> Floats:
+        share = length_share(passages)
+        return np.array(
+            [(1 - share) * self.short.get(name, 0.0) + share * self.long.get(name, 0.0) for name in FEATURES],
+            np.float32,
+        )
 
     def scores(self, features: Features) -> Floats:
         """The score of each label, shape (labels,); comparable within a text."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,23 @@ from irr.types import Example
 Floats = NDArray[np.float32]
 # Above this two texts are one and the same.
 _SAME = 0.9999
+# Of the softmax that says how much each example speaks for a text.
+_TEMPERATURE = 0.1
+
+
+@dataclass(frozen=True)
+class ExampleEvidence:
+    """What the examples say for each label of the space; each array has the shape (labels,).
+
+    Attributes:
+        nearest: Cosine similarity of the nearest example that has the label, from 0 up; 0 without one.
+        share: The share of the examples that have the label, weighted by exp(similarity / 0.1).
+        frequency: ln(1 + examples that have the label).
+    """
+
+    nearest: Floats
+    share: Floats
+    frequency: Floats
 
 
 class ExampleIndex:
@@ -48,19 +66,26 @@ class ExampleIndex:
         self._demos = [demo_of(example, space) for example in kept]
         self.labels = np.unique(self._label_of)
 
-    def evidence(self, passages: Floats) -> Floats:
-        """How near the nearest example of each label is to a text.
+    def evidence(self, passages: Floats) -> ExampleEvidence:
+        """What the examples say for the labels of a text.
 
         Args:
             passages: Vectors of the text's passages, shape (passages, dimensions).
-
-        Returns:
-            Cosine similarities from 0 up, shape (labels,); 0 for a label without an example.
         """
-        similarity = self._similarity(_mean(passages))
-        evidence = np.zeros(self._labels, np.float32)
-        np.maximum.at(evidence, self._label_of, similarity[self._example_of])
-        return evidence
+        similarity, counts = self._similarity(_mean(passages))
+        nearest = np.zeros(self._labels, np.float32)
+        np.maximum.at(nearest, self._label_of, similarity[self._example_of])
+        weight = counts * np.exp(similarity / np.float32(_TEMPERATURE))
+        weight /= max(float(weight.sum()), 1e-12)
+        return ExampleEvidence(
+            nearest=nearest,
+            share=self._sums(weight[self._example_of]),
+            frequency=np.log1p(self._sums(counts[self._example_of])),
+        )
+
+    def _sums(self, values: Floats) -> Floats:
+        """The sum over the examples of each label, shape (labels,)."""
+        return np.bincount(self._label_of, values, self._labels).astype(np.float32)
 
     def chooser(self, count: int) -> ChooseDemos:
         """Chooses the `count` examples that resemble a text most, the nearest last, next to the question."""
@@ -71,16 +96,18 @@ class ExampleIndex:
         return choose
 
     def _nearest(self, vector: Floats, count: int) -> tuple[Demo, ...]:
-        similarity = self._similarity(vector)
+        similarity, _ = self._similarity(vector)
         order = np.argsort(-similarity, kind="stable")[:count]
         # What is left out has a similarity of 0, and so has what has nothing to do with the text.
         return tuple(self._demos[i] for i in reversed(order) if similarity[i] > 0)
 
-    def _similarity(self, vector: Floats) -> Floats:
+    def _similarity(self, vector: Floats) -> tuple[Floats, Floats]:
+        """The similarity of each example to a text, and 1 for each that counts; shape (examples,)."""
         similarity: Floats = self._vectors @ vector
+        counts = np.ones_like(similarity)
         if self._leave_one_out:
-            similarity[similarity > _SAME] = 0
-        return similarity
+            counts[similarity > _SAME] = 0
+        return similarity * counts, counts
 
     def _encode(self, texts: Sequence[str]) -> Floats:
         passages = [list(self._passages(text)) for text in texts]

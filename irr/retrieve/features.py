@@ -51,6 +51,8 @@ FEATURES: dict[str, str] = {
     "parent": "score of the best parent",
     "child": "score of the best child",
     "example": "similarity to the nearest example",
+    "example_share": "share of the examples with the label, the similar ones first",
+    "example_count": "logarithm of the examples with the label",
 }
 _TEMPERATURE = 0.05
 _COMPANY = 20
@@ -115,6 +117,13 @@ def features_of(parts: Sequence[Part], vectors: Floats, pool: Pool) -> Features:
     values = np.stack([found.get(name, nothing) for name in FEATURES], axis=1).astype(np.float32)
     values[:, 1:] -= values[pool.common, 1:][:_REFERENCE].mean(axis=0)
     return Features(pool.labels, values, len(passages), found.get("example", nothing))
+
+
+def score_alone(labels: Ints, score: Floats, passages: int, example: Floats) -> Features:
+    """Features of which the score alone is computed; the others are 0."""
+    values = np.zeros((len(labels), len(FEATURES)), np.float32)
+    values[:, list(FEATURES).index("score")] = score
+    return Features(labels, values, passages, example)
 
 
 def _of_labels(pool: Pool) -> dict[str, Floats]:

@@ -15,9 +15,9 @@ from irr.index.store import LabelIndex
 from irr.retrieve import scoring
 from irr.retrieve.combination import PLAIN, Combination
 from irr.retrieve.evidence import Evidence, join, of_passage, of_terms
-from irr.retrieve.examples import ExampleIndex
+from irr.retrieve.examples import ExampleEvidence, ExampleIndex
 from irr.retrieve.explain import matches_of
-from irr.retrieve.features import FEATURES, Features, features_of
+from irr.retrieve.features import FEATURES, Features, features_of, score_alone
 from irr.retrieve.features import Pool as FeaturePool
 from irr.retrieve.parts import Part, ScoredText, blocks, parts_of
 from irr.retrieve.propagation import ParentPropagation
@@ -112,7 +112,7 @@ class LabelRetriever:
         """The features of every label that is proposed for each text; None for a text without queries."""
         results: list[Features | None] = [None] * len(queries)
         for number, text, pool, evidence in self._scan(queries):
-            results[number] = self._features(text, pool, evidence, top_k)[0]
+            results[number] = self._features(text, pool, evidence, top_k, quick=False)[0]
         return results
 
     def nearest(self, text: str, count: int) -> tuple[Ints, Floats]:
@@ -213,7 +213,7 @@ class LabelRetriever:
         self, text: ScoredText, pool: _Pool, evidence: Evidence, top_k: int, explain: bool
     ) -> list[Candidate]:
         """The best labels of a pool, best first."""
-        features, positions = self._features(text, pool, evidence, top_k)
+        features, positions = self._features(text, pool, evidence, top_k, quick=True)
         contributions = self._combination.contributions(features)
         final = contributions.sum(axis=1)
         if self._part is not None:
@@ -240,21 +240,26 @@ class LabelRetriever:
         return candidates
 
     def _features(
-        self, text: ScoredText, pool: _Pool, evidence: Evidence, top_k: int
+        self, text: ScoredText, pool: _Pool, evidence: Evidence, top_k: int, quick: bool
     ) -> tuple[Features, Ints]:
         """The features of the labels that the scores propose, and their positions in the pool.
 
         Proposed are the labels of the highest scores and, in a text of many passages, those of the highest
-        mean over the passages.
+        mean over the passages, and those of the examples that are nearest. Where `quick`, features without a
+        weight may be left out.
         """
         settings, labels = self._settings, pool.labels
-        example = self._example(text)[labels]
+        examples = self._example(text)
+        example = examples.nearest[labels]
         scores = evidence.score + np.float32(settings.example_weight) * example
         scores = self._propagation.lift(labels, scores * self._factor[labels])
-        best, common = self._best(labels, scores, evidence.total, settings.redundancy_pool * top_k)
+        best, common = self._best(labels, scores, evidence.total, examples.share[labels], top_k)
         passages = [part for part in text.parts if part.passage is not None]
         spans = self._best_spans(text, labels[best], evidence.part[best])
         lost = scoring.redundancy(spans, 1.0)
+        score = scores[best] - np.float32(settings.redundancy_penalty) * lost
+        if quick and self._combination.only_score(len(passages)):
+            return score_alone(labels[best], score, len(passages), example[best]), best
         parent, child = self._propagation.relatives(labels, scores)
         recall, cosine = evidence.recall, evidence.cosine
         if len(passages) != 1:  # of one passage, the words are looked up already
@@ -262,7 +267,7 @@ class LabelRetriever:
             recall, cosine = (of_all[labels] for of_all in whole)
         rows, starts = self._rows_of(labels[best])
         known = {
-            "score": scores[best] - np.float32(settings.redundancy_penalty) * lost,
+            "score": score,
             "passage_scores": evidence.total[best] / max(1, len(passages)),
             "first_passage": evidence.first[best],
             "words": evidence.cosine[best],
@@ -273,33 +278,51 @@ class LabelRetriever:
             "parent": parent[best],
             "child": child[best],
             "example": example[best],
+            "example_share": examples.share[labels[best]],
+            "example_count": examples.frequency[labels[best]],
         }
         proposed = FeaturePool(
             labels[best], common, self._index.vectors[rows], self._index.kind_of[rows], starts, known
         )
         return features_of(text.parts, text.vectors, proposed), best
 
-    def _best(self, labels: Ints, scores: Floats, total: Floats, count: int) -> tuple[Ints, Bools]:
+    def _best(
+        self, labels: Ints, scores: Floats, total: Floats, share: Floats, top_k: int
+    ) -> tuple[Ints, Bools]:
         """Positions of the labels that are proposed, best first, and which of them are proposed among all."""
-        among_all = np.union1d(scoring.top(scores, count), scoring.top(total, count))
-        best = among_all
+        count = self._settings.redundancy_pool * top_k
+
+        def proposed(among: Ints) -> Ints:
+            by_example = among[scoring.top(share[among], count)]
+            return np.unique(
+                np.concatenate(
+                    [
+                        among[scoring.top(scores[among], count)],
+                        among[scoring.top(total[among], count)],
+                        by_example[share[by_example] > 0],
+                    ]
+                )
+            )
+
+        among_all = best = proposed(np.arange(len(labels)))
         if self._part is not None:
             mine = np.flatnonzero(np.isin(labels, self._part))
             # What scores higher counts for redundancy, whether it is in the part or not.
             lowest = scores[mine[scoring.top(scores[mine], count)]].min()
             best = np.union1d(best, np.flatnonzero(scores >= lowest))
-            best = np.union1d(best, mine[scoring.top(total[mine], count)])
+            best = np.union1d(best, proposed(mine))
         best = best[np.argsort(-scores[best], kind="stable")]
         return best, np.isin(best, among_all)
 
     def _matches(self, text: ScoredText, label: int, part: int) -> tuple[Match, ...]:
         return matches_of(label, part, text, self._entries_of(np.array([label])), self._index)
 
-    def _example(self, text: ScoredText) -> Floats:
-        """Similarity of a text to the nearest example of each label, shape (labels of the space,)."""
+    def _example(self, text: ScoredText) -> ExampleEvidence:
+        """What the examples say for each label of the space."""
         rows = [part.segments[QueryKind.TEXT].rows for part in text.parts if QueryKind.TEXT in part.segments]
         if self._examples is None or not rows:
-            return np.zeros(len(self._index.space), np.float32)
+            nothing = np.zeros(len(self._index.space), np.float32)
+            return ExampleEvidence(nothing, nothing, nothing)
         return self._examples.evidence(text.vectors[np.concatenate(rows)])
 
     def _best_spans(self, text: ScoredText, labels: Ints, part_of: Ints) -> Ints:

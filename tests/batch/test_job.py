@@ -238,7 +238,9 @@ def test_a_text_that_breaks_the_program_costs_only_itself_and_can_be_retried(
         classify(program, again, stop_after=40)
     refused(program, job, "--retry-errors")
     assert classify(program, again).errors == 0
-    assert Path(job.output).read_bytes() == Path(whole.output).read_bytes()
+    # Retried texts are encoded in other batches, which moves the last bit of a score on some processors.
+    rows, scores = answers(Path(job.output).read_bytes())
+    assert (rows, pytest.approx(scores, abs=1e-5)) == answers(Path(whole.output).read_bytes())
     assert classify(program, job).texts == 300  # nothing to do
     refused(program, Job(job.input, str(tmp_path / "none.jsonl"), retry_errors=True), "no finished output")
 

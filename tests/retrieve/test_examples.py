@@ -1,0 +1,49 @@
+"""Examples as evidence: the nearest, the share of those that resemble a text, and how many there are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from irr.labels.space import LabelSpace
+from irr.retrieve.examples import ExampleIndex
+from irr.types import Example
+
+VECTORS = {"bake": (1.0, 0.0), "bread": (0.6, 0.8), "wash": (0.0, 1.0)}
+
+
+class Table:
+    """Encodes what stands in `VECTORS`."""
+
+    name = "table"
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        return np.array([VECTORS[text] for text in texts], np.float32).reshape(len(texts), 2)
+
+
+def index(leave_one_out: bool = False) -> ExampleIndex:
+    space = LabelSpace([{"id": id, "name": id} for id in "abc"])
+    examples = [
+        Example(text="bake", labels=("a",)),
+        Example(text="bread", labels=("a", "b")),
+        Example(text="wash", labels=("b",)),
+    ]
+    return ExampleIndex(examples, space, Table(), lambda text: [text], leave_one_out)
+
+
+def test_examples_speak_for_their_labels_as_far_as_they_resemble_the_text() -> None:
+    found = index().evidence(np.array([VECTORS["bake"]], np.float32))
+    weight = np.exp(np.array([1.0, 0.6, 0.0]) / 0.1)
+    assert found.nearest.tolist() == pytest.approx([1.0, 0.6, 0.0])
+    assert found.share.tolist() == pytest.approx(
+        [(weight[0] + weight[1]) / weight.sum(), (weight[1] + weight[2]) / weight.sum(), 0]
+    )
+    assert found.frequency.tolist() == pytest.approx([np.log(3), np.log(3), 0])
+
+
+def test_an_example_that_is_scored_counts_for_nothing() -> None:
+    found = index(leave_one_out=True).evidence(np.array([VECTORS["bake"]], np.float32))
+    weight = np.exp(np.array([0.6, 0.0]) / 0.1)
+    assert found.nearest.tolist() == pytest.approx([0.6, 0.6, 0.0])
+    assert found.share.tolist() == pytest.approx([weight[0] / weight.sum(), 1.0, 0])
+    assert found.frequency.tolist() == pytest.approx([np.log(2), np.log(3), 0])
