@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -25,7 +26,7 @@ from irr.io.files import replace_file
 from irr.io.streams import compress, is_compressed, open_source
 from irr.io.table_output import is_table, write_table
 from irr.io.validation import explain
-from irr.types import Costs
+from irr.types import Costs, Usage
 
 # How far a power cut may set a run back; a kill loses nothing that was written.
 _SYNC_SECONDS = 5.0
@@ -102,6 +103,28 @@ class Journal:
             hint = "name another output, or add --restart to replace it"
             raise OutputError(self.output, "exists, and was not written by a run", hint)
         return self._record.exists() and self.output.exists()
+
+    @property
+    def begun(self) -> bool:
+        """Whether a run has left something here, finished or not."""
+        return self._part_record.exists() or self._record.exists()
+
+    @property
+    def spent(self) -> Usage:
+        """What the answers of an unfinished run cost, where they say so."""
+        usage = Usage()
+        if self.unfinished:
+            with self.part.open("rb") as lines:
+                for line in lines:
+                    if answer := read_output_row(line):
+                        usage += Tally().read(answer).usage
+        return usage
+
+    def publish(self) -> None:
+        """Makes a copy of an unfinished run's answers the output; the run can go on all the same."""
+        if self.unfinished:
+            with self.part.open(encoding="utf-8") as answers, replace_file(self.output) as file:
+                shutil.copyfileobj(answers, file)
 
     def check(self, run: Identity) -> None:
         """Makes sure that what is there, finished or not, is of this run.

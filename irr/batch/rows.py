@@ -120,7 +120,7 @@ def answer(row: Row, prediction: Prediction, costs: bool) -> OutputRow:
         fields["meta"] = row.meta
     return OutputRow(
         digest=row.digest,
-        line=_json_line(fields),
+        line=json_line(fields),
         error=prediction.error is not None,
         fallback=bool(prediction.fallbacks),
         costs=prediction.costs,
@@ -161,7 +161,8 @@ def _object(line: str | bytes) -> dict[str, Any] | None:
     return fields if isinstance(fields, dict) else None
 
 
-def _json_line(fields: dict[str, Any]) -> bytes:
+def json_line(fields: dict[str, Any]) -> bytes:
+    """A row of JSON with its end; NaN among the keys that are carried through becomes null."""
     try:
         line = json.dumps(fields, ensure_ascii=False, allow_nan=False)
     except ValueError:  # NaN came in with the other keys; JSON has none

@@ -19,6 +19,7 @@ from irr.cli.review import review
 from irr.cli.serve import serve
 from irr.cli.serve_lm import serve_lm
 from irr.cli.show import show
+from irr.cli.teach import teach
 
 app = typer.Typer(
     name="irr",
@@ -46,6 +47,7 @@ for command in (
     serve,
     serve_lm,
     doctor,
+    teach,
     optimize,
     calibrate,
     audit,

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from irr.pipeline import InferRetrieveRank
     from irr.recipe import Recipe
 
+    # Of infer and of rank.
+    Models = tuple[LanguageModel | None, LanguageModel | None]
+
 # As in irr.config, whose import costs more than all of this; a test compares them.
 RankMethodName = Literal["auto", "listwise", "pointwise", "likelihood"]
 HierarchyName = Literal["none", "closed", "leaves"]
@@ -339,11 +342,13 @@ class BuildOptions:
         """The files that are read, none of which may be written."""
         return [self.labels] if self.labels else []
 
-    def build(self, space: LabelSpace, limits: Limits | None = None) -> InferRetrieveRank:
-        """Builds the program, with progress while its index is made."""
+    def build(
+        self, space: LabelSpace, limits: Limits | None = None, models: Models | None = None
+    ) -> InferRetrieveRank:
+        """Builds the program, with progress while its index is made; with other models if some are given."""
         from irr.builder import build
 
-        infer_lm, rank_lm = self.lms.open(limits)
+        infer_lm, rank_lm = models or self.lms.open(limits)
         with display.progress("label entries", None) as on_entries:
             return build(
                 space,
@@ -498,24 +503,28 @@ class ProgramOptions(BuildOptions):
         files = [file for file in (self.only, self.without) if file]
         return super().reads + files + (list(self.program.iterdir()) if self.program else [])
 
-    def build(self, space: LabelSpace, limits: Limits | None = None) -> InferRetrieveRank:
-        """Builds or loads the program, with progress while its index is made."""
-        program = self._whole(space, limits)
+    def build(
+        self, space: LabelSpace, limits: Limits | None = None, models: Models | None = None
+    ) -> InferRetrieveRank:
+        """Builds or loads the program, with progress while its index is made; with other models if given."""
+        program = self._whole(space, limits, models)
         part = self._part(space)
         return program if part is None else program.within(only=part)
 
-    def _whole(self, space: LabelSpace, limits: Limits | None) -> InferRetrieveRank:
+    def _whole(self, space: LabelSpace, limits: Limits | None, models: Models | None) -> InferRetrieveRank:
         from irr.frozen.freeze import load
+        from irr.lm.registry import NO_MODEL
 
         if self.program is None:
-            return super().build(space, limits)
+            return super().build(space, limits, models)
+        infer_lm, rank_lm = (model or NO_MODEL for model in models) if models else self.lms.names
         with display.progress("label entries", None) as on_entries:
             return load(
                 self.program,
                 api_base=self.lms.api_base,
                 limits=limits,
-                infer_lm=self.lms.names[0],
-                rank_lm=self.lms.names[1],
+                infer_lm=infer_lm,
+                rank_lm=rank_lm,
                 task=self.lms.task,
                 labels=space,
                 rebind=self.rebind,
