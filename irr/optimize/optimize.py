@@ -136,7 +136,7 @@ def optimize(
         plan.settings,
         task=plan.task,
         combination=plan.combination,
-        examples=scorer.examples if plan.settings.retrieve.example_weight or _near(plan) else (),
+        examples=scorer.examples if _uses_examples(plan) else (),
     )
     program = best(
         infer_lm=models.infer if plan.infer_lm else None, rank_lm=models.rank if plan.rank_lm else None
@@ -234,5 +234,8 @@ def _scores(scorer: Scorer, plan: Plan, budget: Budget) -> Scores | None:
     return Scores(texts=report.texts, metrics=report.metrics)
 
 
-def _near(plan: Plan) -> int:
-    return plan.settings.infer.near_demos + plan.settings.rank.near_demos
+def _uses_examples(plan: Plan) -> bool:
+    """Whether the answers of a plan depend on its examples."""
+    settings = plan.settings
+    near = settings.infer.near_demos + settings.rank.near_demos
+    return bool(settings.retrieve.example_weight or near or plan.combination.reads_examples)

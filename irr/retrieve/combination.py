@@ -52,6 +52,11 @@ class Combination(BaseModel):
         """Whether a text of so many passages is scored by the hand-weighted score alone."""
         return not self._weights(passages)[1:].any()
 
+    @property
+    def reads_examples(self) -> bool:
+        """Whether a feature of the examples has a weight."""
+        return any(name.startswith("example") for name in {*self.short, *self.long})
+
     def _weights(self, passages: int) -> Floats:
         share = length_share(passages)
         return np.array(
