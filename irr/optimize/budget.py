@@ -12,7 +12,7 @@ from typing import Any
 from irr.batch.tally import TOLERATED
 from irr.errors import LMError, LMUnavailableError
 from irr.lm.base import ChatRequest, LanguageModel
-from irr.lm.usage import count, metered
+from irr.lm.usage import Meter, count, metered
 from irr.types import Usage
 
 
@@ -148,12 +148,13 @@ class MeteredModel:
         except (Stopped, LMUnavailableError):
             work.close()
             raise
-        with metered() as meter:
-            try:
+        meter = Meter()
+        try:
+            with metered() as meter:
                 return await work
-            except LMError as e:
-                self._budget.missed(e)
-                raise
-            finally:
-                self._budget.add(meter.usage)
-                count(meter.usage)
+        except LMError as e:
+            self._budget.missed(e)
+            raise
+        finally:
+            self._budget.add(meter.usage)
+            count(meter.usage)  # for whoever adds up the costs of the text
