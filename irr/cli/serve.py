@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,10 +112,10 @@ class ServeOptions:
         Raises:
             UsageError: If others than this machine could ask without a token.
         """
-        from irr.serve.guard import Access
+        from irr.serve.guard import Access, is_local
 
         token = os.environ.get(TOKEN) or None
-        if token is None and not _is_local(self.host):
+        if token is None and not is_local(self.host):
             hint = f"set {TOKEN}, which requests then carry as Authorization: Bearer TOKEN"
             raise UsageError(f"--host {self.host} lets others ask, and there is no token", hint)
         return Access(token=token, body=int(self.max_body * 2**20), seconds=self.timeout)
@@ -158,10 +157,3 @@ def serve(options: ServeOptions) -> None:
                 display.note(f"review: http://{address}/review ({len(page.texts):,} texts, {page.folder})")
 
         run(setup, listening, ready)
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
+import ipaddress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -13,7 +15,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from irr.serve.refusals import Refusal
 
-_LOCAL = ("localhost", "127.0.0.1", "::1")
 # Whose pages a browser says that a request comes from.
 _OWN_PAGES = ("none", "same-origin")
 _PROBES = ("/healthz", "/readyz")
@@ -36,6 +37,20 @@ class Access:
     public: tuple[str, ...] = ()
     body: int = 8 * 2**20
     seconds: float = 60.0
+
+
+def is_local(host: str) -> bool:
+    """Whether a host is this machine, as only its own programs name it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _without_port(host: str) -> str:
+    with contextlib.suppress(ValueError):
+        return urlsplit(f"//{host}").hostname or ""
+    return ""
 
 
 class Guard:
@@ -71,10 +86,8 @@ class Guard:
         except Refusal as e:
             refusal = e
         except TimeoutError:
-            seconds = self._access.seconds
-            refusal = Refusal(
-                504, "timeout", f"no answer within {seconds:g} seconds: send fewer texts, or later"
-            )
+            message = f"no answer within {self._access.seconds:g} seconds: send fewer texts, or later"
+            refusal = Refusal(504, "timeout", message)
         if not started:
             answer = JSONResponse(refusal.body, refusal.status, refusal.headers)
             await answer(scope, receive, send)
@@ -84,7 +97,7 @@ class Guard:
         if scope["method"] not in ("GET", "HEAD") and headers.get("sec-fetch-site", "none") not in _OWN_PAGES:
             raise Refusal(403, "forbidden", "a page of another site may not ask for this")
         if access.token is None:
-            if urlsplit(f"//{headers.get('host', '')}").hostname not in _LOCAL:
+            if not is_local(_without_port(headers.get("host", ""))):
                 message = "without a token only requests to localhost are answered: set IRR_TOKEN"
                 raise Refusal(403, "forbidden", message)
             return

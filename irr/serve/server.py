@@ -204,4 +204,3 @@ class _Swaps:
     async def _swap(self, service: Service) -> None:
         with suppress(Refusal):  # it is logged
             await service.reload()
-            logger.warning("the program was loaded anew")

@@ -21,6 +21,8 @@ from irr.types import Prediction, RowError
 
 # Parts of the label space that are kept ready.
 _PARTS = 32
+# Groups of texts that one request has under way or waiting.
+_GROUPS = 2
 # How much the last texts count for the estimate of how long the queue takes.
 _MEMORY = 0.2
 
@@ -138,12 +140,14 @@ class Service:
             before = self._current
             try:
                 loaded = await asyncio.to_thread(lambda: Loaded(self._build()))
-            except IrrError as e:
+            except Exception as e:
                 self.metrics.reloads.labels("failed").inc()
-                logger.warning("the program could not be loaded anew, the one before goes on: %s", e)
-                raise Refusal(409, "not_reloaded", f"{e}; the program before goes on") from e
+                why = str(e) if isinstance(e, IrrError) else f"{type(e).__name__}: {e}"
+                logger.warning("the program could not be loaded anew, the one before goes on: %s", why)
+                raise Refusal(409, "not_reloaded", f"{why}; the program before goes on") from e
             self._current, self.ready = loaded, True
             self.metrics.reloads.labels("done").inc()
+            logger.warning("the program was loaded anew: %s", loaded.digest)
             if before:
                 await asyncio.to_thread(before.program.close)
             return loaded
@@ -159,8 +163,7 @@ class Service:
         self._admit(len(texts))
         began = time.perf_counter()
         try:
-            calls = (program.aclassify(text, wish.top_k, wish.trace, wish.decision) for text in texts)
-            found = await asyncio.gather(*calls, return_exceptions=True)
+            found = await _answers(program, texts, wish)
         finally:
             self._taken -= len(texts)
             self.metrics.queue.dec(len(texts))
@@ -176,9 +179,8 @@ class Service:
         if self._taken + many > self._queue:
             seconds = self._taken / self._texts_per_second if self._texts_per_second else 1.0
             after = str(min(60, max(1, math.ceil(seconds / 2))))
-            raise Refusal(
-                429, "busy", f"{self._taken:,} texts wait already: ask again later", retry_after=after
-            )
+            message = f"{self._taken:,} texts wait already: ask again later"
+            raise Refusal(429, "busy", message, retry_after=after)
         self._taken += many
         self.metrics.queue.inc(many)
 
@@ -187,6 +189,19 @@ class Service:
         if many and seconds > 0:
             rate = (self._taken + many) / seconds
             self._texts_per_second += _MEMORY * (rate - self._texts_per_second)
+
+
+async def _answers(
+    program: InferRetrieveRank, texts: Sequence[str], wish: Wish
+) -> list[Prediction | BaseException]:
+    """The answers to a request's texts, of which few wait at a time, so that other requests get between."""
+    free = asyncio.Semaphore(_GROUPS * program.group_texts * program.workers)
+
+    async def one(text: str) -> Prediction:
+        async with free:
+            return await program.aclassify(text, wish.top_k, wish.trace, wish.decision)
+
+    return await asyncio.gather(*map(one, texts), return_exceptions=True)
 
 
 def _checked(found: Prediction | BaseException) -> Prediction:

@@ -79,9 +79,9 @@ def test_with_a_token_only_who_has_it_is_answered(program: InferRetrieveRank) ->
 
 def test_without_a_token_no_page_of_another_site_gets_through(program: InferRetrieveRank) -> None:
     with served(program) as client:
-        for host in ("localhost", "127.0.0.1:8080", "[::1]:80"):
+        for host in ("localhost", "LOCALHOST:1", "127.0.0.1:8080", "127.1.2.3", "[::1]:80"):
             assert client.post("/v1/classify", json=ASK, headers={"host": host}).status_code == 200
-        for host in ("evil.example", "127.0.0.1.evil.example:80", ""):
+        for host in ("evil.example", "127.0.0.1.evil.example:80", "[::1", ""):
             assert code(client.post("/v1/classify", json=ASK, headers={"host": host})) == (403, "forbidden")
         for site in ("cross-site", "same-site"):
             answer = client.post("/v1/reload", headers={"sec-fetch-site": site})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -20,7 +21,7 @@ TEXTS = ["You will bake sourdough bread every morning", "Washing the dishes", "b
 def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
     folder = tmp_path_factory.mktemp("served")
     labels = write_jsonl(folder / "kitchen.jsonl", KITCHEN)
-    service = Service(lambda: hashed(labels, folder / "index"), queue=100)
+    service = Service(lambda: hashed(labels, folder / "index"))
     service.load()
     return service
 
@@ -62,6 +63,17 @@ def test_many_texts_get_a_row_each_in_order(client: httpx.Client, service: Servi
     assert rows[3]["error"]["message"].startswith('text 4: no "text"')
     assert rows[5] == third
     assert client.post("/v1/classify", json={"texts": []}).json() == {"rows": []}
+
+
+def test_a_request_of_many_texts_lets_others_between(client: httpx.Client, service: Service) -> None:
+    body = {"texts": [f"{text} {i}" for i in range(300) for text in TEXTS]}
+    with ThreadPoolExecutor(1) as pool:
+        many = pool.submit(client.post, "/v1/classify", json=body)
+        while "irr_queue_texts 900.0" not in client.get("/metrics").text:
+            assert not many.done()
+        assert client.post("/v1/classify", json={"text": TEXTS[0]}).status_code == 200
+        assert not many.done()
+        assert len(many.result().json()["rows"]) == 900
 
 
 def test_a_call_chooses_part_of_the_label_space_and_a_trace(client: httpx.Client, service: Service) -> None:
