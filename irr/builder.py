@@ -124,13 +124,15 @@ def assemble(
         infer_lm: Proposes terms for each text; none if None.
         rank_lm: Orders the candidates; none if None.
         task: What the language models are told.
-        examples: Texts with labels of the label space.
+        examples: Texts with labels of the label space; the examples that labels have themselves join them.
         combination: The weights of the features; those that come with the package if None.
         leave_one_out: Whether an example counts for other texts only, as it must where examples are scored.
         ranker: Orders the candidates, instead of a language model.
         custom: A part that the caller brought and that no name stands for.
     """
     combination = combination or default_combination()
+    if own := dict.fromkeys(index.space.examples):
+        examples = (*own, *(example for example in examples if example not in own))
     models = [model for model in (infer_lm, rank_lm) if model]
     shared = LockedEncoder(encoder) if models else encoder
     spans = SpanInferer(settings.infer)

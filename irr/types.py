@@ -34,6 +34,7 @@ class Label(BaseModel):
         aliases: Other names for the same label.
         parents: Ids of broader labels.
         prior: How often the label applies, as a share in [0, 1].
+        examples: Texts that the label applies to; they speak for it as labelled examples do.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -44,6 +45,7 @@ class Label(BaseModel):
     aliases: Annotated[tuple[str, ...], BeforeValidator(_none_is_empty)] = ()
     parents: Annotated[tuple[LabelId, ...], BeforeValidator(_none_is_empty)] = ()
     prior: Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)] | None = None
+    examples: Annotated[tuple[str, ...], BeforeValidator(_none_is_empty)] = ()
 
 
 class Example(_Frozen):

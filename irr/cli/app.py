@@ -10,6 +10,7 @@ from irr.cli.audit import audit
 from irr.cli.calibrate import calibrate
 from irr.cli.classify import classify
 from irr.cli.doctor import doctor
+from irr.cli.draft import draft
 from irr.cli.evaluate import evaluate
 from irr.cli.index import index
 from irr.cli.inspect import inspect
@@ -43,6 +44,7 @@ for command in (
     evaluate,
     inspect,
     labels,
+    draft,
     index,
     serve,
     serve_lm,

@@ -28,6 +28,24 @@ class Encoder(Protocol):
         ...
 
 
+def encode_whole(encoder: Encoder, texts: Sequence[Sequence[str]]) -> NDArray[np.float32]:
+    """Returns a unit vector for each text, the mean of its passages' vectors, shape (texts, dimensions).
+
+    Args:
+        encoder: Encodes the passages.
+        texts: The passages of each text, at least one.
+    """
+    vectors = encoder.encode([passage for passages in texts for passage in passages])
+    ends = np.cumsum([len(passages) for passages in texts])[:-1]
+    return np.array([unit_mean(group) for group in np.split(vectors, ends)], np.float32)
+
+
+def unit_mean(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The direction of the mean of some vectors, shape (dimensions,)."""
+    mean: NDArray[np.float32] = vectors.mean(axis=0)
+    return mean / max(float(np.linalg.norm(mean)), 1e-12)
+
+
 class LockedEncoder:
     """An encoder that several threads share: encoders need not bear that, and gain nothing from it."""
 

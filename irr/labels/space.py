@@ -15,7 +15,8 @@ from irr.io.columns import OWN_NAMES, Columns
 from irr.io.frames import records
 from irr.io.records import LABELS
 from irr.io.validation import explain
-from irr.types import Label
+from irr.text.words import clean
+from irr.types import Example, Label
 
 if TYPE_CHECKING:
     from irr.labels.skos.counts import SkosCounts
@@ -78,6 +79,17 @@ class LabelSpace:
     def number_of(self) -> dict[str, int]:
         """Position of each label by its id."""
         return {label.id: number for number, label in enumerate(self.labels)}
+
+    @cached_property
+    def examples(self) -> tuple[Example, ...]:
+        """The example texts of all labels; a text of several labels is one example."""
+        labels_of: dict[str, list[str]] = {}
+        for label in self.labels:
+            for text in filter(clean, label.examples):
+                labels_of.setdefault(text, []).append(label.id)
+        return tuple(
+            Example(text=text, labels=tuple(dict.fromkeys(labels))) for text, labels in labels_of.items()
+        )
 
     @cached_property
     def fingerprint(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.encoders.base import Encoder
+from irr.encoders.base import Encoder, encode_whole, unit_mean
 from irr.labels.space import LabelSpace
 from irr.prompts.pack import MAX_NAME, MAX_TERMS, ChooseDemos, Demo, demo_text
 from irr.types import Example
@@ -72,7 +72,7 @@ class ExampleIndex:
         Args:
             passages: Vectors of the text's passages, shape (passages, dimensions).
         """
-        similarity, counts = self._similarity(_mean(passages))
+        similarity, counts = self._similarity(unit_mean(passages))
         nearest = np.zeros(self._labels, np.float32)
         np.maximum.at(nearest, self._label_of, similarity[self._example_of])
         weight = counts * np.exp(similarity / np.float32(_TEMPERATURE))
@@ -110,10 +110,7 @@ class ExampleIndex:
         return similarity * counts, counts
 
     def _encode(self, texts: Sequence[str]) -> Floats:
-        passages = [list(self._passages(text)) for text in texts]
-        vectors = self._encoder.encode([passage for group in passages for passage in group])
-        ends = np.cumsum([len(group) for group in passages])[:-1]
-        return np.array([_mean(group) for group in np.split(vectors, ends)], np.float32)
+        return encode_whole(self._encoder, [list(self._passages(text)) for text in texts])
 
 
 def demo_of(example: Example, space: LabelSpace) -> Demo:
@@ -121,8 +118,3 @@ def demo_of(example: Example, space: LabelSpace) -> Demo:
     names = (" ".join(space[space.number_of[label]].name.split()) for label in example.labels)
     distinct = {name.casefold(): name[:MAX_NAME].strip() for name in names}
     return Demo(text=demo_text(example.text), terms=tuple(distinct.values())[:MAX_TERMS])
-
-
-def _mean(vectors: Floats) -> Floats:
-    mean: Floats = vectors.mean(axis=0)
-    return mean / max(float(np.linalg.norm(mean)), 1e-12)

@@ -1,0 +1,1 @@
+"""Draft: a label space from a pile of texts, and one that grows."""
