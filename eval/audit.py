@@ -11,6 +11,7 @@ falsified. cleanlab, where it is installed (pip install cleanlab), scores the sa
 from __future__ import annotations
 
 import argparse
+import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -160,6 +161,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sets", nargs="*", default=list(SETS))
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--keep", type=Path, help="folder that keeps what the program read, for another run")
     parser.add_argument("--name", default="audit", help="record the result under this name")
     arguments = parser.parse_args()
     figures: dict[str, Any] = {"seeds": arguments.seeds, "sets": {}}
@@ -167,7 +169,13 @@ def main() -> None:
         space, rows = load(arguments.data, name)
         gold = [frozenset(space.number_of[label] for label in row.labels) for row in rows]
         used = sorted(frozenset().union(*gold))
-        readings = read(build(space), [row.text for row in rows], used)
+        kept = arguments.keep / f"{name}.pickle" if arguments.keep else None
+        if kept and kept.exists():
+            readings = pickle.loads(kept.read_bytes())
+        else:
+            readings = read(build(space), [row.text for row in rows], used)
+            if kept:
+                kept.write_bytes(pickle.dumps(readings))
         for mode in ("random", "near"):
             found = measured(gold, len(space), readings, mode, arguments.seeds)
             figures["sets"][f"{name}, {mode}"] = found

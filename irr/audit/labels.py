@@ -19,9 +19,11 @@ _ALIKE = 0.95
 # Texts of one label that look more like the other's, as a share of all of its texts, on both sides.
 _MIXED = 0.25
 _FEWEST = 2
-# A hub is among the first ten labels of so many texts, as a share, and of a tenth of them at most gold.
+# A hub is among the first ten labels of so many texts, as a share, three times as many as labels are in the
+# mean, and of a tenth of them at most gold.
 _FIRST = 10
 _MANY = 0.05
+_TIMES = 3
 _RIGHT = 0.1
 
 
@@ -164,7 +166,8 @@ def hubs(space: LabelSpace, readings: Readings, gold: Sequence[Set[int]]) -> lis
         first = reading.labels[:_FIRST].tolist()
         proposed.update(first)
         right.update(label for label in first if label in own)
-    least = max(5, _MANY * len(gold))
+    mean = sum(proposed.values()) / len(space)
+    least = max(5, _MANY * len(gold), _TIMES * mean)
     found = [
         Hub(label=_named(space, label), texts=count, right=right[label])
         for label, count in proposed.items()

@@ -45,19 +45,36 @@ def cross_fitted(slots: Slots, texts: int, seed: int = 0) -> Floats:
     Returns:
         Shape (slots,).
     """
-    from sklearn.linear_model import LogisticRegression
-
     fold = (np.random.default_rng(seed).permutation(texts) % _FOLDS)[slots.text]
     probability = np.zeros(len(slots.text))
     for held in range(_FOLDS):
         rest, own = fold != held, fold == held
         if not own.any():
             continue
-        center, scale = slots.values[rest].mean(axis=0), slots.values[rest].std(axis=0)
-        scale = np.where(scale < 1e-9, 1.0, scale)
+        probability[own] = _fitted(slots, rest)(slots.values[own])
+    return probability
+
+
+def _fitted(slots: Slots, rows: Bools) -> Callable[[Floats], Floats]:
+    """The curve of some slots; what other texts say counts for a label or not at all, never against it."""
+    from sklearn.linear_model import LogisticRegression
+
+    values, counts = slots.values[rows], np.ones(slots.values.shape[1])
+    center, scale = values.mean(axis=0), values.std(axis=0)
+    scale = np.where(scale < 1e-9, 1.0, scale)
+    while True:
         curve = LogisticRegression(C=1 / _PENALTY, max_iter=2_000)
-        curve.fit((slots.values[rest] - center) / scale, slots.given[rest], sample_weight=slots.weight[rest])
-        probability[own] = curve.predict_proba((slots.values[own] - center) / scale)[:, 1]
+        curve.fit((values - center) / scale * counts, slots.given[rows], sample_weight=slots.weight[rows])
+        # Where most labels have one text, leaving that out makes right labels the ones without any.
+        against = (curve.coef_[0] < 0) & slots.from_others & (counts > 0)
+        if not against.any():
+            break
+        counts[against] = 0.0
+
+    def probability(of: Floats) -> Floats:
+        found: Floats = curve.predict_proba((of - center) / scale * counts)[:, 1]
+        return found
+
     return probability
 
 

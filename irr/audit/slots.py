@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.audit.reading import Readings
+from irr.audit.reading import Readings, Vectors
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -19,6 +19,8 @@ _NEIGHBOURS = 10
 # First labels of a ranking, and labels drawn at random, that become slots.
 _FIRST = 50
 _DRAWN = 30
+# Texts that are compared with all others at a time.
+_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,11 @@ class Slots:
     nearness: Floats
     share: Floats
 
+    @property
+    def from_others(self) -> Bools:
+        """Which features say what other texts say, shape (features,)."""
+        return np.array([False] * (self.values.shape[1] - 2) + [True] * 2)
+
 
 def slots_of(readings: Readings, gold: Sequence[Set[int]], labels: int, seed: int = 0) -> Slots:
     """Makes the slots of all texts.
@@ -64,8 +71,8 @@ def slots_of(readings: Readings, gold: Sequence[Set[int]], labels: int, seed: in
             texts_of.setdefault(label, []).append(text)
     known = _Gold(gold, {label: np.array(texts) for label, texts in texts_of.items()})
     parts = [
-        _of_text(text, known, readings, labels, rng)
-        for text in range(len(gold))
+        _of_text(text, known, readings, similar, labels, rng)
+        for text, similar in enumerate(_similarities(readings.vectors))
         if len(readings.texts[text].labels)
     ]
     fields = Slots.__dataclass_fields__
@@ -80,12 +87,21 @@ class _Gold:
     texts: Mapping[int, Ints]
 
 
-def _of_text(text: int, gold: _Gold, readings: Readings, labels: int, rng: np.random.Generator) -> Slots:
+def _similarities(vectors: Vectors) -> Iterator[Floats]:
+    """How similar each text is to every other, 0 to itself and to the same text, shape (texts,)."""
+    for start in range(0, len(vectors), _BLOCK):
+        block = (vectors[start : start + _BLOCK] @ vectors.T).astype(np.float64)
+        for row, similar in enumerate(block, start):
+            similar[similar > _SAME] = 0
+            similar[row] = 0
+            yield similar
+
+
+def _of_text(
+    text: int, gold: _Gold, readings: Readings, similar: Floats, labels: int, rng: np.random.Generator
+) -> Slots:
     """The slots of one text: its first labels, its gold, that of similar texts, and some at random."""
     reading = readings.texts[text]
-    similar = (readings.vectors @ readings.vectors[text]).astype(np.float64)
-    similar[similar > _SAME] = 0
-    similar[text] = 0
     near = np.argsort(-similar, kind="stable")[:_NEIGHBOURS]
     near = near[similar[near] > 0]
     votes: dict[int, float] = {}
@@ -102,8 +118,9 @@ def _of_text(text: int, gold: _Gold, readings: Readings, labels: int, rng: np.ra
     chosen += drawn
     place_of = {label: place for place, label in enumerate(reading.labels.tolist())}
     places = np.array([place_of.get(label, -1) for label in chosen])
-    nearest, nearness, others = _nearest(text, chosen, gold.texts, similar)
+    nearest, nearness = _nearest(text, chosen, gold.texts, similar)
     share = np.array([votes.get(label, 0.0) for label in chosen]) / max(float(similar[near].sum()), 1e-12)
+    # How many other texts have a label is no evidence: one that has it leaves itself out, and has one less.
     # What is not in the ranking is no better than its last, and has no words in common with the text.
     outside = np.array([reading.values[-1, 0], 0.0, 0.0, reading.values[:, 3].min()])
     score, recall, cosine, odds = np.where(places[:, None] >= 0, reading.values[places], outside).T
@@ -118,8 +135,6 @@ def _of_text(text: int, gold: _Gold, readings: Readings, labels: int, rng: np.ra
         readings.similarity(text, chosen),
         nearness,
         share,
-        np.log1p(others),
-        others > 0,
     ]
     return Slots(
         text=np.full(len(chosen), text),
@@ -136,15 +151,14 @@ def _of_text(text: int, gold: _Gold, readings: Readings, labels: int, rng: np.ra
 
 def _nearest(
     text: int, labels: Sequence[int], texts: Mapping[int, Ints], similar: Floats
-) -> tuple[Ints, Floats, Ints]:
-    """Of each label: the nearest other text that has it, how near that is, and how many have it."""
+) -> tuple[Ints, Floats]:
+    """Of each label: the nearest other text that has it, and how near that is."""
     nearest, nearness = np.full(len(labels), -1), np.zeros(len(labels))
-    others, nobody = np.zeros(len(labels), np.int64), np.zeros(0, np.int64)
+    nobody = np.zeros(0, np.int64)
     for row, label in enumerate(labels):
         having = texts.get(label, nobody)
         having = having[having != text]
-        others[row] = len(having)
         if len(having):
             nearest[row] = having[similar[having].argmax()]
             nearness[row] = max(0.0, similar[nearest[row]])
-    return nearest, nearness, others
+    return nearest, nearness

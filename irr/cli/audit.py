@@ -76,7 +76,7 @@ def _show(found: Audit) -> None:
     table.columns[1].justify = "right"
     for one in found.suspects[:_SHOWN]:
         first = one.findings[0] if one.findings else None
-        cells = (first.kind, first.name, first.why) if first else ("", "", "")
+        cells = (first.kind, first.name, display.short(first.why, 90)) if first else ("", "", "")
         text = Text(display.short(f"{one.id}: {one.text}", 70))
         table.add_row(text, f"{one.suspicion:.2f}", *map(Text, cells))
     display.show(table)

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from irr.audit.audit import Audit, audit
+from irr.audit.audit import Audit, audit, judged
 from irr.audit.noise import estimate_noise
+from irr.audit.reading import read
 from irr.builder import build
 from irr.errors import UsageError
 from irr.io.texts import GoldRow
@@ -100,6 +101,18 @@ def test_too_few_texts_are_refused(tmp_path: Path) -> None:
     program = build(LabelSpace(SPACE), encoder=HashEncoder(), index_folder=tmp_path)
     with pytest.raises(UsageError, match="too few"):
         audit(program, gold()[:29])
+
+
+def test_how_often_a_label_is_given_tells_nothing_of_a_text(tmp_path: Path) -> None:
+    """Texts that say nothing: a text that has a label leaves itself out, which must not give it away."""
+    program = build(LabelSpace(SPACE), encoder=HashEncoder(), index_folder=tmp_path)
+    labels = [n % _TOPICS for n in range(2 * _TOPICS)]
+    gold = [frozenset({label}) for label in labels]
+    readings = read(program, [f"silent{n} void{n}" for n in range(len(gold))], sorted(set(labels)))
+    slots, probability, _, _ = judged(readings, gold, len(SPACE))
+    right = probability[slots.given]
+    wrong = probability[~slots.given & (slots.label < _TOPICS)]
+    assert 0.3 < (right[:, None] > wrong).mean() < 0.7
 
 
 def test_suspicion_rises_with_what_speaks_against_the_gold() -> None:
