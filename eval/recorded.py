@@ -36,7 +36,7 @@ from irr.labels.space import LabelSpace
 from irr.lm.base import LanguageModel
 from irr.lm.recorded import Answer, RecordedModel
 from irr.optimize import Optimizer, Students, optimize
-from irr.optimize.scorer import CachingEncoder
+from irr.optimize.caching import CachingEncoder
 from irr.pipeline import InferRetrieveRank
 
 SETS = ("house", "tech", "techwolf")

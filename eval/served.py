@@ -29,7 +29,7 @@ from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.io.texts import TextRow, read_rows
 from irr.labels.space import LabelSpace
 from irr.lm.openai.client import ServedModel
-from irr.lm.vllm_server import Server, running_server
+from irr.lm.vllm_server import Server, ServerOptions, running_server
 from irr.prompts.pack import load_task
 from irr.types import EntryKind
 
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--name", help="record the result under this name")
     arguments = parser.parse_args()
     texts = [row.text for _, row in list(read_rows(arguments.texts, TextRow))[: arguments.limit]]
-    with running_server("embedded", python=arguments.python) as server:
+    with running_server("embedded", ServerOptions(python=arguments.python)) as server:
         bench = Bench(server, LabelSpace.read(arguments.labels), SentenceEncoder(), texts)
         figures = {
             "texts": len(texts),

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from irr.errors import InputError, UsageError
-from irr.io.files import replace_file
+from irr.io.outputs import replace_file
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
 

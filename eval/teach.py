@@ -29,7 +29,7 @@ from irr.evaluate.evaluate import Evaluation, evaluate
 from irr.evaluate.metrics import paired_bootstrap
 from irr.io.texts import GoldRow, read_gold
 from irr.optimize import optimize
-from irr.optimize.scorer import CachingEncoder
+from irr.optimize.caching import CachingEncoder
 from irr.pipeline import InferRetrieveRank
 from irr.teach import label
 

@@ -1,4 +1,4 @@
-"""Model files: found on this machine or on the model hub, and told apart by their weights."""
+"""Finds model files on this machine or on the model hub, and identifies them by their weights."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def load_pretrained(
 
     Args:
         name: A model's name on the hub, or its folder.
-        read: Loads it, given its place and whether only files of this machine may be read.
-        kind: What it is called in messages: "encoder" or "language model".
+        read: Loads the model of a place; its second argument allows only files of this machine.
+        kind: Its name in messages: "encoder" or "language model".
         error: The error to raise.
-        folder: Where it stands, if `name` alone does not say so.
+        folder: The model's folder, if `name` is not its path.
 
     Raises:
         IrrError: As `error`, if there is no such model, or it does not load.
@@ -43,34 +43,35 @@ def load_pretrained(
     if folder is not None:
         try:
             return read(str(folder), True)
-        except Exception as e:  # whatever the libraries make of a broken folder
+        except Exception as e:  # the libraries raise all kinds of errors for a broken folder
             problem = (str(e) or type(e).__name__).splitlines()[0]
-            raise error(f"{folder} holds no {kind} that loads ({problem})", "name another") from e
+            hint = "name another folder, or delete this one if irr made it"
+            raise error(f"{folder} holds no {kind} that loads ({problem})", hint) from e
     try:
         return read(name, True)
-    except Exception:
+    except (OSError, ValueError):
         logger.warning("%s %s is not on this machine: asking the model hub for it", kind, name)
     try:
         ask_hub()
         return read(name, False)
-    except Exception as e:
+    except (OSError, ValueError) as e:
         hint = "check the name, or give the folder of a model"
         raise error(f'no {kind} "{name}" here, and the model hub gave none', hint) from e
 
 
 def prepare_environment() -> None:
-    """Sets what torch and its libraries read when they are imported."""
+    """Sets the environment variables that torch and its libraries read at import."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # Threads that spin while they wait halve the speed of a machine that others use too.
+    # Threads that spin while they wait halve the speed of a shared machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def local_folder(name: str, kind: str, error: type[IrrError]) -> Path | None:
-    """The folder of that name; None when only the hub can know the model.
+    """The folder of that name; None for a name on the hub.
 
     Raises:
-        IrrError: As `error`, if the name can only mean a folder, and there is none.
+        IrrError: As `error`, if the name is a path to no folder.
     """
     path = Path(name).expanduser()
     try:
@@ -84,10 +85,10 @@ def local_folder(name: str, kind: str, error: type[IrrError]) -> Path | None:
 
 
 def ask_hub() -> None:
-    """Finds out in seconds whether the model hub answers; its own client takes minutes.
+    """Checks within seconds that the model hub answers; its own client takes minutes.
 
     Raises:
-        OSError: If it does not.
+        OSError: If it does not answer.
     """
     host = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co")).hostname or ""
     if os.environ.get("HF_HUB_OFFLINE", "0") in ("", "0"):
@@ -95,27 +96,27 @@ def ask_hub() -> None:
 
 
 def hub_folder(name: str) -> Path | None:
-    """The folder of this machine's hub cache that holds a model; None where it holds none of that name."""
+    """The folder of a model in this machine's hub cache; None if it is not there."""
     from huggingface_hub import snapshot_download
 
     # sentence-transformers opens its own models by their bare names.
     for full in [name] if "/" in name else [name, f"sentence-transformers/{name}"]:
         try:
             return Path(snapshot_download(full, local_files_only=True))
-        except Exception:  # a name that cannot be one, or a cache without it
+        except (OSError, ValueError):  # the cache lacks it, or the hub allows no such name
             continue
     return None
 
 
 def cache_folder(name: str) -> Path:
-    """A folder of the user's cache: what stands there can be made again."""
+    """A folder of irr in the user's cache."""
     from platformdirs import user_cache_path
 
     return user_cache_path("irr", appauthor=False) / name
 
 
 def weights_revision(module: torch.nn.Module) -> str:
-    """A hash of a model's weights, whatever they are called and wherever they were read from."""
+    """A hash of a model's weights, independent of their names and their source."""
     import torch
 
     tensors = (tensor.detach().cpu().contiguous() for tensor in module.state_dict().values())
@@ -125,7 +126,7 @@ def weights_revision(module: torch.nn.Module) -> str:
 
 
 def file_revision(folder: Path) -> str | None:
-    """The same of a sentence-transformers model's files, without loading it; None without safetensors."""
+    """The same hash from the files of a sentence-transformers model; None without safetensors."""
     try:
         modules = json.loads((folder / "modules.json").read_text("utf-8"))
         places = {folder / module["path"] for module in modules}
@@ -138,7 +139,7 @@ def file_revision(folder: Path) -> str | None:
 
 
 def _floats(path: Path) -> Iterator[memoryview]:
-    """The bytes of each tensor of floats in a safetensors file: a header's size, a JSON header, the data."""
+    """The bytes of each float tensor of a safetensors file: a header size, a JSON header, the data."""
     content = memoryview(path.read_bytes())
     start = 8 + int.from_bytes(content[:8], "little")
     for name, tensor in json.loads(bytes(content[8:start])).items():

@@ -1,4 +1,4 @@
-"""What a program is made of besides its label space: all that its answers depend on, as data."""
+"""The recipe of a program: everything besides its label space that its answers depend on, as data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from irr.prompts.pack import TaskPack
 from irr.retrieve.combination import PLAIN, Combination
 from irr.types import Example
 
-# Raised with every change of the formulas or prompts: programs frozen before are then refused.
+# The version of formulas and prompts; a change raises it, and programs frozen before are refused.
 ALGORITHM = 2
 
 
@@ -20,8 +20,8 @@ class Model(BaseModel):
     """A model by name.
 
     Attributes:
-        name: As it is opened by.
-        revision: What its weights hash to; None where they are a server's business.
+        name: The name that opens it.
+        revision: The hash of its weights; None for a served model.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,13 +35,13 @@ class Recipe(BaseModel):
 
     Attributes:
         algorithm: The version of the formulas.
-        encoder: What queries and labels are encoded with.
+        encoder: The encoder of queries and labels.
         infer: The language model that proposes terms, if one does.
         rank: The language model that orders candidates, if one does.
         settings: The settings of all stages.
         combination: The weights of the features.
         stages: The classes of the three stages.
-        custom: A part that the caller brought and that no name stands for; "" if there is none.
+        custom: The caller's own part, which has no name; "" if there is none.
         task: The task pack of the language models; None without them.
         examples: Labelled texts that count as evidence for their labels and can be shown to language models.
         leave_one_out: Whether an example counts for other texts only.

@@ -1,4 +1,4 @@
-"""What passes between the stages: frozen objects without behaviour."""
+"""The data that passes between the stages: frozen objects without behaviour."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _number_as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-# Ids of labels are texts; a file may write those that are numbers as such.
+# Ids of labels are strings; a file may write them as numbers.
 LabelId = Annotated[str, BeforeValidator(_number_as_text)]
 
 
@@ -29,12 +29,12 @@ class Label(BaseModel):
 
     Attributes:
         id: Unique in its label space.
-        name: What people call it; any Unicode, commas and quotes included.
-        description: What it means.
+        name: Its name, in any Unicode.
+        description: Its meaning.
         aliases: Other names for the same label.
         parents: Ids of broader labels.
-        prior: How often the label applies, as a share in [0, 1].
-        examples: Texts that the label applies to; they speak for it as labelled examples do.
+        prior: The share of texts to which it applies, in [0, 1].
+        examples: Texts to which it applies, which are evidence for it as labelled examples are.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -49,14 +49,14 @@ class Label(BaseModel):
 
 
 class Example(_Frozen):
-    """A text and the ids of its right labels."""
+    """A text and the ids of its gold labels."""
 
     text: str
     labels: tuple[LabelId, ...]
 
 
 class QueryKind(StrEnum):
-    """Where a query came from; retrieval keeps one score a label for each kind."""
+    """The source of a query; retrieval keeps one score a label for each kind."""
 
     TEXT = "text"
     SPAN = "span"
@@ -64,7 +64,7 @@ class QueryKind(StrEnum):
 
 
 class EntryKind(StrEnum):
-    """What part of a label an index entry stands for."""
+    """The part of a label that an index entry stands for."""
 
     NAME = "name"
     ALIAS = "alias"
@@ -72,14 +72,14 @@ class EntryKind(StrEnum):
 
 
 class Query(_Frozen):
-    """Something to look up: the text or a passage of it, a span, or a term that a model proposed.
+    """A query: the text or a passage of it, a span, or a term that a model proposed.
 
     Attributes:
-        text: What is looked up.
-        kind: Where it came from.
-        passage: Number of the passage that it is or stands in; a term stands for the whole text.
-        start: Where it begins in the text; None if it does not stand there.
-        end: Where it ends.
+        text: Its text.
+        kind: Its source.
+        passage: The number of its passage; a term belongs to the whole text.
+        start: Its start in the text; None if it is not in the text.
+        end: Its end.
     """
 
     text: str
@@ -90,15 +90,15 @@ class Query(_Frozen):
 
 
 class Match(_Frozen):
-    """Why a candidate was found: its best pair of query and entry for one kind of query.
+    """The best pair of query and entry of a candidate for one kind of query.
 
     Attributes:
         kind: The kind of query.
         query: The query's text.
-        entry: The text of the label's entry that it met.
+        entry: The text of the label's entry.
         score: Cosine similarity less the entry kind's margin.
-        start: Where the query begins in the text; None if it does not stand there.
-        end: Where it ends.
+        start: The query's start in the text; None if it is not in the text.
+        end: Its end.
     """
 
     kind: QueryKind
@@ -110,7 +110,7 @@ class Match(_Frozen):
 
 
 class Contribution(_Frozen):
-    """What one feature adds to a candidate's score; those of a candidate add up to it."""
+    """The part of a candidate's score that one feature adds."""
 
     feature: str
     value: float
@@ -122,12 +122,12 @@ class Candidate(_Frozen):
     Attributes:
         label: The label.
         score: Fused over the kinds of query; comparable within one text.
-        name_recall: IDF-weighted share of the name's words that stand in its passage.
-        word_cosine: IDF-weighted cosine of its passage and all texts of the label.
+        name_recall: IDF-weighted share of the name's words that are in its best passage.
+        word_cosine: IDF-weighted cosine of that passage and all texts of the label.
         example: Similarity of the text to the nearest example that has the label; 0 without one.
-        place: Where the passage that speaks most for it begins and ends in the text; None if not known.
-        matches: The evidence in that passage, one match a kind; empty unless it was asked for.
-        contributions: What each feature adds to the score, the largest first; empty likewise.
+        place: The start and end of its best passage; None if unknown.
+        matches: The matches in that passage, one a kind; empty without a trace.
+        contributions: The parts of the score by feature, the largest first; empty without a trace.
     """
 
     label: Label
@@ -147,7 +147,7 @@ class RankedLabel(_Frozen):
         id: Its id.
         name: Its name.
         score: Comparable within one text.
-        probability: That it is right; None where the program is not calibrated.
+        probability: The probability that it is right; None without a calibration.
     """
 
     id: str
@@ -157,12 +157,12 @@ class RankedLabel(_Frozen):
 
 
 class Usage(_Frozen):
-    """What language-model calls cost.
+    """The usage of language models.
 
     Attributes:
         calls: Requests that were answered.
         prompt_tokens: Tokens sent.
-        cached_tokens: How many of them the model had in its prefix cache.
+        cached_tokens: Tokens of these from the prefix cache.
         completion_tokens: Tokens generated.
         seconds: Time from request to answer, summed over calls.
         dropped: Parts of answers that named no candidate, or one twice.
@@ -187,7 +187,7 @@ class Usage(_Frozen):
 
 
 class Fallback(_Frozen):
-    """A stage that did without its language model for a text: which, a stable `code`, and why."""
+    """A stage that worked without its language model for a text: the stage, a stable `code`, the reason."""
 
     stage: str
     code: str
@@ -195,7 +195,7 @@ class Fallback(_Frozen):
 
 
 class Inference(_Frozen):
-    """What infer makes of one text: its queries, what they cost, and whether the model was done without."""
+    """The output of infer for one text: its queries, their cost, and the fallback if there was one."""
 
     queries: tuple[Query, ...]
     usage: Usage = Usage()
@@ -203,14 +203,14 @@ class Inference(_Frozen):
 
 
 class RowError(_Frozen):
-    """Why a text has no labels: a stable `code` and a `message` for people."""
+    """The reason why a text has no labels: a stable `code` and a `message`."""
 
     code: str
     message: str
 
 
 class Ranking(_Frozen):
-    """A text's candidates in their final order, what ranking cost, and whether the model was done without."""
+    """The output of rank for one text: ordered candidates, the cost, and the fallback if there was one."""
 
     labels: tuple[RankedLabel, ...]
     usage: Usage = Usage()
@@ -218,7 +218,7 @@ class Ranking(_Frozen):
 
 
 class Costs(_Frozen):
-    """What each stage's language-model calls cost for one text."""
+    """The usage of language models by stage for one text."""
 
     infer: Usage = Usage()
     rank: Usage = Usage()
@@ -239,15 +239,15 @@ class Prediction(_Frozen):
     """The labels of one text, best first, or the reason why there are none.
 
     Attributes:
-        labels: At most `top_k` of them, and their ancestors if they were asked for, without duplicates.
-        abstained: Whether nothing passed what the labels were chosen by.
+        labels: At most `top_k` labels, and their ancestors if asked for, without duplicates.
+        abstained: Whether no label passed the decision.
         scope: The share of calibration texts that are no more usual than this one; None where the program is
             not calibrated.
         error: None when the text was answered.
         fallbacks: Stages that did without their language model, and why; the labels are those that the
             stage before it gave.
-        costs: What language-model calls cost, by stage.
-        trace: The stages' outputs; None unless it was asked for.
+        costs: The usage of language models, by stage.
+        trace: The stages' outputs, if asked for.
     """
 
     labels: tuple[RankedLabel, ...] = ()

@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 from irr.cli import main
 
-KITCHEN = [
+KITCHEN: list[dict[str, Any]] = [
     {
         "id": "bake",
         "name": "bake bread",

@@ -86,6 +86,15 @@ def order() -> dict[str, int]:
     }
 
 
+# The most parameters of a function; these have more, all but the first ones by keyword only.
+MOST_PARAMETERS = 7
+MANY_OPTIONS = {
+    "irr.builder.assemble",
+    "irr.builder.build",
+    "irr.frozen.freeze.load",
+    "irr.optimize.optimize.optimize",
+}
+
 MODULES = [module for module in files() if module not in FRONT]
 
 
@@ -135,6 +144,18 @@ def test_stages_do_not_know_one_another_and_two_files_join_them() -> None:
         elif known == STAGES:
             joins.add(module)
     assert joins == {"irr.builder", "irr.pipeline"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_function_takes_many_parameters(module: str) -> None:
+    for node in ast.walk(ast.parse(files()[module].read_text("utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            given = node.args
+            positional = [a.arg for a in (*given.posonlyargs, *given.args) if a.arg not in ("self", "cls")]
+            by_keyword = [] if f"{module}.{node.name}" in MANY_OPTIONS else given.kwonlyargs
+            assert len(positional) + len(by_keyword) <= MOST_PARAMETERS, (
+                f"{module}.{node.name}: use an options object"
+            )
 
 
 @pytest.mark.parametrize("path", [*files().values(), *(ROOT / "eval").glob("*.py")], ids=str)

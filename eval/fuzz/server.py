@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from eval.fuzz.formats import torn
+from eval.fuzz.damage import torn
 from eval.fuzz.values import string, value, words
 
 

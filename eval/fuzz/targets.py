@@ -9,7 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval.fuzz.formats import LABELS, RDF, TABLES, bomb, packed, toml, torn
+from eval.fuzz.damage import bomb, packed, torn
+from eval.fuzz.rdf import RDF
+from eval.fuzz.tables import LABELS, TABLES
+from eval.fuzz.toml import toml
 from eval.fuzz.values import label_rows, string, text_rows, value
 
 KITCHEN = tuple(

@@ -1,4 +1,4 @@
-"""What a batch will take, before it is run: its rows are counted, and a sample of them is classified."""
+"""Forecasts the time and cost of a batch: counts its rows and classifies a sample of them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _SAMPLE = 100
 
 
 class Forecast(BaseModel):
-    """What a batch will take, scaled up from a sample.
+    """The time and cost of a batch, scaled up from a sample.
 
     Attributes:
         rows: Rows of the input, counted.
-        bad_rows: How many of them hold no text that can be read, counted.
-        sample: How many were classified to estimate the rest, at random.
+        bad_rows: Rows without a readable text, counted.
+        sample: Rows that were drawn at random and classified.
         calls: Requests to language models.
         prompt_tokens: Tokens sent.
         completion_tokens: Tokens generated.
-        seconds: Time.
-        price: Of the tokens; None where no price is known.
+        seconds: Expected time.
+        price: Expected price of the tokens; None if no price is given.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -43,10 +43,10 @@ class Forecast(BaseModel):
 
 
 def forecast(program: InferRetrieveRank, rows: Iterable[Row], price: Price | None) -> Forecast:
-    """Reads all rows, and classifies some; language models are asked about those."""
+    """Reads all rows, and classifies a sample of them with the program's language models."""
     count, bad, sample = _sample(rows)
     for row in sample[:1]:
-        program(row.text)  # the first takes longer than those that follow
+        program(row.text)  # the first text takes longest, and is not timed
     start = time.perf_counter()
     usage = Usage()
     for prediction in program.batch(row.text for row in sample):
@@ -69,7 +69,7 @@ def forecast(program: InferRetrieveRank, rows: Iterable[Row], price: Price | Non
 
 
 def _sample(rows: Iterable[Row]) -> tuple[int, int, list[Row]]:
-    """Counts rows, and those of them that are bad; draws a sample of the others (reservoir sampling)."""
+    """The number of rows, the number of bad ones, and a sample of the others (reservoir sampling)."""
     chance = random.Random(0)
     count = bad = 0
     sample: list[Row] = []

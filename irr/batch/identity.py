@@ -1,4 +1,4 @@
-"""What makes two runs of the batch job the same run."""
+"""Identifies a run of the batch job: two calls with one identity continue each other."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from irr.config import Settings
 
 
 class Identity(BaseModel):
-    """What a run's answers depend on, besides its input.
+    """Everything besides the input that a run's answers depend on.
 
     Attributes:
         labels: The label space's fingerprint.
         encoder: The encoder's name.
-        settings: The numbers the program runs with.
+        settings: The program's settings.
         top_k: How many labels a text gets, at most; None leaves it to the decision.
         decision: Which labels a text gets.
         costs: Whether rows carry their costs.
-        program: The program's digest: labels, encoder, settings, and models and what they are told.
-        retry: Whether it answers the failed rows of a finished output again.
+        program: The program's digest: labels, encoder, settings, models and prompts.
+        retry: Whether the run answers the failed rows of a finished output again.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,7 +34,7 @@ class Identity(BaseModel):
     retry: bool = False
 
     def difference(self, other: Identity) -> str:
-        """What another run does otherwise, in words; "" if nothing."""
+        """The first difference to another run, in words; "" if there is none."""
         if self.labels != other.labels:
             return "other labels"
         for name in ("encoder", "top_k", "costs"):

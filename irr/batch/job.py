@@ -1,4 +1,4 @@
-"""The batch job: rows of texts in, exactly one output row for each, in order, whatever happens between."""
+"""The batch job: rows of texts in, exactly one output row for each, in order."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from irr.types import Prediction, RowError
 if TYPE_CHECKING:
     from irr.pipeline import InferRetrieveRank
 
-# So many texts that break the program one by one mean that it is the program that is broken.
+# After so many texts in a row that raise an exception, the program itself is taken to be broken.
 _MOST_BREAKING = 20
-# A full disk, a quota, a limit on a file's size.
+# A full disk, an exceeded quota, an exceeded file size.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 logger = logging.getLogger(__name__)
@@ -37,16 +37,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """What to classify, where to, and how.
+    """The input, the output, and how to classify.
 
     Attributes:
         input: A file, or `-` for stdin.
         output: A file, or `-` for stdout.
         top_k: How many labels a text gets, at most; None leaves it to the decision.
         costs: Whether rows carry what their language-model calls cost.
-        restart: Whether to begin anew, whatever is there.
+        restart: Whether to begin anew and replace an output.
         retry_errors: Whether to answer the failed rows of a finished output again.
-        reads: Other files that are read, none of which may be written.
+        reads: Other files that the call reads, which the output must not replace.
         columns: Which columns or keys of the input hold id and text.
         decision: Which labels a text gets.
     """
@@ -69,7 +69,7 @@ class Engine(Protocol):
     """Answers rows, in order."""
 
     def __call__(self, program: InferRetrieveRank, rows: Iterator[Row], done: int, /) -> OutputRows:
-        """Yields an answer for each row that is left, after the `done` that were answered before."""
+        """Yields an answer for each of `rows`, which follow `done` rows that were answered before."""
         ...
 
 
@@ -77,16 +77,16 @@ Progress = Callable[[Tally, float | None], None]
 
 
 def run(job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Progress) -> Tally:
-    """Classifies every row of the input, or of what an earlier call left of it.
+    """Classifies every row of the input, or those that an earlier call left.
 
     Args:
-        job: What to do.
-        build: Gives the program; called after everything that is quick to check.
-        engine: Does the work.
-        watch: Is told what the run came to, and the share of the input that was read, after each row.
+        job: The input, the output, and how to classify.
+        build: Builds the program; called after the quick checks.
+        engine: Answers the rows.
+        watch: Called after each row with the tally and the share of the input that was read.
 
     Raises:
-        IrrError: If the call cannot be used, a model server refuses it or stays away, or the disk is full.
+        IrrError: If the call cannot be used, a model server refuses it or is down, or the disk is full.
     """
     try:
         with open_rows(job.input, job.columns) as source:
@@ -118,7 +118,7 @@ def predictions(
     """Yields every row with its prediction; a text that breaks the program gets an `internal` error.
 
     Raises:
-        Exception: What breaks the program, if every text does.
+        Exception: What the program raised, if it does so for 21 texts in a row.
     """
     waiting: deque[Row] = deque()
 
@@ -140,7 +140,7 @@ def predictions(
             if not waiting:
                 raise
             logger.info("some texts could not be answered together", exc_info=True)
-        # One of the texts that were under way did it: one by one, the others are answered all the same.
+        # One of the texts under way raised it. They are answered one by one, so that the others succeed.
         while waiting:
             row = waiting.popleft()
             try:
@@ -153,7 +153,7 @@ def predictions(
                 if breaking > _MOST_BREAKING:
                     raise
                 logger.exception("a text could not be answered, id %s", row.id)
-                message = f"an error inside irr ({type(e).__name__}): see stderr, and report it"
+                message = f"a defect in irr ({type(e).__name__}): report it with the traceback on stderr"
                 yield row, Prediction(error=RowError(code="internal", message=message))
 
 
@@ -162,14 +162,14 @@ def _stream(
 ) -> Tally:
     for flag, given in (("--restart", job.restart), ("--retry-errors", job.retry_errors)):
         if given:
-            raise UsageError(f"{flag} needs an output that is a file", "leave it out, or name a file")
+            raise UsageError(f"{flag} needs an output file", "leave it out, or name a file")
     rows = rows_of(source)
     with open_stream(job.output) as out, closing(engine(build(), rows, 0)) as answers:
         tally = Tally()
         for one in answers:
             out.write(one.line)
             out.flush()
-            tally = tally.add(one.error, one.fallback, one.costs, one.abstained, one.scope)
+            tally = tally.add(one.outcome)
             watch(tally, source.share())
         return tally
 
@@ -179,7 +179,7 @@ def _keep(
 ) -> Tally:
     check_table(job.output)
     if job.retry_errors and is_table(job.output):
-        raise UsageError("--retry-errors reads JSONL outputs only", "classify into a .jsonl file")
+        raise UsageError("--retry-errors reads JSONL outputs only", "name a .jsonl file")
     journal = Journal(Path(job.output), source.separator)
     journal.recover()
     if job.restart:
@@ -188,8 +188,8 @@ def _keep(
     done = not job.restart and not going_on and journal.finished
     if job.retry_errors and not (done or (going_on and journal.finished)):
         hint = "run without --retry-errors first"
-        raise OutputError(job.output, "is no finished output whose failed rows could be answered", hint)
-    rows = rows_of(source)  # before the index is built: a file of something else ends the call
+        raise OutputError(job.output, "is not a finished output", hint)
+    rows = rows_of(source)  # before the index is built: an input that holds no texts ends the call
     program = build()
     identity = _identity(program, job)
     if going_on or done:
@@ -211,7 +211,7 @@ def _keep(
     except BaseException as e:
         journal.close()
         if not journal.tally.texts:
-            journal.drop()  # nothing is lost, and a corrected call is no other run
+            journal.drop()  # no answer is lost, and a corrected call need not be the same run
         stopped = isinstance(e, KeyboardInterrupt | SystemExit)
         if stopped or (isinstance(e, LMUnavailableError) and journal.tally.texts):
             logger.warning("stopped after row %s: repeat the same call to go on", f"{journal.tally.texts:,}")

@@ -1,8 +1,7 @@
-"""A batch on disk: what is done survives any end, and only the same run goes on with it.
+"""A run on disk: its answers survive a crash, and a later call of the same run continues it.
 
-While a run lasts, `OUTPUT.part` holds its rows and `OUTPUT.part.json` says which run it is. At the end they
-become `OUTPUT` and `OUTPUT.run.json`. Rows are only ever appended; what a crash tore is cut off by whoever
-goes on.
+While a run lasts, `OUTPUT.part` holds its rows and `OUTPUT.part.json` identifies it. At the end they become
+`OUTPUT` and `OUTPUT.run.json`. Rows are appended; a call that continues a run first truncates a torn row.
 """
 
 from __future__ import annotations
@@ -20,21 +19,21 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from irr.batch.identity import Identity
 from irr.batch.rows import OutputRow, Row, read_output_row
-from irr.batch.tally import Tally
+from irr.batch.tally import Outcome, Tally
 from irr.errors import OtherRunError, OutputError
-from irr.io.files import replace_file
+from irr.io.outputs import replace_file
 from irr.io.streams import compress, is_compressed, open_source
 from irr.io.table_output import is_table, write_table
 from irr.io.validation import explain
-from irr.types import Costs, Usage
+from irr.types import Usage
 
-# How far a power cut may set a run back; a kill loses nothing that was written.
+# Seconds of work that a power cut may lose; a kill loses none.
 _SYNC_SECONDS = 5.0
 _RESTART = "repeat the call that began it, name another output, or add --restart to begin anew"
 
 
 class _Record(BaseModel):
-    """A run, what it came to, the digest of the input rows that this counts, and whether they are all."""
+    """A run, its tally, the digest of the input rows that are counted in it, and whether the run is done."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,58 +45,58 @@ class _Record(BaseModel):
 
 
 class Journal:
-    """The answers of one run, appended as they come; making one changes nothing on disk.
+    """The answers of one run; `open` is the first method that writes.
 
     Args:
-        output: The run's output; a link stays a link.
-        separator: What stands between the cells of an output that is CSV; the comma if "".
+        output: The run's output; of a link, the file that it leads to.
+        separator: Between the cells of a CSV output; a comma if "".
     """
 
     def __init__(self, output: Path, separator: str = "") -> None:
         self._separator = separator
         self.output = Path(os.path.realpath(output))
         self.part = _beside(self.output, ".part")
-        # One value, so that no signal comes between its halves.
+        # The tally and the digest of its rows: one tuple, so that an interrupt leaves both or neither.
         self._done = (Tally(), hashlib.sha256())
         self._part_record = _beside(self.part, ".json")
         self._record = _beside(self.output, ".run.json")
 
     def recover(self) -> None:
-        """Completes what a kill interrupted between the last steps of a run.
+        """Completes the last steps of a run that was killed between them.
 
         Raises:
-            OutputError: If what stands there is no record of a run.
+            OutputError: If the record of the run cannot be read.
         """
         if not self.part.exists() and self._part_record.exists():
-            if _read(self._part_record).complete:  # a run that was killed just before its last step
+            if _read(self._part_record).complete:  # killed just before its last step
                 self._part_record.replace(self._record)
-            else:  # its rows were taken away
+            else:  # somebody removed its rows
                 self._part_record.unlink()
 
     @property
     def tally(self) -> Tally:
-        """What the run came to so far."""
+        """The sums over the rows that were written."""
         return self._done[0]
 
     @property
     def unfinished(self) -> bool:
-        """Whether rows wait for the run to go on.
+        """Whether an unfinished run is there.
 
         Raises:
-            OutputError: If what stands in their place was written by something else.
+            OutputError: If the file in its place is not a run's.
         """
         if not _has_content(self.part) and not self._part_record.exists():
             return False
         if not self._part_record.exists():
-            raise OutputError(self.part, "is in the way, and of no run", "move it away")
+            raise OutputError(self.part, "is in the way, and was not written by a run", "move it away")
         return True
 
     @property
     def finished(self) -> bool:
-        """Whether the output is there, as a run left it.
+        """Whether a finished output is there.
 
         Raises:
-            OutputError: If what stands in its place was written by something else.
+            OutputError: If the file in its place is not a run's.
         """
         if not self._record.exists() and _has_content(self.output):
             hint = "name another output, or add --restart to replace it"
@@ -106,31 +105,31 @@ class Journal:
 
     @property
     def begun(self) -> bool:
-        """Whether a run has left something here, finished or not."""
+        """Whether a run is there, finished or not."""
         return self._part_record.exists() or self._record.exists()
 
     @property
     def spent(self) -> Usage:
-        """What the answers of an unfinished run cost, where they say so."""
-        usage = Usage()
+        """The usage of an unfinished run, as far as its rows carry costs."""
+        tally = Tally()
         if self.unfinished:
             with self.part.open("rb") as lines:
                 for line in lines:
                     if answer := read_output_row(line):
-                        usage += Tally().read(answer).usage
-        return usage
+                        tally = tally.add(Outcome.read(answer))
+        return tally.usage
 
     def publish(self) -> None:
-        """Makes a copy of an unfinished run's answers the output; the run can go on all the same."""
+        """Writes a copy of an unfinished run's answers as the output; the run can still go on."""
         if self.unfinished:
             with self.part.open(encoding="utf-8") as answers, replace_file(self.output) as file:
                 shutil.copyfileobj(answers, file)
 
     def check(self, run: Identity) -> None:
-        """Makes sure that what is there, finished or not, is of this run.
+        """Checks that the rows that are there, finished or not, are this run's.
 
         Raises:
-            OutputError: With what is different, if it is not.
+            OtherRunError: With the first difference, if they are not.
         """
         if self.unfinished:
             path, there = self.part, _read(self._part_record).run
@@ -143,28 +142,28 @@ class Journal:
             raise OtherRunError(path, f"is of another run ({difference})", _RESTART)
 
     def drop(self) -> None:
-        """Forgets what is unfinished.
+        """Deletes an unfinished run.
 
         Raises:
-            OutputError: If that was written by something else.
+            OutputError: If the file in its place is not a run's.
         """
         if self.unfinished:
-            # Rows first: a record without them means something else.
+            # Rows first: `recover` reads a record without rows as complete or void.
             os.truncate(self.part, 0)
             self._part_record.unlink()
             self.part.unlink()
 
     def reread(self, rows: Iterator[Row]) -> Tally:
-        """What a finished run came to, after making sure that it answers just these rows.
+        """The tally of a finished run, after a check that it answers exactly these rows.
 
         Raises:
-            OutputError: If it does not.
+            OtherRunError: If it does not.
         """
         record = _read(self._record)
         if is_table(self.output):
-            # A table does not say what it answers in a form to compare: the rows' digest does.
+            # A table's rows cannot be compared with the input; the digest of the input can.
             for row in rows:
-                self._count(self.tally.add(error=False, fallback=False, costs=Costs()), row.digest)
+                self._count(self.tally.add(Outcome()), row.digest)
             if self._done[1].hexdigest() != record.input or self.tally.texts != record.tally.texts:
                 raise self._changed(self.output)
             return record.tally
@@ -176,10 +175,10 @@ class Journal:
         return self.tally
 
     def open(self, run: Identity, rows: Iterator[Row]) -> None:
-        """Opens the journal, and passes over the rows that it holds answers to.
+        """Opens the journal for writing, and skips the input rows that it already answers.
 
         Raises:
-            OutputError: If those are not the rows that were answered.
+            OtherRunError: If it answers other rows.
         """
         record = _read(self._part_record) if self._part_record.exists() else None
         self._run = run
@@ -194,20 +193,17 @@ class Journal:
         """Appends one answer."""
         self._file.write(answer.line)
         self._file.flush()
-        self._count(
-            self.tally.add(answer.error, answer.fallback, answer.costs, answer.abstained, answer.scope),
-            answer.digest,
-        )
+        self._count(self.tally.add(answer.outcome), answer.digest)
         if time.monotonic() - self._synced > _SYNC_SECONDS:
             self._sync()
 
     def close(self) -> None:
-        """Keeps what is done, for the run to go on later."""
+        """Closes an unfinished run, which a later call can continue."""
         with self._file:
             self._sync()
 
     def finish(self) -> None:
-        """Makes the answers the output, at once."""
+        """Turns the answers into the output."""
         with self._file:
             self._sync(complete=True)
         if is_table(self.output):
@@ -237,12 +233,12 @@ class Journal:
             row = next(rows, None)
             if row is None or row.id != answer["id"]:
                 raise self._changed(path)
-            self._count(self.tally.read(answer), row.digest)
+            self._count(self.tally.add(Outcome.read(answer)), row.digest)
             end += len(line)
             if record and self.tally.texts == record.tally.texts:
                 if self._done[1].hexdigest() != record.input:
                     raise self._changed(path)
-                self._done = (record.tally, self._done[1])  # it knows what the rows do not say
+                self._done = (record.tally, self._done[1])  # it also holds what the rows do not say
         return end
 
     def _count(self, tally: Tally, digest: bytes) -> None:
@@ -282,4 +278,4 @@ def _read(path: Path) -> _Record:
     try:
         return _Record.model_validate_json(path.read_bytes())
     except ValidationError as e:
-        raise OutputError(path, f"is no record of a run ({explain(e)[0]})", _RESTART) from e
+        raise OutputError(path, f"is not a record of a run ({explain(e)[0]})", _RESTART) from e

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from irr.batch import Engine, Job, OutputRows, predictions
 from irr.batch.rows import OutputRow, Row, answer, read_row
+from irr.batch.tally import Outcome
 from irr.errors import IrrError, MissingExtraError, UsageError
 from irr.io.columns import Columns
 from irr.io.records import RawRow, open_rows
 from irr.io.streams import STANDARD
-from irr.types import Costs
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from irr.pipeline import InferRetrieveRank
 
-# Rows travel in blocks: small ones, so that all workers have some, and little is done twice when one dies.
+# Rows travel in blocks. Small blocks keep all workers busy, and little is repeated when a worker dies.
 _BLOCK_BYTES = 64 * 1024
 _BLOCK_ROWS = 256
 
@@ -33,17 +33,17 @@ def on_ray(job: Job, make: Callable[[], InferRetrieveRank], workers: int) -> Eng
     """The engine that works on Ray: a cluster if `RAY_ADDRESS` names one, else processes on this machine.
 
     Args:
-        job: What to do.
-        make: Gives the program; called once in each worker, so what it names must be there.
-        workers: How many.
+        job: The input, the output, and how to classify.
+        make: Builds the program; called once in each worker, which must reach the files it names.
+        workers: How many processes answer.
 
     Raises:
-        UsageError: If the job cannot be done by many.
+        UsageError: If the input is stdin, or failed rows are to be answered again.
         MissingExtraError: If Ray is not installed.
     """
-    # Before anything of Ray is loaded: nothing phones home.
+    # Ray reads this at import: no usage statistics are sent.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # What Ray's own processes have to say is for those who look for it.
+    # Ray's own processes log fatal errors only, unless the user asks for more.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         import ray.data  # noqa: F401
@@ -64,7 +64,7 @@ def _answers(job: Job, make: Callable[[], InferRetrieveRank], workers: int, done
     import ray
 
     local = "RAY_ADDRESS" not in os.environ
-    # One processor more than the workers take, for the one that reads.
+    # The workers take one processor each, the reader one more.
     size: dict[str, Any] = {"num_cpus": workers + 1, "include_dashboard": False} if local else {}
     ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=local, **size)
     try:
@@ -76,7 +76,7 @@ def _answers(job: Job, make: Callable[[], InferRetrieveRank], workers: int, done
         answers = ray.data.read_datasource(
             _source(partial(_blocks, str(Path(job.input).absolute()), job.columns, done)),
             override_num_blocks=1,
-            # Read where the file lies; and a need of its own keeps Ray from reading inside a worker.
+            # This node has the file; half a processor of its own keeps the reader out of the workers.
             label_selector={"ray.io/node-id": ray.get_runtime_context().get_node_id()},
             num_cpus=0.5,
         ).map_batches(
@@ -91,12 +91,13 @@ def _answers(job: Job, make: Callable[[], InferRetrieveRank], workers: int, done
             for row in table.to_pylist():
                 if failure := row.pop("failure"):
                     raise pickle.loads(failure)
-                yield OutputRow(**{**row, "costs": Costs.model_validate_json(row["costs"])})
+                outcome = Outcome.model_validate_json(row["outcome"])
+                yield OutputRow(row["digest"], row["line"], outcome)
     except IrrError:
         raise
     except Exception as e:
         if own := _own(e):
-            # Ray adds advice in further lines.
+            # Ray adds advice in further lines, which are left out.
             raise IrrError(str(own).splitlines()[0]) from e
         raise
     finally:
@@ -104,7 +105,7 @@ def _answers(job: Job, make: Callable[[], InferRetrieveRank], workers: int, done
 
 
 def _own(error: BaseException | None) -> IrrError | None:
-    """What was raised on purpose in another process, out of Ray's wrapping."""
+    """The IrrError of another process that Ray wrapped in its own errors; None if there is none."""
     while error is not None:
         if isinstance(cause := getattr(error, "cause", error), IrrError):
             return cause
@@ -113,7 +114,7 @@ def _own(error: BaseException | None) -> IrrError | None:
 
 
 def _blocks(path: str, columns: Columns, done: int) -> Iterator[pa.Table]:
-    """The rows of a file, after those that are done, as they came in."""
+    """The raw rows of a file after the first `done`, in blocks."""
     import pyarrow as pa
 
     with open_rows(path, columns) as source:
@@ -129,7 +130,7 @@ def _blocks(path: str, columns: Columns, done: int) -> Iterator[pa.Table]:
 
 
 def _source(read: Callable[[], Iterable[Any]]) -> Any:
-    """One reader for all rows: a compressed file has only one end to begin at."""
+    """A data source with one reader for all rows: a compressed file can only be read from its start."""
     from ray.data import Datasource, ReadTask
     from ray.data.block import BlockMetadata
 
@@ -161,23 +162,19 @@ class _Worker:
         job = self._job
         rows = [read_row(RawRow(**raw)) for raw in block.to_pylist()]
         found: list[OutputRow] = []
-        # An error on purpose travels as a row: of an exception, Ray passes on the text only.
+        # An IrrError travels as a row, because Ray passes on only the text of an exception.
         failure = []
         try:
             for row, prediction in predictions(self._program, rows, job.top_k, job.decision):
                 found.append(answer(row, prediction, job.costs))
         except IrrError as e:
-            found.append(OutputRow(b"", b"", error=True, fallback=False, costs=Costs()))
+            found.append(OutputRow(b"", b"", Outcome(error=True)))
             failure = [pickle.dumps(e)]
         return pa.table(
             {
                 "failure": pa.array([None] * (len(found) - len(failure)) + failure, pa.binary()),
                 "digest": pa.array([one.digest for one in found], pa.binary()),
                 "line": pa.array([one.line for one in found], pa.large_binary()),
-                "error": [one.error for one in found],
-                "fallback": [one.fallback for one in found],
-                "costs": [one.costs.model_dump_json() for one in found],
-                "abstained": [one.abstained for one in found],
-                "scope": pa.array([one.scope for one in found], pa.float64()),
+                "outcome": [one.outcome.model_dump_json() for one in found],
             }
         )

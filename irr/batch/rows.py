@@ -1,4 +1,4 @@
-"""The rows of a batch: read one by one whatever stands in them, and answered by one line each."""
+"""The rows of a batch: each is read, or gets its error, and is answered by one line."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from irr.batch.tally import Outcome
 from irr.errors import TextsError
-from irr.io.files import parse_json_row
 from irr.io.records import RawRow, RawRows
 from irr.io.texts import TextRow
-from irr.types import Costs, Prediction, RowError
+from irr.io.validation import parse_json_row
+from irr.types import Prediction, RowError
 
 _BOM = "\ufeff"
 _DIGEST = 16
@@ -24,12 +25,12 @@ _MOST_BAD = 20
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A text to classify, or the reason why the row holds none.
+    """A text to classify, or the error of a row that holds none.
 
     Attributes:
-        id: Its id; None where none can be read.
-        text: What to classify.
-        digest: Of its bytes, so that a run can tell whether it is given the same input again.
+        id: The id; None where it cannot be read.
+        text: The text to classify.
+        digest: The digest of the row's bytes, by which a run recognizes its input.
         meta: The keys that are carried through to the output.
         error: What is wrong with the row.
     """
@@ -43,25 +44,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class OutputRow:
-    """A line of output and what it counts for.
+    """A line of output.
 
     Attributes:
-        digest: Of the row that it answers.
-        line: The line, with its end.
-        error: Whether it carries an error.
-        fallback: Whether a stage did without its language model.
-        costs: What language-model calls cost.
-        abstained: Whether it has no labels because nothing passed what they were chosen by.
-        scope: How usual the text is, if that is known.
+        digest: The digest of the input row that it answers.
+        line: The line, with its line break.
+        outcome: What it adds to the tally.
     """
 
     digest: bytes
     line: bytes
-    error: bool
-    fallback: bool
-    costs: Costs
-    abstained: bool = False
-    scope: float | None = None
+    outcome: Outcome
 
 
 def rows_of(source: RawRows) -> Iterator[Row]:
@@ -98,7 +91,7 @@ def read_row(raw: RawRow) -> Row:
     if raw.problem:
         return _bad(raw, digest, raw.problem)
     try:
-        # Files that were joined hold the mark in their middle, too.
+        # Concatenated files hold a byte order mark in their middle.
         line = raw.line.decode().removeprefix(_BOM)
     except UnicodeDecodeError:
         return _bad(raw, digest, "not UTF-8: save the file with UTF-8 encoding")
@@ -110,7 +103,7 @@ def read_row(raw: RawRow) -> Row:
 
 
 def answer(row: Row, prediction: Prediction, costs: bool) -> OutputRow:
-    """The line of output for a row; with what its language-model calls cost where `costs`."""
+    """The line of output for a row; with `costs`, it says what the language-model calls cost."""
     if row.error:
         prediction = Prediction(error=row.error)
     fields = fields_of(row.id, prediction)
@@ -118,15 +111,7 @@ def answer(row: Row, prediction: Prediction, costs: bool) -> OutputRow:
         fields["costs"] = prediction.costs.model_dump()
     if row.meta:
         fields["meta"] = row.meta
-    return OutputRow(
-        digest=row.digest,
-        line=json_line(fields),
-        error=prediction.error is not None,
-        fallback=bool(prediction.fallbacks),
-        costs=prediction.costs,
-        abstained=prediction.abstained,
-        scope=prediction.scope,
-    )
+    return OutputRow(row.digest, json_line(fields), Outcome.of(prediction))
 
 
 def fields_of(name: str | int | None, prediction: Prediction) -> dict[str, Any]:
@@ -145,7 +130,7 @@ def fields_of(name: str | int | None, prediction: Prediction) -> dict[str, Any]:
 
 
 def read_output_row(line: bytes) -> dict[str, Any] | None:
-    """An answer as it was written; None for what a crash left of one."""
+    """The answer that a line of an output holds; None for a line that a crash cut off."""
     if not line.endswith(b"\n"):
         return None
     fields = _object(line)
@@ -165,7 +150,7 @@ def json_line(fields: dict[str, Any]) -> bytes:
     """A row of JSON with its end; NaN among the keys that are carried through becomes null."""
     try:
         line = json.dumps(fields, ensure_ascii=False, allow_nan=False)
-    except ValueError:  # NaN came in with the other keys; JSON has none
+    except ValueError:  # a key that is carried through holds NaN, which JSON cannot write
         fields["meta"] = json.loads(json.dumps(fields["meta"]), parse_constant=lambda _: None)
         line = json.dumps(fields, ensure_ascii=False, allow_nan=False)
     return line.encode() + b"\n"
@@ -176,7 +161,7 @@ def _bad(raw: RawRow, digest: bytes, problem: str, name: str | int | None = None
 
 
 def _id_of(line: str) -> str | int | None:
-    """The id of a row that cannot be read otherwise."""
+    """The id of a row whose other fields cannot be used."""
     name = (_object(line) or {}).get("id")
     if isinstance(name, str) and name:
         return name.encode("utf-8", "replace").decode()

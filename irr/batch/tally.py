@@ -1,7 +1,8 @@
-"""What a batch came to so far: rows, errors, and what language models cost."""
+"""Sums over the rows of a batch: rows, errors, and what language models cost."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,14 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from irr.calibrate.calibration import Calibration
 from irr.calibrate.scope import count, shift, unusual
 from irr.errors import UsageError
-from irr.types import Costs, Usage
+from irr.types import Costs, Prediction, Usage
 
-# Of the rows of a run, this share may be answered without their language model.
+# The share of a run's rows that may be answered without their language model.
 TOLERATED = 0.1
 
 
 class Price(BaseModel):
-    """What a million tokens cost, sent and generated."""
+    """The price of a million tokens: of the prompt, and of the completion (`new`)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -28,18 +29,60 @@ class Price(BaseModel):
         """Reads `IN,OUT`.
 
         Raises:
-            UsageError: If it is no such pair of numbers.
+            UsageError: If it is not a pair of numbers from 0 up.
         """
         try:
             prompt, new = map(float, prices.split(","))
             return cls(prompt=prompt, new=new)
         except ValueError as e:
-            hint = "give what a million tokens cost, sent and generated: 0.15,0.60"
-            raise UsageError(f'"{prices}" is no price', hint) from e
+            hint = "give the prices of a million prompt and completion tokens, as in 0.15,0.60"
+            raise UsageError(f'"{prices}" is not a pair of prices', hint) from e
 
     def of(self, usage: Usage) -> float:
         """The price of some calls; cached tokens count in full."""
         return (usage.prompt_tokens * self.prompt + usage.completion_tokens * self.new) / 1e6
+
+
+class Outcome(BaseModel):
+    """What one answered row adds to the sums of its run.
+
+    Attributes:
+        error: Whether it carries an error.
+        fallback: Whether a stage answered without its language model.
+        costs: What its language-model calls cost.
+        abstained: Whether no label passed the decision.
+        scope: How usual the text is; None if that is not known.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    error: bool = False
+    fallback: bool = False
+    costs: Costs = Costs()
+    abstained: bool = False
+    scope: float | None = None
+
+    @classmethod
+    def of(cls, prediction: Prediction) -> Outcome:
+        """The outcome of a prediction."""
+        return cls(
+            error=prediction.error is not None,
+            fallback=bool(prediction.fallbacks),
+            costs=prediction.costs,
+            abstained=prediction.abstained,
+            scope=prediction.scope,
+        )
+
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> Outcome:
+        """The outcome of a row of an output; a row without costs has none."""
+        return cls(
+            error=row["error"] is not None,
+            fallback="fallbacks" in row,
+            costs=Costs.model_validate(row["costs"]) if "costs" in row else Costs(),
+            abstained=row.get("abstained", False),
+            scope=row.get("scope"),
+        )
 
 
 class Tally(BaseModel):
@@ -47,11 +90,11 @@ class Tally(BaseModel):
 
     Attributes:
         texts: Rows read and written.
-        errors: How many of them carry an error.
-        fallbacks: How many were answered without a language model that should have been asked.
+        errors: Rows that carry an error.
+        fallbacks: Rows that a stage answered without its language model.
         costs: What language-model calls cost, by stage.
-        abstained: How many have no labels because nothing passed what they were chosen by.
-        scope: Counts of how usual texts are, by bin; empty where that is not known.
+        abstained: Rows without labels because no label passed the decision.
+        scope: Counts of texts by how usual they are, in bins; empty where that is not known.
         seconds: Time spent, over all calls that worked on the run.
     """
 
@@ -67,7 +110,7 @@ class Tally(BaseModel):
 
     @property
     def without_model(self) -> bool:
-        """Whether more rows did without their language model than a run with it may have."""
+        """Whether more rows were answered without their language model than is tolerated."""
         return self.fallbacks > TOLERATED * self.texts
 
     @property
@@ -76,7 +119,7 @@ class Tally(BaseModel):
         return self.costs.infer + self.costs.rank
 
     def summary(self, price: Price | None, calibration: Calibration | None = None) -> dict[str, Any]:
-        """The same as plain numbers, with the price, and how unlike the calibration texts these are."""
+        """The sums as JSON has them, with the price and the distance to the calibration texts."""
         return {
             **self.model_dump(exclude={"scope"}),
             "unusual": unusual(self.scope) if calibration else None,
@@ -86,29 +129,16 @@ class Tally(BaseModel):
             "price": price.of(self.usage) if price else None,
         }
 
-    def read(self, row: dict[str, Any]) -> Tally:
-        """With one row more, as it stands in an output; rows without costs add none."""
-        costs = Costs.model_validate(row["costs"]) if "costs" in row else Costs()
-        error, abstained = row["error"] is not None, row.get("abstained", False)
-        return self.add(error, "fallbacks" in row, costs, abstained, row.get("scope"))
-
-    def add(
-        self,
-        error: bool,
-        fallback: bool,
-        costs: Costs,
-        abstained: bool = False,
-        scope: float | None = None,
-    ) -> Tally:
-        """With one row more."""
+    def add(self, row: Outcome) -> Tally:
+        """The sums with one row more."""
         return self.model_copy(
             update={
                 "texts": self.texts + 1,
-                "errors": self.errors + error,
-                "fallbacks": self.fallbacks + fallback,
-                "costs": self.costs + costs if costs != _NOTHING else self.costs,
-                "abstained": self.abstained + abstained,
-                "scope": self.scope if scope is None else count(self.scope, scope),
+                "errors": self.errors + row.error,
+                "fallbacks": self.fallbacks + row.fallback,
+                "costs": self.costs + row.costs if row.costs != _NOTHING else self.costs,
+                "abstained": self.abstained + row.abstained,
+                "scope": self.scope if row.scope is None else count(self.scope, row.scope),
             }
         )
 

@@ -1,4 +1,4 @@
-"""The command `irr calibrate`: texts with gold in, probabilities for a frozen program out."""
+"""The command `irr calibrate`: calibrates a frozen program on texts with gold."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typer import Option
 
 from irr.cli import display
 from irr.cli.command import command
-from irr.cli.options import IndexFolder, LimitOptions
+from irr.cli.options import APIBase, IndexFolder, LimitOptions
 
 if TYPE_CHECKING:
     from irr.calibrate.calibration import Calibration
@@ -18,15 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrateOptions:
-    """Which program to calibrate, and on what."""
+    """The program, and the texts to calibrate it on."""
 
     program: Annotated[Path, Option(help="The frozen program; it gets the probabilities.", metavar="DIR")]
     gold: Annotated[
         Path, Option(help='At least 30 texts, better 100: JSONL {"id", "text", "labels"}.', metavar="FILE")
     ]
-    api_base: Annotated[
-        str | None, Option(help="URL of the server of its language models, up to /v1.", metavar="URL")
-    ] = None
+    api_base: APIBase = None
     index_folder: IndexFolder = None
     limits: LimitOptions
 
@@ -36,8 +34,8 @@ def calibrate(options: CalibrateOptions) -> None:
     """Calibrate a frozen program: each label it returns then has a probability.
 
     Texts that are examples of the program are ranked without their own example. Give texts like those that
-    the program will read. Settings and prompts that were chosen on these same texts make it a little too
-    sure.
+    the program will read. Probabilities are a little too high if settings and prompts were chosen on the same
+    texts.
     """
     from irr.frozen.freeze import freeze_calibration, load
     from irr.frozen.place import Place
@@ -64,7 +62,7 @@ def calibrate(options: CalibrateOptions) -> None:
 
 
 def lines(calibration: Calibration) -> list[str]:
-    """What a calibration came to, for people."""
+    """A calibration in two readable lines."""
     most = [
         f"{name} up to {promises[-1][0]:.2f}" if promises else f"no {name}"
         for name, promises in (("precision", calibration.precision), ("recall", calibration.recall))

@@ -17,7 +17,7 @@ from typer import Option
 from irr.cli import display
 from irr.cli.command import command
 from irr.cli.exits import EXIT_ROW_ERRORS
-from irr.cli.options import DecisionOptions, LimitOptions, ProgramOptions, note_language
+from irr.cli.options import DecisionOptions, LimitOptions, PricePerMillion, ProgramOptions, note_language
 from irr.errors import OtherRunError, OutputError
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from irr.calibrate.calibration import Calibration
 
 
-# Rows that are looked at to tell their language.
+# Rows of the sample that tells the language.
 _LANGUAGE_ROWS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifyOptions:
-    """What to classify, where to, with which program, and how."""
+    """The input, the output, the program, and how to classify."""
 
     input: Annotated[
         str,
@@ -53,27 +53,24 @@ class ClassifyOptions:
     top_k: Annotated[
         int | None, Option(help="Labels a text, at most. Default: 10, if nothing else chooses them.", min=1)
     ] = None
-    costs: Annotated[bool, Option(help="Write what each row's calls cost.")] = False
-    restart: Annotated[bool, Option(help="Begin anew, and replace an output that is there.")] = False
+    costs: Annotated[bool, Option(help="Write the usage of language models into each row.")] = False
+    restart: Annotated[bool, Option(help="Begin anew, and replace an existing output.")] = False
     retry_errors: Annotated[
         bool,
         Option(
-            help="Answer again those rows of a finished output that carry an error or did without their "
-            "language model."
+            help="Answer the rows of a finished output again that carry an error or were answered without "
+            "their language model."
         ),
     ] = False
     summary: Annotated[str | None, Option(help="Write the summary there, as JSON.", metavar="FILE")] = None
     dry_run: Annotated[
         bool,
-        Option(help="Count the rows, classify a sample of 100, say what all will take, and write no output."),
+        Option(help="Count the rows, classify a sample of 100, forecast time and cost, and write no output."),
     ] = False
-    price_per_million: Annotated[
-        str | None,
-        Option(help="What a million tokens cost, sent and generated: 0.15,0.60.", metavar="IN,OUT"),
-    ] = None
+    price_per_million: PricePerMillion = None
     engine: Annotated[
         Literal["local", "ray"],
-        Option(help="Where to work: here, or on Ray (irr[ray]; on a cluster if RAY_ADDRESS names one)."),
+        Option(help="Classify in this process, or on Ray (irr[ray]; on a cluster if RAY_ADDRESS names one)."),
     ] = "local"
     workers: Annotated[int, Option(help="Processes that answer, on Ray.", min=1)] = 2
     decision: DecisionOptions
@@ -85,11 +82,11 @@ class ClassifyOptions:
 def classify(options: ClassifyOptions) -> None:
     """Classify every text of a file.
 
-    The output has one row for each input row, in the same order, with its labels best first. A run that was
-    stopped, in whatever way, goes on where it was when the same call is repeated.
+    The output has one row for each input row, in the same order, with its labels best first. Repeat the same
+    call to continue a run that was stopped.
 
-    Exit code 0: all rows were answered; 1: some rows carry an error, or more than a tenth did without the
-    language model; 2: the call could not be used, or the model server refuses it.
+    Exit code 0: all rows were answered; 1: some rows carry an error, or more than a tenth were answered
+    without the language model; 2: the call could not be used, or the model server refuses it.
     """
     from irr.batch import Job, local, run
     from irr.batch.forecast import forecast
@@ -146,7 +143,7 @@ def classify(options: ClassifyOptions) -> None:
 
 
 def _show_summary(tally: Tally, price: Price | None) -> None:
-    """What a user must know of a batch that is done: pace, rows without an answer, costs."""
+    """Shows the pace of a run, its rows without an answer, and its costs."""
     if tally.without_model:
         display.note(display.without_model(tally.fallbacks, tally.texts))
     pace = f" ({tally.texts / tally.seconds:,.1f}/s)" if tally.seconds else ""
@@ -154,10 +151,10 @@ def _show_summary(tally: Tally, price: Price | None) -> None:
     if tally.errors:
         display.note(f'{tally.errors} of {tally.texts} texts carry an error: see "error" in their rows')
     if tally.abstained:
-        display.note(f'{tally.abstained} of {tally.texts} texts have no labels: nothing passed, "abstained"')
+        display.note(f'{tally.abstained} of {tally.texts} texts have no labels ("abstained")')
     if tally.fallbacks and not tally.without_model:
         display.note(
-            f"{tally.fallbacks} of {tally.texts} texts did without the language model: "
+            f"{tally.fallbacks} of {tally.texts} texts were answered without the language model: "
             'see "fallbacks" in their rows'
         )
     for line in display.costs(tally.costs):
@@ -167,19 +164,19 @@ def _show_summary(tally: Tally, price: Price | None) -> None:
 
 
 def _show_shift(tally: Tally, calibration: Calibration | None) -> None:
-    """That the texts are not like those that the probabilities were learned from, where it is so."""
+    """Warns if the texts are unlike the calibration texts."""
     from irr.calibrate.scope import SHIFTED, UNUSUAL, is_shifted, unusual
 
     if calibration and is_shifted(tally.scope, calibration.texts):
         display.note(
-            f"these texts are not like the {calibration.texts:,} that the program was calibrated on "
+            f"these texts are unlike the {calibration.texts:,} that the program was calibrated on "
             f"(p < {SHIFTED:g}; {unusual(tally.scope):.0%} are as unusual as the most unusual {UNUSUAL:.0%} "
             "of those): probabilities and promises may not hold, so calibrate on some of these"
         )
 
 
 def _show_forecast(expected: Forecast) -> None:
-    """What a batch will take."""
+    """Shows the expected time and cost of a batch."""
     bad = f", {expected.bad_rows:,} of them bad" if expected.bad_rows else ""
     display.say(f"{expected.rows:,} rows{bad}")
     display.say(f"about {display.duration(expected.seconds)} at the pace of {expected.sample} of them")

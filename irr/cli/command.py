@@ -1,4 +1,4 @@
-"""Turns a function of one options object into a command: each field of the object is an option."""
+"""Makes a command of a function of one options object, whose fields are the options."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Command:
-    """A command: the function that Typer calls, and how it is registered.
+    """A command of the command line.
 
     Attributes:
-        run: Takes each option by its name.
-        example: A call, as it is typed after `irr`; its first word is the command's name.
-        passes_on: Whether arguments that it does not know are left in its `context`.
+        run: The function that Typer calls with each option by its name.
+        example: An example call, typed after `irr`; its first word is the command's name.
+        passes_on: Whether unknown arguments are left in its `context`.
     """
 
     run: Callable[..., None]
@@ -36,10 +36,10 @@ class Command:
 
 
 def command(example: str, passes_on: bool = False) -> Callable[[Callable[[Any], None]], Command]:
-    """Makes a command of a function of one options object, a dataclass each field of which is an option.
+    """Makes a command of a function that takes a dataclass, whose fields become options.
 
-    A field that is a dataclass itself is a group: its fields are options too, shown in the group's `panel`. A
-    field that is a bool is a flag without a `--no-` form. Names are unique over all groups of a command.
+    The fields of a nested dataclass are options too, shown in its `panel`. A bool is a flag without a `--no-`
+    form. The names of all fields differ.
     """
 
     def decorated(function: Callable[[Any], None]) -> Command:

@@ -1,8 +1,8 @@
-"""What commands show: progress and notes on stderr, tables on stdout, and nothing that steers a terminal."""
+"""Shows progress and notes on stderr, and results on stdout, all as printable text."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _PrintableConsole(Console):
-    """A console on which text of any origin is only ever text."""
+    """A console that writes control characters in names as escapes."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
@@ -37,23 +37,41 @@ stdout = _PrintableConsole(highlight=False)
 stderr = _PrintableConsole(stderr=True, highlight=False)
 
 
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], title: str = "", right: Container[int] = ()
+) -> None:
+    """A table on stdout; the columns whose numbers are in `right` are right-aligned.
+
+    A header of empty strings is left out.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(title=Text(title) if title else None, show_header=any(header))
+    for number, name in enumerate(header):
+        shown.add_column(Text(name), justify="right" if number in right else "left")
+    for row in rows:
+        shown.add_row(*map(Text, row))
+    show(shown)
+
+
 def show(renderable: RenderableType) -> None:
-    """A table on stdout."""
+    """Anything that rich can render, on stdout."""
     stdout.print(renderable)
 
 
 def say(line: str, style: str | None = None) -> None:
-    """One line on stdout, whatever names stand in it."""
+    """One line on stdout, without markup."""
     stdout.print(line, markup=False, emoji=False, soft_wrap=True, style=style)
 
 
 def note(message: str) -> None:
-    """One line on stderr, never wrapped, colored or cut, whatever names stand in it."""
+    """One line on stderr, without markup, wrapping or color."""
     stderr.print(printable(message), markup=False, emoji=False, soft_wrap=True)
 
 
 def skos(path: Path, counts: SkosCounts | None) -> None:
-    """What was read of a SKOS file, and what was not; nothing for other files."""
+    """Notes what was read of a SKOS file and what was left out; nothing for other files."""
     if counts is None:
         return
     languages = ", ".join(f"{tag} {n:,}" for tag, n in counts.named_in.items())
@@ -62,7 +80,7 @@ def skos(path: Path, counts: SkosCounts | None) -> None:
         "deprecated concepts": counts.deprecated,
         "concepts without a name": counts.unnamed,
         "concepts without an address": counts.blank,
-        "parents that are no label here": counts.parents_dropped,
+        "parents that are not labels": counts.parents_dropped,
         "concept schemes": counts.schemes,
         "collections": counts.collections,
         "named things of other kinds": counts.others,
@@ -71,13 +89,13 @@ def skos(path: Path, counts: SkosCounts | None) -> None:
         note("left out: " + ", ".join(f"{n:,} {what}" for what, n in left.items() if n))
     if counts.fallbacks:
         asked = ", ".join(counts.languages)
-        note(f"{counts.fallbacks:,} labels have no name in {asked}: theirs is in another language")
+        note(f"{counts.fallbacks:,} labels have no name in {asked}, and get one in another language")
     if counts.language_hint:
         note(counts.language_hint)
 
 
 def costs(of: Costs) -> Iterator[str]:
-    """What language-model calls cost, one line a stage."""
+    """Yields the usage of language models, one line a stage."""
     for stage, usage in (("infer", of.infer), ("rank", of.rank)):
         if usage.calls:
             share = usage.cached_tokens / usage.prompt_tokens if usage.prompt_tokens else 0.0
@@ -89,21 +107,21 @@ def costs(of: Costs) -> Iterator[str]:
 
 
 def without_model(fallbacks: int, texts: int) -> str:
-    """What stands first where too many texts were answered without their language model."""
+    """The warning that too many texts were answered without their language model."""
     return (
-        f"{fallbacks:,} of {texts:,} texts did WITHOUT THE LANGUAGE MODEL: "
-        "theirs are the answers of the program without it"
+        f"{fallbacks:,} of {texts:,} texts were answered WITHOUT THE LANGUAGE MODEL: "
+        "see the reason in their rows, and correct it"
     )
 
 
 def changed(settings: Settings) -> str:
-    """The settings that are not the default ones."""
+    """The settings that differ from the defaults."""
     differ = settings.difference(type(settings)())
     return ", ".join(f"{name}={value}" for name, (value, _) in differ.items()) or "none"
 
 
 def duration(seconds: float) -> str:
-    """A time in the unit that people would use."""
+    """A duration in a readable unit."""
     for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:,.1f} {unit}"
@@ -118,9 +136,9 @@ def short(text: str, width: int) -> str:
 
 @contextmanager
 def progress(what: str, total: int | None) -> Iterator[Callable[..., None]]:
-    """A progress bar on stderr that shows itself at the first call of what it yields.
+    """Yields a function that advances a progress bar on stderr; the first call shows the bar.
 
-    What it yields takes (done, in all), or nothing for one more of `total`.
+    It takes (done, in all), or no arguments for one step more of `total`.
     """
     from rich.progress import (
         BarColumn,
@@ -135,7 +153,7 @@ def progress(what: str, total: int | None) -> Iterator[Callable[..., None]]:
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
-            # Over the whole run: texts come in groups, so that the rate of the last few means nothing.
+            # The mean over the whole run, because texts are answered in groups.
             speed = task.completed / task.elapsed if task.elapsed else 0.0
             return Text(f"{speed:,.1f}/s", style="progress.data.speed")
 

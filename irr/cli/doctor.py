@@ -1,4 +1,4 @@
-"""The command `irr doctor`: what a language model is good for, and what a million rows would cost."""
+"""The command `irr doctor`: examines a language model, and forecasts the cost of a million rows."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 from typer import Option
 
 from irr.cli import display
 from irr.cli.command import command
 from irr.cli.exits import EXIT_ROW_ERRORS
+from irr.cli.options import APIBase, PricePerMillion
 from irr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,21 +23,16 @@ _ROWS = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorOptions:
-    """Which language model to examine."""
+    """The language model to examine."""
 
     lm: Annotated[str, Option(help="Language model: embedded, or openai/MODEL.", metavar="NAME")]
-    api_base: Annotated[
-        str | None, Option(help="URL of its server, up to /v1. Default: OpenAI's.", metavar="URL")
-    ] = None
-    price_per_million: Annotated[
-        str | None,
-        Option(help="What a million tokens cost, sent and generated: 0.15,0.60.", metavar="IN,OUT"),
-    ] = None
+    api_base: APIBase = None
+    price_per_million: PricePerMillion = None
 
 
 @command("doctor --lm openai/Qwen/Qwen3-8B --api-base http://127.0.0.1:8000/v1")
 def doctor(options: DoctorOptions) -> None:
-    """Ask a language model ten questions with known answers, and say what it is good for.
+    """Ask a language model ten questions with known answers, and say which stages it can serve.
 
     Exit code 0: it ranks better than chance, by one method at least; 1: it does not; 2: it cannot be asked.
     """
@@ -56,7 +51,7 @@ def doctor(options: DoctorOptions) -> None:
     methods = [finding for finding in findings if finding.way != TERMS]
     best = max(methods, key=lambda finding: (finding.ranks, finding.found))
     if findings[0].answers:
-        display.say("It proposes terms in the form asked for; whether they help, irr optimize finds out.")
+        display.say("It proposes terms in the right form; irr optimize finds out whether they help.")
     if best.ranks:
         display.say(f"It ranks better than chance: use --rank-method {best.way}.")
         cost = findings[0].usage + best.usage
@@ -71,28 +66,26 @@ def doctor(options: DoctorOptions) -> None:
         if price:
             display.say(f"price: {scale * price.of(cost):,.2f}")
         return
-    display.say("It does NOT rank better than chance: do without it in rank.")
+    display.say("It does NOT rank better than chance: use no language model in rank.")
     raise typer.Exit(EXIT_ROW_ERRORS)
 
 
 def _show(findings: Sequence[Finding]) -> None:
-    table = Table("", "answers", "right labels first", "by chance", "p", "tokens a text", "seconds in all")
-    for finding in findings:
-        judged = finding.right > 0
-        tokens = finding.usage.prompt_tokens + finding.usage.completion_tokens
-        table.add_row(
-            finding.way,
-            f"{finding.answered} of {finding.asked}",
-            f"{finding.found} of {finding.right}" if judged else "",
-            f"{finding.chance:.1f}" if judged else "",
-            ("< 0.001" if finding.p_value < 0.001 else f"{finding.p_value:.3f}") if judged else "",
-            f"{tokens / finding.asked:,.0f}",
-            f"{finding.seconds:.1f}",
-        )
-    display.show(table)
+    header = ("", "answers", "right labels first", "by chance", "p", "tokens a text", "seconds in all")
+    display.table(header, map(_row, findings))
     for finding in findings:
         if finding.problem:
             display.say(f"{finding.way}: {finding.problem}")
+
+
+def _row(finding: Finding) -> Sequence[str]:
+    tokens = finding.usage.prompt_tokens + finding.usage.completion_tokens
+    judged = ("", "", "")
+    if finding.right:
+        p = "< 0.001" if finding.p_value < 0.001 else f"{finding.p_value:.3f}"
+        judged = (f"{finding.found} of {finding.right}", f"{finding.chance:.1f}", p)
+    answered = f"{finding.answered} of {finding.asked}"
+    return finding.way, answered, *judged, f"{tokens / finding.asked:,.0f}", f"{finding.seconds:.1f}"
 
 
 def _share(part: int, whole: int) -> str:

@@ -1,4 +1,4 @@
-"""The command `irr eval`: how good the answers are, against gold labels and against earlier evaluations."""
+"""The command `irr eval`: measures answers against gold labels and earlier evaluations."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 from typer import Option
 
 from irr.cli import display
@@ -30,24 +28,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class EvalOptions:
-    """Which texts to evaluate a program on, and where to write what it scores."""
+    """The texts and the program to evaluate, and where to write the scores."""
 
     gold: Annotated[
         Path, Option(help='JSONL rows {"id", "text", "labels": ["ID"]}, or a table.', metavar="FILE")
     ]
     name: Annotated[
-        str | None, Option(help="What the report and other evaluations call this one.", metavar="NAME")
+        str | None, Option(help="The name of this run in reports and comparisons.", metavar="NAME")
     ] = None
     json_file: Annotated[
-        str | None, Option("--json", help='Write the metrics there, too; "-" writes stdout.', metavar="FILE")
+        str | None, Option("--json", help='Also write the metrics there; "-" writes stdout.', metavar="FILE")
     ] = None
     report: Annotated[
-        str | None, Option(help="Write a page there that shows where labels are lost.", metavar="FILE")
+        str | None, Option(help="Write a report there that shows where labels are lost.", metavar="FILE")
     ] = None
     compare: Annotated[
         list[Path],
         Option(
-            help="What --json wrote in another evaluation on the same gold; may be given many times.",
+            help="The --json of an earlier evaluation on the same gold; may be given many times.",
             metavar="FILE",
         ),
     ] = field(default_factory=list)
@@ -129,17 +127,17 @@ def _sets(program: InferRetrieveRank, decision: Decision, rows: Sequence[GoldRow
 
 
 def _show_sets(sets: SetScores, cutoffs: bool) -> None:
-    """How good the returned sets are, and whether a promise was kept."""
+    """Shows the scores of the returned sets, and whether a promise was kept."""
     given = ", ".join(
         f"{name} {value:g}" for name, value in sets.decision.model_dump(exclude_defaults=True).items()
     )
-    table = Table(
-        "mean over", "precision", "recall", "F1", title=f"sets of labels: {given or 'the best ten'}"
+    rows = (
+        ("all labels (micro)", *(value.percent() for value in sets.micro.values())),
+        ("texts (example)", *(value.percent() for value in sets.example.values())),
+        ("labels (macro)", *(f"{100 * value:.1f}" for value in sets.macro.values())),
     )
-    for name, of in (("all labels (micro)", sets.micro), ("texts (example)", sets.example)):
-        table.add_row(name, *(value.percent() for value in of.values()))
-    table.add_row("labels (macro)", *(f"{100 * value:.1f}" for value in sets.macro.values()))
-    display.show(table)
+    title = f"sets of labels: {given or 'the best ten'}"
+    display.table(("mean over", "precision", "recall", "F1"), rows, title)
     mean, gold = (sum(sizes) / len(sizes) for sizes in (sets.sizes, sets.gold_sizes))
     display.say(f"{mean:.2f} labels a text, {gold:.2f} gold; {sets.abstained} texts without labels")
     error = sets.calibration_error
@@ -148,11 +146,16 @@ def _show_sets(sets: SetScores, cutoffs: bool) -> None:
         name, promised, kept = sets.promise
         display.say(f"promised {name} {promised:g}: {kept.percent()} %")
     if cutoffs:
-        rows = Table("probability", "precision", "recall", "F1", "labels a text", "texts without")
-        for one in sets.kept:
-            shares = (f"{100 * value:.1f}" for value in (one.precision, one.recall, one.f1))
-            rows.add_row(f"{one.cut_off:.2f}", *shares, f"{one.size:.2f}", str(one.abstained))
-        display.show(rows)
+        cut_offs = (
+            (
+                f"{one.cut_off:.2f}",
+                *(f"{100 * value:.1f}" for value in (one.precision, one.recall, one.f1)),
+                *(f"{one.size:.2f}", str(one.abstained)),
+            )
+            for one in sets.kept
+        )
+        header = ("probability", "precision", "recall", "F1", "labels a text", "texts without")
+        display.table(header, cut_offs)
 
 
 def _warn_of_known_texts(known: int, texts: int) -> None:
@@ -167,18 +170,15 @@ def _show(evaluation: Evaluation, title: str) -> None:
     if evaluation.without_model:
         display.say(display.without_model(evaluation.fallbacks, evaluation.texts))
     display.say(title)
-    table = Table("metric", "mean (95 % interval)", title=f"{evaluation.texts} texts")
-    table.columns[1].justify = "right"
-    for name, mean in evaluation.metrics.items():
-        table.add_row(name, mean.percent())
-    display.show(table)
+    means = ((name, mean.percent()) for name, mean in evaluation.metrics.items())
+    display.table(("metric", "mean (95 % interval)"), means, f"{evaluation.texts} texts", right=(1,))
     display.say(f"{evaluation.texts_per_second:.1f} texts per second")
     if evaluation.texts_without_gold:
         display.say(f"{evaluation.texts_without_gold} texts have no gold labels and count in no mean")
     if evaluation.errors:
         display.say(f"{evaluation.errors} texts were answered with an error")
     if evaluation.fallbacks and not evaluation.without_model:
-        display.say(f"{evaluation.fallbacks} texts did without the language model")
+        display.say(f"{evaluation.fallbacks} texts were answered without the language model")
     for line in display.costs(evaluation.costs):
         display.say(line)
 
@@ -188,15 +188,14 @@ def _show_runs(comparisons: Sequence[Comparison], name: str | None) -> None:
     from irr.evaluate.compare import compare
 
     first = comparisons[0]
-    table = Table("metric", title="compared: means, and by how much each run is better than the first")
-    table.add_column(Text(first.baseline.name or ""), justify="right")
-    columns = [compare(other.baseline.per_text, first.baseline) for other in comparisons[1:]]
-    names = [other.baseline.name or "" for other in comparisons[1:]]
-    for run_name in (*names, name or "this run"):
-        table.add_column(Text(run_name), justify="right")
-    for metric, mean in first.means.items():
-        table.add_row(metric, f"{100 * mean:.1f}", *(_cell(run, metric) for run in (*columns, first)))
-    display.show(table)
+    runs = [*(compare(other.baseline.per_text, first.baseline) for other in comparisons[1:]), first]
+    rows = (
+        (metric, f"{100 * mean:.1f}", *(_cell(run, metric) for run in runs))
+        for metric, mean in first.means.items()
+    )
+    header = ("metric", *(run.baseline.name or "" for run in comparisons), name or "this run")
+    title = "compared: means, and by how much each run is better than the first"
+    display.table(header, rows, title, right=range(1, len(header)))
 
 
 def _cell(run: Comparison, metric: str) -> str:

@@ -1,4 +1,4 @@
-"""How every call ends: an exit code, and one line on stderr for whatever went wrong."""
+"""Ends a call with an exit code, and with one line on stderr if it failed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from irr.text.printable import printable
 
 EXIT_ROW_ERRORS = 1
 EXIT_UNUSABLE = 2
-# As a shell counts what a signal ends: 128 and its number.
+# As shells report the end by a signal: 128 and its number.
 EXIT_INTERRUPTED, EXIT_BROKEN_PIPE, EXIT_TERMINATED = 130, 141, 143
 DEBUG = "IRR_DEBUG"
 
 
 def run(call: Callable[[], int | None]) -> int:
-    """Makes a call and returns its exit code; errors keep their traceback where IRR_DEBUG is set."""
+    """Makes a call and returns its exit code; with IRR_DEBUG set, errors show their traceback."""
     _prepare()
     try:
         code = call() or 0
@@ -35,21 +35,21 @@ def run(call: Callable[[], int | None]) -> int:
         if isinstance(e, SystemExit):
             if not isinstance(e.__context__, BrokenPipeError):
                 raise
-            e = e.__context__  # Typer makes an exit of it, with the code of rows that carry an error
+            e = e.__context__  # Typer would exit with the code of rows with errors
         if os.environ.get(DEBUG):
             logging.getLogger("irr").error("the call failed", exc_info=True)
         code, line = _judged(e)
         if line:
             display.note(f"irr: {line}")
     finally:
-        # Whoever interrupts now only has to wait for what is left to be closed.
+        # A further interrupt ends the process at once.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     _let_go_of_broken_pipes()
     return code
 
 
 def _judged(e: BaseException) -> tuple[int, str]:
-    """The exit code that an error means, and what to say of it."""
+    """The exit code and the message of an error."""
     match e:
         case IrrError():
             return EXIT_UNUSABLE, str(e)
@@ -78,7 +78,7 @@ def _of_options(message: str) -> str:
 
 
 def _was_interrupted(e: BaseException | None) -> bool:
-    """Whether an interrupt lies behind an error, as where it came in the middle of an import."""
+    """Whether an interrupt caused an error, as in the middle of an import."""
     while e is not None:
         if isinstance(e, KeyboardInterrupt):
             return True
@@ -95,11 +95,11 @@ def _prepare() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_PrintableFormatter("irr: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    logging.getLogger("irr.io").setLevel(logging.INFO)  # what was detected of a file
+    logging.getLogger("irr.io").setLevel(logging.INFO)  # the detected properties of files
     logging.captureWarnings(True)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        # So that nothing is left behind.
+        # An exit, so that clean-up runs.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -107,7 +107,7 @@ def _prepare() -> None:
 
 
 def _let_go_of_broken_pipes() -> None:
-    """Keeps the interpreter from complaining, when it ends, of output that nobody reads."""
+    """Keeps the interpreter from warning about a closed pipe when it ends."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:

@@ -1,4 +1,4 @@
-"""The command `irr index`: which label indexes are kept, whether they are whole, and what may go."""
+"""The command `irr index`: lists, verifies and prunes the label indexes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import typer
-from rich.table import Table
 from typer import Argument, Option
 
 from irr.cli import display
@@ -17,21 +16,21 @@ from irr.cli.options import IndexFolder
 
 @dataclass(frozen=True, kw_only=True)
 class IndexOptions:
-    """What to do with the label indexes that are kept."""
+    """What to do with the label indexes."""
 
     action: Annotated[
         Literal["list", "prune", "verify"],
-        Argument(help="list shows them, verify compares them with Chroma, prune deletes what is not used."),
+        Argument(help="list shows them, verify compares them with Chroma, prune deletes unused ones."),
     ] = "list"
     days: Annotated[
-        float, Option(help="For prune: days that an index was not opened.", min=0, metavar="N")
+        float, Option(help="For prune: days since an index was last opened.", min=0, metavar="N")
     ] = 30
     index_folder: IndexFolder = None
 
 
 @command("index prune --days 30")
 def index(options: IndexOptions) -> None:
-    """List the label indexes that are kept, verify them, or delete those that nobody uses."""
+    """List the label indexes, verify them, or delete unused ones."""
     from irr.builder import default_index_folder
     from irr.index.maintenance import kept, prune, verify
 
@@ -45,12 +44,16 @@ def index(options: IndexOptions) -> None:
             damaged += bool(problem)
             display.say(f"{found.path}: {problem or 'whole'}")
         if damaged:
-            hint = "delete their folders: they are made again at the next use"
+            hint = "delete their folders, and the next use builds them again"
             display.note(f"irr: {damaged:,} indexes are damaged: {hint}")
             raise typer.Exit(EXIT_ROW_ERRORS)
     else:
-        table = Table("labels", "entries", "MB", "days unused", "encoder", "folder", title=str(root))
-        for one in kept(root):
-            numbers = (f"{one.labels:,}", f"{one.entries:,}", f"{one.size / 1e6:,.1f}", f"{one.unused:.0f}")
-            table.add_row(*numbers, one.encoder, str(one.path.relative_to(root)))
-        display.show(table)
+        rows = [
+            (
+                *(f"{one.labels:,}", f"{one.entries:,}", f"{one.size / 1e6:,.1f}", f"{one.unused:.0f}"),
+                *(one.encoder, str(one.path.relative_to(root))),
+            )
+            for one in kept(root)
+        ]
+        header = ("labels", "entries", "MB", "days unused", "encoder", "folder")
+        display.table(header, rows, str(root), right=range(4))

@@ -1,4 +1,4 @@
-"""The command `irr inspect`: every stage's output for one text."""
+"""The command `irr inspect`: shows every stage's output for one text."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from rich.table import Table
-from rich.text import Text
 from typer import Option
 
 from irr.cli import display
@@ -26,7 +24,7 @@ _FEATURES = 6
 
 @dataclass(frozen=True, kw_only=True)
 class InspectOptions:
-    """Which text to look at, and with which program."""
+    """The text and the program."""
 
     text: Annotated[str, Option(help="The text, or - for stdin.", metavar="TEXT")]
     top_k: Annotated[int, Option(help="Labels to show.", min=1)] = 10
@@ -35,7 +33,7 @@ class InspectOptions:
 
 @command("inspect --labels skills.jsonl --text 'You will bake bread and cakes'")
 def inspect(options: InspectOptions) -> None:
-    """Show what every stage makes of one text."""
+    """Show the output of every stage for one text."""
     space = options.program.read_space()
     text = options.text
     if text == "-":
@@ -52,25 +50,23 @@ def inspect(options: InspectOptions) -> None:
 def _show(prediction: Prediction, top_k: int) -> None:
     if prediction.trace is None:
         raise ValueError("the prediction carries no trace")
-    queries = Table("kind", "query", title="infer: queries")
     shown = prediction.trace.queries[:_QUERIES]
-    for query in shown:
-        queries.add_row(query.kind, Text(query.text))
-    display.show(queries)
+    display.table(("kind", "query"), ((query.kind, query.text) for query in shown), "infer: queries")
     if more := len(prediction.trace.queries) - len(shown):
         passages = len({query.passage for query in prediction.trace.queries})
         display.say(f"and {more:,} more, from {passages:,} passages in all")
-    candidates = Table("score", "label", "evidence: query → entry, match", title="retrieve: candidates")
-    for candidate in prediction.trace.candidates[:top_k]:
-        evidence = Text("\n".join(_evidence(candidate)))
-        candidates.add_row(f"{candidate.score:.3f}", Text(candidate.label.name), evidence)
-    display.show(candidates)
-    ranking = Table("rank", "score", "id", "label", title="rank: labels")
-    for rank, label in enumerate(prediction.labels, 1):
-        ranking.add_row(str(rank), f"{label.score:.3f}", Text(label.id), Text(label.name))
-    display.show(ranking)
+    candidates = (
+        (f"{candidate.score:.3f}", candidate.label.name, "\n".join(_evidence(candidate)))
+        for candidate in prediction.trace.candidates[:top_k]
+    )
+    display.table(("score", "label", "evidence: query → entry, match"), candidates, "retrieve: candidates")
+    ranking = (
+        (str(rank), f"{label.score:.3f}", label.id, label.name)
+        for rank, label in enumerate(prediction.labels, 1)
+    )
+    display.table(("rank", "score", "id", "label"), ranking, "rank: labels")
     for fallback in prediction.fallbacks:
-        display.say(f"{fallback.stage} did without its language model: {fallback.message}")
+        display.say(f"{fallback.stage} worked without its language model: {fallback.message}")
     for line in display.costs(prediction.costs):
         display.say(line)
 
@@ -100,7 +96,7 @@ def _pair(match: Match) -> str:
 
 
 def _words(candidate: Candidate) -> str:
-    """What words the candidate shares with the passage that speaks for it, and where that is."""
+    """The words that the candidate shares with its best passage, and the place of that."""
     start, end = candidate.place or (0, 0)
     place = f"[{start:,}–{end:,}] " if candidate.place else ""
     return f"words {place}{candidate.name_recall:.0%} of the name, word cosine {candidate.word_cosine:.2f}"

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from rich.table import Table
-from rich.text import Text
 from typer import Argument, Option
 
 from irr.cli import display
@@ -17,14 +15,14 @@ from irr.cli.command import command
 from irr.cli.options import ColumnNames, Encoder, Language
 
 if TYPE_CHECKING:
-    from irr.labels.diagnostics import LabelDiagnostics, Lengths, SharedTexts
+    from irr.labels.diagnostics import LabelDiagnostics, SharedTexts
 
 _SHOWN_IDS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelsOptions:
-    """Which labels to look at, and where to write them."""
+    """The label file, and where to write labels and diagnostics."""
 
     file: Annotated[Path, Argument(help="A label file, as --labels takes it.", metavar="FILE")]
     output: Annotated[
@@ -43,7 +41,7 @@ class LabelsOptions:
 
 @command("labels eurovoc.rdf.gz --language fi,en --output eurovoc.jsonl")
 def labels(options: LabelsOptions) -> None:
-    """Show a label space: what is in it, how it hangs together, and what of it hurts retrieval."""
+    """Show a label space: its contents, its hierarchy, and what hurts retrieval."""
     from irr.encoders.base import DEFAULT_ENCODER
     from irr.encoders.window import open_window
     from irr.io.columns import Columns
@@ -69,86 +67,74 @@ def labels(options: LabelsOptions) -> None:
 
 
 def _show(found: LabelDiagnostics) -> None:
-    display.show(_counts(found))
+    _show_counts(found)
     if found.tree.with_parents:
-        display.show(_tree(found))
-    display.show(_lengths(found))
-    for title, shared in (
-        ("names of several labels", found.shared_names),
-        ("aliases of several labels, or names of others", found.shared_aliases),
-    ):
-        if shared.texts:
-            display.show(_shared(title, shared))
-    if examples := list(_examples(found)):
-        table = Table("what", "labels", "examples", title="look at")
-        table.columns[1].justify = "right"
-        for what, count, texts in examples:
-            table.add_row(what, f"{count:,}", Text(_short(", ".join(texts))))
-        display.show(table)
+        _show_tree(found)
+    _show_lengths(found)
+    _show_shared("names of several labels", found.shared_names)
+    _show_shared("aliases of several labels, or names of others", found.shared_aliases)
+    if examples := [
+        (what, f"{count:,}", _short(", ".join(texts))) for what, count, texts in _examples(found)
+    ]:
+        display.table(("what", "labels", "examples"), examples, "look at", right=(1,))
     for warning in found.warnings:
         display.say(f"• {warning}", style="yellow")
 
 
-def _counts(found: LabelDiagnostics) -> Table:
+def _show_counts(found: LabelDiagnostics) -> None:
     from irr.labels.skos.languages import UNTAGGED
 
-    table = Table("labels", f"{found.labels:,}", "", title="what is in it")
-    rows = (
+    counts = [
         ("with aliases", found.with_aliases, f"{found.aliases:,} aliases"),
         ("with a description", found.with_description, ""),
         ("with parents", found.tree.with_parents, f"{found.tree.several_parents:,} with several"),
         ("with a prior", found.with_prior, ""),
+    ]
+    for language, count in found.read.named_in.items() if found.read else ():
+        said = "language not said" if language == UNTAGGED else f"named in {language}"
+        counts.append((said, count, ""))
+    rows = (
+        (what, f"{count:,} ({count / found.labels:.0%})", more if count else "")
+        for what, count, more in counts
     )
-    for what, count, more in rows:
-        table.add_row(what, f"{count:,} ({count / found.labels:.0%})", more if count else "")
-    if found.read:
-        for language, count in found.read.named_in.items():
-            said = "language not said" if language == UNTAGGED else f"named in {language}"
-            table.add_row(said, f"{count:,} ({count / found.labels:.0%})", "")
-    table.columns[1].justify = "right"
-    return table
+    display.table(("labels", f"{found.labels:,}", ""), rows, "what is in it", right=(1,))
 
 
-def _tree(found: LabelDiagnostics) -> Table:
+def _show_tree(found: LabelDiagnostics) -> None:
     tree = found.tree
-    table = Table("steps from a root", "labels", "", title="how it hangs together")
-    table.columns[1].justify = "right"
-    for depth, count in tree.depths.items():
-        more = f"{tree.roots:,} roots, {tree.alone:,} alone" if depth == 0 else ""
-        table.add_row(str(depth), f"{count:,}", more)
+    rows = [(str(depth), f"{count:,}", "") for depth, count in tree.depths.items()]
+    if 0 in tree.depths:
+        rows[0] = (*rows[0][:2], f"{tree.roots:,} roots, {tree.alone:,} alone")
     if tree.unreachable:
-        table.add_row("under no root", f"{tree.unreachable:,}", "in or under cycles")
-    return table
+        rows.append(("under no root", f"{tree.unreachable:,}", "in or under cycles"))
+    display.table(("steps from a root", "labels", ""), rows, "how it hangs together", right=(1,))
 
 
-def _lengths(found: LabelDiagnostics) -> Table:
+def _show_lengths(found: LabelDiagnostics) -> None:
     title = f"length in {found.unit}"
     if found.window:
         title += f"; the encoder reads {found.window}"
-    table = Table("of", "median", "longest", "cut", "the longest", title=title)
-    for column in table.columns[1:4]:
-        column.justify = "right"
+    rows = []
     for what, lengths in (("names", found.names), ("descriptions", found.descriptions)):
         if lengths.longest:
-            table.add_row(what, *_row(lengths))
-    return table
+            length, text = lengths.longest[0]
+            cut = "" if lengths.cut is None else f"{lengths.cut:,}"
+            rows.append((what, f"{lengths.median:,}", f"{length:,}", cut, _short(text)))
+    display.table(("of", "median", "longest", "cut", "the longest"), rows, title, right=(1, 2, 3))
 
 
-def _row(lengths: Lengths) -> tuple[str, str, str, Text]:
-    length, text = lengths.longest[0]
-    cut = "" if lengths.cut is None else f"{lengths.cut:,}"
-    return f"{lengths.median:,}", f"{length:,}", cut, Text(_short(text))
-
-
-def _shared(title: str, shared: SharedTexts) -> Table:
-    table = Table(
-        "text", "labels", "ids", title=f"{title}: {shared.texts:,}, carried by {shared.labels:,} labels"
+def _show_shared(title: str, shared: SharedTexts) -> None:
+    if not shared.texts:
+        return
+    rows = (
+        (
+            *(_short(example.text), f"{len(example.ids):,}"),
+            ", ".join(example.ids[:_SHOWN_IDS]) + (", …" if len(example.ids) > _SHOWN_IDS else ""),
+        )
+        for example in shared.examples
     )
-    table.columns[1].justify = "right"
-    for example in shared.examples:
-        ids = ", ".join(example.ids[:_SHOWN_IDS]) + (", …" if len(example.ids) > _SHOWN_IDS else "")
-        table.add_row(Text(_short(example.text)), f"{len(example.ids):,}", Text(ids))
-    return table
+    title += f": {shared.texts:,}, carried by {shared.labels:,} labels"
+    display.table(("text", "labels", "ids"), rows, title, right=(1,))
 
 
 def _examples(found: LabelDiagnostics) -> Iterable[tuple[str, int, tuple[str, ...]]]:
@@ -156,12 +142,12 @@ def _examples(found: LabelDiagnostics) -> Iterable[tuple[str, int, tuple[str, ..
     unknown = found.tree.unknown_parents
     plain = found.without_description
     rows = (
-        # Where none has one there is nothing to look at.
+        # Shown only if other labels have one.
         ("without a description", plain.count if found.with_description else 0, plain.examples),
         ("share a name, nothing tells apart", found.indistinct.count, found.indistinct.examples),
         ("names that look like codes", found.codes.count, found.codes.examples),
-        ("a parent that is no label", unknown.count, tuple(f"{a} → {b}" for a, b in unknown.examples)),
-        ("above themselves", cycles.count, tuple(" → ".join((*c, c[0])) for c in cycles.examples)),
+        ("a parent that is not a label", unknown.count, tuple(f"{a} → {b}" for a, b in unknown.examples)),
+        ("their own ancestors", cycles.count, tuple(" → ".join((*c, c[0])) for c in cycles.examples)),
     )
     return (row for row in rows if row[1])
 

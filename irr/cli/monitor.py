@@ -1,4 +1,4 @@
-"""How a batch is coming on: live on a terminal, one line a minute in a log."""
+"""Shows the progress of a batch: live on a terminal, one line a minute in a log."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _LOG_SECONDS, _LIVE_SECONDS = 60.0, 0.2
 
 
 class Monitor:
-    """Shows what a run came to so far, and how long it will take.
+    """Shows the tally of a run, and the remaining time.
 
     Args:
-        price: What tokens cost, if known.
+        price: The price of tokens, if known.
     """
 
     def __init__(self, price: Price | None) -> None:
@@ -40,10 +40,10 @@ class Monitor:
             self._bar.stop()
 
     def __call__(self, tally: Tally, share: float | None) -> None:
-        """Takes note of one row more, and shows it if it is time."""
+        """Records one row more, and shows the progress from time to time."""
         now = time.monotonic()
         if self._first is None:
-            # A run that goes on has rows already: its pace is that of the rows after them.
+            # The pace of a resumed run counts new rows only.
             self._first, self._shown = (tally, share, now), now
             if self._live:
                 self._bar.start()

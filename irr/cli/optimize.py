@@ -1,4 +1,4 @@
-"""The command `irr optimize`: examples in, a frozen program out."""
+"""The command `irr optimize`: optimizes a program on examples, and freezes it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import typer
-from rich.table import Table
-from rich.text import Text
 from typer import Option
 
 from irr.cli import display
@@ -20,7 +18,7 @@ from irr.cli.calibrate import lines
 from irr.cli.command import command
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.cli.options import BuildOptions, LMOptions
-from irr.cli.show import scores_table
+from irr.cli.show import show_scores
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherOptions:
-    """Which stronger models write demos and instructions."""
+    """The stronger models that write demos and instructions."""
 
     panel: ClassVar[str] = "Teachers"
 
@@ -51,7 +49,7 @@ class TeacherOptions:
     ] = None
 
     def as_models(self, api_base: str | None) -> LMOptions:
-        """The teachers as the models of both stages, at `api_base` unless they have a server of their own."""
+        """The teachers as models of both stages, at `api_base` unless another server is named."""
         return LMOptions(
             lm=self.teacher_lm or "none",
             api_base=self.teacher_api_base or api_base,
@@ -62,7 +60,7 @@ class TeacherOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizeOptions:
-    """What to learn from, how, and where the program goes."""
+    """The examples, the optimizer, and the folder of the program."""
 
     train: Annotated[Path, Option(help='The trainset: JSONL {"id", "text", "labels"}.', metavar="FILE")]
     output: Annotated[str, Option(help="Where the frozen program goes.", metavar="DIR")]
@@ -83,7 +81,7 @@ class OptimizeOptions:
 def optimize(options: OptimizeOptions) -> None:
     """Optimize a program on tens of examples, and freeze it.
 
-    Without a language model the hyperparameters are tuned: weights, margins and spans. With one, so are its
+    Without a language model it tunes hyperparameters: weights, margins and spans. With one it also optimizes
     prompts: infer's by recall@50 of the candidates, then rank's by RP@10. A stage that does not pay is left
     out.
 
@@ -101,7 +99,7 @@ def optimize(options: OptimizeOptions) -> None:
     teachers = options.teachers.as_models(lms.api_base)
     for name in teachers.names:
         check_name(name or "none", teachers.api_base)
-    # DSPy's own bars would be drawn over ours.
+    # DSPy's own progress bars would overwrite this one.
     os.environ.setdefault("TQDM_DISABLE", "1")
     from irr.frozen.freeze import freeze
     from irr.optimize import Budget, Optimizer, Students, check_models, split
@@ -122,7 +120,7 @@ def optimize(options: OptimizeOptions) -> None:
         on_entries = entries.enter_context(display.progress("label entries", None))
 
         def on_trial(trial: Trial, most: int) -> None:
-            entries.close()  # the index is there: its bar makes room for the trials'
+            entries.close()  # the index is built: its bar makes room for the trials'
             shown.trial(trial, most)
 
         budget = Budget(options.budget, lambda: shown.spent(budget.usage))
@@ -169,7 +167,7 @@ def _interrupts(budget: Budget) -> Iterator[None]:
 
 
 class _TrialProgress:
-    """Shows how an optimization goes: the step, its trials, the best score, and what calls cost so far."""
+    """Shows the progress of an optimization: the step, its trials, the best score, the usage."""
 
     def __init__(self, bar: Progress) -> None:
         self._bar = bar
@@ -178,7 +176,7 @@ class _TrialProgress:
         self._best = 0.0
 
     def trial(self, trial: Trial, most: int) -> None:
-        """Counts a trial; `most` is about how many there are in its step."""
+        """Counts a trial; `most` is the expected number of trials of its step."""
         if trial.step != self._step:
             self._step, self._best = trial.step, 0.0
             self._bar.reset(self._task, description=trial.step, total=most)
@@ -190,14 +188,14 @@ class _TrialProgress:
             display.note(f"{trial.step}: {trial.what}: {trial.metric} {trial.score.percent()}")
 
     def spent(self, usage: Usage) -> None:
-        """Shows what calls have cost."""
+        """Shows the usage."""
         tokens = usage.prompt_tokens + usage.completion_tokens
         self._bar.update(self._task, spent=f"{usage.calls:,} calls, {tokens:,} tokens")
 
 
 @contextmanager
 def _trial_progress() -> Iterator[_TrialProgress]:
-    """A line on stderr that shows itself with the first trial."""
+    """A progress line on stderr that appears with the first trial."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     bar = Progress(
@@ -218,14 +216,14 @@ def _trial_progress() -> Iterator[_TrialProgress]:
 
 
 def _show(result: Optimized, folder: Path) -> None:
-    """All that was tried, what came of it, and what it cost."""
-    table = Table("step", "tried", "metric", "mean (95 % interval)", "calls", title="programs tried")
-    for column in table.columns[3:]:
-        column.justify = "right"
-    for trial in result.trials:
-        table.add_row(trial.step, Text(trial.what), trial.metric, trial.score.percent(), f"{trial.calls:,}")
-    display.show(table)
-    display.show(scores_table(result.scores))
+    """Shows the trials, the result, and the usage."""
+    trials = (
+        (trial.step, trial.what, trial.metric, trial.score.percent(), f"{trial.calls:,}")
+        for trial in result.trials
+    )
+    header = ("step", "tried", "metric", "mean (95 % interval)", "calls")
+    display.table(header, trials, "programs tried", right=(3, 4))
+    show_scores(result.scores)
     usage = {name: int(result.history[name]) for name in ("calls", "prompt_tokens", "completion_tokens")}
     display.say(f"examples in the program: {len(result.program.examples):,}")
     display.say(f"settings changed: {display.changed(result.program.settings)}")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ServeLMOptions:
-    """Which model to serve, and where."""
+    """The model, and the address to serve it at."""
 
     context: typer.Context
     model: Annotated[str, Argument(help="A model's name on the hub, its folder, or embedded.")]
@@ -35,18 +35,12 @@ def serve_lm(options: ServeLMOptions) -> None:
 
     Prints the options that use it, once it answers. What follows "--" goes to vLLM.
     """
-    from irr.lm.vllm_server import serve
+    from irr.lm.vllm_server import ServerOptions, serve
 
     def ready(server: Server) -> None:
         display.note(f"ready after {server.seconds[1]:.0f} s; use it with")
         typer.echo(f"--lm openai/{server.name} --api-base {server.api_base}")
 
     display.note(f"starting vLLM with {options.model}: this can take minutes")
-    serve(
-        options.model,
-        ready=ready,
-        host=options.host,
-        port=options.port,
-        python=options.python,
-        extra=options.context.args,
-    )
+    server = ServerOptions(options.host, options.port, options.python, options.context.args)
+    serve(options.model, ready, server)

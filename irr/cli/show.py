@@ -1,4 +1,4 @@
-"""The command `irr show`: what a frozen program is."""
+"""The command `irr show`: shows what a frozen program consists of."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from rich.table import Table
-from rich.text import Text
 from typer import Argument
 
 from irr.cli import display
@@ -23,7 +21,7 @@ _SHOWN_METRICS = ("rp@5", "rp@10", "rp@50", "recall@50")
 
 @dataclass(frozen=True, kw_only=True)
 class ShowOptions:
-    """Which program to show."""
+    """The program to show."""
 
     program: Annotated[Path, Argument(help="A frozen program.", metavar="DIR")]
 
@@ -34,13 +32,13 @@ def show(options: ShowOptions) -> None:
     from irr.frozen.manifest import read_manifest
 
     manifest = read_manifest(options.program)
-    display.show(_facts(options.program, manifest))
+    display.table(("", ""), _facts(options.program, manifest).items(), str(options.program))
     if manifest.scores:
-        display.show(scores_table(manifest.scores))
+        show_scores(manifest.scores)
     _show_prompts(manifest)
 
 
-def _facts(folder: Path, manifest: Manifest) -> Table:
+def _facts(folder: Path, manifest: Manifest) -> dict[str, str]:
     from irr.frozen.manifest import read_calibration
 
     recipe = manifest.recipe
@@ -58,10 +56,7 @@ def _facts(folder: Path, manifest: Manifest) -> Table:
     facts["calibration"] = "\n".join(lines(calibration)) if calibration else "none: see irr calibrate"
     facts["versions"] = _pairs(manifest.versions)
     facts["digest"] = manifest.digest
-    table = Table(title=Text(str(folder)), show_header=False)
-    for name, value in facts.items():
-        table.add_row(name, Text(value))
-    return table
+    return facts
 
 
 def _pairs(values: Mapping[str, str | int]) -> str:
@@ -78,16 +73,17 @@ def _show_prompts(manifest: Manifest) -> None:
         ("rank", recipe.rank, task.rank, recipe.settings.rank.demos),
     ):
         if model:
-            display.stdout.rule(f"{stage}: what the model is told")
+            display.stdout.rule(f"{stage}: the prompt")
             display.stdout.print(f"{prompt.instructions}\n{task.notes_of(prompt)}".strip(), markup=False)
             for demo in task.demos_of(prompt)[: task.count_of(prompt, demos)]:
                 display.stdout.print(f"\n- {demo.text}\n  {'; '.join(demo.terms)}", markup=False)
 
 
-def scores_table(scores: Mapping[str, Scores]) -> Table:
-    """What programs scored on the valset, by name."""
+def show_scores(scores: Mapping[str, Scores]) -> None:
+    """Shows the scores of programs on the valset, by name."""
     texts = next((found.texts for found in scores.values()), 0)
-    table = Table("program", *_SHOWN_METRICS, title=f"on the {texts} examples of the valset")
-    for name, found in scores.items():
-        table.add_row(name, *(found.metrics[metric].percent() for metric in _SHOWN_METRICS))
-    return table
+    rows = (
+        (name, *(found.metrics[metric].percent() for metric in _SHOWN_METRICS))
+        for name, found in scores.items()
+    )
+    display.table(("program", *_SHOWN_METRICS), rows, f"on the {texts} examples of the valset")

@@ -1,4 +1,4 @@
-"""What an encoder is: texts to unit vectors."""
+"""The interface of an encoder: texts to unit vectors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
-# Tokens in one batch: some 300 spans or 8 full passages. Larger batches gain nothing on a CPU.
+# Tokens of a batch: some 300 spans or 8 full passages. Larger batches are no faster on a CPU.
 _BATCH_TOKENS = 2_048
 
 
@@ -20,7 +20,7 @@ class Encoder(Protocol):
 
     @property
     def name(self) -> str:
-        """Identifies the encoder; part of the key of every index it made."""
+        """Identifies the encoder, and is part of the key of its indexes."""
         ...
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -47,7 +47,7 @@ def unit_mean(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 class LockedEncoder:
-    """An encoder that several threads share: encoders need not bear that, and gain nothing from it."""
+    """An encoder that serves one thread at a time, for encoders that are not thread-safe."""
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
@@ -55,13 +55,13 @@ class LockedEncoder:
         self._free = threading.Lock()
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Returns what the encoder returns."""
+        """Returns the encoder's vectors."""
         with self._free:
             return self.encoder.encode(texts)
 
 
 def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Positions of texts that have one length in tokens together, so that no batch holds padding."""
+    """Batches of positions of texts with the same number of tokens, so that no batch needs padding."""
     order = sorted(range(len(lengths)), key=lambda i: lengths[i])
     for length, group in groupby(order, key=lambda i: lengths[i]):
         positions = list(group)

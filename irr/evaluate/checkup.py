@@ -1,4 +1,4 @@
-"""Ten questions with known answers, which show what a language model is good for, and what it costs."""
+"""Examines a language model by ten questions with known answers."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ class Question:
 
 @dataclass(frozen=True)
 class Finding:
-    """How a model did the questions in one way: it proposed terms, or ranked by one method.
+    """The result of a model in one way to answer: proposing terms, or ranking by one method.
 
     Attributes:
         way: `terms`, or the method.
         asked: Questions asked.
-        answered: How many of them got an answer of the form that was asked for.
-        problem: Why the first of the others did not; "" if all did.
-        found: Right labels that it put first, among as many as are right.
-        right: Right labels of the questions that it answered.
-        chance: How many it would find if it guessed.
-        p_value: How probable it is to find as many by guessing.
-        usage: What it cost.
-        seconds: How long all questions took together.
+        answered: Questions that got an answer of the right form.
+        problem: The problem of the first other question; "" if there is none.
+        found: Right labels among the first n of each ranking, where n is the number of right labels.
+        right: Right labels of the answered questions.
+        chance: The expected number found by guessing.
+        p_value: The probability to find as many by guessing.
+        usage: The usage of the model.
+        seconds: The time of all questions together.
     """
 
     way: str
@@ -74,7 +74,7 @@ class Finding:
 
     @property
     def answers(self) -> bool:
-        """Whether it answers nearly always."""
+        """Whether it answers nearly all questions."""
         return self.asked == QUESTIONS and self.answered >= _ANSWERED * self.asked
 
     @property
@@ -149,7 +149,7 @@ async def _finding(
     start = time.perf_counter()
     with metered() as meter:
         answers = [await answer(asked[0])]
-        # What a model cannot do at all need not be asked ten times.
+        # A method that the model lacks fails at the first question.
         if not (isinstance(answers[0], LMError) and answers[0].code == "bad_request"):
             answers += await gather(*map(answer, asked[1:]))
     good = [(q, a) for q, a in zip(asked, answers, strict=False) if not isinstance(a, LMError)]
@@ -171,7 +171,7 @@ async def _finding(
 
 
 def _by_chance(asked: Sequence[Question]) -> NDArray[np.float64]:
-    """The probability of each number of right labels found by guessing: a sum of hypergeometric numbers."""
+    """The distribution of the right labels found by guessing, a sum of hypergeometric variables."""
     total = np.ones(1)
     for question in asked:
         right, all_ = len(question.right), len(question.candidates)

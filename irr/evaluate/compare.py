@@ -1,4 +1,4 @@
-"""Compares an evaluation with earlier ones on the same texts, from what `irr eval --json` wrote."""
+"""Compares evaluations on the same texts, read from the output of `irr eval --json`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from irr.io.validation import explain
 
 
 class Baseline(BaseModel):
-    """An earlier evaluation that others are compared with.
+    """An earlier evaluation.
 
     Attributes:
-        name: As it was called; the file's name, without its ending, if it was not.
+        name: Its name; if it has none, the file's name without its ending.
         program: The digest of its program.
         curve: Its mean RP@k for k = 1, 2, ...
         per_text: What each text scored.
@@ -50,7 +50,7 @@ class Comparison(BaseModel):
     differences: dict[str, Difference]
 
     def as_json(self) -> dict[str, Any]:
-        """Which it is compared with, and the differences by metric with their intervals and p-values."""
+        """The baseline, and the differences by metric with their intervals and p-values."""
         metrics = {
             name: {
                 "difference": round(d.mean, 6),
@@ -63,7 +63,7 @@ class Comparison(BaseModel):
 
 
 def read_baseline(path: Path, rows: Sequence[GoldRow]) -> Baseline:
-    """Reads an earlier evaluation and checks that it saw these texts.
+    """Reads an earlier evaluation and checks that it has these texts.
 
     Raises:
         InputError: If the file holds no such evaluation, or its texts or gold are others.

@@ -12,7 +12,7 @@ from typing import Annotated, Protocol
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from irr.batch.tally import TOLERATED, Tally
+from irr.batch.tally import TOLERATED, Outcome, Tally
 from irr.errors import UsageError
 from irr.evaluate.metrics import (
     Estimate,
@@ -42,11 +42,11 @@ DEPTH = 50
 
 
 class Classifier(Protocol):
-    """What can be evaluated: a program, or anything that answers as one."""
+    """A program, or an object that answers as one."""
 
     @property
     def digest(self) -> str:
-        """What all that its answers depend on hashes to."""
+        """The hash of all that its answers depend on."""
         ...
 
     def batch(self, texts: Iterable[str], top_k: int, trace: bool) -> Iterator[Prediction]:
@@ -55,7 +55,7 @@ class Classifier(Protocol):
 
 
 class PerText(BaseModel):
-    """What each text with gold scored, in the order of the file: what two evaluations are paired by.
+    """The scores of each text with gold, in file order, by which two evaluations are paired.
 
     Attributes:
         ids: The texts.
@@ -77,20 +77,20 @@ class PerText(BaseModel):
 
 
 class Evaluation(BaseModel):
-    """What a program scored.
+    """The scores of a program.
 
     Attributes:
         program: The digest of the program.
         metrics: Each metric's mean over the texts with gold, as a share of 1, with its interval.
         curve: Mean RP@k for k = 1, 2, ... up to 50.
         per_text: The values behind the means.
-        texts: How many texts were classified.
-        texts_without_gold: How many of them had no gold and count in no mean.
-        errors: How many of them were answered with an error; with gold, each scores 0.
-        fallbacks: How many were answered without a language model that should have been asked.
-        costs: What language-model calls cost, by stage.
-        seconds: What classifying them took.
-        sets: How good the sets of labels are that a calibrated program returns.
+        texts: Texts that were classified.
+        texts_without_gold: Texts without gold, which count in no mean.
+        errors: Texts that were answered with an error; with gold, each scores 0.
+        fallbacks: Texts that were answered without their language model.
+        costs: The usage of language models, by stage.
+        seconds: The time of classification.
+        sets: The scores of the sets of labels that a calibrated program returns.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -109,12 +109,12 @@ class Evaluation(BaseModel):
 
     @property
     def without_model(self) -> bool:
-        """Whether more texts did without their language model than a score of it may have."""
+        """Whether more texts were answered without their language model than is tolerated."""
         return self.fallbacks > TOLERATED * self.texts
 
     @property
     def texts_per_second(self) -> float:
-        """Throughput over all texts, index and encoder being there."""
+        """Throughput over all texts, without the loading of index and encoder."""
         return self.texts / self.seconds
 
     def as_json(self, per_text: bool = True) -> dict[str, object]:
@@ -171,7 +171,7 @@ def evaluate(
     start = time.perf_counter()
     predictions = program.batch((r.text for r in rows), DEPTH, trace=observe is not None)
     for row, prediction in zip(rows, predictions, strict=True):
-        tally = tally.add(prediction.error is not None, bool(prediction.fallbacks), prediction.costs)
+        tally = tally.add(Outcome.of(prediction))
         if row.labels:
             predicted = [label.id for label in prediction.labels]
             gold = set(row.labels)

@@ -24,7 +24,7 @@ class Estimate(BaseModel):
     high: float
 
     def percent(self) -> str:
-        """As people read it, in percent: 67.2 (62.1 – 72.3)."""
+        """The estimate in percent, as in 67.2 (62.1 – 72.3)."""
         return f"{100 * self.mean:.1f} ({100 * self.low:.1f} – {100 * self.high:.1f})"
 
 
@@ -73,13 +73,13 @@ def reciprocal_rank(predicted: Sequence[str], gold: Collection[str]) -> float:
 
 
 def ratio(hits: Sequence[float], counts: Sequence[float], seed: int = 0, resamples: int = 2000) -> Estimate:
-    """sum(hits) / sum(counts) with its 95 % interval, texts being what is drawn again.
+    """sum(hits) / sum(counts) with its 95 % bootstrap interval over texts.
 
     Args:
-        hits: What was found, by text.
-        counts: What there was to find, by text; at least one is above 0.
-        seed: Of the resampling.
-        resamples: How many.
+        hits: The numerator, by text.
+        counts: The denominator, by text; at least one is above 0.
+        seed: The seed of the resampling.
+        resamples: The number of resamples.
     """
     pairs = np.array([hits, counts], dtype=float)
     pairs = pairs[:, pairs[1] > 0]
@@ -89,16 +89,16 @@ def ratio(hits: Sequence[float], counts: Sequence[float], seed: int = 0, resampl
 
 
 class Difference(Estimate):
-    """How much one evaluation is better than another on the same texts: a mean over texts and its interval.
+    """The mean difference of two evaluations on the same texts, and its interval.
 
     Attributes:
-        p: Two-sided: how often a difference as large comes about where there is none.
+        p: The two-sided p-value.
     """
 
     p: float
 
     def percent(self) -> str:
-        """As people read it, in points: +1.2 (-0.3 – +2.7), p 0.110."""
+        """The difference in points, as in +1.2 (-0.3 – +2.7), p 0.110."""
         p = f"p {self.p:.3f}" if self.p >= 0.001 else "p < 0.001"
         return f"{100 * self.mean:+.1f} ({100 * self.low:+.1f} – {100 * self.high:+.1f}), {p}"
 
@@ -118,7 +118,7 @@ def paired_bootstrap(
     means = np.array([differences[drawn].mean() for drawn in resampled(len(differences), seed, resamples)])
     mean = float(differences.mean())
     low, high = interval(means)
-    # A hair less, so that rounding does not turn an equal into a smaller one.
+    # With a tolerance, because rounding may make an equal distance smaller.
     as_far = int((np.abs(means - mean) >= abs(mean) - 1e-12).sum())
     return Difference(mean=mean, low=low, high=high, p=(1 + as_far) / (1 + resamples))
 

@@ -1,4 +1,4 @@
-"""Scores the sets of labels that a calibrated program returns, and how true its probabilities are."""
+"""Scores the sets of labels of a calibrated program, and its probabilities."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 
 class Kept(BaseModel):
-    """What one cut-off on probabilities gives: precision and recall of all labels, and labels a text."""
+    """The scores at one cut-off on probabilities, over all labels, and the labels a text."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,7 +38,7 @@ class Kept(BaseModel):
 
 
 class Bin(BaseModel):
-    """Labels of like probability: their mean probability, the share of them that is right, and how many."""
+    """Labels of similar probability: their mean probability, their share of right labels, their number."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -48,21 +48,21 @@ class Bin(BaseModel):
 
 
 class SetScores(BaseModel):
-    """How good the returned sets are.
+    """The scores of the returned sets.
 
     Attributes:
-        decision: What they were chosen by.
-        cut_off: The probability that this came to; None for a number of labels or the best F1.
+        decision: The decision that chose them.
+        cut_off: Its cut-off on probabilities; None for a number of labels or the best F1.
         micro: Precision, recall and F1 of all labels of all texts together.
         example: The same for each text, and their mean; a text without labels has a precision of 0.
         macro: The same for each label that is gold or returned, and their mean.
         sizes: Returned labels of each text.
         gold_sizes: Gold labels of each text.
-        abstained: How many texts got no labels.
+        abstained: Texts without labels.
         calibration_error: Of the first ten labels of each text, in ten bins of equal mass.
         bins: Those bins.
-        kept: What other cut-offs would give.
-        unsure: How unsure each text is: the expected share of mistakes among its returned labels; 1 for none.
+        kept: The scores at other cut-offs.
+        unsure: The expected share of wrong labels among those of each text; 1 for a text without labels.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -82,7 +82,7 @@ class SetScores(BaseModel):
 
     @property
     def promise(self) -> tuple[str, float, Estimate] | None:
-        """What was promised, how much of it, and what came of it; None without a promise."""
+        """The promised metric, its value, and the measured one; None without a promise."""
         if self.decision.precision:
             return "precision", self.decision.precision, self.micro["precision"]
         if self.decision.recall:
@@ -90,7 +90,7 @@ class SetScores(BaseModel):
         return None
 
     def as_json(self) -> dict[str, object]:
-        """As plain numbers, each mean with its interval."""
+        """The scores as JSON has them, each mean with its interval."""
         groups = {"micro": self.micro, "example": self.example}
         return {
             "decision": self.decision.model_dump(exclude_defaults=True),
@@ -106,7 +106,7 @@ class SetScores(BaseModel):
 
 
 class _Text(NamedTuple):
-    """A text: probabilities and truth of its ranking, what was returned, and its gold."""
+    """A text: the probabilities of its ranking, which labels are gold, the returned labels, and the gold."""
 
     probability: Floats
     right: Floats
@@ -119,8 +119,8 @@ class SetScorer:
     """Takes the texts with gold one by one, then scores the sets.
 
     Args:
-        decision: What labels are chosen by.
-        cut: The same in numbers.
+        decision: The decision that chooses labels.
+        cut: Its cut-offs.
         answers: What the program answers to each text with gold by that decision; needed where its hierarchy
             arranges what was chosen.
     """

@@ -1,4 +1,4 @@
-"""What was evaluated: name, gold, labels, models and settings, as they stand beside the scores."""
+"""The setup of an evaluation, shown beside its scores: name, gold, labels, models and settings."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from irr.text.words import clean
 
 
 class Setup(BaseModel):
-    """What was evaluated, on what.
+    """The setup of an evaluation.
 
     Attributes:
-        name: As the user calls it; None if they do not.
+        name: The user's name for it; None if there is none.
         program: The digest of the program.
         gold: The file of texts with gold labels.
-        labels: The label file, or the frozen program that brought the labels.
-        label_count: How many labels there are.
-        fingerprint: The label space's.
+        labels: The label file, or the frozen program with the labels.
+        label_count: The number of labels.
+        fingerprint: The label space's fingerprint.
         encoder: Name of the encoder.
         infer_lm: Name of the language model that proposes terms, if one does.
         rank_lm: Name of the language model that orders candidates, if one does.
-        examples: How many labelled examples the program has.
-        left_out: How many of the texts are among them; each was scored without its own example.
+        examples: The number of the program's examples.
+        left_out: Texts that are among them, each of which was scored without its own example.
         settings: Every setting by its dotted name.
     """
 
@@ -61,7 +61,7 @@ class Setup(BaseModel):
         gold: Path,
         labels: Path,
     ) -> Setup:
-        """What this program is, and what it is evaluated on."""
+        """The setup of a program and texts with gold."""
         return cls(
             name=name,
             program=program.digest,
@@ -79,7 +79,7 @@ class Setup(BaseModel):
 
     @property
     def title(self) -> str:
-        """What tells it from others: its name, or what it is made of; and the gold."""
+        """Its name, or its labels, models and settings; and the gold."""
         return f"{self.name or self._parts} on {Path(self.gold).name}"
 
     @property
@@ -90,7 +90,7 @@ class Setup(BaseModel):
         return ", ".join([Path(self.labels).stem, *models, *changed])
 
     def as_json(self) -> dict[str, Any]:
-        """The same as it stands in JSON."""
+        """The setup as JSON has it."""
         return {
             "name": self.name,
             "program": self.program,
@@ -104,7 +104,7 @@ class Setup(BaseModel):
 
 
 def known_texts(program: InferRetrieveRank, rows: Sequence[GoldRow]) -> int:
-    """How many texts are examples of the program: the same but for letter case and spaces."""
+    """The number of texts that are examples of the program, letter case and spaces ignored."""
     known = {_folded(example.text) for example in program.examples}
     return sum(_folded(row.text) in known for row in rows)
 
@@ -114,7 +114,7 @@ def _folded(text: str) -> str:
 
 
 def as_text(evaluation: Evaluation, setup: Setup, comparisons: Sequence[Comparison] = ()) -> str:
-    """An evaluation as JSON, one key a line: metrics by name, each text's scores, what was evaluated."""
+    """An evaluation as JSON, one key a line: metrics, each text's scores, and the setup."""
     fields = {**evaluation.as_json(), **setup.as_json()}
     if comparisons:
         fields["compare"] = [comparison.as_json() for comparison in comparisons]

@@ -56,26 +56,25 @@ def freeze(
     optimized: Mapping[str, str | int] | None = None,
     trials: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Writes a program: labels, settings, prompts, examples, and its models by name. No secret, no pickle.
+    """Writes a program: labels, settings, prompts, examples, and its models by name; no key and no pickle.
 
-    The folder appears complete or not at all; a frozen program that stands there is replaced at once.
+    The folder appears when it is complete, and replaces a frozen program of that name in one step.
 
     Args:
         program: The program.
-        folder: Where to; a `Place` was checked before.
-        scores: What it scored, by what it was scored on.
-        optimized: How it came about.
-        trials: What else was tried, one row each.
+        folder: The folder, or a `Place` that was checked before.
+        scores: The program's scores by the name of what was scored.
+        optimized: The history of its optimization.
+        trials: The trials of its optimization, one row each.
 
     Raises:
-        ProgramError: If something else stands there, it cannot be written, or the program has a ranker or an
-            encoder of the caller's own. If the place fails only now, the message names the folder that holds
-            the program instead.
+        ProgramError: If the folder holds something else or cannot be written, or the program has a ranker or
+            an encoder of the caller's own. If writing fails, the message names the folder with the program.
     """
     place = folder if isinstance(folder, Place) else Place.at(folder)
     own = program.custom or ("a part of its label space" if program.part is not None else "")
     if own:
-        raise ProgramError(f"a program with {own} cannot be frozen", "freeze one without")
+        raise ProgramError(f"a program with {own} cannot be frozen", "freeze it without that")
     manifest = Manifest(
         recipe=program.recipe.model_copy(update={"examples": ()}),
         labels=len(program.space),
@@ -99,10 +98,10 @@ def freeze(
 
 
 def freeze_calibration(calibration: Calibration, folder: str | Path) -> None:
-    """Adds a calibration to a frozen program, or replaces the one that it has; all else stays as it is.
+    """Adds a calibration to a frozen program, or replaces its calibration.
 
     Raises:
-        ProgramError: If the folder holds no program, or another than it was fitted for, or cannot be written.
+        ProgramError: If the folder holds no program or another one, or cannot be written.
     """
     folder = Path(folder)
     if read_manifest(folder).digest != calibration.program:
@@ -127,25 +126,24 @@ def load(
     index_server: str | None = None,
     progress: Progress | None = None,
 ) -> InferRetrieveRank:
-    """Loads a frozen program; its index is made on the first call and reused afterwards.
+    """Loads a frozen program; its index is built at first use and reused afterwards.
 
     Args:
-        folder: What `freeze` wrote.
-        api_base: Where its language models are served, if they are.
-        limits: What those servers are to bear.
-        infer_lm: Proposes terms instead of the model it was frozen with; "none" for none.
-        rank_lm: Orders the candidates instead; "none" for none.
-        task: What language models are told, if it was frozen without any.
-        labels: A label space that must be the one it was frozen with.
-        rebind: Whether that may be another one: the program then runs on it, with the examples that still
-            have labels in it.
+        folder: A folder that `freeze` wrote.
+        api_base: URL of the server of its language models.
+        limits: Concurrency and rate limits of that server.
+        infer_lm: The model that proposes terms, in place of the frozen one; "none" for no model.
+        rank_lm: The model that orders the candidates, likewise.
+        task: The task pack, for a program that was frozen without a language model.
+        labels: The label space, which must be the frozen one.
+        rebind: Whether `labels` may be another label space; examples without a label in it are dropped.
         index_folder: Where indexes are kept; the user's cache folder if None.
         index_server: URL of a Chroma server that holds the vectors of label entries, for many to share.
         progress: Called with (entries done, entries in all) while an index is built.
 
     Raises:
-        ProgramError: If the folder holds no program, or not what was frozen, or needs an `api_base` or
-            an encoder that is not on this machine: nothing is fetched because a folder names it.
+        ProgramError: If the folder holds no program, was changed, or needs an `api_base` or an encoder that
+            is not on this machine. Models that a folder names are never fetched.
         EncoderError: If its encoder does not load.
     """
     folder = Path(folder)
@@ -175,7 +173,7 @@ def load(
     )
     as_frozen = infer_lm is None and rank_lm is None and not rebind
     if as_frozen and program.ranking_digest != manifest.digest:
-        problem = f"irr {__version__} does not give the answers it was frozen with"
+        problem = f"irr {__version__} gives other answers than it was frozen with"
         raise ProgramError(f"{folder}: {problem}", f"use irr {manifest.versions['irr']}, or freeze it again")
     calibration = read_calibration(folder)
     if calibration and not as_frozen and calibration.program != program.ranking_digest:
@@ -187,15 +185,15 @@ def load(
 def read_labels(
     folder: Path, manifest: Manifest, labels: LabelSpace | None = None, rebind: bool = False
 ) -> LabelSpace:
-    """The label space of a frozen program, or the one to run it on instead.
+    """The label space of a frozen program, or `labels` in its place.
 
     Raises:
-        ProgramError: If `labels` are others and `rebind` does not allow that.
+        ProgramError: If `labels` differ from it and `rebind` is not set.
     """
     if labels is None:
         return LabelSpace.read(folder / LABELS)
     if labels.fingerprint != manifest.fingerprint and not rebind:
-        hint = "leave them out, or ask to rebind the program to them"
+        hint = "leave them out, or set rebind"
         raise ProgramError(f"these labels are not the label space of {folder}", hint)
     return labels
 
@@ -218,21 +216,21 @@ def _examples(folder: Path, space: LabelSpace, rebind: bool) -> list[Example]:
 def _needed(
     folder: Path, frozen: Model | None, given: LanguageModel | str | None, api_base: str | None
 ) -> LanguageModel | str:
-    """The model for a stage, or the name to open it by."""
+    """The model of a stage, or the name that opens it."""
     if given is not None:
         return given
     if frozen is None:
         return NO_MODEL
     name = name_of(frozen.name)
     if api_base is None and not capabilities_of(name).local:
-        # Texts must not go to whoever is the default.
+        # Texts must not go to the default server.
         problem = f'{folder} asks the model "{frozen.name}" of a server'
-        raise ProgramError(problem, "say where, with --api-base URL")
+        raise ProgramError(problem, "give --api-base URL")
     return name
 
 
 def _open_encoder(folder: Path, name: str) -> SentenceEncoder:
-    """The encoder of that name, if it is on this machine: nothing is fetched because a folder names it."""
+    """The encoder of that name on this machine; a model that a folder names is never fetched."""
     if model_folder(name) is None and hub_folder(name) is None:
         hint = f'fetch it with irr.SentenceEncoder("{name}") if you trust who made it'
         raise ProgramError(f'{folder} needs the encoder "{name}", which is not on this machine', hint)
@@ -245,7 +243,7 @@ def _check_revision(model: SentenceEncoder | LanguageModel | None, frozen: Model
     here = model_of(model).revision
     if here != frozen.revision:
         problem = f'the model "{frozen.name}" here is not the one that the program was frozen with'
-        raise ProgramError(problem, f"get the one whose weights are {frozen.revision}")
+        raise ProgramError(problem, f"install the one with the revision {frozen.revision}")
 
 
 def _json(model: BaseModel) -> str:

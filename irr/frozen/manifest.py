@@ -1,4 +1,4 @@
-"""What a frozen program's folder holds, and whether it is what was frozen, byte by byte."""
+"""The files of a frozen program, and their check against the checksums."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ LABELS = "labels.jsonl"
 EXAMPLES = "examples.jsonl"
 TRIALS = "trials.jsonl"
 CALIBRATION = "calibration.json"
-# As `sha256sum --check` reads it.
+# In the format of `sha256sum`.
 SUMS = "SHA256SUMS"
 FILES = frozenset({MANIFEST, LABELS, EXAMPLES, TRIALS, CALIBRATION, SUMS})
-# What file managers leave in every folder that they show.
+# Files that file managers leave in folders.
 _DROPPED = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".directory"})
 PACKAGES = ("chromadb", "sentence-transformers", "torch", "transformers")
 
 
 class Scores(BaseModel):
-    """What a program scored when it was frozen: each metric's mean and 95 % interval over some texts."""
+    """The scores of a program when it was frozen: each metric's mean and 95 % interval over texts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,18 +39,18 @@ class Scores(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What `program.json` holds.
+    """The content of `program.json`.
 
     Attributes:
         format: The version of the folder's layout.
-        recipe: The program, without its label space and examples, which have files of their own.
-        labels: How many labels there are.
-        examples: How many examples there are.
-        fingerprint: The label space's.
-        digest: The program's, its calibration left out: programs of one digest rank alike.
-        scores: What it scored when it was frozen, by what it was scored on.
-        optimized: How it came about, where it was optimized.
-        versions: What it was frozen with.
+        recipe: The program without its label space and examples, which have files of their own.
+        labels: The number of labels.
+        examples: The number of examples.
+        fingerprint: The label space's fingerprint.
+        digest: The program's digest without its calibration: programs with one digest rank alike.
+        scores: Its scores by the name of what was scored.
+        optimized: The history of its optimization.
+        versions: The versions of irr and its packages that froze it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,15 +67,15 @@ class Manifest(BaseModel):
 
 
 def is_dropped(name: str) -> bool:
-    """Whether a file of that name was left by the system, and says nothing."""
+    """Whether a file manager left a file of that name."""
     return name in _DROPPED or name.startswith("._")
 
 
 def names_in(folder: Path) -> set[str]:
-    """The names of the files of a frozen program in a folder.
+    """The names of a frozen program's files in a folder.
 
     Raises:
-        ProgramError: With its name, if something does not belong there.
+        ProgramError: With its name, if another file is there.
         OSError: If the folder cannot be read.
     """
     names = set()
@@ -89,10 +89,10 @@ def names_in(folder: Path) -> set[str]:
 
 
 def read_manifest(folder: str | Path) -> Manifest:
-    """Reads what a frozen program is, once every byte of it is known to be what was frozen.
+    """Reads the manifest of a frozen program after a check of all its files.
 
     Raises:
-        ProgramError: If the folder holds no program, one of a newer version, or not what was frozen.
+        ProgramError: If the folder holds no program, one of another version, or a changed one.
     """
     folder = Path(folder)
     try:
@@ -115,7 +115,7 @@ def read_manifest(folder: str | Path) -> Manifest:
             name for name in sorted(contents.keys() | known) if _sum(contents.get(name), name) not in right
         ]
         what = folder / (wrong[0] if wrong else SUMS)
-        raise ProgramError(f"{what} is not what was frozen", "restore the folder, or freeze it again")
+        raise ProgramError(f"{what} was changed after freezing", "restore the folder, or freeze it again")
     try:
         return Manifest.model_validate_json(raw)
     except ValidationError as e:
@@ -123,7 +123,7 @@ def read_manifest(folder: str | Path) -> Manifest:
 
 
 def read_calibration(folder: Path) -> Calibration | None:
-    """Reads the calibration of a frozen program; None if it was not calibrated.
+    """Reads the calibration of a frozen program; None if it has none.
 
     Raises:
         ProgramError: If it is of a newer version.

@@ -1,4 +1,4 @@
-"""The place of a frozen program: checked before any work is spent, and filled at once."""
+"""The folder of a frozen program: checked before any work, and filled in one step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Place:
-    """A folder that a frozen program can be put into.
+    """A folder that can hold a frozen program.
 
     Attributes:
         path: The folder, with links resolved; it does not exist, is empty, or holds a frozen program.
@@ -33,10 +33,10 @@ class Place:
 
     @classmethod
     def at(cls, folder: str | Path) -> Place:
-        """Checks a place without leaving a trace.
+        """Checks a folder and leaves nothing in it.
 
         Raises:
-            ProgramError: If a program cannot be written there, or something else stands there.
+            ProgramError: If it cannot be written, or holds something else than a frozen program.
         """
         place = cls(Path(os.path.realpath(folder)))
         try:
@@ -53,10 +53,10 @@ class Place:
         return place
 
     def fill(self, contents: Mapping[str, bytes]) -> None:
-        """Puts files there: whoever looks sees what stood there before, or all of them.
+        """Replaces the content of the folder by these files in one step.
 
         Raises:
-            ProgramError: If that fails; it names the folder that holds the files instead, if any could.
+            ProgramError: If that fails; the message names another folder that holds the files, if one does.
         """
         beside = _fresh(self.path)
         try:
@@ -70,22 +70,22 @@ class Place:
             raise self._failed(str(getattr(e, "strerror", e)), beside) from e
 
     def _holds_program(self) -> bool:
-        """Whether a frozen program stands there, and nothing else.
+        """Whether the folder holds a frozen program.
 
         Raises:
-            ProgramError: If anything else does.
+            ProgramError: If it holds anything else.
         """
         found = {path.name for path in self.path.iterdir()} if self.path.exists() else set()
         if all(map(is_dropped, found)):
             return False
         if not {MANIFEST, LABELS} <= found:
-            raise ProgramError(f"{self.path} exists and is no frozen program", "name another folder")
+            raise ProgramError(f"{self.path} exists and is not a frozen program", "name another folder")
         return bool(names_in(self.path))
 
     def _replace_by(self, beside: Path) -> None:
         if not self._holds_program():
             if self.path.exists():
-                _remove(self.path)  # empty, but for what systems drop
+                _remove(self.path)  # holds nothing but files of a file manager
             beside.rename(self.path)
         else:
             old = beside
@@ -98,13 +98,13 @@ class Place:
 
     def _failed(self, why: str, rescued: Path | None) -> ProgramError:
         if rescued:
-            hint = "move it to where it belongs"
+            hint = "move it from there"
             return ProgramError(f"{self.path} cannot be written ({why}); the program is in {rescued}", hint)
         return ProgramError(f"{self.path} cannot be written ({why})", "make room, or name another folder")
 
 
 def _fresh(path: Path) -> Path:
-    """A name beside `path` that nobody else has."""
+    """A new unique name beside `path`."""
     return path.with_name(f"{path.name[:100]}.{uuid.uuid4().hex[:12]}.part")
 
 
@@ -122,7 +122,7 @@ def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def _rescue(contents: Mapping[str, bytes]) -> Path | None:
-    """A folder for temporary files that holds the program, or None if none can."""
+    """A temporary folder with the program; None if none can be written."""
     with contextlib.suppress(OSError):
         folder = Path(tempfile.mkdtemp(prefix="irr-program-"))
         _write(folder, contents)
@@ -140,7 +140,7 @@ def _sync(folder: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Whether the two folders changed places, in one step that a kill cannot interrupt."""
+    """Exchanges two folders in one atomic step; returns whether the system did."""
     library = ctypes.CDLL(None)
     paths = os.fsencode(one), os.fsencode(other)
     if hasattr(library, "renameat2"):

@@ -1,4 +1,4 @@
-"""Lexical evidence: which words a passage shares with a label's name, and with all that the label says."""
+"""Lexical evidence: the words that a passage shares with a label's name and with its whole text."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Ints = NDArray[np.int32]
 
 
 class LexicalIndex:
-    """How much of each label's words a passage holds, each word by its rarity.
+    """The IDF-weighted name recall and word cosine of every label for a passage.
 
-        coverage(l) = sum of idf over the stems of l's name that the passage holds / the sum over all of them
-        likeness(l) = cosine of the passage's stems and those of all that l says, each weighing its idf
+        name recall(l) = sum of idf over the stems of l's name in the passage / sum over all stems of the name
+        word cosine(l) = cosine of the passage's stems and the stems of l's whole text, weighted by idf
 
     with idf(w) = ln(1 + (N - n + 1/2) / (n + 1/2)) for a stem in n of N labels, as in BM25 (Robertson &
-    Zaragoza 2009). A stem counts once however often it stands there.
+    Zaragoza 2009). A stem counts once in a text.
 
     Args:
         names: The stems of each label's name.
-        wholes: The stems of all that each label says, its name included.
+        wholes: The stems of each label's name, aliases and description.
     """
 
     def __init__(self, names: Postings, wholes: Postings) -> None:
@@ -36,17 +36,17 @@ class LexicalIndex:
         self._whole_norm = np.sqrt(wholes.sums(power=2))
 
     def __call__(self, passage: str) -> tuple[Floats, Floats]:
-        """Coverage and likeness of every label, each of shape (labels,), in [0, 1]."""
-        # Sorted, so that sums of floats come out the same in every process.
+        """Name recall and word cosine of every label, each of shape (labels,), in [0, 1]."""
+        # Sorted, because sums of floats depend on their order.
         held = sorted(stems([passage]))
-        coverage, _ = self._names.meet(held, power=1)
-        likeness, square = self._wholes.meet(held, power=2)
-        coverage /= self._name_total
-        likeness /= self._whole_norm * np.float32(square**0.5)
-        return coverage, likeness
+        name_recall, _ = self._names.meet(held, power=1)
+        word_cosine, square = self._wholes.meet(held, power=2)
+        name_recall /= self._name_total
+        word_cosine /= self._whole_norm * np.float32(square**0.5)
+        return name_recall, word_cosine
 
     def save(self, path: Path) -> None:
-        """Writes all of it to `path`, as arrays."""
+        """Writes the index to `path` as arrays."""
         arrays = {**self._names.arrays("name"), **self._wholes.arrays("whole")}
         with path.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
@@ -56,25 +56,25 @@ class LexicalIndex:
         """Reads what `save` wrote for `count` labels.
 
         Raises:
-            OSError, ValueError, KeyError: If it is not there, or damaged.
+            OSError, ValueError, KeyError: If the file is missing or damaged.
         """
         with np.load(path) as arrays:
             return cls(*(Postings.of_arrays(arrays, kind, count) for kind in ("name", "whole")))
 
 
 class Postings:
-    """Which labels hold a stem, and how rare it is.
+    """The labels that hold each stem, and the stem's IDF.
 
     Args:
-        known: Each stem once.
-        starts: Where each stem's labels begin in `labels`, and where the last one's end.
+        known: The stems.
+        starts: The start of each stem's labels in `labels`, and the end of the last stem's.
         labels: Label numbers, stem by stem.
-        count: How many labels there are.
+        count: The number of labels.
     """
 
     def __init__(self, known: list[str], starts: Ints, labels: Ints, count: int) -> None:
         if len(starts) != len(known) + 1 or starts[-1] != len(labels):
-            raise ValueError("arrays that do not belong together")
+            raise ValueError("the arrays differ in length")
         self._stems = known
         self._starts = starts
         self._labels = labels
@@ -85,7 +85,7 @@ class Postings:
 
     @classmethod
     def of_texts(cls, texts: Iterable[str]) -> Postings:
-        """Takes one text for each label."""
+        """The postings of texts, one for each label."""
         postings: dict[str, list[int]] = defaultdict(list)
         number = -1
         for number, text in enumerate(texts):
@@ -97,13 +97,13 @@ class Postings:
         return cls(known, starts, labels, number + 1)
 
     def sums(self, power: int) -> Floats:
-        """The sum of idf^power over all stems of each label, never 0."""
+        """The sum of idf^power over all stems of each label, above 0, shape (labels,)."""
         weights = np.repeat(self._idf**power, np.diff(self._starts))
         total = np.bincount(self._labels, weights, self._count).astype(np.float32)
         return np.maximum(total, np.finfo(np.float32).tiny, out=total)
 
     def meet(self, held: Iterable[str], power: int) -> tuple[Floats, float]:
-        """The sum of idf^power over the stems that each label shares, and over all stems known here."""
+        """The sum of idf^power over the stems that a label shares, by label, and over all known stems."""
         found = np.zeros(self._count, np.float32)
         total = 0.0
         for stem in held:
@@ -115,13 +115,13 @@ class Postings:
         return found, total or 1.0
 
     def arrays(self, kind: str) -> dict[str, NDArray[np.generic]]:
-        """What `of_arrays` makes this again from; no stem holds a line break."""
+        """The postings as arrays, which `of_arrays` reads."""
         text = np.frombuffer("\n".join(self._stems).encode(), np.uint8)
         return {f"{kind}_stems": text, f"{kind}_starts": self._starts, f"{kind}_labels": self._labels}
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, NDArray[np.generic]], kind: str, count: int) -> Postings:
-        """The inverse of `arrays`."""
+        """The postings in arrays that `arrays` made."""
         text = arrays[f"{kind}_stems"].tobytes().decode()
         starts = arrays[f"{kind}_starts"].astype(np.int32)
         return cls(text.split("\n") if text else [], starts, arrays[f"{kind}_labels"].astype(np.int32), count)

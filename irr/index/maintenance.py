@@ -1,4 +1,4 @@
-"""Looks after label indexes: which there are, whether they are whole, and what of them nobody uses."""
+"""Lists, verifies and prunes the label indexes that are kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irr.errors import LabelIndexError
-from irr.index.store import ABOUT, KEYS, SPACES, STORE, collection_of
+from irr.index.build import ABOUT, KEYS, SPACES, STORE, VECTORS, collection_of
 from irr.index.vectors import VectorStore
 
 _DAY = 86_400
@@ -23,15 +23,15 @@ _OURS = re.compile("[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class Kept:
-    """An index that is kept.
+    """A label index in the folder of indexes.
 
     Attributes:
         path: Its folder.
         encoder: The encoder's name.
-        labels: How many labels it is of.
-        entries: How many entries those have.
+        labels: Its labels, counted.
+        entries: Their entries, counted.
         size: Bytes on disk.
-        unused: Days since it was opened last.
+        unused: Days since it was last opened.
     """
 
     path: Path
@@ -57,9 +57,9 @@ def kept(root: Path) -> list[Kept]:
 
 
 def prune(root: Path, days: float) -> tuple[int, int]:
-    """Deletes the indexes that were not opened for so many days, then the vectors that no other uses.
+    """Deletes the indexes that were not opened for `days` days, and vectors that no other index uses.
 
-    What interrupted builds and versions before this one left goes, too. Everything can be made again.
+    Also deletes the leftovers of interrupted builds and of older versions. All of it can be built again.
 
     Returns:
         How many indexes and how many vectors were deleted.
@@ -91,7 +91,7 @@ def prune(root: Path, days: float) -> tuple[int, int]:
 
 
 def verify(root: Path) -> Iterator[tuple[Kept, str]]:
-    """Yields every index and what is wrong with it, "" if nothing: each vector is compared with Chroma's."""
+    """Yields every index and its damage, or "": each vector is compared with the one in Chroma."""
     for index in kept(root):
         yield index, _problem(index)
 
@@ -100,13 +100,13 @@ def _problem(index: Kept) -> str:
     home = index.path.parent.parent
     try:
         keys = _keys(index.path / KEYS)
-        vectors = np.load(index.path / "vectors.npy", mmap_mode="r")
+        vectors = np.load(index.path / VECTORS, mmap_mode="r")
     except (OSError, ValueError, EOFError) as e:
         return f"it cannot be read ({e})"
     if not len(keys) == len(vectors) == index.entries:
-        return "its files do not belong together"
+        return "its files differ in length"
     if not (home / STORE).is_dir():
-        return ""  # the vectors are a server's
+        return ""  # a server holds the vectors
     try:
         with VectorStore(home / STORE, collection_of(home)) as store:
             held = store.held(keys)
@@ -123,7 +123,7 @@ def _equal(vector: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
 
 
 def _homes(root: Path, name: str) -> list[Path]:
-    """The folders under `root` that are named as ours are, and hold that file or folder."""
+    """The folders of encoders under `root` that hold a file or folder of this name."""
     return sorted(path.parent for path in root.glob(f"*/{name}") if _OURS.fullmatch(path.parent.name))
 
 

@@ -1,4 +1,4 @@
-"""The vectors of texts by content, one Chroma collection for each encoder: what was encoded once stays."""
+"""Keeps the vector of every text that was encoded, by the text's content, in Chroma."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _CHEAPEST = {"space": "ip", "ef_construction": 2, "max_neighbors": 2}
 
 
 def key_of(text: str) -> str:
-    """Names a text by its content."""
+    """The key of a text, a hash of its content."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 class VectorStore:
-    """Encodes texts that it does not hold, block by block, and holds them from then on.
+    """Encodes texts whose vectors it does not hold yet, block by block, and keeps their vectors.
 
-    A block is held once Chroma has written it: whoever is killed loses the block under way at most.
+    A kill loses at most the block under way.
 
     Args:
         place: The folder of a Chroma database, or the URL of a Chroma server.
@@ -95,7 +95,7 @@ class VectorStore:
         return list(self._entries.get(include=[])["ids"])
 
     def held(self, keys: Sequence[str]) -> dict[str, Floats]:
-        """The vectors of those of these texts that are held, by key."""
+        """The vectors that are held among these keys, by key."""
         found: dict[str, Floats] = {}
         distinct = list(dict.fromkeys(keys))
         for start in range(0, len(distinct), _BLOCK):
@@ -105,18 +105,18 @@ class VectorStore:
         return found
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Forgets these texts."""
+        """Deletes the vectors of these keys."""
         for start in range(0, len(keys), _BLOCK):
             self._entries.delete(ids=list(keys[start : start + _BLOCK]))
 
     @contextmanager
     def _named(self, done: str) -> Iterator[None]:
-        """Makes one error of those that Chroma raises, on a full disk for instance."""
+        """Raises whatever Chroma raises, on a full disk for instance, as one error."""
         try:
             yield
         except Exception as e:  # Chroma's errors have no common base
             cause: BaseException = e
-            while cause.__context__:  # what it raises first, before its own clean-up fails
+            while cause.__context__:  # the first error, before Chroma's own clean-up failed
                 cause = cause.__context__
             hint = "make room there, or choose another index folder"
             if isinstance(self._place, str):
@@ -136,7 +136,7 @@ def open_chroma(place: Path | str) -> Any:
         try:
             return chromadb.PersistentClient(str(place), settings=settings)
         except BaseException:
-            # What failed to open would be handed out for this folder again, however much room there is now.
+            # Chroma would return the client that failed for this folder again, though there may be room now.
             SharedSystemClient._identifier_to_system.pop(str(place), None)
             raise
     url = urlsplit(place)
@@ -146,6 +146,6 @@ def open_chroma(place: Path | str) -> Any:
 
 
 def close_chroma(client: Any) -> None:
-    """Ends what `open_chroma` began; Chroma would keep the files of a folder open."""
+    """Closes a client, and with it the files that Chroma holds open."""
     if hasattr(client, "close"):
         client.close()

@@ -14,7 +14,7 @@ from irr.prompts.pack import ChooseDemos, Demo, TaskPack
 from irr.prompts.templates import TermPrompt
 from irr.types import Fallback, Inference, Query, QueryKind
 
-# A longer text is asked about in parts of this size, so that none of it goes unread.
+# A longer text is split into requests of this size.
 _PART_CHARACTERS = 8_000
 
 
@@ -22,11 +22,11 @@ class LMInferer:
     """Adds proposed terms to the queries of another inferer.
 
     Args:
-        base: Gives the queries that need no model.
+        base: Makes the queries that need no model.
         model: Proposes the terms.
-        task: What the model is told.
-        demos: How many of the task's examples it is shown.
-        choose: Chooses the examples for each text instead.
+        task: The task pack of the prompt.
+        demos: The number of the task's demos in the prompt.
+        choose: Chooses demos for each text in their place.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class LMInferer:
         self._choose = choose
 
     def infer(self, texts: Sequence[str]) -> list[Inference]:
-        """Returns the queries of each text; with fewer or no terms, and saying so, where the model failed.
+        """Returns the queries of each text, with a fallback and fewer terms where the model failed.
 
         Raises:
             LMUnavailableError: If the model cannot be had for any text.
@@ -52,7 +52,7 @@ class LMInferer:
         return run_on_loop(self._infer(texts, demos))
 
     async def _infer(self, texts: Sequence[str], demos: Sequence[Sequence[Demo] | None]) -> list[Inference]:
-        # The queries that need no model are made while the requests are on their way.
+        # While the requests are under way, the other queries are made.
         bases = asyncio.ensure_future(asyncio.to_thread(self._base.infer, texts))
         proposals = await gather(*map(self._propose, texts, demos))
         return [_joined(base, proposal) for base, proposal in zip(await bases, proposals, strict=True)]

@@ -37,7 +37,7 @@ class SpanInferer:
         self._settings = settings
 
     def passages(self, text: str) -> list[tuple[int, int]]:
-        """Where each passage of a text begins and ends."""
+        """The start and end of each passage of a text."""
         settings = self._settings
         return list(
             passages(text, settings.passage_words, settings.passage_characters, settings.passage_overlap)
@@ -64,7 +64,7 @@ class SpanInferer:
             yield from spans.values()
 
     def _spans(self, text: str) -> Iterator[tuple[int, int, str]]:
-        """Where each span begins and ends, and its words."""
+        """Yields the start and end of each span, and its words."""
         for clause in _clauses(text):
             names = [text[start:end] for start, end in clause]
             content = [is_content(word) for word in names]
@@ -79,7 +79,7 @@ class SpanInferer:
                     held += size[last] * content[last]
                     if length > self._settings.span_words or held > self._settings.span_content_words:
                         break
-                    # Words that touch, as in scripts without spaces, stay together.
+                    # Words without a space between them stay together.
                     span += (" " if span and clause[last][0] > after else "") + names[last]
                     after = clause[last][1]
                     if content[last]:
@@ -87,7 +87,7 @@ class SpanInferer:
 
 
 def _clauses(text: str) -> Iterator[list[tuple[int, int]]]:
-    """Where the words of a text are, broken where punctuation stands between two of them."""
+    """The places of the words of a text, in runs without punctuation between them."""
     clause: list[tuple[int, int]] = []
     end = 0
     for start, after in words(text):

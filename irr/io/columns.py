@@ -1,4 +1,4 @@
-"""Columns by name: which column or key of a file holds which field, whatever its case."""
+"""Finds the columns or keys of a file that hold the fields, whatever their case."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from irr.errors import InputError, UsageError
 LABEL_FIELDS = ("id", "name", "description", "aliases", "parents", "prior")
 TEXT_FIELDS = ("id", "text")
 GOLD_FIELDS = ("id", "text", "labels")
-# `id` and `labels` may be named for one of several files; these are of one kind of file only.
+# Fields of one kind of file only; a column named for `id` or `labels` may be of another file of the call.
 _OF_ONE_KIND = frozenset((*LABEL_FIELDS, *GOLD_FIELDS)) - {"id", "labels"}
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns that a user named for fields; a field that is not named has a column of its own name.
+    """The columns that a user named for fields; other fields are found by their own names.
 
     Attributes:
         named: The column by field.
@@ -27,17 +27,19 @@ class Columns:
 
     @classmethod
     def parse(cls, option: str | None) -> Columns:
-        """Reads `id=ID,name=Bezeichnung`; a column whose name holds a comma cannot be named so.
+        """Reads `id=ID,name=Bezeichnung`; a column with a comma in its name cannot be named.
 
         Raises:
-            UsageError: If it is no such list, or names a field that no file has.
+            UsageError: If it is not such a list, or names an unknown field.
         """
         known = dict.fromkeys((*LABEL_FIELDS, *GOLD_FIELDS))
         named: dict[str, str] = {}
         for part in (option or "").split(",") if option is not None else ():
             name, _, column = (side.strip() for side in part.partition("="))
             if not name or not column:
-                raise UsageError(f'--columns: "{part}" is no pair', "give id=ID,name=Title for instance")
+                raise UsageError(
+                    f'--columns: "{part}" is not FIELD=COLUMN', "write it as in id=ID,name=Title"
+                )
             if name not in known:
                 raise UsageError(f'--columns: no field "{name}"', f"name some of {', '.join(known)}")
             if name in named:
@@ -48,16 +50,16 @@ class Columns:
     def find(
         self, header: Sequence[str], fields: Iterable[str], needed: Iterable[str], source: InputError
     ) -> dict[int, str]:
-        """The field by the position of its column; other columns are not in it.
+        """The field of each column that holds one, by the column's position.
 
         Args:
             header: The names of all columns.
             fields: The fields that a file of this kind can have.
-            needed: Those that it must have.
-            source: An error that names the file; its class and place are used.
+            needed: The fields that it must have.
+            source: An error with the class, file and row of errors to raise.
 
         Raises:
-            InputError: Like `source`, if a column is missing, or two would do.
+            InputError: As `source`, if a column is missing, or two have one name.
         """
         folded = [name.strip().casefold() for name in header]
         found: dict[int, str] = {}
@@ -77,9 +79,9 @@ class Columns:
         return found
 
     def rename(self, row: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
-        """A row of named values with the fields' own names for its keys; other keys stay as they are.
+        """A row with its keys renamed to the fields; other keys are kept.
 
-        An exact key goes before one of another case.
+        An exact match goes before one of another case.
         """
         keys = list(row)
         names: dict[str, str] = {}
@@ -98,7 +100,6 @@ class Columns:
         return type(source)(source.path, problem, hint, source.row)
 
 
-# Every field in a column of its own name.
 OWN_NAMES = Columns()
 
 

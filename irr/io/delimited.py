@@ -1,4 +1,4 @@
-"""CSV and TSV in: encoding and separator detected, rows of cells with their line numbers."""
+"""CSV and TSV in: detects encoding and separator, and yields rows of cells with line numbers."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# What Excel and its like write besides UTF-8 and UTF-16; the first is taken where nothing speaks for another.
+# Encodings that spreadsheets write besides UTF-8 and UTF-16; the first is the default.
 _CODE_PAGES = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1257", "shift_jis", "gb18030", "big5"]
-# The share of accented letters in the words of a Western language that have any, at most.
+# The highest share of accented letters in lines of a Western language that have any.
 _MOST_ACCENTED = 0.4
-# Signs that follow no letter in a Western language, and bytes that its code page does not have.
+# Signs that follow no letter in a Western language, and bytes that its code page lacks.
 _NO_WORD = re.compile("[^\\W\\d_][¡¢£¤¥¦¨¬¯±³´¶¹¿¼¾]|\ufffd")
 
 
@@ -35,14 +35,14 @@ class Delimited:
 
     Args:
         source: Its bytes.
-        separator: What stands between cells; detected if "".
+        separator: The separator of cells; detected if "".
 
     Attributes:
-        encoding: How its text is encoded.
-        separator: What stands between cells.
+        encoding: The encoding.
+        separator: The separator of cells.
 
     Raises:
-        InputError: As the source's error, if it is no text.
+        InputError: As the source's error, if it is not text.
     """
 
     def __init__(self, source: Source, separator: str = "") -> None:
@@ -50,10 +50,10 @@ class Delimited:
         sample = source.read(_SAMPLE_BYTES)
         self.encoding = detect_encoding(sample)
         if b"\x00" in sample and not self.encoding.startswith(("utf-16", "utf-32")):
-            raise source.error(source.name, "no text: it holds zero bytes", "give a CSV file")
+            raise source.error(source.name, "not text: it holds zero bytes", "give a CSV file")
         self._lines = self._decoded(sample)
         first = next(self._lines, "")
-        # Excel writes and reads a first line that names the separator.
+        # Excel may write a first line that names the separator.
         if first.lower().startswith("sep=") and len(first.strip("\r\n")) == 5:
             separator, first = first[4], ""
         head = [first, *islice(self._lines, _SAMPLE_ROWS)]
@@ -83,14 +83,14 @@ class Delimited:
             try:
                 text = rest + decoder.decode(chunk, final=not following)
             except UnicodeDecodeError as e:
-                problem = f"not {self.encoding} as it began"
+                problem = f"not {self.encoding} throughout"
                 hint = "save the file with UTF-8 encoding"
                 raise self._source.error(self._source.name, problem, hint) from e
             if len(text) > 2 * LONGEST_LINE:
                 raise self._source.error(
                     self._source.name, f"longer than {LONGEST_LINE:,} characters", "write one row a line"
                 )
-            # The last line goes on in what follows; a CR there may be half of a line end.
+            # The last line may go on in the next chunk, and a CR there may be half of a line end.
             *lines, rest = [*io.StringIO(text, newline="")] or [""]
             yield from lines
             chunk = following
@@ -98,7 +98,7 @@ class Delimited:
 
 
 def detect_encoding(sample: bytes) -> str:
-    """The encoding of the beginning of a text: a byte order mark, UTF-8, UTF-16 by its zeros, a code page."""
+    """The encoding of a text by its beginning: a byte order mark, UTF-16 by its zeros, UTF-8, a code page."""
     for mark, encoding in _MARKS:
         if sample.startswith(mark):
             return encoding
@@ -116,7 +116,7 @@ def detect_encoding(sample: bytes) -> str:
 def _code_page(sample: bytes) -> str:
     from charset_normalizer import from_bytes
 
-    # Only what is not ASCII tells code pages apart.
+    # Only bytes outside ASCII tell code pages apart.
     lines = [line for line in sample.splitlines() if not line.isascii()][:2_000]
     western = b"\n".join(lines).decode(_CODE_PAGES[0], "replace")
     letters = [c for c in western if c.isalpha()]
@@ -131,7 +131,7 @@ def _code_page(sample: bytes) -> str:
 
 
 def detect_separator(lines: list[str]) -> str:
-    """The separator that gives the same number of cells, more than one, in most of these lines."""
+    """The separator that gives the most lines the same number of cells, at least two."""
 
     def score(separator: str) -> tuple[float, int]:
         try:

@@ -1,4 +1,4 @@
-"""Data frames in: pandas, polars, pyarrow and their like as rows by column names, none of them imported."""
+"""Data frames in: pandas, polars, pyarrow and others, through narwhals, which imports none of them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from irr.io.records import Kind, field_value
 from irr.io.tables import plain
 from irr.types import RowError
 
-# What is certainly no data frame; narwhals is not asked about it.
+# Types that are no data frames, for which narwhals is not imported.
 _PLAIN = (list, tuple, set, frozenset, dict, range)
 
 
 def records(data: Any, kind: Kind) -> Iterable[Any]:
-    """The rows of a data frame as mappings by field, the values of a series, and anything else as it is.
+    """The rows of a data frame as mappings by field, the values of a series; other data is unchanged.
 
     Raises:
-        UsageError: If a column is missing, or the frame has yet to be computed.
+        UsageError: If a column is missing, or the frame is lazy.
     """
     frame = _native(data)
     if frame is None:
@@ -34,17 +34,17 @@ def records(data: Any, kind: Kind) -> Iterable[Any]:
 
 
 def texts(data: Any) -> Iterator[str | RowError]:
-    """The texts of a data frame's column `text`, of a series, or of anything that gives texts.
+    """The texts of a data frame's column `text`, of a series, or of an iterable.
 
-    What is missing (None, NaN) or no text becomes the error of its row.
+    A missing value (None, NaN) or a value of another type becomes the error of its row.
 
     Raises:
-        UsageError: At the call, if there is no such column, or the frame has yet to be computed.
+        UsageError: At the call, if there is no such column, or the frame is lazy.
     """
     frame = _native(data)
     if frame is None:
         if not isinstance(data, Iterable):
-            raise UsageError(f"no texts but {type(data).__name__}", "give a list of texts")
+            raise UsageError(f"{type(data).__name__} holds no texts", "give a list of texts")
         values = data
     elif hasattr(frame, "columns"):
         (place,) = _columns([str(name) for name in frame.columns], ("text",), ("text",))
@@ -59,7 +59,7 @@ def _text(value: Any) -> str | RowError:
         return value
     if plain(value) is None:
         return RowError(code="empty_text", message="the text is missing")
-    message = f"no text but {type(value).__name__}: give a string"
+    message = f"{type(value).__name__} is not a text: give a string"
     return RowError(code="bad_row", message=message)
 
 
@@ -71,7 +71,7 @@ def _columns(header: list[str], fields: Iterable[str], needed: Iterable[str]) ->
 
 
 def _native(data: Any) -> Any:
-    """The frame or series behind one common interface; None of what is neither."""
+    """The frame or series behind narwhals' interface; None for other data."""
     if isinstance(data, str | bytes | Iterator) or type(data) in _PLAIN:
         return None
     import narwhals as nw
@@ -82,5 +82,5 @@ def _native(data: Any) -> Any:
     if isinstance(frame, nw.DataFrame | nw.Series):
         return frame
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__dataframe__"):
-        raise UsageError(f"no data frame that is known: {type(data).__name__}", "give a list, or pandas")
+        raise UsageError(f"unknown data frame {type(data).__name__}", "give a list, or a pandas data frame")
     return None

@@ -1,33 +1,37 @@
-"""Outputs by name: a file that appears complete or not at all, stdout, or a device."""
+"""Outputs by name: a file that appears only when it is complete, stdout, a pipe or a device."""
 
 from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from irr.errors import OutputError, UsageError
-from irr.io.files import replace_file
 from irr.io.streams import STANDARD
 
 
 def is_stream(name: str) -> bool:
-    """Whether an output is no regular file, so that nothing can be kept beside it."""
-    path = Path(name)
-    # What stands under these is a way to an open file, even where it looks like one.
-    device = path.is_absolute() and path.parts[1] in ("dev", "proc")
-    return name == STANDARD or device or (path.exists() and not path.is_file() and not path.is_dir())
+    """Whether an output is stdout, a pipe or a device, which have no folder of their own."""
+    return name == STANDARD or _is_device(Path(name))
+
+
+def _is_device(path: Path) -> bool:
+    # Files under these two stand for open files.
+    if path.is_absolute() and path.parts[1] in ("dev", "proc"):
+        return True
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def check_output(name: str, folder: bool = False) -> None:
-    """Makes sure, before any work, that an output can have that name.
+    """Checks, before any work, that an output can have that name.
 
     Raises:
         UsageError: If it is empty.
-        OutputError: If it is a folder where a file is meant, or stdout and closed.
+        OutputError: If a file is expected and it is a folder, or it is stdout and closed.
     """
     if not name:
         raise UsageError("an output has an empty name", f"name a {'folder' if folder else 'file'}")
@@ -38,7 +42,7 @@ def check_output(name: str, folder: bool = False) -> None:
 
 
 def check_outputs(outputs: Mapping[str, str | None]) -> None:
-    """Makes sure, before any work, that these outputs can be written and are different ones.
+    """Checks, before any work, that these outputs can be written and differ.
 
     Args:
         outputs: A name by the option that gives it; None where it is not given.
@@ -76,11 +80,55 @@ def open_stream(name: str) -> Iterator[BinaryIO]:
         yield file
 
 
-def refuse_to_write_over(output: str, *sources: Path | None) -> None:
-    """Makes sure that nothing is written that is read.
+@contextmanager
+def replace_file(path: Path) -> Iterator[TextIO]:
+    """Opens a new file beside `path` that replaces it when the block ends without an error.
+
+    After an error the new file is kept, unless it is empty. A pipe or a device is written directly.
 
     Raises:
-        UsageError: If something is.
+        OutputError: If the place cannot be written; raised before the block starts.
+    """
+    try:
+        # Of a link, the target is replaced.
+        target = Path(os.path.realpath(path))
+        if target.is_dir():
+            raise OutputError(path, "is a folder", "name a file")
+        if target.exists() and not os.access(target, os.W_OK):
+            raise OutputError(path, "is write-protected", "choose another output path")
+        if _is_device(path):
+            part, file = None, path.open("w", encoding="utf-8", newline="\n")
+        else:
+            descriptor, name = tempfile.mkstemp(".part", target.name[:100] + ".", target.parent)
+            part = Path(name)
+            # mkstemp lets only the owner read; a result gets the rights of any new file.
+            part.chmod(0o666 & ~_umask())
+            file = os.fdopen(descriptor, "w", encoding="utf-8", newline="\n")
+    except OSError as e:
+        hint = "choose a folder that exists and can be written"
+        raise OutputError(path, f"cannot be written ({e.strerror})", hint) from e
+    try:
+        with file:
+            yield file
+        if part:
+            part.replace(target)
+    except BaseException:
+        if part and part.exists() and not part.stat().st_size:
+            part.unlink()
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def refuse_to_write_over(output: str, *sources: Path | None) -> None:
+    """Checks that the output is none of the files that are read.
+
+    Raises:
+        UsageError: If it is one.
     """
     path = Path(output)
     try:
@@ -94,7 +142,7 @@ def refuse_to_write_over(output: str, *sources: Path | None) -> None:
 
 @contextmanager
 def open_output(name: str, *sources: Path | None) -> Iterator[TextIO]:
-    """The file of that name, complete or not there, or stdout.
+    """The file of that name, which appears when it is complete, or stdout.
 
     Raises:
         OutputError: If it cannot be written; raised before the block starts.
@@ -110,10 +158,10 @@ def open_output(name: str, *sources: Path | None) -> Iterator[TextIO]:
 
 @contextmanager
 def locked(output: Path) -> Iterator[None]:
-    """Keeps others from writing the same output meanwhile.
+    """Locks an output against other processes.
 
     Raises:
-        OutputError: If one does already, or nothing can be written there.
+        OutputError: If another process has locked it, or it cannot be written.
     """
     from filelock import FileLock, Timeout
 
@@ -134,6 +182,6 @@ def locked(output: Path) -> Iterator[None]:
                 path.unlink(missing_ok=True)
     except Timeout as e:
         problem = "is being written by another process"
-        raise OutputError(output, problem, "wait for it, or name another output") from e
+        raise OutputError(output, problem, "wait for that, or name another output") from e
     except PermissionError as e:
         raise OutputError(output, f"cannot be written ({e.strerror})", hint) from e

@@ -1,4 +1,4 @@
-"""Rows in, whatever the format: JSONL or a table, one record of named fields a row."""
+"""Rows in, from JSONL or a table: a record of named fields for each."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from pydantic import BaseModel, ValidationError
 
 from irr.errors import InputError, LabelSpaceError, TextsError
 from irr.io.columns import GOLD_FIELDS, LABEL_FIELDS, OWN_NAMES, TEXT_FIELDS, Columns
-from irr.io.files import parse_json_row
 from irr.io.streams import LONGEST_LINE, ending, open_source, read_lines
 from irr.io.tables import TABLES, Table, open_table, plain
-from irr.io.validation import explain
+from irr.io.validation import explain, parse_json_row
 
-# What stands between the members of a cell that holds several.
+# The separator of the members of a cell.
 BETWEEN = "|"
 _LISTS = frozenset(("aliases", "parents", "labels"))
 _BOM = "\ufeff".encode()
@@ -32,13 +31,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Kind:
-    """What the rows of a file are.
+    """A kind of rows.
 
     Attributes:
         fields: The fields that a row can have.
-        needed: Those for which there must be a column.
-        error: What to raise for an unusable file.
-        extra: Whether other columns are carried along.
+        needed: The fields that need a column.
+        error: The error to raise for a file that cannot be used.
+        extra: Whether other columns are kept.
     """
 
     fields: tuple[str, ...]
@@ -56,16 +55,16 @@ GOLD = Kind(GOLD_FIELDS, GOLD_FIELDS, TextsError)
 def read_models(
     path: Path, model: type[M], kind: Kind, columns: Columns = OWN_NAMES
 ) -> Iterator[tuple[int, M]]:
-    """Yields the rows of a JSONL file or a table with their numbers; blank rows are passed over.
+    """Yields the rows of a JSONL file or a table with their numbers; blank rows are skipped.
 
     Args:
         path: The file; its ending says whether it is a table.
-        model: The form of a row.
-        kind: What the rows are.
-        columns: Which columns hold the fields.
+        model: The model of a row.
+        kind: The kind of the rows.
+        columns: The columns that hold the fields.
 
     Raises:
-        InputError: As the kind's error, with file and row, for whatever makes it unusable.
+        InputError: As the kind's error, with file and row, if the file cannot be used.
     """
     if ending(path) in TABLES:
         with open_table(str(path), kind.error, held=True) as table:
@@ -86,12 +85,12 @@ def read_models(
 
 @dataclass(frozen=True, slots=True)
 class RawRow:
-    """A row as it came in, before anything is asked of what stands in it.
+    """A row before it is parsed.
 
     Attributes:
         number: Its line or row, from 1.
-        line: Its bytes; those of a table's row are written as a JSON object.
-        problem: Why it cannot be read at all; "" if it may be.
+        line: Its bytes; a table's row is written as a JSON object.
+        problem: The reason why it cannot be read; "" if there is none.
     """
 
     number: int
@@ -104,10 +103,10 @@ class RawRows:
     """The rows of an input of texts, read once.
 
     Attributes:
-        name: What the input is called in messages.
-        rows: The rows; blank ones are passed over.
-        share: How much has been read, in [0, 1]; None where that is not known.
-        separator: What stands between the cells of a CSV file; "" in other formats.
+        name: The input's name in messages.
+        rows: The rows that are not blank.
+        share: The share that has been read, in [0, 1]; None if that is unknown.
+        separator: The separator of a CSV file; "" in other formats.
     """
 
     name: str
@@ -121,7 +120,7 @@ def open_rows(name: str, columns: Columns = OWN_NAMES) -> Iterator[RawRows]:
     """Opens an input of texts: a table by its ending, else JSONL; `-` is JSONL from stdin.
 
     Raises:
-        TextsError: Here or while rows are read, if it cannot be read on.
+        TextsError: Here or while rows are read, if it cannot be read.
         MissingExtraError: If its format needs a package that is not installed.
     """
     if ending(name) in TABLES:
@@ -154,7 +153,7 @@ def _table_rows(name: str, table: Table, columns: Columns) -> Iterator[RawRow]:
 
 
 def _renamed(line: str, kind: Kind, columns: Columns) -> str:
-    """A JSON object with the fields' own names; what is no object stays as it is."""
+    """A JSON object with its keys renamed to the fields; any other line is unchanged."""
     if not columns.named:
         return line
     try:
@@ -167,7 +166,7 @@ def _renamed(line: str, kind: Kind, columns: Columns) -> str:
 def _records(
     name: str, table: Table, kind: Kind, columns: Columns
 ) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """The rows of a table as records by field, or what is wrong with one; says what was detected."""
+    """Yields the rows of a table as records, or the problem of a row; logs the detected columns."""
     if not table.header:
         return
     found = columns.find(table.header, kind.fields, kind.needed, kind.error(name, "", "", 1))
@@ -190,12 +189,12 @@ def _records(
 
 @lru_cache(64)
 def _say(found: str) -> None:
-    """Says once what was detected, though a file may be opened more often."""
+    """Logs a detection once, though a file may be opened several times."""
     logger.info("%s", found)
 
 
 def _keys(header: Iterable[str], found: Mapping[int, str]) -> list[str]:
-    """What each column's cells are called in a record: its field, or its name, made different if need be."""
+    """The key of each column in a record: its field, or its name, made distinct."""
     taken = set(found.values())
     keys = []
     for place, name in enumerate(header):
@@ -209,7 +208,7 @@ def _keys(header: Iterable[str], found: Mapping[int, str]) -> list[str]:
 
 
 def field_value(name: str, cell: Any) -> Any:
-    """What a cell or a data frame's value says for a field: lists split, numbers read, nothing as empty."""
+    """The value of a field from a cell or a data frame: lists are split, numbers read."""
     value = plain(cell)
     if name in _LISTS:
         if isinstance(value, str):
@@ -227,11 +226,11 @@ def field_value(name: str, cell: Any) -> Any:
             if not isinstance(value, str):
                 return value
             value = value.strip()
-            # A decimal comma, as Excel writes it in half of the world.
+            # Excel writes a decimal comma in many countries.
             return (value.replace(",", ".") if value.count(",") == 1 and "." not in value else value) or None
     return value
 
 
 def _whole(value: Any) -> Any:
-    """A number without a fraction as an integer: tables have no other way to write it."""
+    """A float without a fraction as an integer, because some tables hold only floats."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

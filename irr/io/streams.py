@@ -1,4 +1,4 @@
-"""Bytes in by name: a file, a pipe or stdin, as it is or compressed by gzip or zstd, within limits."""
+"""Bytes in by name: a file, a pipe or stdin, plain or compressed by gzip or zstd, within limits."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from typing import Any, BinaryIO, TypeAlias, cast
 from irr.errors import InputError, TextsError
 
 STANDARD = "-"
-# A longer line is passed over without being held: memory stays flat whatever comes in.
+# A longer line is skipped piece by piece, so that memory stays bounded.
 LONGEST_LINE = 16 * 2**20
-# A line that is longer than this has no end: a device, or a bomb.
+# A longer line is taken to be endless, as of a device or a bomb.
 _ENDLESS_LINE = 2 * 2**30
-# What is read whole may unpack to so many times its size; text unpacks to 3 to 30 times, a bomb to 1,000.
+# Data that stays in memory may unpack to so many times its size; text has a ratio of 3 to 30, a bomb 1,000.
 _UNPACKED_BYTES, _UNPACKED_TIMES = 64 * 2**20, 200
 # A format that is parsed in one piece takes 5 (Turtle) to 7 times (JSON-LD) its size in memory.
 _WHOLE_BYTES = 256 * 2**20
@@ -28,12 +28,12 @@ _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 class Source:
-    """An input that is read once, from its beginning to its end.
+    """An input that is read once, from start to end.
 
     Args:
-        name: What it is called in messages.
-        file: Its bytes, as they lie on the disk or come in; what compressed them is known by the first ones.
-        held: Whether what is read stays in memory, so that a bomb must be refused.
+        name: Its name in messages.
+        file: Its bytes; the first ones say whether they are compressed.
+        held: Whether the content stays in memory, so that a bomb must be refused.
         error: The error to raise.
     """
 
@@ -51,7 +51,7 @@ class Source:
 
     @property
     def share(self) -> float | None:
-        """How much of a regular file has been read, in [0, 1]; None of what has no known end."""
+        """The share of a regular file that has been read, in [0, 1]; None for other inputs."""
         return min(1.0, self._file.tell() / self._size) if self._size else None
 
     def close(self) -> None:
@@ -59,7 +59,7 @@ class Source:
         self._file.close()
 
     def read(self, size: int = -1, /) -> bytes:
-        """Up to `size` bytes, unpacked; all that are left if it is negative.
+        """Up to `size` unpacked bytes; all that are left if it is negative.
 
         Raises:
             InputError: As `error`, if they cannot be read or unpacked, or are too many.
@@ -82,7 +82,7 @@ class Source:
     def lines(self, longest: int = LONGEST_LINE) -> Iterator[bytes | None]:
         """Yields the lines, ends kept; None for one that is longer than `longest` bytes.
 
-        Lines end at a line feed only, so that the rarer Unicode separators may stand in a text.
+        Lines end at a line feed only, so that a text may hold other Unicode line separators.
 
         Raises:
             InputError: As `error`, if the bytes cannot be read or unpacked, or are too many.
@@ -134,7 +134,7 @@ def open_source(
 
     Args:
         name: A file, or `-`.
-        held: Whether what is read stays in memory, so that a bomb must be refused.
+        held: Whether the content stays in memory, so that a bomb must be refused.
         error: The error to raise.
 
     Raises:
@@ -176,13 +176,13 @@ def read_lines(path: Path, error: type[InputError]) -> Iterator[tuple[int, str]]
 
 
 def ending(path: str | Path) -> str:
-    """What says a file's format: the last part of its name, in lower case, `.gz` and `.zst` left out."""
+    """The ending that says a file's format, in lower case, without `.gz` and `.zst`."""
     path = Path(path)
     return Path(path.stem if path.suffix.lower() in (".gz", ".zst") else path.name).suffix.lower()
 
 
 def is_compressed(path: Path) -> bool:
-    """Whether what is written there is to be compressed."""
+    """Whether an output is compressed."""
     return path.suffix in (".gz", ".zst")
 
 
@@ -195,7 +195,7 @@ def compress(source: Path, target: BinaryIO, suffix: str) -> None:
 def compressor(target: BinaryIO, suffix: str) -> _Stream:
     """A stream that writes to `target`, compressed as the suffix says; closing it leaves `target` open."""
     if suffix == ".gz":
-        # No time in the header: the same answers give the same bytes.
+        # Without a time in the header, the same answers give the same bytes.
         return gzip.GzipFile(fileobj=target, mode="wb", compresslevel=6, mtime=0, filename="")
     stream: _Stream = _zstd().ZstdFile(target, "w")
     return stream

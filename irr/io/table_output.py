@@ -1,10 +1,11 @@
-"""Tables out: rows of answers, kept as JSONL while they are made, as CSV, TSV, XLSX or Parquet."""
+"""Tables out: answers in JSONL, written as CSV, TSV, XLSX or Parquet."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -16,18 +17,20 @@ from irr.io.records import BETWEEN
 from irr.io.streams import compressor, ending, is_compressed
 from irr.io.tables import EXTRA, SHEET_ROWS, TABLES
 
-# The columns by name, and what each holds of an answer.
+# The columns by name, each with the function that takes its value from an answer.
 Columns: TypeAlias = dict[str, Callable[[dict[str, Any]], Any]]
 
 _LISTS = {"labels": "id", "names": "name", "scores": "score", "probabilities": "probability"}
-# XML, of which XLSX is made, has no way to write these.
+# Characters that XML, and so XLSX, cannot hold.
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _LONGEST_CELL = 32_767
 _BATCH_ROWS = 1_024
 
+logger = logging.getLogger(__name__)
+
 
 def check_table(output: str) -> None:
-    """Makes sure that an output can be written as its ending says.
+    """Checks that the packages for an output's format are installed.
 
     Raises:
         MissingExtraError: If its format needs a package that is not installed.
@@ -50,18 +53,19 @@ def is_table(output: str | Path) -> bool:
 def write_table(rows: Path, output: Path, target: BinaryIO, separator: str = "") -> None:
     """Writes rows of answers as a table: one row each, in order.
 
-    The columns are `id`, then `labels`, `names` and `scores`, the best label first, then `error`, then the
-    columns that the input had besides. Members of a cell stand between `|`; Parquet has lists.
+    The columns are `id`, `labels`, `names` and `scores` (the best label first), `error`, and the other
+    columns of the input. Members of a cell stand between `|`; Parquet has lists. In XLSX, cells are cut at
+    32,767 characters, and a message says how many were.
 
     Args:
         rows: The answers as JSONL.
-        output: What the table is called; its ending says its format.
-        target: Where its bytes go.
-        separator: What stands between the cells of a CSV file; with another than the comma the file begins
-            with a byte order mark, for the Excel that wrote the input so.
+        output: The table's name; its ending says its format.
+        target: The file to write.
+        separator: Between the cells of a CSV file; with a semicolon, the file begins with a byte order mark,
+            as Excel expects.
 
     Raises:
-        OutputError: If the format cannot hold the rows.
+        OutputError: If the format cannot hold so many rows.
     """
     header = _header(rows)
     match ending(output):
@@ -85,7 +89,7 @@ def _answers(rows: Path) -> Iterator[dict[str, Any]]:
 
 
 def _header(rows: Path) -> Columns:
-    """The columns by name, and what each holds of an answer."""
+    """The columns that these answers need."""
     others: dict[str, None] = {}
     probable = abstained = fallbacks = False
     for answer in _answers(rows):
@@ -124,7 +128,7 @@ def _cells(header: Columns, rows: Path) -> Iterator[list[Any]]:
 
 
 def _flat(value: Any) -> Any:
-    """A value as one cell holds it."""
+    """A value in the form of one cell."""
     if isinstance(value, list) and all(isinstance(item, str | int | float | None) for item in value):
         return BETWEEN.join(f"{item:.4f}" if isinstance(item, float) else str(item) for item in value)
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
@@ -146,23 +150,33 @@ def _write_xlsx(header: Columns, rows: Path, output: Path, target: BinaryIO) -> 
 
     book = openpyxl.Workbook(write_only=True)
     sheet = book.create_sheet("labels")
+    cut = 0
 
     def cell(value: Any) -> Any:
+        nonlocal cut
         value = _flat(value)
         if not isinstance(value, str):
             # Excel keeps 15 digits of a number.
             return value if not isinstance(value, int) or abs(value) < 10**15 else str(value)
+        cut += len(value) > _LONGEST_CELL
         one = WriteOnlyCell(sheet, _NOT_IN_XML.sub("\ufffd", value)[:_LONGEST_CELL])
-        one.data_type = "s"  # a text that begins with "=" is no formula
+        one.data_type = "s"  # so that a text beginning with "=" is not a formula
         return one
 
     sheet.append([cell(name) for name in header])
     for number, cells in enumerate(_cells(header, rows), 2):
         if number > SHEET_ROWS:
-            problem = f"a sheet holds {SHEET_ROWS:,} rows at most; the answers stand in {rows.name}"
+            problem = f"a sheet holds at most {SHEET_ROWS:,} rows; the answers are kept in {rows.name}"
             raise OutputError(output, problem, "name an output that ends in .csv or .parquet")
         sheet.append([cell(value) for value in cells])
     book.save(target)
+    if cut:
+        logger.warning(
+            "%s: %s cells were cut at %s characters, the most in a sheet: write .csv to keep all",
+            output,
+            f"{cut:,}",
+            f"{_LONGEST_CELL:,}",
+        )
 
 
 def _write_parquet(header: Columns, rows: Path, target: BinaryIO) -> None:

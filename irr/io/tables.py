@@ -16,7 +16,7 @@ from irr.io.delimited import Delimited
 from irr.io.streams import Source, ending, open_source
 
 EXTRA = "pip install 'irr[tables]'"
-# What a sheet can have at most; a broken file may claim more.
+# The most rows of a sheet; a broken file may claim more.
 SHEET_ROWS = 2**20
 _SHEET_BYTES, _SHEET_TIMES = 64 * 2**20, 200
 _BATCH_ROWS = 256
@@ -27,14 +27,14 @@ Cells = Sequence[Any]
 
 @dataclass
 class Table:
-    """A table that is read once, from its first row to its last.
+    """A table that is read once, row by row.
 
     Attributes:
         header: The names of the columns, each once.
         rows: Their numbers, as the format counts them, and their cells.
-        found: What was detected, in words; "" if nothing had to be.
-        separator: What stands between cells of text; "" in other formats.
-        share: How much has been read, in [0, 1]; None where that is not known.
+        found: The detected properties, in words; "" if there are none.
+        separator: The separator of CSV cells; "" in other formats.
+        share: The share that has been read, in [0, 1]; None if that is unknown.
     """
 
     header: tuple[str, ...]
@@ -51,10 +51,10 @@ def open_table(name: str, error: type[InputError], held: bool = False) -> Iterat
     Args:
         name: The file.
         error: The error to raise.
-        held: Whether what is read stays in memory, so that a bomb must be refused.
+        held: Whether the rows stay in memory, so that a bomb must be refused.
 
     Raises:
-        InputError: As `error`, here or while rows are read, if it is missing or not what its ending says.
+        InputError: As `error`, here or while rows are read, if it is missing or not of its format.
         MissingExtraError: If its format needs a package that is not installed.
     """
     with open_source(name, held, error) as source:
@@ -92,8 +92,8 @@ def _open_xlsx(name: str, error: type[InputError]) -> Iterator[Table]:
         with _explained(name, "XLSX", error):
             sheet = next((s for s in book.worksheets if s.sheet_state == "visible"), None)
             if sheet is None:
-                raise error(name, "no sheet that is shown", "give a file with a table in it")
-            sheet.reset_dimensions()  # what the file says of its size need not be so
+                raise error(name, "all sheets are hidden", "show the sheet with the table, and save it")
+            sheet.reset_dimensions()  # the size in the file may be wrong
         rows = _sheet_rows(name, error, sheet.iter_rows(values_only=True))
         _, header = next(rows, (1, ()))
         found = f'sheet "{sheet.title}"' if len(book.worksheets) > 1 else ""
@@ -153,7 +153,7 @@ def _open_parquet(name: str, error: type[InputError]) -> Iterator[Table]:
 
 @contextmanager
 def _explained(name: str, what: str, error: type[InputError]) -> Iterator[None]:
-    """Whatever a library makes of a broken file becomes one line."""
+    """Turns any exception of a library for a broken file into one line."""
     try:
         yield
     except IrrError:
@@ -167,7 +167,7 @@ def _first_line(e: Exception) -> str:
 
 
 def _names(header: Iterable[Any]) -> tuple[str, ...]:
-    """Names of columns as text, those that are empty numbered; a name that comes twice stays twice."""
+    """The names of columns; an empty one gets a number, and a repeated one stays."""
     cells = list(header)
     while cells and cells[-1] in (None, ""):
         cells.pop()
@@ -176,7 +176,7 @@ def _names(header: Iterable[Any]) -> tuple[str, ...]:
 
 
 def plain(value: Any) -> Any:
-    """A cell as JSON has it: what is missing or no number becomes None, dates and the like become text."""
+    """A cell as JSON has it: missing values and NaN become None, dates become text."""
     match value:
         case None | bool() | str():
             return value
@@ -195,7 +195,7 @@ def plain(value: Any) -> Any:
             return {str(key): plain(item) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():
             return [plain(item) for item in value]
-    if type(value).__name__ in ("NAType", "NaTType"):  # what pandas has for a missing value
+    if type(value).__name__ in ("NAType", "NaTType"):  # pandas' missing values
         return None
     if hasattr(value, "tolist"):  # numpy's scalars and arrays
         return plain(value.tolist())

@@ -1,4 +1,4 @@
-"""Texts with gold labels, checked whole before any work is done."""
+"""Texts with gold labels, which are all checked before any work."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def _id(value: Any) -> str | int:
     return value
 
 
-# Ids of texts come back as they came: as text or as whole numbers.
+# Ids of texts are strings or integers, and come back as they came.
 TextId = Annotated[str | int, PlainValidator(_id)]
 
 
 class TextRow(BaseModel):
-    """A text to classify. Keys that are not named here are carried through to the output."""
+    """A text to classify. Other keys are carried through to the output."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -39,7 +39,7 @@ class TextRow(BaseModel):
 
 
 class GoldRow(TextRow):
-    """A text with its right labels, by id; none means that the text has no gold."""
+    """A text with the ids of its gold labels, which may be none."""
 
     labels: tuple[LabelId, ...]
 
@@ -48,10 +48,10 @@ Row = TypeVar("Row", bound=TextRow)
 
 
 def read_rows(path: Path, model: type[Row], columns: Columns = OWN_NAMES) -> Iterator[tuple[int, Row]]:
-    """Yields the rows of a JSONL file or a table with their numbers; blank rows are passed over.
+    """Yields the rows of a JSONL file or a table with their numbers; blank rows are skipped.
 
     Raises:
-        TextsError: With file and row, for a row that is no `model` or repeats an id.
+        TextsError: With file and row, for a row that is not a `model` or repeats an id.
     """
     row_of: dict[str | int, int] = {}
     kind = GOLD if issubclass(model, GoldRow) else TEXTS
@@ -82,7 +82,7 @@ def read_gold(path: Path, space: Container[str], columns: Columns = OWN_NAMES) -
 
 
 def gold_within(part: Collection[str] | None, rows: Sequence[GoldRow]) -> list[GoldRow]:
-    """The rows with those of their labels that are in a part of the label space; None is all of it."""
+    """The rows with only those labels that are in a part of the label space; None is the whole space."""
     if part is None:
         return list(rows)
     return [

@@ -1,23 +1,56 @@
-"""Says in one line what is wrong with data that does not fit a pydantic model."""
+"""Reads data into pydantic models, and explains in one line what does not fit."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from itertools import takewhile
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+
+from irr.errors import InputError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def parse_json_row(
+    model: type[M], line: str, path: Path, row: int, error: type[InputError], repair: bool = False
+) -> M:
+    """Reads one JSONL row into `model`; its first mistake becomes an error with its row.
+
+    Args:
+        model: The model of a row.
+        line: The row.
+        path: The file, for the error.
+        row: Its number, for the error.
+        error: The error to raise.
+        repair: Whether half a surrogate pair, which some writers escape, becomes a "?".
+    """
+    try:
+        return model.model_validate_json(line)
+    except ValidationError as e:
+        if repair and (repaired := _without_surrogates(line)) != line:
+            return parse_json_row(model, repaired, path, row, error)
+        raise error(path, *explain(e), row) from e
+
+
+def _without_surrogates(line: str) -> str:
+    try:
+        return json.dumps(json.loads(line), ensure_ascii=False).encode("utf-8", "replace").decode()
+    except (ValueError, RecursionError):
+        return line
 
 
 def explain(error: ValidationError, known: type[BaseModel] | None = None) -> tuple[str, str]:
     """The first mistake as a problem and a hint, without the data itself.
 
-    Where a key is both unknown and missing because it was mistyped, the unknown one is named: it shows what
-    was typed.
+    An unknown key comes before other mistakes, because a mistyped key is also missing under its right name.
 
     Args:
         error: What pydantic raised.
-        known: The model, if the hint may list the keys that stand beside an unknown one.
+        known: The model, if the hint is to list the known keys beside an unknown one.
     """
     mistakes = error.errors(include_url=False, include_input=False)
     first = min(mistakes, key=lambda mistake: mistake["type"] != "extra_forbidden")
@@ -57,7 +90,7 @@ def _explained(kind: str, key: str, message: str, context: Mapping[str, Any]) ->
 
 
 def _place(loc: tuple[int | str, ...]) -> tuple[str, str]:
-    """Where a mistake is in a list, counted from 1, and the key there; the list's own if it has none."""
+    """The place of a mistake in a list, from 1, and the key there, or the list's own key."""
     before = list(takewhile(lambda part: isinstance(part, str), loc))
     after = [part for part in loc[len(before) :] if isinstance(part, str)]
     place = "" if len(before) == len(loc) or not after else f"{before[-1] if before else 'item'} "
@@ -67,7 +100,7 @@ def _place(loc: tuple[int | str, ...]) -> tuple[str, str]:
 
 
 def _keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """The keys that a model knows at a place in it; none where that is no model."""
+    """The keys that a model knows at a place in it; none if that is not a model."""
     for part in (part for part in loc if isinstance(part, str)):
         annotation = model.model_fields[part].annotation
         inner = _models(annotation)
@@ -78,7 +111,7 @@ def _keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
-    """The models that stand in an annotation such as `tuple[Demo, ...] | None`."""
+    """The models in an annotation such as `tuple[Demo, ...] | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     parts = (*getattr(annotation, "__args__", ()), getattr(annotation, "__origin__", None))

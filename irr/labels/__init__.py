@@ -1,1 +1,1 @@
-"""The label space: read, checked, and how its labels hang together."""
+"""The label space: readers, checks, hierarchy, diagnostics."""

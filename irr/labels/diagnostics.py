@@ -1,4 +1,4 @@
-"""A survey of a label space: what is in it, how it hangs together, and what of it hurts retrieval."""
+"""A survey of a label space: its contents, its hierarchy, and what hurts retrieval."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Shared(_Frozen):
 
 
 class Found(_Frozen):
-    """How many labels have some property, and the first few of them."""
+    """The number of labels with some property, and the first few of them."""
 
     count: int
     examples: tuple[str, ...]
@@ -40,9 +40,9 @@ class SharedTexts(_Frozen):
     """Texts that several labels carry.
 
     Attributes:
-        texts: How many such texts there are.
-        labels: How many labels carry one.
-        examples: Those that most labels carry.
+        texts: Such texts, counted.
+        labels: Labels that carry one, counted.
+        examples: The texts that most labels carry.
     """
 
     texts: int
@@ -51,12 +51,12 @@ class SharedTexts(_Frozen):
 
 
 class Lengths(_Frozen):
-    """How long texts of one kind are, in tokens of the encoder, or else in words.
+    """Lengths of the texts of one kind, in tokens of the encoder or in words.
 
     Attributes:
-        median: Half of them are no longer.
-        longest: The longest ones' lengths and texts, longest first.
-        cut: How many are longer than the encoder reads; None where its window is not known.
+        median: The median length.
+        longest: Lengths and texts of the longest, longest first.
+        cut: Texts that are longer than the encoder's window; None if that is unknown.
     """
 
     median: int
@@ -65,26 +65,26 @@ class Lengths(_Frozen):
 
 
 class LabelDiagnostics(_Frozen):
-    """What a label space holds.
+    """The diagnostics of a label space.
 
     Attributes:
-        labels: How many labels there are.
-        with_aliases: How many have an alias.
-        aliases: How many aliases there are.
-        with_description: How many have a description.
-        without_description: Those that have none.
-        with_prior: How many have a prior.
-        shared_names: Names that several labels have, whatever their case.
-        indistinct: Labels that share a name, and have neither parents nor a description to tell them apart.
-        shared_aliases: Aliases that several labels have, or that are another label's name.
+        labels: Labels, counted.
+        with_aliases: Labels with an alias.
+        aliases: Aliases, counted.
+        with_description: Labels with a description.
+        without_description: Labels without one.
+        with_prior: Labels with a prior.
+        shared_names: Names of several labels, case ignored.
+        indistinct: Labels that share a name, and have neither parents nor a description.
+        shared_aliases: Aliases of several labels, or that are another label's name.
         codes: Labels whose name looks like a code.
-        unit: What lengths are counted in, `tokens` or `words`.
-        window: How many tokens the encoder reads; None where that is not known.
+        unit: The unit of lengths, `tokens` or `words`.
+        window: Tokens that the encoder reads; None if that is unknown.
         names: Lengths of names.
         descriptions: Lengths of descriptions.
-        tree: How labels hang together.
-        read: What was read of a SKOS file; None for other files.
-        warnings: What hurts retrieval, and what to do about it.
+        tree: The hierarchy.
+        read: Counts of what was read of a SKOS file; None for other files.
+        warnings: Findings that hurt retrieval, each with what to do.
     """
 
     labels: int
@@ -152,7 +152,7 @@ def survey(space: LabelSpace, window: Window | None = None, only_english: bool =
 
 
 def names_sample(space: LabelSpace) -> list[str]:
-    """Names and aliases from everywhere in the label space, enough to tell their language."""
+    """Names and aliases from all over the label space, enough to tell their language."""
     return [
         "; ".join((label.name, *label.aliases[:3])) for label in space.labels[:: max(1, len(space) // 400)]
     ]
@@ -169,7 +169,7 @@ def _folded(text: str) -> str:
 
 
 def _is_code(name: str) -> bool:
-    """Whether a name is more digits and signs than letters: `A01.1`, `T1059.003`, but not `C++` or `MP3`."""
+    """Whether a name has more digits and signs than letters, as `A01.1` and `T1059.003` have."""
     letters = sum(c.isalpha() for c in name)
     others = sum(not c.isalpha() and not c.isspace() for c in name)
     return letters < others and any(c.isdigit() for c in name)
@@ -220,7 +220,7 @@ def _warnings(found: LabelDiagnostics) -> Iterator[str]:
     if found.descriptions.cut:
         yield (
             f"{found.descriptions.cut:,} descriptions are longer than the encoder reads, which is "
-            f"{found.window} tokens: what they say first counts"
+            f"{found.window} tokens: put what matters first"
         )
     if found.shared_aliases.labels > _SOME * found.labels:
         yield (
@@ -228,14 +228,14 @@ def _warnings(found: LabelDiagnostics) -> Iterator[str]:
             "a text that has one cannot choose between them"
         )
     if not found.with_aliases and not found.with_description:
-        yield "no label has aliases or a description: both help to find it, if they can be had"
+        yield "no label has aliases or a description: add some, because both help retrieval"
     if found.tree.unknown_parents.count:
         count = found.tree.unknown_parents.count
-        yield f"{count:,} labels have a parent that is no label here: such parents are ignored"
+        yield f"{count:,} labels have a parent that is not a label: it is ignored; correct its id"
     if found.tree.in_cycles.count:
         yield (
-            f"{found.tree.in_cycles.count:,} labels are above themselves: "
-            "they count as equals; take one parent out of each cycle"
+            f"{found.tree.in_cycles.count:,} labels are their own ancestors: "
+            "remove one parent from each cycle"
         )
     if found.read and (hint := found.read.language_hint):
         yield hint

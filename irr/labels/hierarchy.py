@@ -1,26 +1,25 @@
-"""The hierarchy: every walk over parents and children, and results that agree with it."""
+"""The hierarchy: ancestors, depths and cycles, and rankings arranged by them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from irr.config import Hierarchy
 from irr.labels.space import LabelSpace
+from irr.labels.walk import children, levels
 from irr.types import RankedLabel
 
 
 def arrange(
     space: LabelSpace, hierarchy: Hierarchy, top_k: int, ranking: Sequence[RankedLabel]
 ) -> tuple[RankedLabel, ...]:
-    """The labels to return of a ranking.
+    """The labels of a ranking that are returned.
 
     Args:
-        space: The labels and their parents. Parents that are no labels count for nothing, cycles do no harm.
-        hierarchy: `none` gives the first `top_k`. `closed` gives the same and all their ancestors: each
-            stands behind the best label that it is above of, nearest first, with that label's score and
-            probability, so that
-            no label scores more than one above it; there can be more than `top_k`. `leaves` goes down the
-            ranking and leaves out what is above another label that it returns, until it has `top_k`.
+        space: The labels and their parents. Parents that are not labels are ignored; cycles are allowed.
+        hierarchy: `none` returns the first `top_k`. `closed` adds all their ancestors: each follows its best
+            descendant, nearest first, with that label's score and probability, so that no label scores more
+            than its ancestors. `leaves` returns the first `top_k` that have no descendant among them.
         top_k: How many labels to take of the ranking.
         ranking: Labels, best first.
 
@@ -37,23 +36,16 @@ def arrange(
 
 
 def ancestors(space: LabelSpace, label_id: str) -> tuple[str, ...]:
-    """Ids of all labels above a label, nearest first; not the label itself, even where it is in a cycle."""
-    found = {label_id: None}
-    level = [label_id]
-    while level:
-        above = dict.fromkeys(
-            parent
-            for label in level
-            for parent in space[space.number_of[label]].parents
-            if parent in space and parent not in found
-        )
-        found.update(above)
-        level = list(above)
-    return tuple(found)[1:]
+    """Ids of all labels above a label, nearest first, without the label itself, even in a cycle."""
+
+    def parents(label: str) -> Iterable[str]:
+        return (parent for parent in space[space.number_of[label]].parents if parent in space)
+
+    return tuple(label for level in levels([label_id], parents) for label in level)[1:]
 
 
 def known_parents(space: LabelSpace) -> list[list[int]]:
-    """The numbers of each label's parents, each once; parents that are no labels are left out."""
+    """The numbers of each label's parents, each once; parents that are not labels are left out."""
     number_of = space.number_of
     return [
         [number_of[parent] for parent in dict.fromkeys(label.parents) if parent in number_of]
@@ -62,27 +54,17 @@ def known_parents(space: LabelSpace) -> list[list[int]]:
 
 
 def depths(parents: Sequence[Sequence[int]]) -> list[int | None]:
-    """How many steps each label stands from the nearest one without a parent; None where none is above it."""
-    children: list[list[int]] = [[] for _ in parents]
-    for number, above in enumerate(parents):
-        for parent in above:
-            children[parent].append(number)
-    depth: list[int | None] = [None if above else 0 for above in parents]
-    level, steps = [number for number, above in enumerate(parents) if not above], 0
-    while level:
-        steps += 1
-        below = {child for number in level for child in children[number] if depth[child] is None}
-        for child in below:
-            depth[child] = steps
-        level = list(below)
+    """Steps from each label up to the nearest root; None where it has none, in and under cycles."""
+    roots = (number for number, above in enumerate(parents) if not above)
+    depth: list[int | None] = [None] * len(parents)
+    for steps, level in enumerate(levels(roots, children(parents).__getitem__)):
+        for number in level:
+            depth[number] = steps
     return depth
 
 
 def cycles(parents: Sequence[Sequence[int]]) -> tuple[list[tuple[int, ...]], int]:
-    """One cycle of each group of labels that are above one another, and how many labels such groups have.
-
-    The groups are the strongly connected components of the graph of parents.
-    """
+    """One cycle of each strongly connected component, and the number of labels in such components."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -125,7 +107,7 @@ def _leaves(space: LabelSpace, top_k: int, ranking: Sequence[RankedLabel]) -> tu
         if len(kept) == top_k:
             break
         above[label.id] = set(ancestors(space, label.id))
-        # Labels of one cycle are above each other: none is more specific.
+        # Labels of one cycle are ancestors of each other; all of them stay.
         for general in above[label.id].intersection(kept):
             if label.id not in above[general]:
                 del kept[general]

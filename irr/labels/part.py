@@ -1,4 +1,4 @@
-"""A part of the label space: a branch, labels that are listed, or all but those."""
+"""A part of the label space: branches, listed labels, or all but listed labels."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from irr.errors import InputError, UsageError
 from irr.labels.hierarchy import known_parents
 from irr.labels.space import LabelSpace
+from irr.labels.walk import children, levels
 
 
 def part_of(
@@ -23,12 +24,12 @@ def part_of(
 
     Args:
         space: All labels.
-        within: Ids of labels; the part lies in their branches: they themselves and all that is below them.
-        only: Ids of the labels that it consists of.
-        without: Ids of labels that are not in it.
+        within: Ids of labels; the part holds these and their descendants.
+        only: Ids of labels; the part holds no others.
+        without: Ids of labels that the part leaves out.
 
     Raises:
-        UsageError: If an id is no label's, or no label is left.
+        UsageError: If an id is unknown, or no label is left.
     """
     kept = np.ones(len(space), bool)
     if within:
@@ -39,7 +40,7 @@ def part_of(
         kept &= listed
     kept[_numbers(space, without)] = False
     if not kept.any():
-        raise UsageError("no label is left of the label space", "name another part of it")
+        raise UsageError("this part of the label space holds no label", "name another part")
     return np.flatnonzero(kept)
 
 
@@ -66,13 +67,7 @@ def _numbers(space: LabelSpace, ids: Iterable[str]) -> list[int]:
 
 
 def _branches(space: LabelSpace, roots: Sequence[int]) -> NDArray[np.bool_]:
-    children: list[list[int]] = [[] for _ in range(len(space))]
-    for number, above in enumerate(known_parents(space)):
-        for parent in above:
-            children[parent].append(number)
     found = np.zeros(len(space), bool)
-    level = list(roots)
-    while level:
+    for level in levels(roots, children(known_parents(space)).__getitem__):
         found[level] = True
-        level = [child for number in level for child in children[number] if not found[child]]
     return found

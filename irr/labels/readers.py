@@ -1,4 +1,4 @@
-"""Label files by their endings: which reader reads which format."""
+"""Chooses the reader of a label file by its ending."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Reader: TypeAlias = Callable[[Path, str, Columns], Read]
 
 
 def read_labels(path: Path, language: str | None = None, columns: Columns = OWN_NAMES) -> Read:
-    """The labels of a file with their row numbers, and for SKOS what was read and what was not.
+    """The labels of a file with their row numbers, and for SKOS the counts of what was read and left out.
 
     Raises:
         LabelSpaceError: Here or while rows are read, for whatever makes the file unusable.

@@ -1,4 +1,4 @@
-"""The label space: all labels a text can get, checked, in a fixed order, with a fingerprint."""
+"""The label space: the labels that a text can get, checked, in a fixed order."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 class LabelSpace:
-    """All labels a text can get, in a fixed order.
+    """The labels that a text can get, in a fixed order.
 
     Attributes:
-        labels: The labels; their position is the number that arrays use.
-        counts: What was read of a SKOS file, and what was not; None for other sources.
+        labels: The labels; arrays refer to them by position.
+        counts: Counts of what was read of a SKOS file and what was left out; None for other sources.
     """
 
     counts: SkosCounts | None = None
@@ -48,10 +48,10 @@ class LabelSpace:
         Args:
             path: A JSONL file, a table, a `.txt` file with one name a line, or a SKOS file.
             language: For SKOS: language tags, most wanted first, with commas between; English if None.
-            columns: Which columns of a table, or keys of a JSONL file, hold which field.
+            columns: The columns of a table, or keys of a JSONL file, that hold the fields.
 
         Raises:
-            LabelSpaceError: With file and row, for whatever makes it unusable.
+            LabelSpaceError: With file and row, if the file cannot be used.
             UsageError: If `language` is none, or the file is not SKOS.
         """
         from irr.labels.readers import read_labels

@@ -1,4 +1,4 @@
-"""How the labels of a label space hang together: roots, depths, parents that are not there, cycles."""
+"""Surveys the hierarchy of a label space: roots, depths, unknown parents, cycles."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _EXAMPLES = 5
 
 
 class Unknown(BaseModel):
-    """Labels with a parent that is no label, and the first few as (label, parent)."""
+    """Labels with a parent that is not a label, and the first few as (label, parent)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -22,7 +22,7 @@ class Unknown(BaseModel):
 
 
 class Cycles(BaseModel):
-    """Labels that are above themselves, and some cycles: ids, each the parent of the one before it."""
+    """Labels in cycles, and some cycles as ids, each the parent of the one before it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -31,18 +31,18 @@ class Cycles(BaseModel):
 
 
 class Tree(BaseModel):
-    """How labels hang together; parents that are no labels do not count.
+    """Counts of labels by their place in the hierarchy; parents that are not labels are ignored.
 
     Attributes:
         with_parents: Labels with a parent.
         several_parents: Labels with more than one.
-        roots: Labels without a parent that others are under.
-        alone: Labels without a parent that nothing is under.
-        leaves: Labels with a parent that nothing is under.
-        depths: How many labels stand how many steps from the nearest root; 0 are the roots and those alone.
-        unreachable: Labels that no root is above of, which is so in and under cycles.
-        unknown_parents: Labels with a parent that is no label.
-        in_cycles: Labels that are above themselves.
+        roots: Labels with children and without a parent.
+        alone: Labels with neither.
+        leaves: Labels with a parent and without children.
+        depths: Labels by their steps from the nearest root; 0 counts roots and labels that are alone.
+        unreachable: Labels below no root, which are those in and under cycles.
+        unknown_parents: Labels with a parent that is not a label.
+        in_cycles: Labels that are their own ancestors.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -59,7 +59,7 @@ class Tree(BaseModel):
 
 
 def survey_tree(space: LabelSpace) -> Tree:
-    """Surveys parents and children; takes time in proportion to their number, whatever cycles there are."""
+    """Surveys the hierarchy in time linear in labels and parents, cycles included."""
     parents = known_parents(space)
     above = {parent for known in parents for parent in known}
     unknown = {

@@ -1,1 +1,1 @@
-"""Language models: what a stage may ask of one, and the models there are."""
+"""Language models: their interface, their usage, and the models that come with irr."""

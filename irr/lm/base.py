@@ -1,4 +1,4 @@
-"""What a stage may ask of a language model, and what a model says that it can do."""
+"""The interface of a language model, and what a model can do."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Capabilities:
     """What a language model can do, and where it runs.
 
     Attributes:
-        ranks_by: The way to rank that suits it best.
-        scores: Whether it can be asked for likelihoods and probabilities; of servers, only vLLM answers.
+        ranks_by: The rank method that suits it best.
+        scores: Whether it has `loglikelihoods` and `probabilities`; of servers, only vLLM has.
         writes_instructions: Whether it can write the prompts of other models.
-        local: Whether it runs in this process, so that no text leaves it.
+        local: Whether it runs in this process, so that no text leaves the machine.
     """
 
     ranks_by: RankMethod = RankMethod.LISTWISE
@@ -28,12 +28,12 @@ class Capabilities:
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """One call that is answered in words.
+    """A request for an answer in words.
 
     Attributes:
         messages: Pairs of role (`system`, `user` or `assistant`) and text.
-        schema: The JSON schema that the answer must fit; None when any text will do.
-        extra: What else is sent, for servers that know it.
+        schema: The JSON schema of the answer; None for any text.
+        extra: Further fields, for servers that know them.
     """
 
     messages: tuple[tuple[str, str], ...]
@@ -48,16 +48,16 @@ class ChatRequest:
 
 
 class LanguageModel(Protocol):
-    """A language model, wherever it runs. Every call adds its cost to the meter that is open around it."""
+    """A language model. Every call adds its cost to the open meter."""
 
     @property
     def name(self) -> str:
-        """What it is called in traces and frozen programs."""
+        """Its name in traces and frozen programs."""
         ...
 
     @property
     def concurrency(self) -> int:
-        """How many calls it works on at a time."""
+        """The number of calls that it works on at a time."""
         ...
 
     @property
@@ -77,9 +77,9 @@ class LanguageModel(Protocol):
         """The mean log-probability per token of each continuation after `prefix + context`.
 
         Args:
-            prefix: What is the same for every text; kept in the model's cache.
-            context: What belongs to this text.
-            continuations: What may follow; each ends in the token that ends it.
+            prefix: The part that all texts share; kept in the model's cache.
+            context: The part of this text.
+            continuations: Possible continuations, each with its end token.
 
         Raises:
             LMError: If the model gives no usable answer.

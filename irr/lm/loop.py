@@ -1,4 +1,4 @@
-"""The one event loop on which all language models are asked, and calling off what is under way on it."""
+"""The event loop on which all language models are called, and the cancelling of calls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Requests:
-    """The calls that are under way for one caller, so that they can be called off together."""
+    """The calls under way for one caller, which can be cancelled together."""
 
     def __init__(self) -> None:
         self._under_way: set[Future[Any]] = set()
@@ -24,7 +24,7 @@ class Requests:
 
     @contextmanager
     def made_here(self) -> Iterator[None]:
-        """Counts what `run` is given in this block, on this thread, as a call for this caller."""
+        """Counts the calls of `run_on_loop` in this block, on this thread, as this caller's."""
         token = _requests.set(self)
         try:
             yield
@@ -32,7 +32,7 @@ class Requests:
             _requests.reset(token)
 
     def cancel(self) -> None:
-        """Calls off all that are under way, and all that come after."""
+        """Cancels the calls under way, and all later ones."""
         with self._lock:
             self._cancelled = True
             under_way = list(self._under_way)
@@ -52,7 +52,7 @@ _requests: ContextVar[Requests | None] = ContextVar("irr_requests", default=None
 
 
 class _Loop:
-    """The one event loop that all models share, since connections belong to the loop they were opened on."""
+    """The event loop that all models share, because a connection belongs to the loop that opened it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -60,7 +60,7 @@ class _Loop:
         self._thread: threading.Thread | None = None
 
     def forget(self) -> None:
-        """Begins anew in a forked child, which has the loop but not its thread, and the lock as it was."""
+        """Starts afresh in a forked child, which has the loop without its thread, and maybe a held lock."""
         self.__init__()  # type: ignore[misc]
 
     def start(self) -> asyncio.AbstractEventLoop:
@@ -83,7 +83,7 @@ def run_on_loop(work: Coroutine[Any, Any, T]) -> T:
     """Runs a coroutine on the event loop that all models share, and waits for it.
 
     Raises:
-        RuntimeError: If it is called on that loop, where waiting would never end.
+        RuntimeError: If it is called on that loop, where it would wait for itself.
     """
     if _loop.is_here():
         work.close()
@@ -100,7 +100,7 @@ def run_on_loop(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def gather(*work: Coroutine[Any, Any, T]) -> list[T]:
-    """Awaits all of it together; at the first error the rest is called off, and the error raised."""
+    """Awaits coroutines together; at the first error it cancels the others and raises the error."""
     tasks = [asyncio.ensure_future(one) for one in work]
     try:
         return await asyncio.gather(*tasks)

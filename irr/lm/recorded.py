@@ -1,4 +1,4 @@
-"""A language model that answers from a file: what a model said before, by stage and text."""
+"""A language model that answers from a file of recorded answers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from irr.errors import InputError, LMError
-from irr.io.files import parse_json_row
 from irr.io.streams import read_lines
+from irr.io.validation import parse_json_row
 from irr.lm.base import Capabilities, ChatRequest
 from irr.lm.openai.limits import Limits
 from irr.lm.usage import count
@@ -23,14 +23,14 @@ KIND = "recorded/"
 
 
 class Answer(BaseModel):
-    """What a model once answered for a text.
+    """A recorded answer for a text.
 
     Attributes:
-        stage: Which stage asked.
-        text: What it asked about.
-        terms: For infer: the terms proposed.
+        stage: The stage that asked.
+        text: The text.
+        terms: For infer: the proposed terms.
         candidates: For rank: the names that were shown, in order.
-        ranking: For rank: the numbers of those that were named, from 1, best first.
+        ranking: For rank: the numbers of the chosen candidates, from 1, best first.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -43,25 +43,25 @@ class Answer(BaseModel):
 
     @property
     def named(self) -> list[str]:
-        """The names of the candidates that were named, best first."""
+        """The names of the chosen candidates, best first."""
         return [self.candidates[n - 1] for n in self.ranking if 1 <= n <= len(self.candidates)]
 
 
 class RecordedModel:
-    """Repeats what a model said about the same text, whatever else stands in the prompt.
+    """Repeats the recorded answer for a text; the rest of the prompt is ignored.
 
-    A ranking is repeated by the names of the candidates, so that it serves for other candidates, too: the
-    order of those that were named then is kept, and a candidate that was not shown then stays unnamed.
+    A ranking is repeated by the names of the candidates: those chosen in the recording keep their order, and
+    a candidate that was not shown then is not chosen.
 
     Attributes:
-        name: As it is opened by.
-        revision: What its answers hash to.
-        shown: Candidates that it was asked to order.
-        unseen: How many of those the model had not been shown when it was recorded.
+        name: The name that opens it.
+        revision: The hash of its answers.
+        shown: Candidates that it was asked to order, counted.
+        unseen: Those of them that were not shown in the recording.
 
     Args:
-        answers: One for each stage and text; of several the last counts.
-        name: What it is called.
+        answers: One for each stage and text; of several, the last counts.
+        name: Its name.
     """
 
     capabilities = Capabilities(scores=False, writes_instructions=False, local=True)
@@ -81,7 +81,7 @@ class RecordedModel:
         """The model of a JSONL file with an `Answer` a row.
 
         Raises:
-            InputError: With file and row, for a row that is none.
+            InputError: With file and row, for a row that is not an `Answer`.
         """
         rows = [
             parse_json_row(Answer, line, Path(name), number, InputError)
@@ -93,10 +93,10 @@ class RecordedModel:
         return cls(rows, KIND + name)
 
     async def chat(self, request: ChatRequest) -> str:
-        """The terms or the ranking that are known of the text in the last message.
+        """The recorded terms or ranking of the text in the last message.
 
         Raises:
-            LMError: `unrecorded` if none are.
+            LMError: `unrecorded` if there are none.
         """
         asked = (request.schema or {}).get("properties", {})
         message = request.messages[-1][1]
@@ -115,13 +115,13 @@ class RecordedModel:
         return json.dumps({"ranking": ranking})
 
     async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:
-        """Nothing: no likelihoods are recorded."""
+        """Raises an LMError: likelihoods are not recorded."""
         raise LMError("bad_request", "no likelihoods are recorded")
 
     async def probabilities(
         self, prefix: str, context: str, items: Sequence[str], yes: str, no: str
     ) -> list[float]:
-        """Nothing: no probabilities are recorded."""
+        """Raises an LMError: probabilities are not recorded."""
         raise LMError("bad_request", "no probabilities are recorded")
 
     def _known(self, stage: str, text: str) -> Answer:
@@ -136,12 +136,12 @@ def _one_line(text: str) -> str:
 
 
 def _value(field: str) -> str:
-    """What stands after a field's description."""
+    """The value of a field, after its description."""
     return field.partition(":")[2]
 
 
 def _question(message: str, candidates: int) -> tuple[str, list[str]]:
-    """The text of a ranking prompt, and the names that it numbers, which stand one a line at its end."""
+    """The text of a ranking prompt, and the numbered names in its last lines."""
     lines = message.split("\n")
     if candidates == 1:
         *text, last = lines

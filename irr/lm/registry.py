@@ -1,4 +1,4 @@
-"""The language models that a name stands for: `none`, `embedded`, `openai/MODEL`, or `recorded/FILE`."""
+"""Opens language models by name: `none`, `embedded`, `openai/MODEL`, or `recorded/FILE`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from irr.lm.openai.limits import Limits
 
 NO_MODEL = "none"
 _SERVED = "openai/"
-# A name, or the beginning of one if it ends in "/", and the class it stands for. A class has `open` and
-# `capabilities`, and is loaded at first use.
+# The class of a name, or of names that begin so if it ends in "/". A class has `open` and `capabilities`,
+# and is imported at first use.
 _CLASSES = {
     "embedded": ("irr.lm.local.model", "EmbeddedModel"),
     "recorded/": ("irr.lm.recorded", "RecordedModel"),
@@ -27,12 +27,12 @@ def open_model(name: str, api_base: str | None = None, limits: Limits | None = N
     `recorded/FILE`, which repeats the answers in a file.
 
     Args:
-        name: What to open.
-        api_base: The server's URL up to and with `/v1`; OpenAI's own if None.
+        name: The model's name.
+        api_base: The server's URL, up to `/v1`; OpenAI's if None.
         limits: Concurrency and rate limits of the server.
 
     Raises:
-        UsageError: If the name is none of these, or the URL cannot be one.
+        UsageError: If the name is none of these, or the URL is invalid.
         MissingExtraError: If the embedded model's package is not installed.
     """
     if name == NO_MODEL:
@@ -45,10 +45,10 @@ def open_model(name: str, api_base: str | None = None, limits: Limits | None = N
 def open_models(
     models: Sequence[LanguageModel | str], api_base: str | None = None, limits: Limits | None = None
 ) -> list[LanguageModel | None]:
-    """Each of these models, opened where only its name is given: one and the same for one name.
+    """These models, each name opened once.
 
     Raises:
-        UsageError: If a name is none that `open_model` knows.
+        UsageError: If `open_model` does not know a name.
         MissingExtraError: If the embedded model's package is not installed.
     """
     names = dict.fromkeys(model for model in models if isinstance(model, str))
@@ -57,10 +57,10 @@ def open_models(
 
 
 def capabilities_of(name: str) -> Capabilities:
-    """What the model of that name can do, without opening it.
+    """What the model of that name can do; the model is not opened.
 
     Raises:
-        UsageError: If `open_model` knows no such name.
+        UsageError: If `open_model` does not know the name.
     """
     if name == NO_MODEL:
         return Capabilities(writes_instructions=False, local=True)
@@ -69,17 +69,17 @@ def capabilities_of(name: str) -> Capabilities:
 
 
 def name_of(model: str) -> str:
-    """The name that opens a model which calls itself so; one of a server goes by its name there."""
+    """The name that opens a model of this `name`; a served model is named as on its server."""
     kind = model.partition("/")[0]
     own = model in _CLASSES or kind + "/" in _CLASSES.keys() - {_SERVED}
     return model if own else _SERVED + model
 
 
 def check_name(name: str, api_base: str | None = None) -> None:
-    """Checks that `open_model` knows such a name, and can use such an address and the key that is set.
+    """Checks a name, an address and the key in the environment.
 
     Raises:
-        UsageError: If it does not, or cannot.
+        UsageError: If `open_model` would refuse one of them.
     """
     if not capabilities_of(name).local:
         read_key()
@@ -88,7 +88,7 @@ def check_name(name: str, api_base: str | None = None) -> None:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """The kind of model, and the rest of the name."""
+    """The kind of model, a key of `_CLASSES`, and the rest of the name."""
     if name in _CLASSES and not name.endswith("/"):
         return name, ""
     kind, slash, rest = name.partition("/")

@@ -10,7 +10,7 @@ from irr.types import Usage
 
 
 class Meter:
-    """Adds up what the calls under it cost."""
+    """Adds up the cost of calls."""
 
     def __init__(self) -> None:
         self.usage = Usage()

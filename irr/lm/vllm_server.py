@@ -30,11 +30,11 @@ _FLAGS = (
     *("--structured-outputs-config", '{"backend": "guidance", "disable_any_whitespace": true}'),
 )
 _CPU_FLAGS = ("--dtype", "bfloat16", "--enforce-eager")
-# Nothing is reported to anyone.
+# No usage statistics are sent.
 _QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 _LOCAL = {"HF_HUB_OFFLINE": "1"}
 _CPU_SPACE = {"VLLM_CPU_KVCACHE_SPACE": "2"}  # GiB; read by CPU builds only
-# Asked of the Python that has vLLM, without importing it: whether it is there, and whether it is a CPU build.
+# Run by the Python that may have vLLM: says whether it is there and a CPU build, without an import.
 _PROBE = """
 import importlib.metadata as m, importlib.util as u, sys
 spec = u.find_spec("vllm")
@@ -50,15 +50,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Server:
-    """A server that answers.
+    """A running server.
 
     Attributes:
-        name: What to call the model.
-        api_base: Its address, for `ServedModel`.
+        name: The model's name on the server.
+        api_base: The server's address, for `ServedModel`.
         port: Its port.
-        process: Its process; the leader of a group of its own.
-        log: What vLLM wrote.
-        seconds: How long it took until it answered, and until it was warm.
+        process: Its process, the leader of a process group.
+        log: The log file of vLLM.
+        seconds: Seconds until it answered, and until it was warm.
     """
 
     name: str
@@ -69,26 +69,32 @@ class Server:
     seconds: tuple[float, float]
 
 
-def serve(
-    model: str,
-    *,
-    ready: Callable[[Server], None],
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    python: str | Path | None = None,
-    extra: Sequence[str] = (),
-    patience: float = 1800,
-) -> None:
+@dataclass(frozen=True)
+class ServerOptions:
+    """How vLLM is started.
+
+    Attributes:
+        host: The address that it listens on.
+        port: The port that it listens on; 0 for any free one.
+        python: The Python that has vLLM; None for this one.
+        extra: Further flags of vLLM, which override those that are set here.
+        patience: Seconds until it must answer.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    python: str | Path | None = None
+    extra: Sequence[str] = ()
+    patience: float = 1800
+
+
+def serve(model: str, ready: Callable[[Server], None], options: ServerOptions) -> None:
     """Serves a model until it is interrupted (Ctrl-C, or SIGTERM).
 
     Args:
         model: `embedded`, a model's folder, or its name on the hub.
         ready: Called once, when the server answers.
-        host: The address it listens on.
-        port: The port it listens on; 0 for any that is free.
-        python: The Python that has vLLM; None for this one.
-        extra: More flags for vLLM; they win over those that are set here.
-        patience: Seconds it may take until it answers.
+        options: How vLLM is started.
 
     Raises:
         MissingExtraError: If that Python has no vLLM.
@@ -98,7 +104,7 @@ def serve(
     with (
         suppress(KeyboardInterrupt),
         _signals_interrupt(),
-        running_server(model, host=host, port=port, python=python, extra=extra, patience=patience) as server,
+        running_server(model, options) as server,
     ):
         ready(server)
         status = server.process.wait()
@@ -106,33 +112,25 @@ def serve(
 
 
 @contextmanager
-def running_server(
-    model: str,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    python: str | Path | None = None,
-    extra: Sequence[str] = (),
-    patience: float = 1800,
-) -> Iterator[Server]:
-    """Serves a model for the length of a block; arguments and errors as of `serve`."""
-    python = str(python or sys.executable)
+def running_server(model: str, options: ServerOptions) -> Iterator[Server]:
+    """Serves a model for the length of a block; raises as `serve`."""
+    python = str(options.python or sys.executable)
     on_cpu = _probe(python)
-    port = _free_port(host, port)
+    host, port = options.host, _free_port(options.host, options.port)
     source, name, local = _model(model)
     command = [
         *(python, "-m", "vllm.entrypoints.openai.api_server"),
         *("--model", source, "--served-model-name", name, "--host", host, "--port", str(port)),
         *_FLAGS,
         *(_CPU_FLAGS if on_cpu else ()),
-        *extra,
+        *options.extra,
     ]
     environment = _CPU_SPACE | dict(os.environ) | _QUIET | (_LOCAL if local else {})
-    environment.pop(KEY_VARIABLE, None)  # no business of the server's
+    environment.pop(KEY_VARIABLE, None)  # the server does not need it
     started = time.monotonic()
     descriptor, log_name = tempfile.mkstemp(prefix=f"irr-serve-{port}-", suffix=".log")
     log = Path(log_name)
-    # Not with its flags: they may hold a key.
+    # The flags are left out, because they may hold a key.
     logger.info("starting vLLM with %s on port %d (log: %s)", name, port, log)
     with os.fdopen(descriptor, "wb") as output:
         process = subprocess.Popen(
@@ -147,11 +145,11 @@ def running_server(
     where = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     api_base = f"http://[{where}]:{port}/v1" if ":" in where else f"http://{where}:{port}/v1"
     try:
-        _wait(process, where, port, log, started + patience)
+        _wait(process, where, port, log, started + options.patience)
         answered = time.monotonic() - started
-        _warm_up(ServedModel(name, api_base, timeout=patience, retries=0))
+        _warm_up(ServedModel(name, api_base, timeout=options.patience, retries=0))
         yield Server(name, api_base, port, process, log, (answered, time.monotonic() - started))
-    except Exception:
+    except IrrError:
         keep_log = True
         raise
     finally:
@@ -172,7 +170,7 @@ def _probe(python: str) -> bool:
 
 
 def _model(model: str) -> tuple[str, str, bool]:
-    """What vLLM loads, what it is called, and whether it is on this machine."""
+    """The model that vLLM loads, its name on the server, and whether it is on this machine."""
     if packaged := smollm.packaged_folder(model, "bfloat16"):
         return str(packaged), smollm.NAME, True
     folder = Path(model).expanduser()
@@ -198,7 +196,7 @@ def _wait(process: subprocess.Popen[bytes], host: str, port: int, log: Path, dea
         if _healthy(host, port):
             return
         time.sleep(0.25)
-    raise IrrError("vLLM did not answer in time", f"see {log}, or allow more time")
+    raise IrrError("vLLM did not answer in time", f"see {log}")
 
 
 def _healthy(host: str, port: int) -> bool:
@@ -213,7 +211,7 @@ def _healthy(host: str, port: int) -> bool:
 
 
 def _warm_up(model: ServedModel) -> None:
-    """Sends what compiles something on its first time, so that no text has to wait for it."""
+    """Sends the requests that vLLM compiles kernels for, so that no text waits for that."""
     try:
         run_on_loop(model.probabilities("one, two,", "", [" three"], " yes", " no"))
         run_on_loop(model.loglikelihoods("one, two,", "", [" three"]))
@@ -225,14 +223,14 @@ def _warm_up(model: ServedModel) -> None:
 
 def _died(status: int, log: Path) -> IrrError:
     lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
-    # The reason stands well above the end, under the tracebacks of those who passed it on.
+    # The reason stands above the tracebacks at the end of the log.
     telling = [line for line in lines if "Error" in line][-6:] or lines[-12:]
     shown = "\n".join(line[:300] for line in telling)
     return IrrError(f"vLLM stopped (exit status {status}); its log says\n{shown}\n", f"see {log}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    # The second signal goes out in any case: to workers whose leader has gone.
+    # The second signal is always sent, because workers may outlive their leader.
     for sign in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, sign)

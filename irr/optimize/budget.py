@@ -1,4 +1,4 @@
-"""What optimization may cost: every request is counted, none is sent twice, and all end at once."""
+"""The budget of an optimization: counts every request, repeats none, and ends the search."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from irr.types import Usage
 
 
 class Stopped(BaseException):
-    """The budget is spent, or the user has had enough. Nothing that catches mistakes catches it."""
+    """The search is stopped; a BaseException, so that no handler of errors catches it."""
 
 
 class Budget:
-    """Counts what is spent, and says when to stop.
+    """Counts requests, and says when to stop.
 
     Attributes:
-        usage: What was spent.
-        reason: Why the search ends early; "" while it goes on.
-        silent: Whether that is because the model no longer answers.
-        failure: Why a model cannot be had, which ends everything.
+        usage: The usage so far.
+        reason: The reason to end early; "" while the search goes on.
+        silent: Whether the reason is a model that no longer answers.
+        failure: The error of a model that is unavailable, which ends everything.
 
     Args:
-        calls: Requests that may be sent; any number if None.
-        on_call: Called after each.
+        calls: The most requests; any number if None.
+        on_call: Called after each request.
     """
 
     def __init__(self, calls: int | None = None, on_call: Callable[[], None] = lambda: None) -> None:
@@ -46,11 +46,11 @@ class Budget:
         self._lock = threading.Lock()
 
     def stop(self, reason: str) -> None:
-        """Ends everything at the next request or trial."""
+        """Ends the search at the next request or trial."""
         self.reason = self.reason or reason
 
     def check(self) -> None:
-        """Raises Stopped if it is time to stop, and LMUnavailableError if a model cannot be had."""
+        """Raises LMUnavailableError if a model is unavailable, and Stopped if the search is to end."""
         if self.failure:
             raise self.failure
         if self.reason:
@@ -58,10 +58,10 @@ class Budget:
 
     @contextmanager
     def trial(self, texts: int) -> Iterator[None]:
-        """Holds a trial; if the model leaves more than a tenth of it unanswered, it is none, and the last.
+        """Encloses a trial; it is void, and ends the search, if the model answers too few of its requests.
 
         Raises:
-            Stopped: After the block, if it is none.
+            Stopped: After the block, if more than a tenth of the texts went unanswered.
         """
         before = self._unanswered
         yield
@@ -71,14 +71,14 @@ class Budget:
             raise Stopped(self.reason)
 
     def missed(self, error: LMError) -> None:
-        """Takes note of a request that failed: of no answer, and of a model that cannot be had."""
+        """Records a request that failed."""
         if isinstance(error, LMUnavailableError):
             self.failure = error
         with self._lock:
             self._unanswered += error.retryable
 
     def start(self) -> None:
-        """Takes one call off the budget, or raises Stopped."""
+        """Takes one request off the budget, or raises as `check`."""
         with self._lock:
             if self._calls is not None and self._started >= self._calls:
                 self.stop(f"the budget of {self._calls:,} calls is spent")
@@ -86,18 +86,18 @@ class Budget:
             self._started += 1
 
     def add(self, usage: Usage) -> None:
-        """Counts what a call cost."""
+        """Adds the usage of a call."""
         with self._lock:
             self.usage = self.usage + usage
         self._on_call()
 
 
 class MeteredModel:
-    """A language model within a budget. What it was asked before it answers from memory, at no cost.
+    """A language model within a budget, which answers repeated requests from a cache.
 
     Args:
-        model: Answers what is new.
-        budget: Pays for it.
+        model: Answers new requests.
+        budget: Counts them.
     """
 
     def __init__(self, model: LanguageModel, budget: Budget) -> None:
@@ -110,7 +110,7 @@ class MeteredModel:
         self._known: dict[str, Any] = {}
 
     async def chat(self, request: ChatRequest) -> str:
-        """Answers in words; from memory only where nothing is left to chance."""
+        """Answers in words; from the cache if the temperature is 0."""
         key = json.dumps([request.messages, request.max_tokens, request.schema, request.stop])
         if request.temperature:
             return str(await self._counted(self.model.chat(request)))
@@ -119,14 +119,14 @@ class MeteredModel:
         return str(self._known[key])
 
     async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:
-        """As the model's; what is known of other continuations is not asked again."""
+        """As the model's; only continuations that are not in the cache are asked about."""
         judge = partial(self.model.loglikelihoods, prefix, context)
         return await self._judged(["loglikelihoods", prefix, context], continuations, judge)
 
     async def probabilities(
         self, prefix: str, context: str, items: Sequence[str], yes: str, no: str
     ) -> list[float]:
-        """As the model's; what is known of other items is not asked again."""
+        """As the model's; only items that are not in the cache are asked about."""
         judge = partial(self.model.probabilities, prefix, context, yes=yes, no=no)
         return await self._judged(["probabilities", prefix, context, yes, no], items, judge)
 

@@ -1,4 +1,4 @@
-"""Calibrates a program on texts with gold, none of which has its own example speak for it."""
+"""Calibrates a program on texts with gold, each without its own example as evidence."""
 
 from __future__ import annotations
 
@@ -20,19 +20,18 @@ def calibrate(
     index_folder: str | Path | None = None,
     on_text: Callable[[], None] = lambda: None,
 ) -> InferRetrieveRank:
-    """The same program with probabilities: each label of its predictions then has one.
+    """The program with a calibration, so that each label of its predictions has a probability.
 
-    Texts without gold, and those that were answered with an error or without a language model that should
-    have been asked, do not count.
+    Texts without gold, or answered with an error or without the language model, are left out.
 
     Args:
         program: The program.
-        rows: Texts with gold, at least 30; examples of the program may be among them.
-        index_folder: Where its index is kept; the user's cache folder if None.
+        rows: At least 30 texts with gold, which may be examples of the program.
+        index_folder: The folder of indexes; the user's cache folder if None.
         on_text: Called after each text.
 
     Raises:
-        UsageError: If too few texts are left to calibrate on, or no label is right.
+        UsageError: If too few texts are left, or no label is right.
     """
     alone = leaving_one_out(program, index_folder) if program.examples else program
     judged = [row for row in rows if row.labels]

@@ -1,4 +1,4 @@
-"""Fits the combination of features to examples, drawn towards one that is given."""
+"""Fits the combination of features to examples, with a given combination as the prior."""
 
 from __future__ import annotations
 
@@ -8,31 +8,30 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from irr.optimize.luck import gain_beyond_luck
 from irr.retrieve.combination import SCALE, Combination, length_share
 from irr.retrieve.features import FEATURES, Features
 
 Values = NDArray[np.float64]
 
-# Fewer examples than this do not move the weights.
+# With fewer examples the weights stay as they are.
 FEWEST = 30
 _STRENGTHS = (10.0, 100.0, 1_000.0)
 _FOLDS = 5
 _DEPTH = 10
 _ITERATIONS = 15
-# The best of some strengths is chosen on the same folds: one standard error is too easily reached by luck.
-_STANDARD_ERRORS = 2.0
 _NAMES = tuple(FEATURES)
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A text's features, and which of its labels are right.
+    """The features of a text's labels, and which labels are gold.
 
     Attributes:
-        features: Of the labels that retrieval proposes.
-        right: Which of them are gold, shape (labels,).
-        gold: How many gold labels the text has, proposed or not.
-        weight: How much the text counts.
+        features: The features of the proposed labels.
+        right: Whether each of them is gold, shape (labels,).
+        gold: The number of gold labels, proposed or not.
+        weight: The weight of the text.
     """
 
     features: Features
@@ -48,12 +47,12 @@ class Judged:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A combination that was fitted, and what it was worth on examples held out of its fit.
+    """A fitted combination, and its scores on examples held out of the fit.
 
     Attributes:
         combination: Fitted to all examples.
-        strength: By how much it is drawn towards the combination it started from.
-        before: RP@10 of each example by the combination it started from, shape (examples,).
+        strength: The strength of the prior.
+        before: RP@10 of each example by the prior, shape (examples,).
         after: RP@10 of each example by a combination fitted without it.
     """
 
@@ -64,18 +63,17 @@ class Fitted:
 
     @property
     def pays(self) -> bool:
-        """Whether the mean gain on held-out examples is beyond two standard errors, as tuning asks for."""
-        gain = self.after - self.before
-        return bool(gain.mean() > _STANDARD_ERRORS * gain.std(ddof=1) / np.sqrt(len(gain)))
+        """Whether the gain on held-out examples is beyond luck."""
+        return gain_beyond_luck(self.after - self.before) > 0
 
 
 def fit_by_cross_validation(texts: Sequence[Judged], start: Combination, seed: int) -> Fitted | None:
-    """Fits a combination with the strength that serves held-out examples best; None with too few examples.
+    """Fits a combination with the strength that scores best on held-out examples; None with too few.
 
     Args:
         texts: The examples.
-        start: What the weights are drawn towards.
-        seed: Of the folds.
+        start: The prior.
+        seed: The seed of the folds.
     """
     usable = [text for text in texts if text.right.any()]
     if len(usable) < FEWEST:
@@ -91,13 +89,13 @@ def fit_by_cross_validation(texts: Sequence[Judged], start: Combination, seed: i
             for at in np.flatnonzero(fold == held).tolist():
                 after[at] = usable[at].rank_precision(found)
         tried.append((float(after.mean()), strength, after))
-    # Of equal ones, the strongest: it stays nearest to the start.
+    # Of equal strengths the highest, which stays nearest to the prior.
     _, strength, after = max(tried, key=lambda item: item[:2])
     return Fitted(fit(usable, start, strength, strength), strength, before, after)
 
 
 def fit(texts: Sequence[Judged], start: Combination, short: float, long: float) -> Combination:
-    """The weights under which gold labels are most likely to be drawn before all others.
+    """The weights that minimize
 
         sum over texts t: weight(t) · mean over gold l of -ln softmax(SCALE · score)(l)
         + 1/2 · strength · |w - start|^2
@@ -106,10 +104,10 @@ def fit(texts: Sequence[Judged], start: Combination, short: float, long: float) 
     Gaussian prior, minimized by Newton's method.
 
     Args:
-        texts: Examples; those without a gold label among the proposed count for nothing.
-        start: What the weights are drawn towards.
-        short: Strength for the weights of short texts.
-        long: Strength for the weights of long texts.
+        texts: Examples; those without a gold label among the proposed are ignored.
+        start: The prior.
+        short: The strength for the weights of short texts.
+        long: The strength for the weights of long texts.
     """
     texts = [text for text in texts if text.right.any()]
     width = len(_NAMES)
@@ -138,15 +136,15 @@ def _flat(combination: Combination) -> Values:
 
 @dataclass(frozen=True)
 class _Listwise:
-    """The loss of `fit` over the rows of all texts, one text after the other.
+    """The loss of `fit` over the rows of all texts, text by text.
 
     Attributes:
         rows: Shape (rows, weights).
         target: The share of each row in its text's gold, shape (rows,).
-        starts: Where each text's rows begin, shape (texts,).
-        weight: Of each text.
-        prior: Shape (weights,).
-        strength: Shape (weights,).
+        starts: The first row of each text, shape (texts,).
+        weight: The weight of each text, shape (texts,).
+        prior: The prior, shape (weights,).
+        strength: The strength of the prior, shape (weights,).
     """
 
     rows: Values
@@ -157,7 +155,7 @@ class _Listwise:
     strength: Values
 
     def minimum(self) -> Values:
-        """The weights of the lowest loss."""
+        """The weights with the lowest loss, by Newton's method with a line search."""
         weights = self.prior
         value, probability = self._at(weights)
         text = np.repeat(np.arange(len(self.starts)), np.diff([*self.starts, len(self.rows)]))

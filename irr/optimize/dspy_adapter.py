@@ -1,10 +1,9 @@
-"""What fits DSPy to irr: our models behind `dspy.LM`, answers held to a schema, one kind of error."""
+"""Adapts DSPy to irr: our models behind `dspy.LM`, answers held to a schema, one kind of error."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +17,9 @@ if TYPE_CHECKING:
 
 
 def prepare_dspy() -> Any:
-    """Imports DSPy so that it asks no network for prices or models; returns the module.
+    """Imports DSPy without a download of prices; returns the module.
 
-    Nothing of the user's own DSPy settings is touched: the models made here turn caches and retries off for
-    themselves, and `dspy_context` turns the rest off for one block.
+    The user's DSPy settings stay: caches and retries are off only in the models that are made here.
     """
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     import dspy
@@ -30,25 +28,17 @@ def prepare_dspy() -> Any:
 
 
 def dspy_model(model: LanguageModel, **kwargs: Any) -> dspy.LM:
-    """The model as DSPy calls it, awaited or from any thread but the models' own.
+    """The model as a `dspy.LM`, to be awaited or called from any thread but the event loop's.
 
     Args:
-        model: Answers the requests; its LMErrors come out of DSPy's by `as_lm_error`.
-        kwargs: Sampling settings, as `dspy.LM` takes them.
+        model: The model; `as_lm_error` takes its LMErrors out of DSPy's.
+        kwargs: Sampling settings of `dspy.LM`.
     """
     dspy = prepare_dspy()
     settings = {"temperature": 0.0, "cache": False, "num_retries": 0, **kwargs}
     return dspy.LM(
         f"irr/{model.name}", engine=_BlockingEngine(model), async_engine=_AsyncEngine(model), **settings
     )
-
-
-def dspy_context(lm: dspy.LM) -> AbstractContextManager[None]:
-    """Makes a block's DSPy calls go to `lm`, hold answers to the schema they send, and keep no history."""
-    context: AbstractContextManager[None] = prepare_dspy().context(
-        lm=lm, adapter=lean_json(), disable_history=True, trace=None
-    )
-    return context
 
 
 def schema_config(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,7 +52,7 @@ def schema_config(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def lean_json() -> Any:
-    """DSPy's JSON adapter, with our wording, held to the schema that is given in `config`."""
+    """DSPy's JSON adapter with the prompts of irr and the schema in `config`."""
     dspy = prepare_dspy()
     base: Any = dspy.JSONAdapter
     parse_error = dspy.utils.exceptions.AdapterParseError
@@ -96,7 +86,7 @@ def lean_json() -> Any:
                 fields: dict[str, Any] = super().parse(signature, completion)
             except parse_error:
                 raise
-            except (ValueError, RecursionError) as e:  # what deep nesting does to the parser
+            except (ValueError, RecursionError) as e:  # deep nesting breaks the parser
                 raise parse_error(
                     adapter_name="LeanJSON", signature=signature, lm_response=completion[:200]
                 ) from e
@@ -114,15 +104,15 @@ def _described(field: Any) -> str:
 
 
 def as_lm_error(error: Exception) -> LMError:
-    """The LMError inside what came out of a DSPy call; raise it `from None`, as `error` comes from it.
+    """The LMError inside an exception of a DSPy call; raise it `from None`.
 
     Raises:
-        Exception: `error` itself, when it is no model's fault and so hides a mistake of ours.
+        Exception: `error` itself, if it does not come from a model.
     """
     dspy = prepare_dspy()
     link: BaseException | None = error
     seen: set[int] = set()
-    while link is not None and id(link) not in seen:  # DSPy wraps what an engine raises
+    while link is not None and id(link) not in seen:  # DSPy wraps exceptions of an engine
         seen.add(id(link))
         if isinstance(link, LMError):
             return link
@@ -133,7 +123,7 @@ def as_lm_error(error: Exception) -> LMError:
 
 
 class _Engine:
-    """One of our models as `dspy.LM` calls it."""
+    """A model as an engine of `dspy.LM`."""
 
     supports_response_schema = True
     supports_function_calling = False
@@ -151,11 +141,11 @@ class _Engine:
             model=self._model.name,
             message=lm15.Message.assistant(text),
             finish_reason="stop",
-            usage=lm15.Usage(),  # the model itself counts its tokens, with the cached ones
+            usage=lm15.Usage(),  # the model counts its tokens itself
         )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Engine:
-        return self  # optimizers copy programs; the copies share the model's connections
+        return self  # copies of a program share the model's connections
 
 
 class _BlockingEngine(_Engine):

@@ -20,7 +20,7 @@ class _PromptModule(dspy.Module):  # type: ignore[misc]
     """A prompt as a DSPy predictor.
 
     Attributes:
-        model: Answers. Each call names it, because optimizers drop the model of a predictor.
+        model: The model; each call names it, because optimizers drop the model of a predictor.
     """
 
     def __init__(self, prompt: Prompt, model: dspy.LM) -> None:
@@ -34,7 +34,7 @@ class _PromptModule(dspy.Module):  # type: ignore[misc]
         self.predict.demos = [dspy.Example(**demo).with_inputs(*prompt.inputs) for demo in prompt.demos]
 
     def _list(self, output: str, items: dict[str, Any], most: int, tokens: int, **inputs: str) -> list[Any]:
-        # Optimizers make demos of whole texts; a task pack holds their beginning.
+        # Optimizers make demos of whole texts, a task pack of their beginning.
         demos = [{**demo, "text": demo_text(demo["text"])} for demo in self.predict.demos]
         config = schema_config(list_schema(output, items, most)) | {"max_tokens": tokens}
         found: list[Any] = self.predict(config=config, lm=self.model, demos=demos, **inputs)[output]

@@ -33,16 +33,15 @@ _FEWEST = 4
 
 @dataclass(frozen=True)
 class Optimized:
-    """What optimization came to.
+    """The result of an optimization.
 
     Attributes:
         program: The best program found.
-        trials: All that were tried, in order.
-        scores: What it scores, and what the program scored before, by name; on the valset,
-            each left out of its own evidence.
-        history: How it came about, for the frozen program.
-        stopped: Why it ended early; "" if it did not.
-        uncalibrated: Why the program has no probabilities; "" if it has.
+        trials: All trials, in order.
+        scores: The scores on the valset before and after, by name; no example is evidence for itself.
+        history: Facts about the optimization, for the frozen program.
+        stopped: The reason why it ended early; "" if it did not.
+        uncalibrated: The reason why the program has no probabilities; "" if it has them.
     """
 
     program: InferRetrieveRank
@@ -73,27 +72,26 @@ def optimize(
 ) -> Optimized:
     """Optimizes a program for a label space.
 
-    Hyperparameters that need no language model are tuned on all examples, each left out of its own evidence,
-    and from 30 examples on the weights of the features are fitted to them.
-    Prompts are made from `train` and chosen by `val`: infer's by recall@50 of the candidates, then rank's by
-    RP@10.
+    Hyperparameters that need no language model are tuned on all examples, none of which is evidence for
+    itself; with 30 examples or more, the weights of the features are fitted to them. Prompts are made from
+    `train` and chosen by `val`: infer's by recall@50 of the candidates, then rank's by RP@10.
 
     Args:
         space: The label space.
         train: The trainset.
-        val: The valset, which decides what is kept; half of `train` if None.
+        val: The valset, by which programs are chosen; half of `train` if None.
         models: The language models, and their teachers.
-        task: What they are told to begin with.
-        settings: The hyperparameters to begin with.
+        task: The task pack to start from.
+        settings: The settings to start from.
         optimizer: How prompts are optimized.
         end_to_end: Whether infer and rank are optimized together, by RP@10.
-        budget: What it may cost; it can be stopped from another thread, or by a signal.
+        budget: The budget, which can be stopped from another thread or by a signal.
         seed: The same seed, examples and models give the same program.
         encoder: Name or folder of a sentence-transformers model.
-        index_folder: Where indexes are kept; the user's cache folder if None.
+        index_folder: The folder of indexes; the user's cache folder if None.
         index_server: URL of a Chroma server that holds the vectors of label entries, for many to share.
         progress: Called with (entries done, entries in all) while an index is built.
-        on_trial: Called with each trial, and with about how many trials its step takes.
+        on_trial: Called with each trial, and with the expected number of trials of its step.
 
     Raises:
         UsageError: If there are too few examples, or the options do not fit together.
@@ -174,14 +172,14 @@ def split(rows: Sequence[GoldRow], seed: int) -> tuple[list[GoldRow], list[GoldR
 
 
 def check_examples(train: Sequence[GoldRow], val: Sequence[GoldRow]) -> None:
-    """Checks that there is enough to work with.
+    """Checks that there are enough examples.
 
     Raises:
-        UsageError: If there is not.
+        UsageError: If there are too few.
     """
     for rows, what in ((train, "trainset"), (val, "valset")):
         if sum(bool(row.labels) for row in rows) < _FEWEST // 2:
-            hint = f"give at least {_FEWEST}, better 60, with labels"
+            hint = f"give at least {_FEWEST} with labels, better 60"
             raise UsageError(f"too few examples in the {what}", hint)
 
 
@@ -191,14 +189,14 @@ def check_models(
     stages: Sequence[Capabilities | None],
     teachers: Sequence[Capabilities | None],
 ) -> None:
-    """Checks that the models of infer and rank, and their teachers, can do what is asked of them.
+    """Checks that the models of infer and rank, and their teachers, suit the optimizer.
 
     Raises:
-        UsageError: If they cannot.
+        UsageError: If they do not.
         MissingExtraError: If the optimizer needs a package that is not installed.
     """
     if end_to_end and not all(stages):
-        raise UsageError("end to end means both stages", "give --lm, or --infer-lm and --rank-lm")
+        raise UsageError("--end-to-end needs models for both stages", "give --lm or both of them")
     for stage, teacher in zip(stages, teachers, strict=True):
         if stage:
             check_optimizer(optimizer, teacher or stage)
@@ -215,7 +213,7 @@ def _steps(models: Students, end_to_end: bool) -> list[str]:
 
 
 def _counted(models: Students, budget: Budget) -> Students:
-    """The same models within the budget, one and the same where they are."""
+    """The models within the budget; one object for one model."""
     known: dict[int, LanguageModel] = {}
 
     def one(model: LanguageModel | None) -> LanguageModel | None:
@@ -225,7 +223,7 @@ def _counted(models: Students, budget: Budget) -> Students:
 
 
 def _scores(scorer: Scorer, plan: Plan, budget: Budget) -> Scores | None:
-    """What a plan scores on the valset; None where that would cost more than is left."""
+    """The scores of a plan on the valset; None if the budget does not suffice."""
     try:
         with budget.trial(len(scorer.val)):
             report = evaluate(scorer.program(plan), scorer.val)

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irr.builder import assemble
-from irr.config import RetrieveSettings, Settings
+from irr.config import Settings
 from irr.encoders.base import Encoder
 from irr.evaluate.evaluate import METRICS
 from irr.evaluate.metrics import Estimate, estimate
 from irr.index.store import LabelIndex
 from irr.io.texts import GoldRow
 from irr.lm.base import LanguageModel
+from irr.optimize.caching import CachingEncoder, CachingIndex
 from irr.optimize.combining import Judged
 from irr.pipeline import InferRetrieveRank
 from irr.prompts.pack import TaskPack
@@ -27,13 +28,11 @@ from irr.types import Example
 
 Values = NDArray[np.float64]
 DEPTH = 50
-# Queries looked up at a time.
-_LOOKED_UP = 256
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A program that could be: settings, prompts, models, weights, and whether it has examples."""
+    """A candidate program: settings, prompts, models, weights, and whether it has examples."""
 
     settings: Settings
     task: TaskPack
@@ -49,7 +48,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Trial:
-    """A program that was tried: at which step, what was changed, and its score."""
+    """A program that was tried: the step, what was changed, and its score."""
 
     step: str
     what: str
@@ -71,52 +70,12 @@ class Trial:
         }
 
 
-class CachingEncoder:
-    """An encoder that encodes no text twice."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self.encoder = encoder
-        self.name = encoder.name
-        self._vectors: dict[str, NDArray[np.float32]] = {}
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Returns unit vectors, shape (len(texts), dimensions)."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
-        if new or not texts:
-            vectors = self.encoder.encode(new)
-            if not texts:
-                return vectors
-            self._vectors.update(zip(new, vectors, strict=True))
-        return np.array([self._vectors[text] for text in texts], np.float32)
-
-
-@dataclass(frozen=True)
-class CachingIndex(LabelIndex):
-    """An index that looks nothing up twice."""
-
-    known: dict[bytes, NDArray[np.int64]] = field(default_factory=dict)
-
-    def nearest(self, vectors: NDArray[np.float32], n_results: int) -> NDArray[np.int64]:
-        """Returns the nearest entries of each query vector, exactly where that is no slower."""
-        keys = [vector.tobytes() for vector in vectors]
-        new = [row for row, key in enumerate(keys) if key not in self.known]
-        n_results = min(n_results, len(self.vectors))
-        for start in range(0, len(new), _LOOKED_UP):
-            rows = new[start : start + _LOOKED_UP]
-            if len(self.vectors) > RetrieveSettings().exact_entries:
-                found = super().nearest(vectors[rows], n_results)
-            else:
-                found = np.argpartition(vectors[rows] @ self.vectors.T, -n_results)[:, -n_results:]
-            self.known.update(zip((keys[row] for row in rows), found, strict=True))
-        return np.array([self.known[key] for key in keys])
-
-
 class Scorer:
-    """Scores programs. An example never speaks for itself, whichever set it is in.
+    """Scores programs; no example is evidence for itself.
 
     Args:
-        index: Of the label space.
-        encoder: Made the index.
+        index: The index of the label space.
+        encoder: The encoder of the index.
         train: The trainset.
         val: The valset.
     """
@@ -127,18 +86,18 @@ class Scorer:
         self.index = index
         self.encoder = CachingEncoder(encoder)
         self._quick = CachingIndex(**{part.name: getattr(index, part.name) for part in fields(index)})
-        # What has no gold has no score.
+        # A text without gold has no score.
         self.train = [row for row in train if row.labels]
         self.val = [row for row in val if row.labels]
         self.examples = tuple(Example(text=row.text, labels=row.labels) for row in (*self.train, *self.val))
 
     def program(self, plan: Plan, quick: bool = False) -> InferRetrieveRank:
-        """The program of a plan, with the examples, each of them for the others only.
+        """The program of a plan, with all examples as evidence for the other texts.
 
         Args:
             plan: The plan.
-            quick: Whether only labels are scored that an entry of which is near to a query, as in a label
-                space too large to scan. Much faster, and nearly the same.
+            quick: Whether to score only labels near a query, as in a large label space, which is much faster
+                and nearly the same.
         """
         return assemble(
             self._quick if quick else self.index,
@@ -153,7 +112,7 @@ class Scorer:
         )
 
     def judged(self, plan: Plan, rows: Sequence[GoldRow]) -> list[Judged]:
-        """The features of each row's labels, with which of them are right; no language model is asked."""
+        """The features of each row's labels and which are gold, without a language model."""
         program = self.program(replace(plan, infer_lm=None, rank_lm=None))
         inferences = program.inferer.infer([clean(row.text) for row in rows])
         assert isinstance(program.retriever, LabelRetriever)

@@ -1,4 +1,4 @@
-"""Runs DSPy's optimizers on the stages, quietly, until they end or the budget does."""
+"""Runs DSPy's optimizers on the stages until they or the budget end."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# What a teacher's run must score to serve as a demo.
+# The score that makes a teacher's run a demo.
 _GOOD_ENOUGH = 0.5
 _DEMOS = 4
 _CANDIDATES = 8
-# About so many prompts an optimizer scores on the whole valset.
+# About the number of prompts that an optimizer scores on the whole valset.
 TRIALS = 12
-# A model's failures never come here, so that an error is a mistake, and must be seen.
+# Failures of a model are handled before, so that one error is a defect and ends the search.
 _ERRORS = 1
 
 
@@ -51,13 +51,13 @@ class Search:
     """One run of an optimizer.
 
     Attributes:
-        optimizer: Which.
+        optimizer: The optimizer.
         student: The program whose prompts are optimized.
         teacher: The same program on the teachers' models.
         writer: The model that writes instructions.
         trainset: Examples with gold labels that demos are made of.
         valset: Examples with gold labels that decide between prompts.
-        threads: How many examples are under way at a time.
+        threads: Examples under way at a time.
         seed: The same seed gives the same prompts.
     """
 
@@ -71,7 +71,7 @@ class Search:
     seed: int
 
     def run(self, log: TrialLog, budget: Budget) -> None:
-        """Runs it; what it found is in the log, whether it ended or was stopped."""
+        """Runs the optimizer; the log holds the prompts that it tried, even if it is stopped."""
         dspy = prepare_dspy()
         lm = dspy_model(self.writer, temperature=1.0, seed=self.seed, max_tokens=4_000)
         try:
@@ -85,7 +85,7 @@ class Search:
         except Exception as e:
             if not budget.failure and log.fixed.mistakes:
                 raise log.fixed.mistakes[0] from e
-            if not (budget.failure or budget.reason):  # else it is how DSPy ends when it is interrupted
+            if not (budget.failure or budget.reason):  # otherwise DSPy was interrupted
                 logger.warning("%s ended early: %s", self.optimizer, as_lm_error(e))
         if budget.failure:
             raise budget.failure
@@ -118,7 +118,7 @@ class Search:
 
 
 def check_optimizer(optimizer: Optimizer, writer: Capabilities) -> None:
-    """Checks that an optimizer can run before anything slow is done.
+    """Checks that an optimizer can run.
 
     Raises:
         MissingExtraError: If it needs a package that is not installed.
@@ -136,7 +136,7 @@ def check_optimizer(optimizer: Optimizer, writer: Capabilities) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """DSPy reports by printing; standard output is for data, and we report ourselves."""
+    """Keeps DSPy's prints and logs off standard output and error."""
     said = StringIO()
     loud = [logging.getLogger(name) for name in ("dspy", "gepa", "optuna")]
     levels = [logger.level for logger in loud]

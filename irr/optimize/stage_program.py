@@ -1,4 +1,4 @@
-"""The stages as one DSPy program: what optimizers run, and a log of every prompt that they try."""
+"""The stages as one DSPy program for optimizers, and the log of the prompts that they try."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ if TYPE_CHECKING:
 else:
     dspy = prepare_dspy()
 
-# Labelled demos for ranking show this many candidates: enough to be hard, few enough to be read.
+# Candidates in a labelled demo for ranking.
 _DEMO_CANDIDATES = 12
 
 
 class FixedStages:
-    """Retrieval, fusion and the stage that is not optimized: they stay the same while prompts change."""
+    """Retrieval, fusion and the stage that is not optimized, which do not change during a search."""
 
     def __init__(self, scorer: Scorer, plan: Plan) -> None:
         self._program = scorer.program(plan)
         self._space = scorer.index.space
         self._weight = plan.settings.rank.method_weight(RankMethod.LISTWISE)
         self._depth = plan.settings.retrieve.candidates
-        # DSPy logs exceptions and goes on; our own mistakes have to come out.
+        # DSPy logs exceptions and goes on, but defects must end the search.
         self.mistakes: list[Exception] = []
         self._known: dict[tuple[str, tuple[str, ...]], list[Candidate]] = {}
         self._retrieving = threading.Lock()
 
     @contextmanager
     def keeping_mistakes(self) -> Iterator[None]:
-        """Keeps the exceptions of a block in `mistakes`, and raises them on."""
+        """Records the exceptions of a block in `mistakes`, and raises them again."""
         try:
             yield
         except Exception as e:
@@ -71,13 +71,13 @@ class FixedStages:
         return self._program.shown(text, candidates)
 
     def ranked(self, candidates: Sequence[Candidate], named: Sequence[int]) -> list[str]:
-        """The ids of candidates of which some were named, best first."""
+        """The ids of candidates, best first, where the model chose those at places `named`."""
         retrieval = [candidate.score for candidate in candidates]
         scores = fuse(retrieval, places(named, len(candidates)), self._weight) if named else retrieval
         return [label.id for label in by_score(candidates, scores).labels]
 
     def example(self, row: GoldRow, key: str) -> dspy.Example:
-        """A row with gold as DSPy has it; its fields serve as a labelled demo of either stage."""
+        """A row with gold as a DSPy example, whose fields are a labelled demo of either stage."""
         demo = demo_of(Example(text=row.text, labels=row.labels), self._space)
         names = list(dict.fromkeys(c.label.name for c in self.candidates(row.text)))
         others = [name for name in names if name not in demo.terms]
@@ -92,7 +92,7 @@ class FixedStages:
         ).with_inputs("text")
 
     def feedback(self, gold: Sequence[str], labels: Sequence[str]) -> str:
-        """An answer's right, missed and wrong labels in words, for GEPA."""
+        """The found, missed and wrong labels of an answer in words, for GEPA."""
         top = labels[: max(10, len(gold))]
         names = {label: self._space[self._space.number_of[label]].name for label in {*gold, *top}}
         missed = [names[label] for label in gold if label not in top]
@@ -105,14 +105,11 @@ class FixedStages:
         )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FixedStages:
-        return self  # optimizers copy programs; this holds nothing that they change
+        return self  # copies of a program share what optimizers do not change
 
 
 class StageProgram(dspy.Module):  # type: ignore[misc]
-    """Text → label ids, through the stages that are being optimized.
-
-    A model that fails is done without, as in a real run.
-    """
+    """Text → label ids, through the stages that are optimized, with the fallbacks of a real run."""
 
     def __init__(self, fixed: FixedStages, infer: ProposeTerms | None, rank: OrderCandidates | None) -> None:
         super().__init__()
@@ -123,7 +120,7 @@ class StageProgram(dspy.Module):  # type: ignore[misc]
             self.rank = rank
 
     def forward(self, text: str) -> dspy.Prediction:
-        """Returns label ids, best first, and the program itself, whose prompts they are due to."""
+        """Returns label ids, best first, and the program with the prompts that gave them."""
         terms: list[str] | None = []
         named: list[int] | None = []
         with self.fixed.keeping_mistakes(), dspy.context(adapter=lean_json()):
@@ -140,10 +137,10 @@ class StageProgram(dspy.Module):  # type: ignore[misc]
 
 
 def _answer(call: Callable[[], list[Any]]) -> list[Any] | None:
-    """What a model answers; nothing where that is of no use, None where no answer came.
+    """A model's answer; empty if it cannot be used, None if none came.
 
     Raises:
-        Exception: What is no model's fault, or means that the model cannot be had at all.
+        Exception: If the model is unavailable, or the exception does not come from a model.
     """
     try:
         return call()
@@ -172,14 +169,14 @@ def stage_program(
 class TrialLog:
     """Every prompt that an optimizer tries, with its score on each example of the valset.
 
-    An optimizer that is stopped half way gives nothing back; this has kept what it had found.
+    It keeps the prompts of an optimizer that is stopped.
 
     Args:
-        fixed: Tells what was missed.
-        metric: By name.
-        keys: The valset: a prompt counts once it has been scored on all of them.
-        task: What the prompts began as.
-        on_complete: Told of each prompt that counts, with its score.
+        fixed: Writes the feedback.
+        metric: The metric's name.
+        keys: The keys of the valset; a prompt is complete when all are scored.
+        task: The task pack that the prompts started from.
+        on_complete: Called with each complete prompt and its scores.
     """
 
     def __init__(
@@ -197,7 +194,7 @@ class TrialLog:
     def __call__(
         self, example: Any, prediction: Any, trace: Any = None, pred_name: Any = None, pred_trace: Any = None
     ) -> Any:
-        """The metric as DSPy's optimizers call it: a score, with feedback where one predictor is meant."""
+        """The metric as DSPy's optimizers call it: a score, with feedback for a single predictor."""
         with self.fixed.keeping_mistakes():
             score = self._metric(prediction.found, set(example.gold))
             if pred_name is not None:
@@ -208,7 +205,7 @@ class TrialLog:
             return score
 
     def best(self) -> list[TaskPack]:
-        """The prompts that were scored on all examples, best first."""
+        """The complete prompts, best first."""
         complete = {key: of for key, of in self._scores.items() if len(of) == len(self._keys)}
         order = sorted(complete, key=lambda key: -sum(complete[key].values()))
         return [self._tasks[key] for key in order]

@@ -1,4 +1,4 @@
-"""Optimizes what language models are told, one stage after the other, and whether they are asked at all."""
+"""Optimizes the prompts of language models stage by stage, and leaves out models that do not pay."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from irr.builder import rank_method
 from irr.config import HYPERPARAMETERS, RankMethod
 from irr.lm.base import LanguageModel
 from irr.optimize.budget import Budget, Stopped
+from irr.optimize.luck import gain_beyond_luck
 from irr.optimize.scorer import Plan, Scorer, Trial, Values, scored
 from irr.optimize.search import TRIALS, Optimizer, Search
-from irr.optimize.tuning import gain_beyond_luck
 from irr.prompts.pack import Demo, TaskPack
 from irr.retrieve.examples import demo_of
 from irr.types import Example
 
 INFER, RANK, BOTH = "infer", "rank", "infer+rank"
 _METRIC = {INFER: "recall@50", RANK: "rp@10", BOTH: "rp@10"}
-# Of the prompts that an optimizer found, this many go on.
+# The best prompts of an optimizer that are tried in full.
 _BEST = 3
 _NEAR_DEMOS = 4
 _TERM_WEIGHT = "retrieve.term_weight"
-# Sets of demos that are tried where a model is not asked in words.
+# Sets of demos that are tried for a method other than listwise.
 _DEMO_SETS = 6
 _DEMOS_A_SET = 5
 _MOST_THREADS = 32
@@ -49,8 +49,8 @@ class Improver:
         models: Students and teachers.
         optimizer: How prompts are optimized.
         budget: Says when to stop.
-        seed: For whatever is drawn.
-        on_trial: Told of each trial, and of about how many its step takes.
+        seed: The seed of random choices.
+        on_trial: Called with each trial, and with the expected number of trials of its step.
     """
 
     scorer: Scorer
@@ -61,7 +61,7 @@ class Improver:
     on_trial: Callable[[Trial, int], None]
 
     def improve(self, plan: Plan, step: str) -> Plan:
-        """Returns the plan with this stage's model and its best prompts, or as it was if that is as good."""
+        """Returns the plan with this stage's model and its best prompts, or the plan if it is as good."""
         values = self._try(plan, step, "without")
         if values is None:
             return plan
@@ -75,7 +75,7 @@ class Improver:
         *_, best, score = max(found, key=lambda item: item[:2])
         for what, weighted in self._weights(best, step):
             others = self._try(weighted, step, what)
-            # Of some weights the best looks better than it is, so that it has to be better beyond luck.
+            # The best of several weights is overestimated, so that it must be better beyond luck.
             if others is not None and gain_beyond_luck(others - score) > 0:
                 best, score = weighted, others
         return best if score.mean() > values.mean() else plan
@@ -88,7 +88,7 @@ class Improver:
         )
 
     def _try(self, plan: Plan, step: str, what: str) -> Values | None:
-        """The plan's values, or None if there is no more to spend, or the model did not answer."""
+        """The plan's values; None if the budget is spent or the model does not answer."""
         metric = _METRIC[step]
         try:
             with self.budget.trial(len(self.scorer.val)):
@@ -99,7 +99,7 @@ class Improver:
         return values
 
     def _most(self, step: str) -> int:
-        """About how many trials a step takes."""
+        """The expected number of trials of a step."""
         searched = 0 if self.optimizer is Optimizer.NONE else TRIALS + _BEST
         weights = [len(HYPERPARAMETERS[_TERM_WEIGHT])] if step in (INFER, BOTH) else []
         weights += [len(HYPERPARAMETERS["rank.listwise_weight"])] if step in (RANK, BOTH) else []
@@ -134,7 +134,7 @@ class Improver:
             return list(self._demo_sets(plan))
         from irr.optimize.stage_program import FixedStages, TrialLog, stage_program
 
-        # The stage under work is DSPy's; `fixed` holds what stands before it.
+        # DSPy runs the stage that is optimized; `fixed` holds the others.
         before = replace(plan, infer_lm=plan.infer_lm if step == RANK else None, rank_lm=None)
         fixed = FixedStages(self.scorer, before)
         metric = _METRIC[step]
@@ -168,7 +168,7 @@ class Improver:
         return (infer if step in (INFER, BOTH) else None, rank if step in (RANK, BOTH) else None)
 
     def _demo_sets(self, plan: Plan) -> Iterator[TaskPack]:
-        """The task with other demos for rank, drawn from the trainset."""
+        """The task with random demos of the trainset for rank."""
         space = self.scorer.index.space
         pool = [demo_of(Example(text=row.text, labels=row.labels), space) for row in self.scorer.train]
         draw = random.Random(self.seed)

@@ -1,24 +1,20 @@
-"""Tunes what needs no language model: hyperparameters, one at a time, and the weights of the features."""
+"""Tunes hyperparameters and the weights of the features without a language model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from irr.config import HYPERPARAMETERS
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
 from irr.optimize.budget import Budget
 from irr.optimize.combining import fit_by_cross_validation
+from irr.optimize.luck import gain_beyond_luck
 from irr.optimize.scorer import Plan, Scorer, Trial, Values, scored
 from irr.types import EntryKind
 
 _PASSES = 2
-# A change has to gain this many standard errors of the paired difference: less can come from two or three
-# texts, and did not carry over from one set to another.
-_STANDARD_ERRORS = 2.0
 
 
 def tune(
@@ -29,15 +25,15 @@ def tune(
     on_trial: Callable[[Trial, int], None],
     passes: int = _PASSES,
 ) -> Plan:
-    """Returns the plan with the hyperparameters that serve `rows` best, by RP@10.
+    """Returns the plan with the hyperparameters that score best on `rows`, by RP@10, tuned one at a time.
 
     Args:
         scorer: Scores plans.
-        plan: Where to start.
+        plan: The plan to start from.
         rows: Examples with gold.
         budget: Says when to stop.
-        on_trial: Told of each trial, and of how many there may be.
-        passes: how often all are gone through, if the one before changed any.
+        on_trial: Called with each trial, and with the most trials there can be.
+        passes: The most passes over all hyperparameters.
     """
     grid = {name: HYPERPARAMETERS[name] for name in _applicable(scorer.index.space, plan, scorer)}
     most = 1 + passes * sum(len(options) - 1 for options in grid.values())
@@ -62,7 +58,7 @@ def tune(
             break
     if plan == start:
         return start
-    # What was measured quickly has to hold when it is measured in full.
+    # The gain of quick scoring must hold in full scoring.
     return plan if scorer.values(plan, rows).mean() > scorer.values(start, rows).mean() else start
 
 
@@ -73,10 +69,10 @@ def combine(
 
     Args:
         scorer: Computes features.
-        plan: Where to start.
+        plan: The plan to start from.
         rows: Examples with gold labels.
-        seed: Of the folds.
-        on_trial: Told of the cross-validated scores.
+        seed: The seed of the folds.
+        on_trial: Called with the cross-validated scores.
     """
     fitted = fit_by_cross_validation(scorer.judged(plan, rows), plan.combination, seed)
     if fitted is None:
@@ -84,12 +80,6 @@ def combine(
     on_trial(scored("combining", "weights as given", "rp@10", fitted.before, 0), 2)
     on_trial(scored("combining", f"fitted, strength={fitted.strength:g}", "rp@10", fitted.after, 0), 2)
     return replace(plan, combination=fitted.combination) if fitted.pays else plan
-
-
-def gain_beyond_luck(difference: Values) -> float:
-    """The mean gain less two standard errors: what luck does not explain."""
-    error = float(difference.std(ddof=1)) / np.sqrt(len(difference)) if len(difference) > 1 else 0.0
-    return float(difference.mean()) - _STANDARD_ERRORS * float(error)
 
 
 def _applicable(space: LabelSpace, plan: Plan, scorer: Scorer) -> list[str]:

@@ -1,4 +1,4 @@
-"""Prompts as messages: what is the same for every text is rendered once, and answers are read back."""
+"""Prompts as messages, whose common part is rendered once, and the parsing of answers."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ Shown = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Prompt:
-    """Some fields in, one list out.
+    """A prompt with input fields and one output list.
 
     The system message is the instructions and one line on the answer's form; a field is its description and
     its value. A schema says what more there would be to say.
 
     Attributes:
-        instructions: What to do.
+        instructions: The instructions.
         inputs: The description of each input field.
-        output: The name of the field that is asked for.
-        item: What it is a list of: `str` or `int`.
-        described: Its description.
-        demos: Examples, shown in this order.
+        output: The name of the output field.
+        item: The type of its items, `str` or `int`.
+        described: The description of the output field.
+        demos: The demos, in order.
     """
 
     instructions: str
@@ -50,14 +50,14 @@ class Prompt:
         max_tokens: int,
         demos: Sequence[Shown] | None = None,
     ) -> ChatRequest:
-        """What to ask a model.
+        """The request for these values.
 
         Args:
             values: The input fields.
             items: The JSON schema of an item of the answer.
-            most: How many items it may have.
-            max_tokens: How long the answer may be.
-            demos: Examples to show instead of the prompt's own.
+            most: The most items of the answer.
+            max_tokens: The most tokens of the answer.
+            demos: Demos in place of the prompt's own.
         """
         head = self._head if demos is None else (self._system, *self._shown(demos))
         return ChatRequest(
@@ -69,7 +69,7 @@ class Prompt:
         )
 
     def read(self, answer: str) -> list[Any]:
-        """The list in an answer, as DSPy's JSON adapter reads it: prose around it and torn JSON are forgiven.
+        """The list in an answer, read as DSPy's JSON adapter does: despite prose around it, or torn JSON.
 
         Raises:
             LMError: If there is none.
@@ -120,12 +120,12 @@ def user_text(fields: Mapping[str, str]) -> str:
 
 
 def assistant_text(outputs: Mapping[str, Any]) -> str:
-    """An answer, as examples show it."""
+    """The answer of a demo."""
     return json.dumps(dict(outputs), ensure_ascii=False)
 
 
 def list_schema(name: str, items: Mapping[str, Any], most: int) -> dict[str, Any]:
-    """The JSON schema of an object with one list. Unbounded, a list is filled until the tokens run out."""
+    """The JSON schema of an object with one bounded list."""
     array = {"type": "array", "items": dict(items), "minItems": 1, "maxItems": most}
     return {"type": "object", "properties": {name: array}, "required": [name], "additionalProperties": False}
 

@@ -1,4 +1,4 @@
-"""Task packs: what a task calls its texts and labels, and what it tells a language model, read from TOML."""
+"""Task packs: the words and the prompts of a task, read from TOML."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ MAX_NAME = 300
 MAX_TERMS = 20
 MAX_PASSAGE = 4_000
 _PACKAGE = Path(__file__).parents[1]
-# In the wheel, and in a source checkout; the first that holds a task is meant.
+# The folders of tasks in the wheel and in a source checkout; the first that exists counts.
 _ROOTS = (_PACKAGE / "tasks", _PACKAGE.parent / "prompts")
-# Optimizers write long prompts, and demos are long; nothing else is.
+# Optimizers write long prompts and demos.
 _LARGEST = 1_000_000
 _STRINGS = re.compile(
     r'"""(?:\\.|[^\\])*?"""|'
@@ -68,11 +68,11 @@ class _Part(BaseModel):
 
 
 class Demo(_Part):
-    """An example: a text and the terms that belong to it, as the label space would phrase them.
+    """A demo: a text and its terms, in the words of the label space.
 
     Attributes:
         text: The text.
-        terms: What belongs to it, best first.
+        terms: Its terms, best first.
         candidates: For ranking, what the terms are chosen from, in the order shown; if empty, the terms are
             put among those of the next example.
     """
@@ -93,12 +93,12 @@ Demos = Annotated[tuple[Demo, ...], Field(max_length=32)]
 
 
 class InferPrompt(_Part):
-    """What Infer is told: which terms to propose for a text.
+    """The prompt of infer, which asks for terms.
 
     Attributes:
-        instructions: What to do.
-        notes: Instead of the task's.
-        demos: Instead of the task's.
+        instructions: The instructions.
+        notes: Notes in place of the task's.
+        demos: Demos in place of the task's.
     """
 
     instructions: Sentences
@@ -107,13 +107,13 @@ class InferPrompt(_Part):
 
 
 class RankPrompt(_Part):
-    """What Rank is told.
+    """The prompts of rank.
 
     Attributes:
-        instructions: How to order numbered candidates.
-        question: What is asked about a single candidate, answered by yes or no.
-        notes: Instead of the task's.
-        demos: Instead of the task's.
+        instructions: The instructions to order numbered candidates.
+        question: The yes-or-no question about a single candidate.
+        notes: Notes in place of the task's.
+        demos: Demos in place of the task's.
     """
 
     instructions: Sentences
@@ -123,25 +123,25 @@ class RankPrompt(_Part):
 
 
 class ChooseDemos(Protocol):
-    """Chooses the examples to show with each text."""
+    """Chooses the demos of each text."""
 
     def __call__(self, texts: Sequence[str], /) -> list[tuple[Demo, ...]]:
-        """Returns them for each text."""
+        """Returns the demos of each text."""
         ...
 
 
 class TaskPack(_Part):
-    """All that a language model is told about a task.
+    """The words and prompts of a task.
 
     Attributes:
-        title: What people call the task.
-        text: What a text is called in prompts.
-        label: What a label is called, singular.
-        labels: The same, plural.
-        notes: Conventions of the label space that both stages should know; may be empty.
-        infer: What Infer is told.
-        rank: What Rank is told.
-        demos: Examples; both stages may show them.
+        title: The name of the task.
+        text: The word for a text.
+        label: The word for a label, singular.
+        labels: The word for labels, plural.
+        notes: Conventions of the label space for both stages; may be empty.
+        infer: The prompt of infer.
+        rank: The prompts of rank.
+        demos: Demos for both stages.
     """
 
     title: Noun
@@ -154,20 +154,20 @@ class TaskPack(_Part):
     demos: Annotated[tuple[Demo, ...], Field(min_length=1, max_length=32)]
 
     def demos_of(self, stage: InferPrompt | RankPrompt) -> tuple[Demo, ...]:
-        """The examples that a stage may show."""
+        """The demos of a stage."""
         return self.demos if stage.demos is None else stage.demos
 
     def count_of(self, stage: InferPrompt | RankPrompt, most: int) -> int:
-        """How many of them it shows: all of its own, or at most so many of the task's."""
+        """The number of demos to show: all of its own, or a limited number of the task's."""
         return most if stage.demos is None else len(stage.demos)
 
     def notes_of(self, stage: InferPrompt | RankPrompt) -> str:
-        """The conventions that a stage is told."""
+        """The notes of a stage."""
         return self.notes if stage.notes is None else stage.notes
 
 
 def demo_text(text: str) -> str:
-    """As much of a text as a demo shows."""
+    """The beginning of a text that a demo shows."""
     return clean(text)[:MAX_PASSAGE].strip() or "-"
 
 
@@ -177,7 +177,7 @@ def task_names() -> list[str]:
 
 
 def load_task(name_or_folder: str) -> TaskPack:
-    """Reads the task of that name or, if none is called so, the folder at that path.
+    """Reads the task of that name, or the folder at that path.
 
     Raises:
         InputError: If there is no such task, or its file is not a task pack; names the file and the key.
@@ -209,7 +209,7 @@ def _read(path: Path) -> TaskPack:
     text = "".join(line for _, line in read_lines(path, InputError))
     if len(text) > _LARGEST:
         raise InputError(path, f"longer than {_LARGEST:,} characters", "shorten it, or name a task pack")
-    # tomllib takes minutes for a key of many parts.
+    # tomllib takes minutes for a key of thousands of parts.
     if _LONG_KEY.search(_STRINGS.sub("s", text)):
         raise InputError(path, "a key of many parts", "write it as tables")
     try:

@@ -1,4 +1,4 @@
-"""What models are asked in words: terms for a text, the best of its candidates, texts for a label."""
+"""The prompts of the stages: for terms of a text, for a ranking of its candidates, for texts of a label."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from irr.prompts.pack import Demo, TaskPack
 from irr.text.words import clean
 from irr.types import Label, Usage
 
-# Enough for the longest answer that the schemas below allow, a token a character; a longer one is no answer.
+# Enough for the longest answer that the schemas allow, at a token a character.
 TERMS_TOKENS = 800
 RANKING_TOKENS = 120
 # For each text that is written.
@@ -26,7 +26,7 @@ _OTHERS = 3
 
 
 class TermPrompt:
-    """Text → terms, phrased as the label space would phrase them."""
+    """Text → terms, in the words of the label space."""
 
     items = {"type": "string", "minLength": 1, "maxLength": _MAX_TERM_CHARACTERS}  # noqa: RUF012
     most = _MAX_TERMS
@@ -43,11 +43,11 @@ class TermPrompt:
 
     @staticmethod
     def shown(demos: Sequence[Demo]) -> list[Shown]:
-        """Examples as the prompt shows them."""
+        """Demos as the prompt shows them."""
         return [{"text": demo.text, "terms": list(demo.terms)} for demo in demos]
 
     def request(self, text: str, demos: Sequence[Demo] | None = None) -> ChatRequest:
-        """What to ask about a text."""
+        """The request for a text."""
         shown = None if demos is None else self.shown(demos)
         return self.prompt.request({"text": text}, self.items, self.most, TERMS_TOKENS, shown)
 
@@ -61,7 +61,7 @@ class TermPrompt:
 
     @staticmethod
     def kept(terms: Sequence[str]) -> list[str]:
-        """What can be looked up of the terms named."""
+        """The terms that can be looked up, without duplicates."""
         readable = (clean(term)[:_MAX_TERM_CHARACTERS].strip() for term in terms)
         return list(dict.fromkeys(term for term in readable if term))[:_MAX_TERMS]
 
@@ -81,7 +81,7 @@ class RankingPrompt:
 
     @staticmethod
     def shown(demos: Sequence[Demo]) -> list[Shown]:
-        """Examples as the prompt shows them; one without candidates gets some of the next one's terms.
+        """Demos as the prompt shows them; one without candidates gets some of the next one's terms.
 
         An example shows the form of the answer; it need not be as long as a real question.
         """
@@ -98,7 +98,7 @@ class RankingPrompt:
     def request(
         self, text: str, candidates: Sequence[str], count: int, demos: Sequence[Demo] | None = None
     ) -> ChatRequest:
-        """What to ask about a text and its candidates, of which `count` are to be named."""
+        """The request to choose `count` of a text's candidates."""
         values = {"text": text, "candidates": numbered(candidates)}
         shown = None if demos is None else self.shown(demos)
         most = min(count, len(candidates))
@@ -114,7 +114,7 @@ class RankingPrompt:
 
     @staticmethod
     def kept(numbers: Sequence[int], candidates: int) -> list[int]:
-        """The positions that the numbers stand for.
+        """The positions of candidates by their numbers.
 
         What is no candidate's number, or comes twice, cannot be had from a server that keeps to the schema;
         it is dropped, and counted, where one does not.

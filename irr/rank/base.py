@@ -1,4 +1,4 @@
-"""What a ranker and a language model's evidence are, and the ranker by retrieval score."""
+"""The interfaces of a ranker and of a language model's evidence, and the ranker by retrieval score."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from irr.types import Candidate, RankedLabel, Ranking
 
 
 class Ranker(Protocol):
-    """Orders candidates. Returns exactly the candidates it was given, best first, each with a score."""
+    """Orders candidates: returns those that it was given, best first, each with a score."""
 
     def rank(self, texts: Sequence[str], candidates: Sequence[Sequence[Candidate]]) -> list[Ranking]:
         """Ranks the candidates of each text."""
@@ -18,12 +18,12 @@ class Ranker(Protocol):
 
 
 class Evidence(Protocol):
-    """What a language model has to say for each candidate of a text: more is better."""
+    """A language model's evidence for each candidate of a text; more is better."""
 
     async def weigh(
         self, text: str, candidates: Sequence[Candidate], demos: Sequence[Demo] | None = None
     ) -> list[float]:
-        """Returns one number for each candidate; with examples of this text's own where `demos`.
+        """Returns one number for each candidate; `demos` are shown in place of the task's.
 
         Raises:
             LMError: If the model gives no usable answer.
@@ -40,7 +40,7 @@ class RetrievalRanker:
 
 
 def by_score(candidates: Sequence[Candidate], scores: Sequence[float]) -> Ranking:
-    """The candidates ordered by these scores, best first, ties as they stood."""
+    """The candidates ordered by these scores, best first; ties keep their order."""
     order = sorted(range(len(candidates)), key=lambda i: -scores[i])
     return Ranking(
         labels=tuple(

@@ -1,4 +1,4 @@
-"""Content-free calibration: what a model answers for a label whatever the text."""
+"""Content-free calibration: a model's answer for a label without a text."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Protocol
 
 from irr.types import Candidate
 
-# What stands for a text that says nothing, to learn what a model would answer anyway.
+# The content-free text.
 _NOTHING = "N/A"
 
 
 class ContentFree:
-    """Evidence for labels after a text that says nothing; asked for once a label."""
+    """A model's evidence for labels after the content-free text, requested once a label."""
 
     def __init__(self, weigh: _Weigh) -> None:
         self._weigh = weigh
         self._known: dict[str, float] = {}
-        # One text at a time, or texts that are ranked together would all ask for the same labels.
+        # A lock, because texts that are ranked together need the same labels.
         self._asking = asyncio.Lock()
 
     async def __call__(self, candidates: Sequence[Candidate]) -> list[float]:

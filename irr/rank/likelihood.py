@@ -12,7 +12,7 @@ from irr.types import Candidate
 
 
 class Likelihood:
-    """How likely the model finds a label's name after the text, as after the texts of a few examples.
+    """The likelihood of a label's name after the text, in a prompt of a few examples.
 
     The evidence is the mean log-probability per token of the name and its end, less `correction` times the
     same after a text that says nothing.
@@ -35,7 +35,7 @@ class Likelihood:
 
     @staticmethod
     def _shown(demos: Sequence[Demo]) -> str:
-        # One line each: what the model has to learn here is "text -> label", not the task.
+        # One line an example, so that the model continues the pattern "text -> label".
         return "".join(f"{one_line(demo.text)} -> {demo.terms[0]}\n" for demo in demos)
 
     async def _likelihood(self, prefix: str, text: str, candidates: Sequence[Candidate]) -> list[float]:

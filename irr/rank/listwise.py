@@ -13,9 +13,9 @@ from irr.types import Candidate
 
 
 class Listwise:
-    """The model sees all candidates, numbered, and names the best by number, in order.
+    """The model reads all candidates, numbered, and returns the best numbers in order.
 
-    The evidence is 1 for the first that it names, falling evenly to 1 / n for the n-th, 0 for the rest.
+    The evidence falls evenly from 1 for the first to 1 / n for the n-th, and is 0 for the rest.
 
     Args:
         model: Ranks.
@@ -34,7 +34,7 @@ class Listwise:
     async def weigh(
         self, text: str, candidates: Sequence[Candidate], demos: Sequence[Demo] | None = None
     ) -> list[float]:
-        """Returns 1 down to 1 / n for the n candidates named, 0 for the others."""
+        """Returns 1 down to 1 / n for the n candidates that the model chose, 0 for the others."""
         names = [candidate.label.name for candidate in candidates]
         order = list(range(len(names)))
         size = self._window or len(names)
@@ -54,7 +54,7 @@ class Listwise:
 
 
 def places(named: Sequence[int], count: int) -> list[float]:
-    """The listwise evidence for `count` candidates, of which some were named, best first."""
+    """The listwise evidence for `count` candidates, of which those at `named` were chosen, best first."""
     evidence = [0.0] * count
     for position, i in enumerate(named):
         evidence[i] = 1 - position / len(named)
@@ -62,6 +62,6 @@ def places(named: Sequence[int], count: int) -> list[float]:
 
 
 def _window_starts(count: int, size: int) -> list[int]:
-    """Where windows begin, the last window first."""
+    """The starts of windows, the last window first."""
     starts = list(range(max(0, count - size), 0, -max(1, size // 2)))
     return [*starts, 0]

@@ -16,10 +16,10 @@ class LMRanker:
     """Orders candidates by retrieval score + weight · evidence.
 
     Args:
-        evidence: What a model says for each candidate.
-        weight: Of the evidence.
-        depth: How many candidates the model sees; those after them follow as retrieval ordered them.
-        choose: Chooses the examples that are shown with each text, instead of the task's.
+        evidence: The model's evidence for each candidate.
+        weight: The weight of the evidence.
+        depth: The number of candidates that the model reads; the others follow in retrieval order.
+        choose: Chooses demos for each text in place of the task's.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class LMRanker:
         self._choose = choose
 
     def rank(self, texts: Sequence[str], candidates: Sequence[Sequence[Candidate]]) -> list[Ranking]:
-        """Ranks each text's candidates; in retrieval order, and saying so, where the model failed.
+        """Ranks each text's candidates, with a fallback to retrieval order where the model failed.
 
         Raises:
             LMUnavailableError: If the model cannot be had for any text.
@@ -69,7 +69,7 @@ class LMRanker:
 def fuse(retrieval: Sequence[float], evidence: Sequence[float], weight: float) -> list[float]:
     """Retrieval scores with the weighted evidence for the first of them.
 
-    Nobody spoke for the candidates that the model did not see: they count as its worst.
+    A candidate that the model did not read gets the lowest evidence.
     """
     weights = [*evidence, *[min(evidence)] * (len(retrieval) - len(evidence))]
     return [score + weight * w for score, w in zip(retrieval, weights, strict=True)]

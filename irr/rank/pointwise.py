@@ -13,15 +13,15 @@ from irr.types import Candidate
 
 
 class Pointwise:
-    """The model answers yes or no to each candidate by itself; the evidence is how sure it is of yes.
+    """The model answers yes or no to each candidate; the evidence is the probability of yes.
 
     Against the model's liking for a label whatever the text, its log-odds for a text that says nothing are
     taken off (Zhao et al. 2021, arXiv 2102.09690).
 
     Args:
-        model: Does the judging.
-        task: What it is asked.
-        demos: How many examples it is shown, each with a label that applies and one that does not.
+        model: The model.
+        task: The task pack of the prompt.
+        demos: The number of demos, each with a label that applies and one that does not.
     """
 
     def __init__(self, model: LanguageModel, task: TaskPack, demos: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from irr.errors import InputError, OutputError
-from irr.io.files import parse_json_row
+from irr.io.validation import parse_json_row
 from irr.review.judgment import Judgment
 
 _ENDING = ".judgments.jsonl"

@@ -12,9 +12,8 @@ from starlette.responses import JSONResponse, Response
 
 from irr.batch.rows import fields_of
 from irr.errors import TextsError
-from irr.io.files import parse_json_row
 from irr.io.texts import TextId, TextRow
-from irr.io.validation import explain
+from irr.io.validation import explain, parse_json_row
 from irr.serve import forms
 from irr.serve.forms import Question
 from irr.serve.refusals import Refusal

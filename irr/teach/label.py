@@ -9,6 +9,7 @@ from typing import Any
 
 from irr.batch import Job, OutputRows, Progress, predictions
 from irr.batch.rows import OutputRow, Row, json_line
+from irr.batch.tally import Outcome
 from irr.pipeline import InferRetrieveRank
 from irr.teach.work import Taught, work
 from irr.types import Prediction, RowError
@@ -60,11 +61,5 @@ def _example(row: Row, prediction: Prediction, source: dict[str, Any]) -> Output
     }
     if row.meta:
         fields["meta"] = row.meta
-    return OutputRow(
-        digest=row.digest,
-        line=json_line(fields),
-        error=error is not None,
-        fallback=bool(prediction.fallbacks),
-        costs=prediction.costs,
-        abstained=prediction.abstained,
-    )
+    outcome = Outcome.of(prediction).model_copy(update={"error": error is not None, "scope": None})
+    return OutputRow(row.digest, json_line(fields), outcome)

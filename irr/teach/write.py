@@ -12,10 +12,10 @@ from typing import Any
 from irr.batch import Job, OutputRows, Progress
 from irr.batch.journal import Journal
 from irr.batch.rows import OutputRow, Row, json_line
+from irr.batch.tally import Outcome
 from irr.errors import LMError, LMUnavailableError, OutputError
 from irr.io.columns import OWN_NAMES
-from irr.io.files import replace_file
-from irr.io.outputs import refuse_to_write_over
+from irr.io.outputs import refuse_to_write_over, replace_file
 from irr.labels.space import LabelSpace
 from irr.lm.base import LanguageModel
 from irr.lm.loop import gather, run_on_loop
@@ -125,7 +125,7 @@ def _answer(row: Row, texts: list[str], error: RowError | None, costs: Costs) ->
         "error": error.model_dump() if error else None,
         "costs": costs.model_dump(),
     }
-    return OutputRow(row.digest, json_line(fields), error is not None, False, costs)
+    return OutputRow(row.digest, json_line(fields), Outcome(error=error is not None, costs=costs))
 
 
 def _examples(answers: Path, program: InferRetrieveRank, by: str) -> Iterator[dict[str, Any]]:

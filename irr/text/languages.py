@@ -1,4 +1,4 @@
-"""Tells whether texts are in a language that an encoder does not read, by how its tokenizer splits words."""
+"""Tells whether texts are in a language that an encoder does not read, by its tokenizer."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
-# A word of letters; one character is a word in any language.
+# A word of at least two letters; single characters are words in any language.
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _SAMPLE_TEXTS, _SAMPLE_CHARACTERS, _SAMPLE_WORDS = 400, 2_000, 3_000
-# Fewer words than the first say nothing; up to the second more of them must be split.
+# Fewer words than the first tell nothing; fewer than the second need a higher share.
 _LEAST_WORDS, _FEW_WORDS = 5, 20
 # The English encoder splits 3 to 32 % of the words of English label spaces and texts (most of them where
 # names are chemical), and 46 to 100 % of German, French, Spanish, Italian, Polish, Finnish or Russian ones.
@@ -20,11 +20,11 @@ Pieces = Callable[[Sequence[str]], Sequence[int]]
 
 
 def split_share(texts: Iterable[str], pieces: Pieces) -> tuple[float, int] | None:
-    """The share of words that a tokenizer has no entry for and splits, over a sample of the texts.
+    """The share of words that a tokenizer splits, over a sample of the texts.
 
     Args:
-        texts: The texts; the first 400 are looked at.
-        pieces: Gives the number of word pieces of each word.
+        texts: The texts, of which the first 400 count.
+        pieces: Returns the number of word pieces of each word.
 
     Returns:
         The share in [0, 1], and the number of words; None if they are too few to tell.
@@ -38,22 +38,22 @@ def split_share(texts: Iterable[str], pieces: Pieces) -> tuple[float, int] | Non
 
 
 def language_note(what: str, texts: Iterable[str], pieces: Pieces) -> str:
-    """What to tell a user whose texts are not in the encoder's language; "" if they are, or too few.
+    """A note for a user whose texts are not in the encoder's language; "" if they are, or are too few.
 
     Args:
-        what: What the texts are, in the plural.
+        what: The noun for the texts, in the plural.
         texts: The texts.
-        pieces: Gives the number of word pieces of each word, by the encoder's own tokenizer.
+        pieces: Returns the number of word pieces of each word, by the encoder's tokenizer.
     """
     found = split_share(texts, pieces)
     if found is None:
         return ""
     share, words = found
-    # The share has a standard error of up to 0.5 / sqrt(words); of few words it must lie further above.
+    # The standard error of the share is at most 0.5 / sqrt(words).
     if share <= _MOST_SPLIT + (0.5 if words >= _FEW_WORDS else 0.85) / math.sqrt(words):
         return ""
     return (
         f"the {what} do not look like English, and the default encoder reads English only "
-        f"(it does not know {share:.0%} of their words): name a multilingual one, "
+        f"(it lacks {share:.0%} of their words): name a multilingual one, "
         "as in --encoder intfloat/multilingual-e5-small"
     )

@@ -1,4 +1,4 @@
-"""Passages: a long text in overlapping parts that keep sentences whole, and which of them to show."""
+"""Splits a long text into overlapping passages of whole sentences, and excerpts it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterable, Iterator
 
 from irr.text.words import words
 
-# What a sentence ends with, in the scripts that mark it.
+# The ends of sentences, in scripts that mark them.
 _END = re.compile(r"[.!?…\n。！？؟।॥]")
 
 Place = tuple[int, int]
 
 
 def passages(text: str, most_words: int, most_characters: int, overlap: int) -> Iterator[Place]:
-    """Where each passage of a text begins and ends.
+    """Yields the start and end of each passage of a text.
 
     A passage ends with the last sentence that ends in its second half, and the next begins with the first
-    sentence that begins in the overlap, so that what one cuts in two the next has whole; where a sentence is
-    longer, words are counted. A short text is one passage.
+    sentence that begins in the overlap, so that a sentence is whole in one of them. Passages of longer
+    sentences end at a word. A short text is one passage.
 
     Args:
         text: The text.
@@ -29,7 +29,7 @@ def passages(text: str, most_words: int, most_characters: int, overlap: int) -> 
     places = list(words(text))
     first = after = 0
     while after < len(places):
-        # The first passage begins with the text, the last ends with it: nothing between words is lost.
+        # The first passage begins at the start of the text, the last ends at its end.
         start = places[first][0] if first else 0
         after = first + 1
         while (
@@ -54,12 +54,12 @@ def passages(text: str, most_words: int, most_characters: int, overlap: int) -> 
 
 
 def excerpt(text: str, places: Iterable[Place], characters: int) -> str:
-    """What of a text is shown to a reader with little room: the first of these places, in text order.
+    """An excerpt of a text: the most important of its parts that fit, in text order.
 
     Args:
-        text: The text; shown whole if it is no longer than `characters`.
-        places: Its parts, the ones that matter most first.
-        characters: How many of its characters to show at most.
+        text: The text, which is returned whole if it fits.
+        places: Its parts, most important first.
+        characters: The most characters of the excerpt.
     """
     if len(text) <= characters:
         return text
@@ -74,7 +74,7 @@ def excerpt(text: str, places: Iterable[Place], characters: int) -> str:
     parts: list[str] = []
     last = -1
     for start, end in sorted(chosen):
-        # Parts that overlap are read as one; between others something is left out.
+        # Overlapping parts are joined; an ellipsis stands between others.
         if start > last and parts:
             parts.append(" … ")
         parts.append(text[max(start, last) : end].rstrip() if end > last else "")

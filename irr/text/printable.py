@@ -1,8 +1,8 @@
-"""Makes text of any origin safe to show: one line of printable characters, nothing that steers a terminal."""
+"""Makes text safe to show on a terminal: one line of printable characters."""
 
 from __future__ import annotations
 
-# Persian, the Indic scripts and emoji need these two; they move nothing.
+# Persian, the Indic scripts and emoji need these two.
 _JOINERS = "\u200c\u200d"
 
 

@@ -1,4 +1,4 @@
-"""Words: what can be read of a text, where its words begin and end, which carry content, and their stems."""
+"""Words: cleaned texts, the places of words, content words, and stems."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from functools import lru_cache
 
 import snowballstemmer
 
-# Scripts without spaces: every character is a word, as common tokenizers have it.
+# Scripts without spaces, in which every character counts as a word.
 _HAN = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-# Accents and vowel signs that are characters of their own; Python counts them as no part of a word.
+# Combining accents and vowel signs, which `\w` does not match.
 _MARKS = (
     r"\u0300-\u036f\u0591-\u05bd\u05bf\u05c1-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06ed"
     r"\u0900-\u0963\u0971-\u0dff\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece"
     r"\u0f71-\u0f84\u102b-\u103e\u17b4-\u17d3\u200c\u200d"
 )
 _LETTER = rf"(?:[^\W{_HAN}]|[{_MARKS}])"
-# Else a word, with what holds words together: C++, C#, node.js, front-end, TCP/IP, can't.
+# A word, or several joined by a sign: C++, C#, node.js, front-end, TCP/IP, can't.
 WORD = re.compile(rf"[{_HAN}]|{_LETTER}+(?:[-'’+#./&]{_LETTER}+)*[+#]*")
-# Its parts: "front-end" is also "front" and "end"; C++ and C# stay whole.
+# The parts of a word: "front" and "end" of "front-end"; C++ and C# stay whole.
 _PART = re.compile(rf"[{_HAN}]|{_LETTER}+[+#]*")
 _HAN_WORD = re.compile(rf"[{_HAN}]")
 
@@ -36,24 +36,24 @@ STOPWORDS = frozenset(
 )
 
 
-# Other scripts without spaces, and what is no language: a longer run of letters is taken in pieces.
+# Longer runs of letters, of other scripts without spaces or of no language, are cut into pieces.
 _LONGEST_WORD = 40
 _PIECE = 12
 
 _UNREADABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _stemmer = snowballstemmer.stemmer("english")
-# The stemmer keeps the word that it works on.
+# The stemmer holds the current word, so that one thread at a time may use it.
 _stemming = threading.Lock()
 
 
 def clean(text: str) -> str:
-    """The text without control characters and half surrogate pairs; "" if nothing to read is left."""
+    """The text without control characters and half surrogate pairs; "" if no visible character is left."""
     text = _UNREADABLE.sub(" ", text).strip()
     return text if any(c.isprintable() and not c.isspace() for c in text) else ""
 
 
 def words(text: str) -> Iterator[tuple[int, int]]:
-    """Where each word of a text begins and ends."""
+    """Yields the start and end of each word of a text."""
     for match in WORD.finditer(text):
         start, end = match.span()
         if end - start <= _LONGEST_WORD:
@@ -69,21 +69,21 @@ def is_han(word: str) -> bool:
 
 
 def is_content(word: str) -> bool:
-    """Whether a word says something by itself: it has a letter and is no stopword."""
+    """Whether a word has a letter and is not a stopword."""
     return word.lower() not in STOPWORDS and any(c.isalpha() for c in word)
 
 
 def stems(texts: Iterable[str]) -> set[str]:
-    """The stems of the words of some texts, stopwords left out, compounds taken apart."""
+    """The stems of the words of texts, without stopwords, compounds split."""
     return {_stem(part) for text in texts for part in _PART.findall(_folded(text)) if part not in STOPWORDS}
 
 
 def _folded(text: str) -> str:
-    # One form for what reads the same: composed or not, ß or ss, final sigma or not, full or half width.
+    # NFKC and case folding give equal words one form, as ß and ss, or full and half width.
     return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
 
 
-# Enough for the words that come again; those that do not are no reason to grow.
+# Large enough for the words that recur.
 @lru_cache(2**15)
 def _stem(word: str) -> str:
     with _stemming:

@@ -22,7 +22,7 @@ from irr.batch import Job, local, run
 from irr.batch.forecast import forecast
 from irr.batch.journal import Journal
 from irr.batch.rows import Row
-from irr.batch.tally import Price, Tally
+from irr.batch.tally import Outcome, Price, Tally
 from irr.cli.monitor import Monitor
 from irr.errors import IrrError, UsageError
 from irr.io.streams import LONGEST_LINE, _zstd
@@ -125,7 +125,7 @@ def test_what_is_in_the_way_is_not_removed(program: InferRetrieveRank, job: Job,
     mine = tmp_path / "o.jsonl.part"
     mine.write_text("mine\n")
     for restart in (False, True):
-        refused(program, Job(job.input, job.output, restart=restart), "is in the way, and of no run")
+        refused(program, Job(job.input, job.output, restart=restart), "is in the way, and was not written")
     assert mine.read_text() == "mine\n"
 
 
@@ -242,7 +242,7 @@ def test_a_text_that_breaks_the_program_costs_only_itself_and_can_be_retried(
     rows, scores = answers(Path(job.output).read_bytes())
     assert (rows, pytest.approx(scores, abs=1e-5)) == answers(Path(whole.output).read_bytes())
     assert classify(program, job).texts == 300  # nothing to do
-    refused(program, Job(job.input, str(tmp_path / "none.jsonl"), retry_errors=True), "no finished output")
+    refused(program, Job(job.input, str(tmp_path / "none.jsonl"), retry_errors=True), "not a finished output")
 
 
 def test_a_program_that_breaks_on_every_text_is_not_covered_up(program: InferRetrieveRank, job: Job) -> None:
@@ -261,7 +261,7 @@ def test_rows_corrected_in_the_input_can_be_retried(
     assert classify(program, Job(job.input, job.output, retry_errors=True)).errors == 0
     assert [row["id"] for row in read_jsonl(Path(job.output))] == [f"t{i}" for i in range(5)]
     source.write_text("".join(good[1:6]))
-    refused(program, Job(job.input, job.output, retry_errors=True), "row 1 is not of this input")
+    refused(program, Job(job.input, job.output, retry_errors=True), "row 1 does not answer this input")
 
 
 BAD = {
@@ -398,7 +398,7 @@ def test_what_a_run_will_take_is_known_before_it(program: InferRetrieveRank) -> 
 
 @pytest.mark.parametrize("wrong", ["1", "1,2,3", "a,b", "-1,2", "nan,1", ""])
 def test_a_price_is_two_numbers(wrong: str) -> None:
-    with pytest.raises(UsageError, match="is no price"):
+    with pytest.raises(UsageError, match="is not a pair of prices"):
         Price.parse(wrong)
 
 
@@ -412,7 +412,7 @@ def test_a_log_gets_a_line_a_minute(
     with Monitor(Price.parse("1,10")) as monitor:
         for i in range(1, 151):
             now = float(i)
-            tally = tally.add(i == 1, False, Costs(rank=usage))
+            tally = tally.add(Outcome(error=i == 1, costs=Costs(rank=usage)))
             monitor(tally, i / 600)
     first, second = capsys.readouterr().err.splitlines()
     assert first == "61 texts, 1.0/s, 1 errors, 1,000 tokens/s (50% cached), price 0.12, 9.0 min left"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import json
 from pathlib import Path
 
 import openpyxl
@@ -81,6 +82,17 @@ def test_a_text_that_looks_like_a_formula_stays_text(
     classify(program, Job(str(source), str(tmp_path / "o.xlsx")))
     cell = openpyxl.load_workbook(tmp_path / "o.xlsx").active["A2"]
     assert (cell.value, cell.data_type) == ("=1+1", "s")
+
+
+def test_a_cell_that_excel_cannot_hold_is_cut_and_said(
+    program: InferRetrieveRank, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = tmp_path / "t.jsonl"
+    source.write_text(json.dumps({"id": "a", "text": "bake", "note": "x" * 40_000}) + "\n")
+    classify(program, Job(str(source), str(tmp_path / "o.xlsx")))
+    header, row = openpyxl.load_workbook(tmp_path / "o.xlsx").active.values
+    assert len(row[header.index("note")]) == 32_767
+    assert "o.xlsx: 1 cells were cut at 32,767 characters" in caplog.text
 
 
 def test_ids_that_are_numbers_come_back_as_they_came(program: InferRetrieveRank, tmp_path: Path) -> None:

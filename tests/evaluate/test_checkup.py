@@ -89,7 +89,7 @@ def test_the_command_says_what_a_model_cannot_do_and_its_exit_code_too(irr: Irr)
     [
         (("--lm", "none"), "no language model to examine"),
         (("--lm", "openai/x", "--api-base", "http://127.0.0.1:1/v1"), "127.0.0.1:1"),
-        (("--lm", "embedded", "--price-per-million", "much"), "is no price"),
+        (("--lm", "embedded", "--price-per-million", "much"), "is not a pair of prices"),
     ],
 )
 def test_a_model_that_cannot_be_asked_is_one_line(irr: Irr, call: tuple[str, ...], said: str) -> None:

@@ -83,7 +83,7 @@ def test_one_flipped_byte_is_noticed_wherever_it_is(frozen: Path, tmp_path: Path
     (folder / name).write_bytes(whole)
     assert read_manifest(folder).labels == 8
     (folder / name).unlink()
-    with pytest.raises(ProgramError, match=r"not what was frozen|holds no frozen program"):
+    with pytest.raises(ProgramError, match=r"was changed after freezing|holds no frozen program"):
         read_manifest(folder)
 
 
@@ -165,7 +165,7 @@ def test_what_is_no_program_is_named(
     with pytest.raises(ProgramError, match="holds no frozen program"):
         package.load(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ProgramError, match="is no frozen program"):
+    with pytest.raises(ProgramError, match="is not a frozen program"):
         package.freeze(program, tmp_path)
 
     own = package.build(["a"], encoder=program.encoder, ranker=RetrievalRanker(), index_folder=tmp_path / "i")
@@ -243,7 +243,7 @@ def test_what_another_version_wrote_is_refused_where_it_means_something_else(
         ({"labels": "many"}, '"labels": input should be a valid integer'),
         (
             {"recipe": {**whole["recipe"], "settings": settings}},
-            "does not give the answers it",
+            "gives other answers than it",
         ),
     ):
         path.write_text(json.dumps(whole | change), "utf-8")

@@ -64,7 +64,7 @@ def umask() -> int:
         ("file", "Not a directory"),
         ("file/prog", "Not a directory"),
         ("x" * 300, "File name too long"),
-        ("busy", "is no frozen program"),
+        ("busy", "is not a frozen program"),
         ("/proc/prog", "cannot be written"),
     ],
 )
@@ -100,7 +100,7 @@ def test_what_comes_meanwhile_stays_and_the_result_is_named(tmp_path: Path) -> N
     place = Place.at(tmp_path / "prog")
     (tmp_path / "prog").mkdir()
     (tmp_path / "prog" / "mine.txt").write_text("mine")
-    with pytest.raises(ProgramError, match=r"is no frozen program.*the program is in ") as caught:
+    with pytest.raises(ProgramError, match=r"is not a frozen program.*the program is in ") as caught:
         place.fill(dict.fromkeys(FILES, b"new"))
     assert names(tmp_path / "prog") == ["mine.txt"]
     (rescued,) = (path for path in tmp_path.iterdir() if path.name != "prog")

@@ -60,7 +60,7 @@ def test_each_text_that_is_none_has_its_error_and_the_others_are_answered(progra
         (pd.DataFrame({"abstract": ["x"]}), 'no column "text"; the columns are "abstract"'),
         (pl.LazyFrame({"text": ["x"]}), "lazy"),
         ({"text": ["x"]}, "takes many texts"),
-        (7, "no texts but int"),
+        (7, "int holds no texts"),
     ],
 )
 def test_what_has_no_texts_is_one_clear_error(program: InferRetrieveRank, texts: Any, says: str) -> None:

@@ -88,7 +88,7 @@ def test_columns_are_named_for_labels_and_texts_at_once(
 @pytest.mark.parametrize(
     ("option", "says"),
     [
-        ("id", "no pair"),
+        ("id", "not FIELD=COLUMN"),
         ("title=x", 'no field "title"'),
         ("id=a,id=b", "given twice"),
     ],

@@ -45,7 +45,7 @@ def test_a_part_is_a_branch_or_a_list_or_what_is_left() -> None:
     assert ids(space, only=["weld", "cook"], within="food") == {"cook"}
     with pytest.raises(UsageError, match='no label has the id "nothing"'):
         part_of(space, "nothing")
-    with pytest.raises(UsageError, match="no label is left"):
+    with pytest.raises(UsageError, match="holds no label"):
         part_of(space, "food", only=["weld"])
 
 

@@ -223,7 +223,7 @@ RDF = 'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"'
         (
             "a.rdf",
             f'<!DOCTYPE r [\n<!ENTITY x SYSTEM "file:///etc/hostname">]><rdf:RDF {RDF}/>'.encode(),
-            'row 2: entity "x" stands elsewhere (file:///etc/hostname)',
+            'row 2: entity "x" is in another file (file:///etc/hostname)',
         ),
         (
             "a.rdf",
@@ -269,7 +269,7 @@ def test_a_context_that_stands_elsewhere_is_refused_not_fetched(
     path = tmp_path / "a.jsonld"
     path.write_text(json.dumps(content))
     (tmp_path / "context.jsonld").write_text("{}")
-    with pytest.raises(LabelSpaceError, match=r"a\.jsonld: its JSON-LD context .* stands elsewhere") as e:
+    with pytest.raises(LabelSpaceError, match=r"a\.jsonld: its JSON-LD context .* is in another file") as e:
         LabelSpace.read(path)
     assert e.value.hint == "write that context into the file"
 
@@ -307,7 +307,7 @@ def test_converting_to_jsonl_keeps_every_label(irr: Irr, tmp_path: Path) -> None
     assert "13 labels of 17 concepts; named in fi 6, en 5, sv 1, untagged 1" in result.stderr
     assert "1 deprecated concepts, 2 concepts without a name" in result.stderr
     assert "the labels do not look like English" in result.stdout
-    for shown in ("with parents", "steps from a root", "soup → ", "above themselves"):
+    for shown in ("with parents", "steps from a root", "soup → ", "their own ancestors"):
         assert shown in result.stdout
     found = json.loads(survey.read_text("utf-8"))
     assert found["labels"] == 13
@@ -388,7 +388,7 @@ def test_no_context_is_fetched_however_deep(
     path = tmp_path / "labels.jsonld"
     path.write_text(json.dumps({**NODE, **data} if isinstance(data, dict) else data))
     OPENED.clear()
-    with pytest.raises(LabelSpaceError, match="stands elsewhere, and nothing is fetched"):
+    with pytest.raises(LabelSpaceError, match="is in another file, which is not fetched"):
         LabelSpace.read(path)
     assert str(local) not in map(str, OPENED)
     assert paths == []

@@ -193,7 +193,7 @@ def test_a_run_whose_server_dies_stops_and_goes_on_with_the_next(tmp_path: Path)
             if tally.texts == 40:
                 first.close()
 
-        with pytest.raises(LMError, match=r"stayed away.*repeat the same call to go on"):
+        with pytest.raises(LMError, match=r"was down.*repeat the same call to go on"):
             run_job(job, lambda: program(address, tmp_path / "index", limits), local(job), watch)
     done = len(Path(job.output + ".part").read_bytes().splitlines())
     assert 40 <= done < 100
@@ -255,5 +255,5 @@ def test_a_number_of_requests_is_a_number_or_auto() -> None:
     assert LimitOptions(concurrency="auto").read().auto
     assert LimitOptions(concurrency="12").read().concurrency == 12
     for wrong in ("0", "-1", "many", ""):
-        with pytest.raises(UsageError, match="is no number of requests"):
+        with pytest.raises(UsageError, match="is not a number of requests"):
             LimitOptions(concurrency=wrong).read()

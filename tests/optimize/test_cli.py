@@ -122,7 +122,7 @@ def test_prompts_are_frozen_and_the_key_is_nowhere(
     run = ("classify", "--program", program, "--input", source, "--output", tmp_path / "o.jsonl")
     refused = irr(*run)
     assert refused.returncode == 2
-    assert "say where, with --api-base URL" in refused.stderr
+    assert "give --api-base URL" in refused.stderr
     desk.calls.clear()
     result = irr(*run, "--api-base", desk.api_base)
     assert result.returncode == 0, result.stderr
@@ -169,7 +169,7 @@ def test_ctrl_c_freezes_the_best_so_far(
     [
         (("--optimizer", "magic"), "'magic' is not one of 'bootstrap', 'mipro', 'gepa', 'none'"),
         (("--lm", "embedded", "--optimizer", "gepa"), "needs a model that can write instructions"),
-        (("--end-to-end",), "end to end means both stages"),
+        (("--end-to-end",), "--end-to-end needs models for both stages"),
         (("--output", "/dev/null"), "cannot be written (Not a directory)"),
         (("--output", "."), "is or holds the current folder"),
         (("--output", "/proc/program"), "cannot be written"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from irr.optimize.tuning import gain_beyond_luck
+from irr.optimize.luck import gain_beyond_luck
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import os
 import signal
 from contextlib import ExitStack
 
-from irr.lm.vllm_server import Server, running_server
+from irr.lm.vllm_server import Server, ServerOptions, running_server
 
 VARIABLE = "IRR_VLLM_PYTHON"
 
@@ -21,7 +21,8 @@ class LiveServer:
         self._start(0)
 
     def _start(self, port: int) -> None:
-        self.server = self._open.enter_context(running_server("embedded", port=port, python=self._python))
+        options = ServerOptions(port=port, python=self._python)
+        self.server = self._open.enter_context(running_server("embedded", options))
 
     def kill(self) -> None:
         """Kills the server and its workers, as a machine that runs out of memory would."""

@@ -17,8 +17,9 @@ from irr.errors import IrrError, LMError, MissingExtraError, UsageError
 from irr.lm.loop import run_on_loop
 from irr.lm.openai.client import ServedModel
 from irr.lm.usage import metered
-from irr.lm.vllm_server import running_server
-from irr.optimize.dspy_adapter import as_lm_error, dspy_context, dspy_model, prepare_dspy, schema_config
+from irr.lm.vllm_server import ServerOptions, running_server
+from irr.optimize.dspy_adapter import as_lm_error, dspy_model, prepare_dspy, schema_config
+from tests.doubles.dspy_calls import dspy_context
 from tests.vllm.live import VARIABLE, LiveServer
 
 TEXT = "Strong knowledge of HTML and CSS, solid understanding of Angular, React or similar frameworks."
@@ -187,7 +188,7 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "config.json").write_text('{"model_type": "no such thing"}')
     with (
         pytest.raises(IrrError, match="no such thing"),
-        running_server(str(tmp_path), python=os.environ[VARIABLE]),
+        running_server(str(tmp_path), ServerOptions(python=os.environ[VARIABLE])),
     ):
         pass
 
@@ -195,13 +196,13 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest
 def test_what_is_missing_is_named() -> None:
     with (
         pytest.raises(MissingExtraError, match="pip install"),
-        running_server("embedded", python=sys.executable),
+        running_server("embedded", ServerOptions(python=sys.executable)),
     ):
         pass
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with (
             pytest.raises(UsageError, match=f"port {port}"),
-            running_server("embedded", port=port, python=os.environ[VARIABLE]),
+            running_server("embedded", ServerOptions(port=port, python=os.environ[VARIABLE])),
         ):
             pass

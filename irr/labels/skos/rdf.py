@@ -31,7 +31,7 @@ FORMATS = {
     ".jsonld": "JSON-LD",
     ".json": "JSON-LD",
 }
-# What relative addresses are relative to: not the file's place, which would make ids depend on it.
+# The base of relative addresses; with the file's own path, ids would depend on where it stands.
 _BASE = "file:///"
 _TURTLE_ERROR = re.compile(r"at line (\d+) of <.*?>:\s*Bad syntax \((.*?)\) at \^", re.DOTALL)
 _XML_ERROR = re.compile(re.escape(_BASE) + r":(\d+):\d+: (.*)", re.DOTALL)
@@ -42,7 +42,7 @@ Add = Callable[["Node", "Node", "Node"], None]
 
 
 class _AddError(Exception):
-    """What `add` raised, so that it is never taken for a fault of the file."""
+    """Carries an exception of `add` through the parser, apart from the parser's own."""
 
 
 def read_triples(path: Path, add: Add) -> None:
@@ -50,11 +50,11 @@ def read_triples(path: Path, add: Add) -> None:
 
     Args:
         path: A file whose ending is one of `FORMATS`; `.gz` may follow.
-        add: Keeps what it wants; no graph is built.
+        add: Called for each triple; no graph is built.
 
     Raises:
-        LabelSpaceError: With the row where it is known, for a file that cannot be read as its ending says, or
-            that needs something from elsewhere (a JSON-LD context, an XML entity).
+        LabelSpaceError: With the row where it is known, for a file that is not what its ending says, or that
+            refers to a JSON-LD context or an XML entity outside of it.
     """
 
     def guarded(subject: Node, predicate: Node, object_: Node) -> None:
@@ -91,7 +91,7 @@ def _read_ntriples(path: Path, add: Add) -> None:
             parser.parseline()
         except _AddError:
             raise
-        except Exception as e:  # bad escapes and bad language tags raise what they like
+        except Exception as e:  # bad escapes and language tags raise various exceptions
             raise LabelSpaceError(path, "not N-Triples", "write one triple a line", row) from e
 
 
@@ -118,23 +118,23 @@ def _read_xml(path: Path, add: Add) -> None:
 
 
 class _Begun(Exception):  # noqa: N818
-    """The document's first element: all entities are declared before it."""
+    """The first element was reached; all entities are declared before it."""
 
 
 def _check_entities(file: Source, path: Path) -> None:
-    """Refuses entities that stand elsewhere, and entities made of others, which can grow without bound."""
+    """Refuses external entities, and entities made of others, which can grow without bound."""
 
     def declared(
         name: str, _p: bool, value: str | None, _b: str | None, system: str | None, *_: str | None
     ) -> None:
         problem = f'entity "{name}"'
         if value is None:
-            problem += f" stands elsewhere ({system}), and nothing is fetched"
+            problem += f" is in another file ({system}), which is not fetched"
         elif "&" in value:
             problem += " is made of other entities"
         else:
             return
-        hint = "write what it stands for into the file"
+        hint = "write its text into the file"
         raise LabelSpaceError(path, problem, hint, parser.CurrentLineNumber)
 
     def begun(*_: Any) -> None:
@@ -146,7 +146,7 @@ def _check_entities(file: Source, path: Path) -> None:
     try:
         parser.ParseFile(file)
     except (_Begun, expat.ExpatError):
-        return  # what is wrong with the rest is found when it is read
+        return  # the parser reports faults of the rest
 
 
 def _read_json(path: Path, add: Add) -> None:
@@ -162,13 +162,13 @@ def _read_json(path: Path, add: Add) -> None:
         data = json.loads(content.decode("utf-8-sig"))
     _check_contexts(data, path)
     context = Context(base=_BASE)
-    # rdflib fetches a context unless it has it here; every context that is made from this one asks here too.
+    # rdflib fetches a context that this cache lacks; contexts made from this one share the cache.
     context._context_cache = _Refused(path)
     Parser().parse(data, context, Graph(_store(add), bind_namespaces="none"))
 
 
 class _Refused(dict[str, Any]):
-    """A cache of contexts that has every one, and refuses to give it."""
+    """A cache that claims to hold every context and raises an error when one is read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -181,7 +181,7 @@ class _Refused(dict[str, Any]):
 
 
 def _check_contexts(data: Any, path: Path) -> None:
-    """Refuses a context that is named by its address, however deep it stands, before anything is read."""
+    """Refuses a context that is named by its address, at any depth, before the data is read."""
     pending = [(data, False)]
     while pending:
         value, in_context = pending.pop()
@@ -194,12 +194,12 @@ def _check_contexts(data: Any, path: Path) -> None:
 
 
 def _elsewhere(path: Path, address: str) -> LabelSpaceError:
-    problem = f"its JSON-LD context {printable(address)[:200]} stands elsewhere, and nothing is fetched"
+    problem = f"its JSON-LD context {printable(address)[:200]} is in another file, which is not fetched"
     return LabelSpaceError(path, problem, "write that context into the file")
 
 
 def _store(add: Add) -> Store:
-    """What rdflib takes for a store; it keeps nothing."""
+    """An rdflib store that passes triples on to `add` and keeps none."""
     from rdflib.store import Store
 
     class Sink(Store):
@@ -220,7 +220,7 @@ def _store(add: Add) -> Store:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps rdflib from warning of every odd address and date, which are no concern of a label space."""
+    """Silences rdflib's warnings about odd addresses and dates."""
     logger = logging.getLogger("rdflib")
     before = logger.level
     logger.setLevel(logging.CRITICAL)

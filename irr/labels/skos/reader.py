@@ -1,4 +1,4 @@
-"""SKOS in: the concepts of an RDF file as labels in the languages asked for, and counts of what was left."""
+"""SKOS in: the concepts of an RDF file as labels in the wanted languages, and counts of what was left out."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from irr.labels.skos.terms import (
     SCHEME,
     Role,
 )
+from irr.labels.walk import levels
 from irr.text.words import clean
 from irr.types import Label
 
@@ -52,7 +53,7 @@ def read_skos(path: Path, language: str = DEFAULT_LANGUAGE) -> tuple[list[Label]
 
 
 class _Things:
-    """Everything that was said of names, notes, parents and types; a plain str stands for another thing."""
+    """The triples about names, notes, parents and types; a plain str is the address of another thing."""
 
     def __init__(self, languages: Languages) -> None:
         self._languages = languages
@@ -72,7 +73,7 @@ class _Things:
             if role in (Role.TYPE, Role.SUBCLASS, Role.BROADER, Role.NARROWER):
                 return
             language = sys.intern((object_.language or "").lower())
-            # Of other languages only names can be needed; things of their own may be names.
+            # A name may be needed in any language, other texts only in the wanted ones.
             if role not in (Role.NAME, Role.VALUE) and self._languages.rank(language) is None:
                 return
             value = Text(value, language)
@@ -94,7 +95,7 @@ class _Things:
         kinds = self._kinds()
         concepts = sorted(thing for thing, kind in kinds.items() if kind == CONCEPT)
         if not concepts:
-            raise LabelSpaceError(path, "no SKOS concepts", "give a file with things of type skos:Concept")
+            raise LabelSpaceError(path, "no SKOS concepts", "give a file with resources of type skos:Concept")
         blank = self._blank.intersection(concepts)
         deprecated = {thing for thing in concepts if thing not in blank and self._is_deprecated(thing)}
         left = [thing for thing in concepts if thing not in blank and thing not in deprecated]
@@ -162,7 +163,7 @@ class _Things:
         for thing in {**types, **self._said[Role.NAME]}:
             own = types.get(thing, ())
             if not own or concepts.intersection(own):
-                # What has a preferred label and says not what it is can be nothing else.
+                # A thing with a preferred label and without a type is a concept.
                 kinds[thing] = CONCEPT
             elif SCHEME in own:
                 kinds[thing] = SCHEME
@@ -177,12 +178,7 @@ class _Things:
         for child, parents in self._said[Role.SUBCLASS].items():
             for parent in parents:
                 below.setdefault(parent, []).append(child)
-        found, pending = {of}, [of]
-        while pending:
-            new = set(below.get(pending.pop(), ())) - found
-            found |= new
-            pending.extend(new)
-        return found
+        return {kind for level in levels([of], lambda kind: below.get(kind, ())) for kind in level}
 
     def _is_deprecated(self, thing: str) -> bool:
         return any(
@@ -190,7 +186,7 @@ class _Things:
         )
 
     def _texts(self, role: Role, thing: str) -> list[Text]:
-        """The texts that play a role for a thing, cleaned; those that are things of their own looked up."""
+        """The cleaned texts that play a role for a thing, those of SKOS-XL labels included."""
         texts = []
         for value in self._said[role].get(thing, ()):
             if isinstance(value, Text):
@@ -223,6 +219,6 @@ class _Things:
     def _preference(self, text: Text, frequency: Counter[str]) -> tuple[int, int, int, str, str]:
         rank = self._languages.rank(text.language)
         if rank is None:
-            # The language that most of the file is in, so that as few as possible are mixed.
+            # The most frequent language of the file, so that few languages are mixed.
             return self._languages.untagged + 1, -frequency[text.language], 0, text.language, str(text)
         return rank, 0, len(text.language), text.language, str(text)

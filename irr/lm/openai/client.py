@@ -1,4 +1,4 @@
-"""A language model behind an OpenAI-compatible server: vLLM, or any other."""
+"""A language model behind an OpenAI-compatible server, vLLM or another."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from typing import Any
 from irr.errors import LMError
 from irr.lm.base import Capabilities, ChatRequest
 from irr.lm.openai.address import answer_without_key
+from irr.lm.openai.failures import NEEDS_VLLM
 from irr.lm.openai.limits import Limits
-from irr.lm.openai.transport import NEEDS_VLLM, Endpoint
+from irr.lm.openai.transport import Endpoint
 from irr.lm.usage import count
 from irr.types import Usage
 
-# Tokens of a continuation, up to one whose chance is asked for.
+# The first tokens of a continuation; the probability of the last one is asked for.
 _Step = tuple[int, ...]
-# How many tokens' chances vLLM tells at a time, unless it was started with another --max-logprobs.
+# Tokens whose log-probabilities vLLM returns at a time, its default of --max-logprobs.
 _TOKENS_A_REQUEST = 20
 _REMEMBERED = 50_000
 OPENAI = "https://api.openai.com/v1"
@@ -28,16 +29,16 @@ logger = logging.getLogger(__name__)
 
 
 class ServedModel:
-    """A model on an OpenAI-compatible server. The key, where one is needed, is in `OPENAI_API_KEY`.
+    """A model on an OpenAI-compatible server, whose key is read from `OPENAI_API_KEY`.
 
-    Prompts answered in words work on any such server; `loglikelihoods` and `probabilities` need vLLM.
+    `chat` works on any such server; `loglikelihoods` and `probabilities` need vLLM.
 
     Args:
-        name: The name that the server knows it by.
+        name: The model's name on the server.
         api_base: The server's address, usually ending in `/v1`.
-        timeout: Seconds that one try may take.
-        retries: Tries after the first, where trying again may help.
-        concurrency: Requests under way at a time, instead of what `limits` says.
+        timeout: Seconds of one try.
+        retries: Further tries after a failure that may pass.
+        concurrency: Requests at a time, in place of `limits.concurrency`.
         limits: Concurrency and rate limits.
 
     Raises:
@@ -71,7 +72,7 @@ class ServedModel:
         return cls(name, api_base or OPENAI, limits=limits)
 
     async def chat(self, request: ChatRequest) -> str:
-        """Answers in words; what a server does not take is left out of the request from then on.
+        """Answers in words; a setting that the server rejects is left out of all further requests.
 
         Raises:
             LMError: If the server gives no usable answer.
@@ -92,7 +93,7 @@ class ServedModel:
             text, finish = choice["message"].get("content") or "", choice.get("finish_reason")
         except (KeyError, IndexError, TypeError, AttributeError) as e:
             raise LMError("unparsable", "the server's answer is no chat completion") from e
-        # Checked here, because DSPy repairs JSON that was cut off, and would invent its end.
+        # Checked here, because DSPy would complete JSON that was cut off.
         if finish == "length":
             raise LMError("truncated", "the answer was cut off", "allow more tokens, or ask for less")
         if not isinstance(text, str) or not text.strip():
@@ -102,13 +103,13 @@ class ServedModel:
     async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:
         """The mean log-probability per token of each continuation after `prefix + context`.
 
-        Asked one token at a time, because vLLM then reads the prompt from its cache, and beginnings that
-        continuations share are read once; `prompt_logprobs` would compute every prompt anew.
+        Each request asks for one token: vLLM then reads the prompt from its cache, and beginnings that
+        continuations share once, while `prompt_logprobs` would compute every prompt anew.
 
         Args:
-            prefix: What is the same for every text.
-            context: What belongs to this text.
-            continuations: What may follow; each ends in the token that ends it.
+            prefix: The part that all texts share.
+            context: The part of this text.
+            continuations: Possible continuations, each with its end token.
 
         Raises:
             LMError: If the server gives no usable answer; `bad_request` if it is not vLLM.
@@ -117,7 +118,7 @@ class ServedModel:
         tails = await asyncio.gather(*map(self._piece_tokens, continuations))
         if not all(tails):
             raise LMError("bad_request", "a continuation has no tokens")
-        # A continuation's last token is not sent, but one token is always generated.
+        # The last token of a continuation is not sent, and one token is generated.
         _check_length(len(head) + max(map(len, tails), default=0), limit)
         paths = [[tuple(tail[:end]) for end in range(1, len(tail) + 1)] for tail in tails]
         steps = {step for path in paths for step in path}
@@ -130,7 +131,7 @@ class ServedModel:
     ) -> list[float]:
         """The probability of `yes` against `no` after `prefix + context + item`, for each item.
 
-        Of words of several tokens, only the first token counts.
+        Only the first token of each word counts.
 
         Raises:
             LMError: If the server gives no usable answer; `bad_request` if it is not vLLM.
@@ -156,7 +157,7 @@ class ServedModel:
             scores = {row["index"]: float(row["score"]) for row in answer["data"]}
             return [_finite(scores[i]) for i in range(len(items))]
         except (KeyError, TypeError, ValueError) as e:
-            raise LMError("unparsable", "the server's scores do not belong to the items") from e
+            raise LMError("unparsable", "the server's scores do not fit the items") from e
 
     async def close(self) -> None:
         """Closes the connections of the running event loop."""
@@ -174,7 +175,7 @@ class ServedModel:
             "stop": list(request.stop) or None,
         }
         if "response_format" in self._unsupported:
-            pass  # the prompt asks for JSON too
+            pass  # the prompt asks for JSON as well
         elif request.schema is not None:
             schema = {"name": "answer", "schema": request.schema, "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -201,17 +202,17 @@ class ServedModel:
             rows = {before[row["index"]]: row["logprobs"]["top_logprobs"][0] for row in answer["choices"]}
             return {step: _finite(rows[step[:-1]][f"token_id:{step[-1]}"]) for step in steps}
         except (KeyError, TypeError, ValueError, IndexError) as e:
-            raise LMError("bad_request", "the server tells no chances of given tokens", NEEDS_VLLM) from e
+            raise LMError("bad_request", "the server returns no token probabilities", NEEDS_VLLM) from e
 
     async def _check_items(self, items: Sequence[str], room: int) -> None:
-        """Makes sure that nothing is cut off: vLLM shortens what is too long here without a word."""
-        # A token stands for a byte or more, so that only long items have to be counted.
+        """Checks the length of the items, because vLLM would cut long ones without an error."""
+        # A token stands for at least one byte, so that only long items have to be counted.
         long = [item for item in items if 2 * len(item.encode("utf-8", "replace")) + 8 > room]
         for tokens in await asyncio.gather(*map(self._piece_tokens, long)):
             _check_length(len(tokens), room)
 
     async def _piece_tokens(self, text: str) -> list[int]:
-        """The tokens of a piece that stands within a prompt; remembered, since labels come back."""
+        """The tokens of a piece within a prompt; cached, because labels recur."""
         tokens = self._tokens.get(text)
         if tokens is None:
             tokens, _ = await self._tokenize(text, special=False)
@@ -221,7 +222,7 @@ class ServedModel:
         return tokens
 
     async def _tokenize(self, text: str, *, special: bool) -> tuple[list[int], int]:
-        """The tokens of a text, and how many the model takes in all."""
+        """The tokens of a text, and the model's context length."""
         body = {"model": self.name, "prompt": text, "add_special_tokens": special}
         answer, _ = await self._endpoint.post(f"{self._endpoint.root}/tokenize", body)
         try:
@@ -251,7 +252,7 @@ def _usage(reported: Any, seconds: float) -> Usage:
 
 
 def _unsupported(error: LMError) -> str | None:
-    """The setting that a server rejects, in the words that OpenAI's servers use."""
+    """The setting that a server rejects, as OpenAI's servers word it; None for other errors."""
     if error.code != "bad_request":
         return None
     if any(word in error.message for word in ("response_format", "json_schema", "schema")):
@@ -267,7 +268,7 @@ def _check_length(tokens: int, limit: int) -> None:
 
 
 def _groups(steps: Collection[_Step]) -> Iterator[list[_Step]]:
-    """Steps that one request can answer, those that end in the same token together."""
+    """Groups of steps that one request can answer; steps with the same last token stay together."""
     by_token: dict[int, list[_Step]] = {}
     for step in steps:
         by_token.setdefault(step[-1], []).append(step)

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 _FIRST_CONCURRENCY = 8
-# A step up has to bring so much more throughput to be worth the longer wait for each answer.
+# The growth of throughput that makes a higher limit worth its longer waits.
 _WORTHWHILE = 1.05
 _CUT = 0.7
-# Rounds without a step, after one that brought nothing.
+# Rounds without a step after one that did not pay.
 _REST = 10
 
 
@@ -21,11 +21,11 @@ class Limits:
     """Concurrency and rate limits of a model server, and the patience with it.
 
     Attributes:
-        concurrency: Requests under way at a time; with `auto`, the most.
-        auto: Whether to find out how many pay.
-        requests_per_minute: How many may begin; None for any number.
-        tokens_per_minute: How many may be sent and generated; None for any number.
-        patience: Seconds to wait for a server that is down, or asks for a pause, before giving up.
+        concurrency: Requests at a time; with `auto`, the highest number tried.
+        auto: Whether to find the number of requests with the best throughput.
+        requests_per_minute: Requests that may begin in a minute; None for any number.
+        tokens_per_minute: Tokens that may be sent and generated in a minute; None for any number.
+        patience: Seconds to wait for a server that is down or asks for a pause.
     """
 
     concurrency: int = 64
@@ -36,7 +36,7 @@ class Limits:
 
 
 class Flow:
-    """Lets requests through, one event loop's worth of them."""
+    """Holds the requests of one event loop to the limits."""
 
     def __init__(self, limits: Limits) -> None:
         self._finder = Finder(limits.concurrency) if limits.auto else None
@@ -49,7 +49,7 @@ class Flow:
 
     @asynccontextmanager
     async def request(self, tokens: float) -> AsyncIterator[None]:
-        """Waits for a turn, and holds it for the block; `tokens` is what it should cost."""
+        """Waits until a request may begin, and counts it in the block; `tokens` estimates its cost."""
         async with self._slots:
             await self._requests.take(1)
             await self._tokens.take(tokens)
@@ -58,14 +58,14 @@ class Flow:
             yield
 
     def answered(self, surplus: float) -> None:
-        """Takes note of an answer that cost `surplus` more tokens than it should."""
+        """Records an answer that cost `surplus` tokens more than estimated."""
         self._tokens.correct(surplus)
         if self._finder:
             self._finder.answered(time.monotonic(), full=self._slots.available_tokens <= 0)
             self._slots.total_tokens = self._finder.limit
 
     def overloaded(self, pause: float) -> None:
-        """Takes note that the server has too much to do, and wants nothing for `pause` seconds."""
+        """Records that the server is overloaded, and sends nothing for `pause` seconds."""
         self._held_until = max(self._held_until, time.monotonic() + pause)
         if self._finder:
             self._finder.overloaded()
@@ -73,14 +73,14 @@ class Flow:
 
 
 class Finder:
-    """Finds how many requests at a time pay: more as long as throughput grows, fewer on overload.
+    """Finds the number of requests at a time with the best throughput.
 
-    Doubles at first, then goes by tenths, and gives back a step that brought nothing; overload cuts by 0.3
-    (additive increase, multiplicative decrease, as TCP: Chiu and Jain 1989). Whether a step pays is seen by
-    the rate of answers, not by their delay, since answers differ in length.
+    The limit doubles at first, then grows by tenths while the rate of answers grows; a step that does not pay
+    is taken back, and overload cuts the limit by 0.3 (additive increase, multiplicative decrease, as TCP:
+    Chiu and Jain 1989).
 
     Args:
-        most: The limit of the limit.
+        most: The highest limit.
     """
 
     def __init__(self, most: int) -> None:
@@ -93,7 +93,7 @@ class Finder:
         self._round: tuple[float, int, bool] | None = None
 
     def answered(self, now: float, full: bool) -> None:
-        """Counts an answer; `full` says whether all places were taken. A round is two answers a place."""
+        """Counts an answer; `full` says whether the limit was reached. A round is two answers a place."""
         self._sent_before = max(0, self._sent_before - 1)
         if self._round is None:
             self._round = (now, 0, False)
@@ -107,7 +107,7 @@ class Finder:
             self._step((answers + 1) / (now - began))
 
     def overloaded(self) -> None:
-        """Cuts the limit, once for all requests that were under way when it was cut."""
+        """Cuts the limit, once for all requests under way at a cut."""
         if self._sent_before:
             self._sent_before -= 1
             return
@@ -132,7 +132,7 @@ class Finder:
 
 
 class _Pace:
-    """Spreads amounts evenly over time, so that no minute sees more than it may."""
+    """Spreads amounts evenly over time, so that no minute exceeds its limit."""
 
     def __init__(self, per_minute: float | None) -> None:
         self._seconds = 60 / per_minute if per_minute else 0.0

@@ -1,4 +1,4 @@
-"""A model server that is down stops those who ask it, and lets them go on when it is back."""
+"""Holds requests while a model server is down, and lets them go on when it answers again."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ logger = logging.getLogger(__name__)
 
 
 class Outage:
-    """Waits for a server that is down, once for all requests that wait.
+    """Probes a server that is down, on behalf of all requests that wait.
 
     Args:
         server: Its name in messages.
-        patience: Seconds after which it is given up.
-        is_up: Asks the server for a sign of life.
+        patience: Seconds of waiting before it is given up.
+        is_up: Asks whether the server answers.
     """
 
     def __init__(self, server: str, patience: float, is_up: Callable[[], Awaitable[bool]]) -> None:
@@ -32,10 +32,10 @@ class Outage:
         self._given_up = False
 
     async def outlast(self, error: LMError, since: float) -> bool:
-        """Whether the server was down for a request that it got at `since`, and is up again.
+        """Whether the server was down for a request sent at `since`, and is up again.
 
         Raises:
-            LMUnavailableError: If it stays away longer than one has patience.
+            LMUnavailableError: If it stays down for longer than the patience.
         """
         if not self._patience:
             return False
@@ -44,11 +44,11 @@ class Outage:
                 return True
             if not self._given_up:
                 if await self._is_up():
-                    return False  # it is this request that the server has no answer to
+                    return False  # the server is up, and fails on this request only
                 if await self._wait(error):
                     return True
             self._given_up = True
-            message = f"{self._server} stayed away for {self._patience:,.0f} s ({error.message})"
+            message = f"{self._server} was down for {self._patience:,.0f} s ({error.message})"
             raise LMUnavailableError("down", message, "start it, and repeat the same call to go on")
 
     async def _wait(self, error: LMError) -> bool:

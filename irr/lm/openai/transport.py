@@ -1,4 +1,4 @@
-"""The way to a model server: JSON posted, tried again where that may help, failures under stable codes."""
+"""Posts JSON to a model server, and tries again where that may help."""
 
 from __future__ import annotations
 
@@ -16,34 +16,23 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from irr.errors import LMError, LMUnavailableError
-from irr.lm.openai.address import KEY_VARIABLE, check_address, quoted, read_key
+from irr.lm.openai.address import check_address, quoted, read_key
+from irr.lm.openai.failures import Reply, failure_of
 from irr.lm.openai.limits import Flow, Limits
 from irr.lm.openai.outage import Outage
 
 if TYPE_CHECKING:
     import aiohttp
 
-NEEDS_VLLM = "this way to rank needs a recent vLLM; choose another"
-# No answer that is asked for comes near this; a server that sends more has lost its way.
+# Far above any answer that is asked for; a longer one is refused.
 _LARGEST_ANSWER = 4_000_000
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
-# A server that wants more patience than this is as good as busy for this text.
+# Seconds that a text waits for a server that asks for a pause, unless the patience is longer.
 _LONGEST_RETRY_AFTER = 30.0
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A server's answer, whatever its status, and how many seconds it took."""
-
-    status: int
-    body: bytes
-    seconds: float
-    retry_after: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +43,7 @@ class _Connection:
 
 
 class Endpoint:
-    """An OpenAI-compatible server. The key is read from the environment for each request and kept nowhere.
+    """An OpenAI-compatible server. Each request reads the key from the environment; it is stored nowhere.
 
     Args:
         api_base: Its address, usually ending in `/v1`.
@@ -69,12 +58,12 @@ class Endpoint:
     def __init__(self, api_base: str, *, timeout: float, retries: int, limits: Limits) -> None:
         self.base = check_address(api_base)
         read_key()
-        # What only vLLM has lies beside /v1, not under it.
+        # vLLM's own endpoints lie beside /v1.
         self.root = self.base.removesuffix("/v1")
         self._timeout = timeout
         self._retries = retries
         self._limits = limits
-        # Whether this address has ever answered: one that has is down, not wrong.
+        # Whether this address has ever answered: then a failure means that it is down, not wrong.
         self._answered = False
         self._connections: dict[asyncio.AbstractEventLoop, _Connection] = {}
         _endpoints.add(self)
@@ -85,9 +74,8 @@ class Endpoint:
         """Posts `body`; returns the answer and the seconds that the answered try took.
 
         Raises:
-            LMError: If no usable answer came, after the tries that made sense.
-            LMUnavailableError: If none can come: the key, the model or the address is refused, or the server
-                stays away.
+            LMError: If no usable answer came after all tries.
+            LMUnavailableError: If the server refuses the key, the model or the address, or stays down.
         """
         began = time.monotonic()
         tried = 0
@@ -99,7 +87,7 @@ class Endpoint:
                 if reply.status == 200:
                     return _parse(reply.body), reply.seconds
                 asked_pause = reply.retry_after or 0.0
-                error = _failure(reply, url)
+                error = failure_of(reply, url)
             except LMError as e:
                 error = e
             if not error.retryable or asked_pause > max(_LONGEST_RETRY_AFTER, self._limits.patience):
@@ -115,7 +103,7 @@ class Endpoint:
                     continue
                 else:
                     raise error
-            # Spread out, so that requests that failed together do not come back together.
+            # A random share of the pause spreads out requests that failed together.
             pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**tried) * random.uniform(0.5, 1.0)
             tried += 1
             logger.info("trying again in %.1f s: %s", max(pause, asked_pause), error)
@@ -128,7 +116,7 @@ class Endpoint:
             await connection.session.close()
 
     async def _exchange(self, url: str, body: Mapping[str, Any]) -> Reply:
-        """The seam: one request, one reply."""
+        """Sends one request and returns its reply; tests replace this method."""
         import aiohttp
 
         connection = self._connection()
@@ -138,7 +126,7 @@ class Endpoint:
         async with connection.flow.request(expected):
             started = time.perf_counter()
             try:
-                # Redirects are not followed: they could carry the text, or the key, to another host.
+                # Redirects are refused, because they could carry the text or the key to another host.
                 async with connection.session.post(
                     url, json=body, headers=headers, allow_redirects=False
                 ) as response:
@@ -152,7 +140,7 @@ class Endpoint:
             except TimeoutError as e:
                 connection.flow.overloaded(0.0)
                 message = f"no answer from {self.base} within {self._timeout:g} s"
-                raise LMError("timeout", message, "allow more time, or fewer requests at a time", True) from e
+                raise LMError("timeout", message, "lower --concurrency", True) from e
             except (aiohttp.ClientError, OSError) as e:
                 if not self._answered and isinstance(e, _wrong_addresses()):
                     message = f"no model server at {self.base} ({_cause(e)})"
@@ -167,11 +155,11 @@ class Endpoint:
         return reply
 
     def _expected_tokens(self, body: Mapping[str, Any]) -> float:
-        """A first guess, corrected by the answer; only needed where tokens are limited."""
+        """An estimate that the answer corrects; 0 where tokens are not limited."""
         return len(json.dumps(body)) / 4 if self._limits.tokens_per_minute else 0.0
 
     async def _is_up(self) -> bool:
-        """Whether the server says anything that a server in order might say."""
+        """Whether the server answers, and without a server error."""
         import aiohttp
 
         try:
@@ -209,7 +197,7 @@ def _connector_class() -> Any:
         """Closes connections only in the process that opened them: a forked child shares their sockets."""
 
         def __init__(self) -> None:
-            super().__init__(limit=0)  # the flow is the limit
+            super().__init__(limit=0)  # `Flow` limits the requests
             self._opened_by = os.getpid()
 
         def __del__(self, *arguments: Any) -> None:
@@ -223,7 +211,7 @@ _endpoints: weakref.WeakSet[Endpoint] = weakref.WeakSet()
 
 
 def _leave_to_parent() -> None:
-    """In a forked child: forgets the connections, which belong to the parent and to its event loop."""
+    """In a forked child: drops the connections, which belong to the parent and its event loop."""
     for endpoint in _endpoints:
         for connection in endpoint._connections.values():
             connection.session.detach()
@@ -234,7 +222,7 @@ os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def _wrong_addresses() -> tuple[type[Exception], ...]:
-    """What aiohttp raises where a name has no host, or a host does not speak https."""
+    """The exceptions of aiohttp that mean an unknown host, or a host without https."""
     import aiohttp
 
     return (aiohttp.ClientConnectorDNSError, aiohttp.ClientSSLError, aiohttp.InvalidURL)
@@ -252,7 +240,7 @@ def _close_soon(connections: dict[asyncio.AbstractEventLoop, _Connection]) -> No
 
 
 def _close_at_exit(endpoint: weakref.ref[Endpoint]) -> None:
-    # aiohttp complains on stderr about what is left open; only a loop that still runs can close it.
+    # aiohttp warns on stderr about open connections; only a running loop can close them.
     alive = endpoint()
     for loop in list(alive._connections) if alive else ():
         if alive and loop.is_running():
@@ -260,7 +248,7 @@ def _close_at_exit(endpoint: weakref.ref[Endpoint]) -> None:
 
 
 def _tokens(body: bytes) -> float:
-    """The tokens that an answer says it cost."""
+    """The tokens of the request and its answer, as the answer reports them."""
     try:
         usage = json.loads(body)["usage"]
         return float(usage["prompt_tokens"]) + float(usage.get("completion_tokens", 0))
@@ -276,44 +264,6 @@ def _parse(body: bytes) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise LMError("unparsable", "the server's answer is no JSON object", "check the address")
     return answer
-
-
-def _failure(reply: Reply, url: str) -> LMError:
-    status, said = reply.status, _said(reply.body)
-    if status in (401, 403):
-        # The server's own words say no more, and may hold a part of the key.
-        hint = f"set {KEY_VARIABLE} to a key that it takes"
-        return LMUnavailableError("refused", f"the model server refuses the key ({status})", hint)
-    if status == 404 and "model" in said.lower():
-        return LMUnavailableError("refused", f"no such model: {said}", "correct openai/MODEL")
-    if status in (404, 405, 501) or 300 <= status < 400:
-        path = urlsplit(url).path
-        hint = "correct --api-base" if path.endswith("/chat/completions") else NEEDS_VLLM
-        return LMUnavailableError("refused", f"the model server has no {path} ({status})", hint)
-    if status == 413 or (status == 400 and any(sign in said.lower() for sign in _TOO_LONG)):
-        return LMError("too_long", f"the prompt is too long for the model: {said}")
-    if status == 429:
-        return LMError("rate_limited", "the server asks for fewer requests", "lower the concurrency", True)
-    if status == 408 or status >= 500:
-        code = "timeout" if status in (408, 504) else "server_error"
-        return LMError(code, f"the server failed ({status}): {said}", retryable=True)
-    return LMError("bad_request", f"the server did not accept the request ({status}): {said}")
-
-
-_TOO_LONG = ("context length", "context_length", "max_model_len", "too long", "maximum context")
-
-
-def _said(body: bytes) -> str:
-    """The server's own message, safe to show."""
-    text = body[:10_000].decode("utf-8", "replace")
-    try:
-        answer = json.loads(text)
-    except (ValueError, RecursionError):
-        answer = None
-    if isinstance(answer, dict):
-        error = answer.get("error", answer)
-        text = str(error.get("message", error) if isinstance(error, dict) else error)
-    return quoted(text)
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -1,0 +1,56 @@
+"""An encoder and an index that compute nothing twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irr.config import RetrieveSettings
+from irr.encoders.base import Encoder
+from irr.index.store import LabelIndex
+
+# Queries that are looked up at a time.
+_BLOCK = 256
+
+
+class CachingEncoder:
+    """An encoder that encodes no text twice."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self.name = encoder.name
+        self._vectors: dict[str, NDArray[np.float32]] = {}
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Returns unit vectors, shape (len(texts), dimensions)."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
+        if new or not texts:
+            vectors = self.encoder.encode(new)
+            if not texts:
+                return vectors
+            self._vectors.update(zip(new, vectors, strict=True))
+        return np.array([self._vectors[text] for text in texts], np.float32)
+
+
+@dataclass(frozen=True)
+class CachingIndex(LabelIndex):
+    """An index that looks up no query twice."""
+
+    known: dict[bytes, NDArray[np.int64]] = field(default_factory=dict)
+
+    def nearest(self, vectors: NDArray[np.float32], n_results: int) -> NDArray[np.int64]:
+        """Returns the nearest entries of each query vector, exact ones in a small label space."""
+        keys = [vector.tobytes() for vector in vectors]
+        new = [row for row, key in enumerate(keys) if key not in self.known]
+        n_results = min(n_results, len(self.vectors))
+        for start in range(0, len(new), _BLOCK):
+            rows = new[start : start + _BLOCK]
+            if len(self.vectors) > RetrieveSettings().exact_entries:
+                found = super().nearest(vectors[rows], n_results)
+            else:
+                found = np.argpartition(vectors[rows] @ self.vectors.T, -n_results)[:, -n_results:]
+            self.known.update(zip((keys[row] for row in rows), found, strict=True))
+        return np.array([self.known[key] for key in keys])

@@ -1,0 +1,15 @@
+"""DSPy calls to one model, with answers held to the schema that they send and no history."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from irr.optimize.dspy_adapter import lean_json, prepare_dspy
+
+
+def dspy_context(lm: Any) -> AbstractContextManager[None]:
+    context: AbstractContextManager[None] = prepare_dspy().context(
+        lm=lm, adapter=lean_json(), disable_history=True, trace=None
+    )
+    return context
