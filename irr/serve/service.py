@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import gc
 import logging
 import math
 import threading
@@ -150,6 +152,8 @@ class Service:
             logger.warning("the program was loaded anew: %s", loaded.digest)
             if before:
                 await asyncio.to_thread(before.program.close)
+                del before
+                await asyncio.to_thread(_give_back)
             return loaded
 
     async def classify(self, texts: Sequence[str], wish: Wish, loaded: Loaded) -> list[Prediction]:
@@ -189,6 +193,13 @@ class Service:
         if many and seconds > 0:
             rate = (self._taken + many) / seconds
             self._texts_per_second += _MEMORY * (rate - self._texts_per_second)
+
+
+def _give_back() -> None:
+    """Gives the memory of a program that is no longer used back to the system, so that swaps do not add up."""
+    gc.collect()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
 
 
 async def _answers(
