@@ -196,7 +196,7 @@ class Service:
 
 
 def _give_back() -> None:
-    """Gives the memory of a program that is no longer used back to the system, so that swaps do not add up."""
+    """Gives the memory of a program that was swapped out back to the system, so that swaps do not add up."""
     gc.collect()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
