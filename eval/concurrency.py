@@ -23,7 +23,7 @@ from irr.io.texts import TextRow, read_rows
 from irr.pipeline import InferRetrieveRank
 from irr.types import Prediction
 
-THREADS, TASKS, ROUNDS = 32, 200, 3
+THREADS, TASKS = 32, 200
 Answers = list[Prediction]
 
 
@@ -58,17 +58,17 @@ def by_tasks(program: InferRetrieveRank, texts: Sequence[str]) -> Answers:
     return asyncio.run(ask())
 
 
-def measured(program: InferRetrieveRank, texts: Sequence[str], few: int) -> dict[str, Any]:
+def measured(program: InferRetrieveRank, texts: Sequence[str], rounds: int) -> dict[str, Any]:
     """Rates of all ways to ask, and how far their answers are from those of `batch`."""
     ways: dict[str, tuple[Callable[[InferRetrieveRank, Sequence[str]], Answers], Sequence[str]]] = {
         "batch": (in_batch, texts),
         f"{THREADS} threads": (by_threads, texts),
         f"{TASKS} asyncio tasks": (by_tasks, texts),
-        "one caller": (alone, texts[:few]),
+        "one caller": (alone, texts[: max(20, len(texts) // 8)]),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     answers: dict[str, Answers] = {}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, (ask, some) in ways.items():
             start = time.perf_counter()
             answers[name] = ask(program, some)
@@ -100,13 +100,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--texts", type=int, default=400, help="how many sentences (default 400)")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--name", help="record the result under this name")
     arguments = parser.parse_args()
     esco = arguments.data / "esco"
     texts = [row.text for _, row in read_rows(esco / "test.jsonl", TextRow)][: arguments.texts]
     program = build(esco / "labels.jsonl")
     program.warm_up()
-    figures = measured(program, texts, max(20, len(texts) // 8))
+    figures = measured(program, texts, arguments.rounds)
     print(json.dumps(figures, indent=2))
     if arguments.name:
         record(arguments.name, figures)

@@ -36,7 +36,7 @@ from irr.io.texts import TextRow, read_rows
 from irr.labels.space import LabelSpace
 from irr.pipeline import InferRetrieveRank
 
-CLIENTS, ROUNDS, RELOAD_SECONDS = 64, 3, 10
+CLIENTS, RELOAD_SECONDS = 64, 10
 TOP_K = 5
 
 
@@ -74,7 +74,7 @@ def session_at(address: str) -> aiohttp.ClientSession:
 
 
 async def speed(
-    program: InferRetrieveRank, folder: Path, texts: Sequence[str], _arguments: argparse.Namespace
+    program: InferRetrieveRank, folder: Path, texts: Sequence[str], arguments: argparse.Namespace
 ) -> dict[str, Any]:
     """Texts a second of 64 clients and of `batch`, by turns; the latency beside the time of a full batch."""
     rates: dict[str, list[float]] = {"batch": [], "served": []}
@@ -93,7 +93,7 @@ async def speed(
     with service(folder) as (address, _pid):
         async with session_at(address) as session:
             await ask(session, texts[0])
-            for _ in range(ROUNDS):
+            for _ in range(arguments.rounds):
                 began = time.perf_counter()
                 rows_of(program, texts)
                 rates["batch"].append(len(texts) / (time.perf_counter() - began))
@@ -343,6 +343,7 @@ def main() -> None:
     parser.add_argument("what", choices=("speed", "search", "load"))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--texts", type=int, default=256, help="how many sentences (default 256)")
+    parser.add_argument("--rounds", type=int, default=3, help="of speed (default 3)")
     parser.add_argument("--minutes", type=float, default=10, help="of load (default 10)")
     parser.add_argument("--name", help="record the result under this name")
     arguments = parser.parse_args()
