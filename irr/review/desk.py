@@ -40,7 +40,7 @@ class Said(BaseModel):
 
 
 # Texts that the program reads together while people review.
-_AT_A_TIME = 8
+_AT_A_TIME = 4
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -25,6 +26,8 @@ from irr.serve.search import Found
 from irr.serve.service import Loaded, Service, Wish
 
 _KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+# Seconds between looks at whether somebody still waits.
+_POLITE = 0.02
 # Texts and labels are anybody's: nothing but our own files is ever run, shown or asked.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -116,6 +119,7 @@ class _Page:
     def __init__(self, service: Service, desk: Desk) -> None:
         self._service = service
         self._desk = desk
+        self._waiting = 0
         self._look()
 
     def loaded(self) -> Loaded:
@@ -127,11 +131,14 @@ class _Page:
         return loaded
 
     def _look(self) -> None:
-        service = self._service
-        look = threading.Thread(
-            target=self._desk.look, args=(lambda: not service.ready,), name="irr-review", daemon=True
-        )
+        look = threading.Thread(target=self._desk.look, args=(self._stops,), name="irr-review", daemon=True)
         look.start()
+
+    def _stops(self) -> bool:
+        """Whether to read no more texts; whoever waits for a text goes first."""
+        while self._waiting and self._service.ready:
+            time.sleep(_POLITE)
+        return not self._service.ready
 
     async def answer(
         self,
@@ -150,7 +157,11 @@ class _Page:
         self, loaded: Loaded, text: ReviewText, order: Order, before: Judgment | None = None
     ) -> dict[str, Any]:
         """All that the page shows of a text."""
-        (prediction,) = await self._service.classify([text.text], Wish(SHOWN, trace=True), loaded)
+        self._waiting += 1
+        try:
+            (prediction,) = await self._service.classify([text.text], Wish(SHOWN, trace=True), loaded)
+        finally:
+            self._waiting -= 1
         shown = self._desk.shown(text, prediction, order, before)
         for one in (*shown["proposals"], *shown["others"]):
             number = loaded.program.space.number_of[one["id"]]

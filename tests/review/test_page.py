@@ -115,7 +115,7 @@ def test_a_review_by_keyboard_alone(opened: Opened, tmp_path: Path) -> None:
     page.keyboard.type("order supp")
     page.locator("#add-options [role=option]").first.wait_for()
     press(page, "Enter")
-    page.wait_for_function("document.querySelectorAll('#labels li.yes').length === 1")
+    page.wait_for_function("() => document.querySelectorAll('#labels li.yes').length === 1")
     press(page, "s")
     shows(page, "plan menus")
     press(page, "n")
@@ -142,7 +142,7 @@ def test_hostile_texts_and_labels_are_only_ever_text(opened: Opened) -> None:
     page.keyboard.type("onerror")
     page.locator("#add-options [role=option]").first.wait_for()
     press(page, "Enter")
-    page.wait_for_function("document.querySelectorAll('#labels li.yes').length === 2")
+    page.wait_for_function("() => document.querySelectorAll('#labels li.yes').length === 2")
     assert page.locator("img, script:not([src])").count() == 0
 
 
@@ -160,7 +160,7 @@ def test_the_policy_lets_nothing_else_run(opened: Opened, service: Service) -> N
 def test_the_orders_and_one_label(opened: Opened) -> None:
     page = opened(order="random")
     page.get_by_label("Next text").select_option("label")
-    page.wait_for_function("document.activeElement.id === 'order-label'")
+    page.wait_for_function("() => document.activeElement.id === 'order-label'")
     page.keyboard.type("supervise")
     page.locator("#order-label-options [role=option]").first.wait_for()
     press(page, "Enter")
