@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from itertools import combinations
 from typing import TypeVar
 
 from irr.review.judgment import Judgment, Verdict
@@ -12,12 +13,17 @@ Value = TypeVar("Value", bound=Hashable)
 Set = frozenset[str]
 
 
-def alpha(units: Iterable[Sequence[Value]], distance: Callable[[Value, Value], float]) -> float | None:
+def alpha(
+    units: Iterable[Sequence[Value]],
+    distance: Callable[[Value, Value], float],
+    near: Callable[[Collection[Value]], Iterable[tuple[Value, Value]]] = lambda of: combinations(of, 2),
+) -> float | None:
     """Krippendorff's alpha: 1 for full agreement, 0 for agreement as by chance.
 
     Args:
         units: The values that people gave each unit; those with fewer than two count for nothing.
         distance: Between two values, 0 for equal ones; the squared difference, for numbers.
+        near: Of different values, the pairs whose distance may be another than 1; all, unless that is said.
 
     Returns:
         None where no two people judged one unit, or all values are the same, so that chance explains all.
@@ -25,17 +31,24 @@ def alpha(units: Iterable[Sequence[Value]], distance: Callable[[Value, Value], f
     paired = [values for values in units if len(values) > 1]
     total = sum(map(len, paired))
     observed = sum(
-        distance(a, b) / (len(values) - 1)
-        for values in paired
-        for i, a in enumerate(values)
-        for j, b in enumerate(values)
-        if i != j
+        2 * distance(a, b) / (len(values) - 1) for values in paired for a, b in combinations(values, 2)
     )
     counts = Counter(value for values in paired for value in values)
-    by_chance = sum(n * m * distance(a, b) for a, n in counts.items() for b, m in counts.items() if a != b)
-    if not by_chance:
+    by_chance: float = total**2 - sum(n**2 for n in counts.values())
+    by_chance -= sum(2 * counts[a] * counts[b] * (1 - distance(a, b)) for a, b in near(counts.keys()))
+    if by_chance <= 0:
         return None
     return 1 - (total - 1) * observed / by_chance
+
+
+def overlapping(sets: Collection[Set]) -> Iterator[tuple[Set, Set]]:
+    """The pairs of different sets that have a member in common, each once."""
+    holding: dict[str, list[Set]] = {}
+    for one in sets:
+        others = dict.fromkeys(other for member in one for other in holding.get(member, ()))
+        yield from ((one, other) for other in others)
+        for member in one:
+            holding.setdefault(member, []).append(one)
 
 
 def nominal(one: Hashable, other: Hashable) -> float:
@@ -66,4 +79,4 @@ def agreement(judgments: Iterable[Judgment]) -> tuple[int, float | None]:
         if one.verdict is not Verdict.UNSURE:
             sets.setdefault(one.text_id, []).append(frozenset(one.labels))
     shared = [values for values in sets.values() if len(values) > 1]
-    return len(shared), alpha(shared, masi)
+    return len(shared), alpha(shared, masi, overlapping)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ Bools = NDArray[np.bool_]
 _OPEN_SECONDS = 900.0
 
 
+@lru_cache(100_000)
 def place(seed: int, text_id: str | int) -> str:
     """Where a text stands in the random order of a seed, whatever other texts there are."""
     return hashlib.sha256(f"{seed}\n{text_id!r}".encode()).hexdigest()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
-from irr.review.agreement import alpha, masi, nominal
+from irr.review.agreement import alpha, masi, nominal, overlapping
 
 # Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", sections A, B, C and D; None is missing.
 MEG_AND_OWEN = ("0100000010", "1110010000")
@@ -29,6 +31,14 @@ def test_without_disagreement_to_explain_there_is_no_alpha() -> None:
     assert alpha([("a", "a"), ("a", "a")], nominal) is None
     assert alpha([("a",), ("b",)], nominal) is None
     assert alpha([("a", "a"), ("b", "b")], nominal) == 1
+
+
+def test_alpha_of_sets_is_the_same_by_all_pairs_and_by_those_that_overlap() -> None:
+    chance = random.Random(0)
+    units = [
+        [frozenset(chance.sample("abcdefgh", chance.randint(0, 3))) for _ in range(3)] for _ in range(40)
+    ]
+    assert alpha(units, masi, overlapping) == pytest.approx(alpha(units, masi), abs=1e-12)
 
 
 def test_the_distance_of_sets_is_that_of_masi() -> None:
