@@ -29,8 +29,8 @@ from irr.retrieve.examples import ExampleIndex
 from irr.retrieve.retriever import LabelRetriever
 from irr.types import Example, Label
 
-# Texts that go through the stages together: many for the encoder; few where a language model is waited for,
-# so that none waits long for its slowest text.
+# Texts that go through the stages together: many suit the encoder; few suit a language model, because a
+# group waits for its slowest text.
 _GROUP_TEXTS = 64
 _LM_GROUP_TEXTS = 8
 
@@ -50,18 +50,18 @@ def build(
     index_server: str | None = None,
     progress: Progress | None = None,
 ) -> InferRetrieveRank:
-    """Builds a program for a label space; its index is made on the first call and reused afterwards.
+    """Builds a program for a label space; its index is built at first use and reused afterwards.
 
     Args:
         labels: A label file, a label space, the labels themselves, or a data frame of them by column names.
         encoder: An encoder, or the name or folder of a sentence-transformers model.
         settings: The settings of all stages.
-        infer_lm: Proposes terms for each text; none if None.
-        rank_lm: Orders the candidates; none if None.
-        task: What the language models are told: a task pack, its name, or its folder.
-        examples: Texts with right labels, `{"text", "labels": [label id]}`, which speak for their labels.
-        combination: The weights of the features; those that come with the package if None.
-        ranker: Orders the candidates, instead of a language model.
+        infer_lm: The model that proposes terms; None for no model.
+        rank_lm: The model that orders the candidates; None for no model.
+        task: The prompts of the models: a task pack, its name, or its folder.
+        examples: Texts with gold labels, `{"text", "labels": [label id]}`, evidence for these labels.
+        combination: The weights of the features; the package's own if None.
+        ranker: Orders the candidates in place of a language model.
         index_folder: Where indexes are kept; the user's cache folder if None.
         index_server: URL of a Chroma server that holds the vectors of label entries, for many to share.
         progress: Called with (entries done, entries in all) while an index is built.
@@ -69,7 +69,7 @@ def build(
     Raises:
         UsageError: If both `ranker` and `rank_lm` are given.
         LabelSpaceError: If the labels are not a label space.
-        EncoderError: If the encoder is not there.
+        EncoderError: If the encoder cannot be loaded.
         LabelIndexError: If the index cannot be written.
     """
     if ranker and rank_lm:
@@ -115,20 +115,20 @@ def assemble(
     ranker: Ranker | None = None,
     custom: str = "",
 ) -> InferRetrieveRank:
-    """Joins the stages over an index that is open.
+    """Joins the stages over an open index.
 
     Args:
-        index: Made by this encoder, with the fields of these settings.
+        index: An index of this encoder, with the fields of these settings.
         encoder: Encodes the queries.
         settings: The settings of all stages.
-        infer_lm: Proposes terms for each text; none if None.
-        rank_lm: Orders the candidates; none if None.
-        task: What the language models are told.
+        infer_lm: The model that proposes terms; None for no model.
+        rank_lm: The model that orders the candidates; None for no model.
+        task: The prompts of the models.
         examples: Texts with labels of the label space; the examples that labels have themselves join them.
-        combination: The weights of the features; those that come with the package if None.
-        leave_one_out: Whether an example counts for other texts only, as it must where examples are scored.
-        ranker: Orders the candidates, instead of a language model.
-        custom: A part that the caller brought and that no name stands for.
+        combination: The weights of the features; the package's own if None.
+        leave_one_out: Whether an example is evidence for other texts only, as in scoring examples.
+        ranker: Orders the candidates in place of a language model.
+        custom: The caller's own part, which has no name.
     """
     combination = combination or default_combination()
     if own := dict.fromkeys(index.space.examples):
@@ -152,7 +152,7 @@ def assemble(
     ranker = ranker or RetrievalRanker()
     if rank_lm:
         ranker = _lm_ranker(rank_lm, task, settings, chooser(settings.rank.near_demos))
-    # Twice what a model works on at a time: while one half is asked about, the other is retrieved.
+    # Twice the concurrency of a model, because one half is retrieved while the other half is asked about.
     under_way = 2 * max((model.concurrency for model in models), default=0)
     return InferRetrieveRank(
         space=index.space,
@@ -174,10 +174,10 @@ def assemble(
 
 
 def leaving_one_out(program: InferRetrieveRank, index_folder: str | Path | None = None) -> InferRetrieveRank:
-    """The same program, in which an example counts for other texts only, as it must where those are scored.
+    """The same program, in which an example is evidence for other texts only, as in scoring examples.
 
     Args:
-        program: A program whose parts all have a name.
+        program: A program without a ranker or an encoder of the caller's own.
         index_folder: Where its index is kept; the user's cache folder if None.
     """
     root = Path(index_folder) if index_folder else default_index_folder()
@@ -233,7 +233,7 @@ def _lm_ranker(
 
 
 def evidence_of(method: RankMethod, model: LanguageModel, task: TaskPack, settings: RankSettings) -> Evidence:
-    """What a model says for candidates, by one method."""
+    """A model's evidence for candidates by one method."""
     from irr.rank.likelihood import Likelihood
     from irr.rank.listwise import Listwise
     from irr.rank.pointwise import Pointwise
@@ -248,21 +248,21 @@ def evidence_of(method: RankMethod, model: LanguageModel, task: TaskPack, settin
 
 
 def rank_method(model: LanguageModel, settings: Settings) -> RankMethod:
-    """How a model ranks; where the settings leave it open, as the model does it best.
+    """The rank method of a model; with `auto`, the one that suits it best.
 
     Raises:
-        UsageError: If the model cannot rank as it is asked to.
+        UsageError: If the model lacks the method.
     """
     method = settings.rank.method
     if method is RankMethod.AUTO:
         return model.capabilities.ranks_by
     if method is not RankMethod.LISTWISE and not model.capabilities.scores:
-        raise UsageError(f'the model "{model.name}" gives no probabilities to rank by', "rank listwise")
+        raise UsageError(f'the model "{model.name}" gives no probabilities', "use --rank-method listwise")
     return method
 
 
 def default_index_folder() -> Path:
-    """Where indexes are kept unless another folder is named."""
+    """The folder of indexes in the user's cache."""
     from platformdirs import user_cache_path
 
     return user_cache_path("irr", appauthor=False) / "indexes"

@@ -48,8 +48,8 @@ class InferSettings(_Settings):
         passage_overlap: Words that neighbouring passages share.
         span_words: Words of a span, at most.
         span_content_words: Words of a span that are not stopwords, at most.
-        demos: Demos of the task that the language model is shown.
-        near_demos: Examples of the program that it is shown instead, the most similar ones; 0 for none.
+        demos: Demos of the task in the prompt.
+        near_demos: The most similar examples of the program in their place; 0 for none.
     """
 
     passage_words: Count = 60
@@ -72,17 +72,17 @@ class RetrieveSettings(_Settings):
         alias_margin: Subtracted from a match with an alias.
         description_margin: Subtracted from a match of a span or a term with a description.
         hubness_penalty: Share of a span's mean similarity to its nearest names that its matches lose.
-        hubness_names: How many nearest names that mean is over.
+        hubness_names: The number of nearest names of that mean.
         name_recall_weight: Weight of the IDF-weighted share of a name's words that a passage holds.
         word_cosine_weight: Weight of the IDF-weighted cosine of a passage and all texts of a label.
         passage_temperature: Temperature of the soft maximum over passages.
         example_weight: Weight of the similarity to the nearest example that has the label.
         parent_share: Share of the difference by which a label is raised towards its best child.
         redundancy_penalty: Factor of ln(1 + n) for a label when n better ones rest on the same span.
-        redundancy_pool: Labels that this is computed for, as a multiple of those asked for.
+        redundancy_pool: Labels with this penalty, as a multiple of those asked for.
         prior_weight: A in score · ln(A · prior + e); 0 ignores label priors.
-        candidates: Labels that retrieval hands to the ranker.
-        exact_entries: Up to this many index entries are all scored; above, a graph proposes labels.
+        candidates: Labels that retrieval passes to the ranker.
+        exact_entries: The most index entries that are all scored; above, a graph proposes labels.
         graph_neighbors: Entries that the graph returns for a query.
     """
 
@@ -112,7 +112,7 @@ class RetrieveSettings(_Settings):
         return weights.get(kind, self.term_weight)
 
     def margin(self, entry: EntryKind, query: QueryKind) -> float:
-        """What is subtracted from a match of this kind of query with this kind of entry."""
+        """The margin of a match of this kind of query with this kind of entry."""
         if entry is EntryKind.ALIAS:
             return self.alias_margin
         # A passage is about as long as a description, so their match needs no margin.
@@ -126,9 +126,9 @@ class RankSettings(_Settings):
 
     Attributes:
         method: Listwise, pointwise or by likelihood.
-        characters: Characters of a longer text that the model is shown.
-        demos: Demos of the task that it is shown; all of them by likelihood.
-        near_demos: Examples of the program that it is shown instead, the most similar ones; 0 for none.
+        characters: The most characters of a text that the model reads.
+        demos: Demos of the task in the prompt; by likelihood, all of them.
+        near_demos: The most similar examples of the program in their place; 0 for none.
         window: For listwise: candidates in one prompt; 0 for all.
         listwise_count: Candidates that a listwise answer names, at most.
         listwise_weight: Weight of a place in the model's list, from 1 down to 0.
@@ -161,10 +161,10 @@ class Settings(_Settings):
     """All settings of a program.
 
     Attributes:
-        infer: Of the first stage.
-        retrieve: Of the second.
-        rank: Of the third.
-        max_characters: A longer text is refused with an error of its own.
+        infer: Settings of the first stage.
+        retrieve: Settings of the second stage.
+        rank: Settings of the third stage.
+        max_characters: The most characters of a text; a longer one gets an error.
         hierarchy: Which labels of a hierarchy are returned.
     """
 

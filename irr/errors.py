@@ -89,10 +89,10 @@ class LMError(IrrError):
 
 
 class LMUnavailableError(LMError):
-    """The model cannot be had, so every further request would fail: the whole call ends.
+    """The model is unavailable, so that every further request would fail: the whole call ends.
 
-    The code is `refused` (the server refuses the key, the model or the address) or `down` (the server stays
-    away for longer than the patience allows).
+    The code is `refused` (the server refuses the key, the model or the address) or `down` (the server is
+    down for longer than the patience allows).
     """
 
 

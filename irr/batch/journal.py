@@ -148,7 +148,7 @@ class Journal:
             OutputError: If the file in its place is not a run's.
         """
         if self.unfinished:
-            # Rows first: `recover` reads a record without rows as complete or void.
+            # Rows first: `recover` takes a record without rows for a complete or a void run.
             os.truncate(self.part, 0)
             self._part_record.unlink()
             self.part.unlink()

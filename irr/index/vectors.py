@@ -111,7 +111,7 @@ class VectorStore:
 
     @contextmanager
     def _named(self, done: str) -> Iterator[None]:
-        """Raises whatever Chroma raises, on a full disk for instance, as one error."""
+        """Raises any exception of Chroma, as on a full disk, as a LabelIndexError."""
         try:
             yield
         except Exception as e:  # Chroma's errors have no common base

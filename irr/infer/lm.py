@@ -46,7 +46,7 @@ class LMInferer:
         """Returns the queries of each text, with a fallback and fewer terms where the model failed.
 
         Raises:
-            LMUnavailableError: If the model cannot be had for any text.
+            LMUnavailableError: If the model is unavailable.
         """
         demos = self._choose(texts) if self._choose else [None] * len(texts)
         return run_on_loop(self._infer(texts, demos))

@@ -29,8 +29,8 @@ class SpanInferer:
     """The text itself, in passages if it is long, and the spans of each passage.
 
     Spans are the windows of 1 to `span_words` words, at most `span_content_words` of them content words,
-    that neither begin nor end in a stopword or a number and do not run across punctuation: about a third of
-    all windows, and on the dev sets nothing is lost by it (eval/README.md).
+    that neither begin nor end in a stopword or a number and do not run across punctuation. They are about a
+    third of all windows, and score as well as all on the dev sets (eval/README.md).
     """
 
     def __init__(self, settings: InferSettings) -> None:

@@ -25,8 +25,8 @@ def read_labels(path: Path, language: str | None = None, columns: Columns = OWN_
     """The labels of a file with their row numbers, and for SKOS the counts of what was read and left out.
 
     Raises:
-        LabelSpaceError: Here or while rows are read, for whatever makes the file unusable.
-        UsageError: If `language` is none, or the file is not SKOS.
+        LabelSpaceError: Here or while rows are read, if the file cannot be used.
+        UsageError: If a language tag is malformed, or given for a file that is not SKOS.
     """
     suffix = ending(path)
     if language is not None and suffix not in FORMATS:

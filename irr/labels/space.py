@@ -36,7 +36,7 @@ class LabelSpace:
         """Takes labels, their mappings, bare names (the name is then the id), or a data frame of labels.
 
         Raises:
-            LabelSpaceError: If there are none, or one is unusable, or two share an id.
+            LabelSpaceError: If there are no labels, one cannot be used, or two share an id.
         """
         given = records(labels, LABELS)
         self.labels = _checked(((row, _as_label(item, row)) for row, item in enumerate(given, 1)), "labels")
@@ -52,7 +52,7 @@ class LabelSpace:
 
         Raises:
             LabelSpaceError: With file and row, if the file cannot be used.
-            UsageError: If `language` is none, or the file is not SKOS.
+            UsageError: If a language tag is malformed, or given for a file that is not SKOS.
         """
         from irr.labels.readers import read_labels
 

@@ -48,7 +48,7 @@ def _distinct(terms: tuple[str, ...]) -> tuple[str, ...]:
     seen: set[str] = set()
     for term in terms:
         if term.casefold() in seen:
-            raise ValueError(f'"{term}" stands there twice')
+            raise ValueError(f'"{term}" occurs twice')
         seen.add(term.casefold())
     return terms
 
@@ -85,7 +85,7 @@ class Demo(_Part):
     def _terms_are_candidates(self) -> Demo:
         strange = [term for term in self.terms if self.candidates and term not in self.candidates]
         if strange:
-            raise ValueError(f'"{strange[0]}" is none of its candidates')
+            raise ValueError(f'"{strange[0]}" is not among its candidates')
         return self
 
 

@@ -116,8 +116,8 @@ class RankingPrompt:
     def kept(numbers: Sequence[int], candidates: int) -> list[int]:
         """The positions of candidates by their numbers.
 
-        What is no candidate's number, or comes twice, cannot be had from a server that keeps to the schema;
-        it is dropped, and counted, where one does not.
+        Numbers of no candidate, and repeated ones, are dropped and counted; they come only from a server that
+        ignores the schema.
         """
         named = [n - 1 for n in dict.fromkeys(numbers) if 1 <= n <= candidates]
         count_usage(Usage(dropped=len(numbers) - len(named)))

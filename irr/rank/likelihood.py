@@ -14,8 +14,8 @@ from irr.types import Candidate
 class Likelihood:
     """The likelihood of a label's name after the text, in a prompt of a few examples.
 
-    The evidence is the mean log-probability per token of the name and its end, less `correction` times the
-    same after a text that says nothing.
+    The evidence is the mean log-probability per token of the name and its end, less `correction` times that
+    after the content-free text.
     """
 
     def __init__(self, model: LanguageModel, task: TaskPack, correction: float) -> None:

@@ -20,9 +20,9 @@ class Listwise:
     Args:
         model: Ranks.
         task: The task pack of its prompt.
-        settings: Demos, how many candidates it names, and the window: if that is not 0, the model sees so
-            many candidates at a time, from the last to the first, and each window overlaps the one before
-            by half (Sun et al. 2023, arXiv 2304.09542).
+        settings: The numbers of demos and of candidates to choose, and the window: if it is not 0, the model
+            reads so many candidates at a time, from the last to the first, and each window overlaps the one
+            before by half (Sun et al. 2023, arXiv 2304.09542).
     """
 
     def __init__(self, model: LanguageModel, task: TaskPack, settings: RankSettings) -> None:

@@ -34,7 +34,7 @@ class LMRanker:
         """Ranks each text's candidates, with a fallback to retrieval order where the model failed.
 
         Raises:
-            LMUnavailableError: If the model cannot be had for any text.
+            LMUnavailableError: If the model is unavailable.
         """
         demos = self._choose(texts) if self._choose else [None] * len(texts)
         return run_on_loop(self._rank(texts, candidates, demos))

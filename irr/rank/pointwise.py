@@ -1,4 +1,4 @@
-"""Pointwise ranking: the model's probability of "yes" for each candidate by itself."""
+"""Pointwise ranking: the model's probability of "yes" for each candidate."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from irr.types import Candidate
 class Pointwise:
     """The model answers yes or no to each candidate; the evidence is the probability of yes.
 
-    Against the model's liking for a label whatever the text, its log-odds for a text that says nothing are
-    taken off (Zhao et al. 2021, arXiv 2102.09690).
+    Its log-odds for the content-free text are subtracted, because a model prefers some labels for any text
+    (Zhao et al. 2021, arXiv 2102.09690).
 
     Args:
         model: The model.

@@ -293,7 +293,7 @@ def test_a_named_graph_is_read_too(tmp_path: Path) -> None:
 
 def test_a_language_must_be_one_and_must_matter(tmp_path: Path) -> None:
     for language in ("", "en,", "english!", "fi;en"):
-        with pytest.raises(UsageError, match="is no language"):
+        with pytest.raises(UsageError, match="is not a language tag"):
             LabelSpace.read(THESAURUS, language)
     with pytest.raises(UsageError, match="is not SKOS"):
         LabelSpace.read(write_jsonl(tmp_path / "a.jsonl", [{"id": "1", "name": "x"}]), "en")
@@ -327,7 +327,7 @@ def test_commands_take_skos_as_it_is(irr: Irr, tmp_path: Path) -> None:
     assert set(names) == {"tiskaus", "leivonta", "keittiötyö"}, "the two, and what is above both"
     assert "13 labels of 17 concepts" in result.stderr
     for wrong, says in (
-        (("--language", "x!"), '"x!" is no language'),
+        (("--language", "x!"), '"x!" is not a language tag'),
         (
             ("--labels", write_jsonl(tmp_path / "l.jsonl", [{"id": "1", "name": "x"}]), "--language", "fi"),
             "SKOS",

@@ -1,4 +1,4 @@
-"""What was read of a SKOS file, and what was not."""
+"""Counts of what was read of a SKOS file and what was left out."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from irr.labels.skos.languages import UNTAGGED, Languages
 
 
 class SkosCounts(BaseModel):
-    """What was read of a SKOS file, and what was not.
+    """Counts of what was read of a SKOS file and what was left out.
 
     Attributes:
         languages: The languages asked for, in order of preference.
         concepts: Concepts in the file.
-        labels: How many of them became labels.
-        named_in: Labels by the language of their name; `untagged` where the file does not say.
-        fallbacks: Labels whose name is in none of the languages asked for, nor untagged.
-        deprecated: Concepts left out because they are marked so.
-        unnamed: Concepts left out because they have no preferred label at all.
-        blank: Concepts left out because they have no address, so nothing to be their id.
-        parents_dropped: Broader concepts left out of a label's parents because they are no labels here.
-        schemes: Concept schemes, which are no labels.
-        collections: Collections, which are no labels.
-        others: Named things of other kinds, which are no labels.
+        labels: Concepts that became labels.
+        named_in: Labels by the language of their name, or `untagged`.
+        fallbacks: Labels with a name in another language than those asked for.
+        deprecated: Deprecated concepts, which are left out.
+        unnamed: Concepts without a preferred label, which are left out.
+        blank: Concepts without an address, and so without an id, which are left out.
+        parents_dropped: Parents that are not labels, which are left out.
+        schemes: Concept schemes, which are left out.
+        collections: Collections, which are left out.
+        others: Named resources of other types, which are left out.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -42,7 +42,7 @@ class SkosCounts(BaseModel):
 
     @property
     def language_hint(self) -> str:
-        """What to change if most names are in another language than was asked for; "" if they are not."""
+        """A hint if most names are in another language than asked for, else ""."""
         if 2 * self.fallbacks <= self.labels:
             return ""
         languages = Languages(",".join(self.languages))

@@ -1,4 +1,4 @@
-"""Texts with their languages, and the languages a user wants labels in, most wanted first."""
+"""Texts with their languages, and the languages that a user prefers, in order."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from irr.errors import UsageError
 
 # The default encoder reads English.
 DEFAULT_LANGUAGE = "en"
-# How counts call texts that do not say their language.
+# The name of texts without a language in counts.
 UNTAGGED = "untagged"
 
 _TAG = re.compile(r"[a-z]{1,8}(-[a-z0-9]{1,8})*")
 
 
 class Text(str):
-    """A text with its language, "" if the file does not say."""
+    """A text with its language; "" if the file does not give it."""
 
     __slots__ = ("language",)
     language: str
@@ -32,22 +32,22 @@ class Languages:
 
     Attributes:
         tags: The tags, in lower case, without repetition.
-        untagged: The rank of a text that does not say its language: after all that were asked for.
+        untagged: The rank of a text without a language, after all tags.
 
     Raises:
-        UsageError: If one of them is no language tag.
+        UsageError: If a tag is malformed.
     """
 
     def __init__(self, wanted: str) -> None:
         self.tags = tuple(dict.fromkeys(tag.strip().lower() for tag in wanted.split(",")))
         for tag in self.tags:
             if not _TAG.fullmatch(tag):
-                raise UsageError(f'"{tag}" is no language', "give tags such as en or fi,en")
+                raise UsageError(f'"{tag}" is not a language tag', "give tags such as en or fi,en")
         self.untagged = len(self.tags)
         self._ranks: dict[str, int | None] = {"": self.untagged}
 
     def rank(self, language: str) -> int | None:
-        """The place of a text's language, "" for none, among those wanted; None if it is not wanted."""
+        """The rank of a language among the tags; None if it is not among them."""
         if language not in self._ranks:
             self._ranks[language] = next(
                 (

@@ -45,7 +45,7 @@ def read_skos(path: Path, language: str = DEFAULT_LANGUAGE) -> tuple[list[Label]
 
     Raises:
         LabelSpaceError: If the file cannot be read, or holds no named concepts.
-        UsageError: If `language` is none.
+        UsageError: If a language tag is malformed.
     """
     things = _Things(Languages(language))
     read_triples(path, things.add)

@@ -1,4 +1,4 @@
-"""The words of SKOS and of its dialects: what each predicate says, and which things are no concepts."""
+"""The vocabulary of SKOS and its dialects: the role of each predicate, and the types of no concept."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RDFS = "http://www.w3.org/2000/01/rdf-schema#"
 
 
 class Role(Enum):
-    """What a predicate says of its subject. The notes stand in the order in which they are preferred."""
+    """The role of a predicate; roles of notes come first, in order of preference."""
 
     DEFINITION = auto()
     SCOPE_NOTE = auto()
@@ -54,12 +54,12 @@ ROLES = {
     _RDF + "type": Role.TYPE,
     _RDFS + "subClassOf": Role.SUBCLASS,
     "http://www.w3.org/2002/07/owl#deprecated": Role.DEPRECATED,
-    # Names and notes may be things of their own (SKOS-XL, ESCO, EuroVoc): these hold the text.
+    # Names and notes may be resources of their own (SKOS-XL, ESCO, EuroVoc), whose text these hold.
     _XL + "literalForm": Role.VALUE,
     _RDF + "value": Role.VALUE,
     _ESCO + "nodeLiteral": Role.VALUE,
     _ESCO + "language": Role.VALUE_LANGUAGE,
-    # The GND says the same in words of its own.
+    # The predicates of the GND.
     GND + "preferredNameForTheSubjectHeading": Role.NAME,
     GND + "variantNameForTheSubjectHeading": Role.ALIAS,
     GND + "definition": Role.DEFINITION,
@@ -71,5 +71,5 @@ ROLES = {
 CONCEPT = _SKOS + "Concept"
 SCHEME = _SKOS + "ConceptScheme"
 COLLECTIONS = (_SKOS + "Collection", _SKOS + "OrderedCollection")
-# There are millions of these, and they are never concepts.
+# Types of millions of resources that are never concepts.
 NO_CONCEPTS = frozenset((_XL + "Label", _ESCO + "NodeLiteral", _EUVOC + "XlNote"))

@@ -15,7 +15,7 @@ _MAX_TOKENS = 160
 
 
 async def answer(transformer: Transformer, request: ChatRequest) -> str:
-    """Answers one request and counts its cost; decoding is greedy, whatever the sampling settings.
+    """Answers one request and counts its cost; decoding is greedy and ignores sampling settings.
 
     A list that is cut at `max_tokens` loses its unfinished item.
 

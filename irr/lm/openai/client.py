@@ -42,7 +42,7 @@ class ServedModel:
         limits: Concurrency and rate limits.
 
     Raises:
-        UsageError: If the address is no plain http(s) URL.
+        UsageError: If the address is not a plain http(s) URL.
     """
 
     capabilities = Capabilities()
@@ -92,7 +92,7 @@ class ServedModel:
             choice = answer["choices"][0]
             text, finish = choice["message"].get("content") or "", choice.get("finish_reason")
         except (KeyError, IndexError, TypeError, AttributeError) as e:
-            raise LMError("unparsable", "the server's answer is no chat completion") from e
+            raise LMError("unparsable", "the server's answer is not a chat completion") from e
         # Checked here, because DSPy would complete JSON that was cut off.
         if finish == "length":
             raise LMError("truncated", "the answer was cut off", "allow more tokens, or ask for less")

@@ -52,7 +52,7 @@ class Endpoint:
         limits: Concurrency and rate limits.
 
     Raises:
-        UsageError: If the address is no plain http(s) URL, or the key cannot be sent.
+        UsageError: If the address is not a plain http(s) URL, or the key cannot be sent.
     """
 
     def __init__(self, api_base: str, *, timeout: float, retries: int, limits: Limits) -> None:
@@ -262,7 +262,7 @@ def _parse(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as e:
         raise LMError("unparsable", "the server's answer is not JSON", "check the address") from e
     if not isinstance(answer, dict):
-        raise LMError("unparsable", "the server's answer is no JSON object", "check the address")
+        raise LMError("unparsable", "the server's answer is not a JSON object", "check the address")
     return answer
 
 
