@@ -121,7 +121,7 @@ def test_a_packed_name_is_not_taken_for_a_folder(tmp_path: Path, monkeypatch: py
         (
             '["wash dishes"]',
             '["wash", "Wash"]',
-            'demos 2: "terms": "Wash" stands there twice: correct ',
+            'demos 2: "terms": "Wash" occurs twice: correct ',
         ),
         ('["wash dishes"]', '"wash dishes"', 'demos 2: "terms" is not a list: write it as ["...", "..."]'),
         (PACK[PACK.index("[[") :], "", 'no "demos": add "demos"'),
