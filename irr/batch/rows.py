@@ -80,7 +80,8 @@ def rows_of(source: RawRows) -> Iterator[Row]:
 
 
 def _unreadable(source: RawRows, bad: list[Row], which: str) -> TextsError:
-    first = bad[0].error.message if bad[0].error else ""
+    # The row and its problem, without the hint for a single row.
+    first = ": ".join(bad[0].error.message.split(": ")[:2]) if bad[0].error else ""
     hint = 'give {"id", "text"} a line, or a table'
     return TextsError(source.name, f"none of {which} can be read; {first}", hint)
 

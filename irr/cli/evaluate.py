@@ -202,4 +202,5 @@ def _cell(run: Comparison, metric: str) -> str:
     if metric not in run.differences:
         return "not measured"
     difference = run.differences[metric]
-    return f"{100 * (run.means[metric] + difference.mean):.1f}\n{difference.percent()}"
+    mean = 100 * (run.means[metric] + difference.mean)
+    return f"{mean:.1f}\n" + difference.percent().replace(", ", "\n")
