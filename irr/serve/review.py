@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
@@ -22,6 +22,7 @@ from irr.review.outlook import SHOWN
 from irr.review.texts import ReviewText
 from irr.serve.guard import Access
 from irr.serve.labels import described
+from irr.serve.refusals import Refusal
 from irr.serve.search import Found
 from irr.serve.service import Loaded, Service, Wish
 
@@ -76,7 +77,7 @@ class ReviewPage:
 
 def router(service: Service, desk: Desk) -> APIRouter:
     """The page's files and its routes."""
-    routes = APIRouter(tags=["review"])
+    routes = APIRouter(tags=["review"], dependencies=[Depends(_json_only)])
     page = _Page(service, desk)
     for name, (content, kind) in _files().items():
         routes.get(f"/review/{name}", include_in_schema=False)(_file(content, kind))
@@ -111,6 +112,17 @@ def router(service: Service, desk: Desk) -> APIRouter:
         return await page.answer(loaded, who.reviewer, desk.text(before.text_id), before.order, before)
 
     return routes
+
+
+def _json_only(request: Request) -> None:
+    """Refuses other kinds of content: a browser asks before it sends JSON to another site, not before those.
+
+    Raises:
+        Refusal: If it is no JSON.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip()
+    if request.method != "GET" and kind != "application/json":
+        raise Refusal(400, "bad_request", "no JSON: send Content-Type: application/json")
 
 
 class _Page:

@@ -15,6 +15,7 @@ from irr.builder import build
 from irr.errors import UsageError
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
+from irr.types import Example
 from tests.doubles.hash_encoder import HashEncoder
 from tests.support import Irr, read_jsonl, write_jsonl
 
@@ -79,6 +80,14 @@ def test_what_was_falsified_comes_first_and_is_named(found: Audit) -> None:
         (one.suspicion for one in found.suspects), reverse=True
     )
     assert len(found.suspects) == found.texts
+
+
+def test_a_text_that_is_an_example_of_the_program_does_not_speak_for_itself(tmp_path: Path) -> None:
+    rows, done = falsified(gold())
+    examples = [Example(text=row.text, labels=row.labels) for row in rows if row.labels]
+    program = build(LabelSpace(SPACE), encoder=HashEncoder(), examples=examples, index_folder=tmp_path)
+    top = audit(program, rows, index_folder=tmp_path).suspects[: len(done)]
+    assert sum(one.id in done for one in top) >= 0.8 * len(done)
 
 
 def test_a_finding_says_what_the_program_saw(found: Audit) -> None:

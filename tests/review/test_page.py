@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from irr.review.journal import Journal
@@ -155,6 +157,22 @@ def test_the_policy_lets_nothing_else_run(opened: Opened, service: Service) -> N
     unwatched.goto(page.url)
     markup = "try { document.body.innerHTML = '<i>'; 'ran' } catch (e) { 'refused' }"
     assert unwatched.evaluate(markup) == "refused"
+
+
+def test_a_page_of_another_site_cannot_judge(service: Service, tmp_path: Path) -> None:
+    review = ReviewPage(texts=(ReviewText(id=1, text="bake bread"),), folder=tmp_path)
+    said = {"key": "k", "reviewer": "ada", "text_id": 1, "verdict": "none_fits", "order": "listed"}
+    body = json.dumps(said).encode()
+    with in_thread(service, review(service)) as address:
+        url, kind = f"{address}/v1/review/judgments", {"Content-Type": "application/json"}
+        assert httpx.post(url, content=body).status_code == 400
+        assert httpx.post(url, content=body, headers={"Content-Type": "text/plain"}).status_code == 400
+        assert (
+            httpx.post(url, content=body, headers=kind | {"Sec-Fetch-Site": "cross-site"}).status_code == 403
+        )
+        assert not Journal(tmp_path).judgments()
+        assert httpx.post(url, content=body, headers=kind).status_code == 200
+    assert len(Journal(tmp_path).judgments()) == 1
 
 
 def test_the_orders_and_one_label(opened: Opened) -> None:
