@@ -14,6 +14,7 @@ from irr.optimize.luck import gain_beyond_luck
 from irr.optimize.scorer import Plan, Scorer, Trial, Values, scored
 from irr.types import EntryKind
 
+# The most passes over all hyperparameters.
 _PASSES = 2
 
 
@@ -23,7 +24,6 @@ def tune(
     rows: Sequence[GoldRow],
     budget: Budget,
     on_trial: Callable[[Trial, int], None],
-    passes: int = _PASSES,
 ) -> Plan:
     """Returns the plan with the hyperparameters that score best on `rows`, by RP@10, tuned one at a time.
 
@@ -33,14 +33,13 @@ def tune(
         rows: Examples with gold.
         budget: Says when to stop.
         on_trial: Called with each trial, and with the most trials there can be.
-        passes: The most passes over all hyperparameters.
     """
     grid = {name: HYPERPARAMETERS[name] for name in _applicable(scorer.index.space, plan, scorer)}
-    most = 1 + passes * sum(len(options) - 1 for options in grid.values())
+    most = 1 + _PASSES * sum(len(options) - 1 for options in grid.values())
     start, values = plan, scorer.values(plan, rows, quick=True)
     on_trial(scored("tuning", "as given", "rp@10", values, 0), most)
     unchanged = 0
-    for name in [*grid] * passes:
+    for name in [*grid] * _PASSES:
         tried: list[tuple[float, Plan, Values]] = []
         for option in grid[name]:
             if option == plan.settings.flat()[name] or budget.reason:

@@ -15,7 +15,7 @@ from irr.optimize import calibrate
 from irr.pipeline import InferRetrieveRank
 from irr.types import Prediction, RankedLabel
 from tests.calibrate.test_program import GOLD
-from tests.evaluate.test_report import browser, opened  # noqa: F401
+from tests.evaluate.test_report import opened  # noqa: F401
 from tests.support import Irr, write_jsonl
 
 
