@@ -19,7 +19,7 @@ Demos = Annotated[int, Field(ge=0, le=32)]
 
 
 class RankMethod(StrEnum):
-    """How a language model ranks; `auto` takes the method that the model declares."""
+    """The rank method of a language model; `auto` takes the method that suits the model best."""
 
     AUTO = "auto"
     LISTWISE = "listwise"
@@ -28,7 +28,7 @@ class RankMethod(StrEnum):
 
 
 class Hierarchy(StrEnum):
-    """Which labels of a hierarchy are returned: the best, their ancestors too, or the most specific."""
+    """The labels of a hierarchy that are returned: the best, their ancestors too, or the most specific."""
 
     NONE = "none"
     CLOSED = "closed"
@@ -40,7 +40,7 @@ class _Settings(BaseModel):
 
 
 class InferSettings(_Settings):
-    """How queries are made of a text.
+    """Settings of infer, which makes queries of a text.
 
     Attributes:
         passage_words: Words of a passage, at most.
@@ -62,7 +62,7 @@ class InferSettings(_Settings):
 
 
 class RetrieveSettings(_Settings):
-    """How matches of queries and entries become one score a label; `retrieve.scoring` holds the formulas.
+    """Settings of retrieve, which scores labels; `retrieve.scoring` holds the formulas.
 
     Attributes:
         fields: Parts of a label that get index entries; a name always does.
@@ -122,7 +122,7 @@ class RetrieveSettings(_Settings):
 
 
 class RankSettings(_Settings):
-    """How a language model orders the candidates.
+    """Settings of rank, which orders the candidates by a language model.
 
     Attributes:
         method: Listwise, pointwise or by likelihood.

@@ -44,7 +44,7 @@ class Price(BaseModel):
 
 
 class Outcome(BaseModel):
-    """What one answered row adds to the sums of its run.
+    """The part of a run's sums that one answered row adds.
 
     Attributes:
         error: Whether it carries an error.

@@ -71,7 +71,7 @@ def _judged(e: BaseException) -> tuple[int, str]:
 
 
 def _of_options(message: str) -> str:
-    """What is wrong with the options, without the words in which Typer passes on what pydantic says."""
+    """Typer's message about the options, without pydantic's prefixes."""
     for theirs, ours in ((": Value error, ", ": "), (": Input should be ", ": must be ")):
         message = message.replace(theirs, ours, 1)
     return f"{message.rstrip('.')}. See irr --help."

@@ -11,7 +11,7 @@ from irr.config import RankMethod
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a language model can do, and where it runs.
+    """The capabilities of a language model.
 
     Attributes:
         ranks_by: The rank method that suits it best.
@@ -62,7 +62,7 @@ class LanguageModel(Protocol):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it can do, and where it runs."""
+        """Its capabilities."""
         ...
 
     async def chat(self, request: ChatRequest) -> str:

@@ -57,7 +57,7 @@ def open_models(
 
 
 def capabilities_of(name: str) -> Capabilities:
-    """What the model of that name can do; the model is not opened.
+    """The capabilities of the model of that name, which is not opened.
 
     Raises:
         UsageError: If `open_model` does not know the name.

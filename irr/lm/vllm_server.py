@@ -71,7 +71,7 @@ class Server:
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """How vLLM is started.
+    """Options of the vLLM server.
 
     Attributes:
         host: The address that it listens on.

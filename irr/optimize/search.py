@@ -32,7 +32,7 @@ _ERRORS = 1
 
 
 class Optimizer(StrEnum):
-    """How prompts are optimized.
+    """The optimizer of prompts.
 
     `bootstrap`: demos from a teacher's own good answers, and random search over sets of them
     (DSPy's BootstrapFewShotWithRandomSearch). `mipro`: instructions and demos together (MIPROv2, Opsahl-Ong

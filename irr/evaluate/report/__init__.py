@@ -1,4 +1,4 @@
-"""The evaluation report: one page, complete in itself, that shows where labels are lost and why."""
+"""The evaluation report: one HTML file that shows where labels are lost and why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Follows an evaluation text by text and keeps what the report needs of each: little, as texts are many."""
+"""Records the outcome of each text of an evaluation for the report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NEAREST = 10
 
 
 class GoldOutcome(StrEnum):
-    """Where a gold label ended, in the order of the stages."""
+    """The outcome of a gold label, in the order of the stages."""
 
     UNANSWERED = "unanswered"
     UNMATCHED = "unmatched"
@@ -33,11 +33,11 @@ class Gold:
 
     Attributes:
         label: Its id.
-        outcome: Where it ended.
+        outcome: Its outcome.
         rank: Its place in the ranking, from 1; None if it is not in it.
-        retrieved: Its place among the candidates, before rank; likewise.
-        matches: Why retrieval proposed it; or, where it did not come into the pool, none.
-        nearest: The query that by itself puts it highest, and the place it gets by that; None if none does.
+        retrieved: Its place among the candidates, before rank; None if it is not among them.
+        matches: The matches by which retrieval proposed it; none outside the pool.
+        nearest: The query that alone ranks it highest, and its place by that query; None if there is none.
     """
 
     label: str
@@ -50,7 +50,7 @@ class Gold:
 
 @dataclass
 class Predicted:
-    """A label of a text's answer, and why retrieval proposed it."""
+    """A label of a text's answer, and the matches by which retrieval proposed it."""
 
     label: str
     score: float
@@ -59,7 +59,7 @@ class Predicted:
 
 @dataclass
 class TextRecord:
-    """What one text came to."""
+    """A text, its gold labels with their outcomes, and its answer."""
 
     id: str | int
     text: str
@@ -68,16 +68,16 @@ class TextRecord:
     error: str | None
     fallbacks: tuple[str, ...]
     queries: int
-    # Kept until the labels that are not in the pool have been looked up.
+    # Kept until the labels outside the pool have been looked up.
     asked: Sequence[Query] = field(default=(), repr=False)
 
 
 class Diagnoser:
-    """Keeps what the report shows; give `observe` to `evaluate`, then call `look_up`.
+    """Records the texts for the report; pass `observe` to `evaluate`, then call `look_up`.
 
     Attributes:
         program: The program that is evaluated.
-        pool: How many candidates a text gets.
+        pool: The number of candidates of a text.
         texts: What each text came to, in order.
     """
 
@@ -87,7 +87,7 @@ class Diagnoser:
         self.texts: list[TextRecord] = []
 
     def observe(self, row: GoldRow, prediction: Prediction) -> None:
-        """Takes one text and its prediction, with its trace."""
+        """Records one text and its prediction, with its trace."""
         trace = prediction.trace
         if trace is None:
             if prediction.error is None:
@@ -116,7 +116,7 @@ class Diagnoser:
         )
 
     def look_up(self, on_text: Callable[[], None] = lambda: None) -> None:
-        """Asks queries of texts with labels outside the pool one by one, to tell why they are outside.
+        """Looks up the queries of texts one by one whose gold labels are outside the pool, to find out why.
 
         Asked are the ten queries nearest to the label. One that one of them alone brings into its first ten
         was proposed, and lost when the queries' scores were put together; else it was not proposed.
@@ -143,7 +143,7 @@ class Diagnoser:
 
     @property
     def to_look_up(self) -> int:
-        """Texts that `look_up` will ask about."""
+        """The number of texts that `look_up` will look up."""
         return sum(bool(seen.asked) for seen in self.texts)
 
     def _nearest(self, queries: Sequence[Query], lost: Sequence[Gold]) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""What the report counts: where gold labels are lost, for which texts and labels, and which are confused."""
+"""The figures of the report: where gold labels are lost, for which texts and labels, and confusions."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _WORDS = (1, 11, 21, 41, 81, 161, 641)
 
 @dataclass(frozen=True)
 class Lost:
-    """How many gold labels had one outcome.
+    """The gold labels of one outcome.
 
     Attributes:
-        outcome: Which.
-        labels: How many of them.
-        gain: What RP@10 would gain if all of these were in the first ten, as a share of 1.
+        outcome: The outcome.
+        labels: The number of labels.
+        gain: The gain of RP@10 if all of them were in the first ten, as a share of 1.
     """
 
     outcome: GoldOutcome
@@ -38,7 +38,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class Group:
-    """The score of a part of the texts or labels: its name, its size and its estimate."""
+    """The score of a group of texts or labels."""
 
     name: str
     size: int
@@ -47,14 +47,14 @@ class Group:
 
 @dataclass
 class Confusion:
-    """A gold label and the wrong label above it whose name is nearest to it.
+    """A gold label and the wrong label ranked above it with the most similar name.
 
     Attributes:
-        gold: The right label's id.
-        wrong: The wrong one's.
-        texts: Where it happened, by number.
-        missed: In how many of them the right label is not in the first ten.
-        similarity: Of the two names.
+        gold: The gold label's id.
+        wrong: The wrong label's id.
+        texts: The texts with this confusion, by number.
+        missed: The number of these texts in which the gold label is not in the first ten.
+        similarity: The similarity of the two names.
     """
 
     gold: str
@@ -65,7 +65,7 @@ class Confusion:
 
 
 def funnel(texts: Sequence[TextRecord]) -> list[Lost]:
-    """The outcomes of all gold labels, in the order of the stages; `unanswered` only where there are some."""
+    """The outcomes of all gold labels, in the order of the stages; `unanswered` only if it occurs."""
     judged = [seen for seen in texts if seen.gold]
     counts = Counter(gold.outcome for seen in judged for gold in seen.gold)
     lost = []
@@ -87,7 +87,7 @@ def _gain(judged: Sequence[TextRecord], outcome: GoldOutcome) -> float:
 
 
 def curve(texts: Sequence[TextRecord]) -> list[Estimate]:
-    """RP@k for k = 1 to 50, with intervals from resamples that all k share."""
+    """RP@k for k = 1 to 50, with intervals from the same resamples for all k."""
     judged = [seen for seen in texts if seen.gold]
     values = np.zeros((len(judged), DEPTH))
     for row, seen in enumerate(judged):
@@ -110,7 +110,7 @@ def by_frequency(texts: Sequence[TextRecord]) -> list[Group]:
 
 
 def by_depth(texts: Sequence[TextRecord], space: LabelSpace) -> list[Group]:
-    """The same by the label's level in the hierarchy, 1 being the top; nothing without a hierarchy."""
+    """The same by the label's level in the hierarchy, from 1 at the top; empty without a hierarchy."""
     if not any(label.parents for label in space):
         return []
     level = levels(space)
@@ -129,7 +129,7 @@ def by_length(texts: Sequence[TextRecord]) -> list[Group]:
 
 
 def levels(space: LabelSpace) -> dict[str, int]:
-    """Each label's distance from the top, by its shortest way up; 1 for one without a known parent."""
+    """The level of each label by its shortest path to the top; 1 without a known parent."""
     # What stands in cycles only has no top above it.
     return {
         label.id: (steps or 0) + 1 for label, steps in zip(space, depths(known_parents(space)), strict=True)
@@ -153,7 +153,7 @@ def _by_label(texts: Sequence[TextRecord], group_of: Callable[[str], tuple[int, 
 
 
 def _range(value: int, edges: Sequence[int], one: str, unit: str) -> tuple[int, str]:
-    """The group of a value: its place in the order, and its name."""
+    """The position and the name of the group of a value."""
     place = max(i for i, edge in enumerate(edges) if edge <= value)
     first = edges[place]
     if place + 1 == len(edges):
@@ -165,7 +165,7 @@ def _range(value: int, edges: Sequence[int], one: str, unit: str) -> tuple[int, 
 
 
 def confusions(texts: Sequence[TextRecord], space: LabelSpace, encoder: Encoder) -> list[Confusion]:
-    """For each gold label with wrong labels above it, the one of them that is nearest in meaning.
+    """For each gold label with wrong labels above it, the most similar one of these.
 
     Looked for among the first ten; sorted by how often times how alike the names are.
     """

@@ -1,4 +1,4 @@
-"""Puts an evaluation into the page: its figures and texts as JSON beside the script that shows them."""
+"""Writes the page of the report: the figures and texts as JSON, and the script that shows them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write_page(
     diagnoser: Diagnoser,
     comparisons: Sequence[Comparison] = (),
 ) -> None:
-    """Writes the page: HTML that needs nothing else, neither files nor a network.
+    """Writes the page as one HTML file without external parts.
 
     Args:
         out: Where to.
@@ -121,7 +121,7 @@ def _data(
 
 
 def _sets(sets: SetScores) -> dict[str, Any]:
-    """How good the returned sets are, with the bins, the sizes and the promise that the page shows."""
+    """The scores of the returned sets, with bins, sizes and the promise."""
     returned, gold = Counter(sets.sizes), Counter(sets.gold_sizes)
     fields: dict[str, Any] = {
         "bins": [bin.model_dump() for bin in sets.bins],
@@ -135,7 +135,7 @@ def _sets(sets: SetScores) -> dict[str, Any]:
 
 
 class _Names:
-    """Numbers the labels that the page speaks of, so that each name stands in it once."""
+    """Numbers the labels of the page, so that it holds each name once."""
 
     def __init__(self, space: LabelSpace) -> None:
         self._space = space
@@ -204,7 +204,7 @@ def _matches(matches: Iterable[Match], seen: TextRecord, name: str) -> list[dict
 
 
 def _query(kind: QueryKind, query: str, seen: TextRecord) -> str | None:
-    """What the page shows of a query; None for the whole text."""
+    """A query as the page shows it; None for the whole text."""
     if kind is QueryKind.TEXT and len(query) >= len(seen.text.strip()):
         return None
     return _short(query) if kind is QueryKind.TEXT else query
@@ -215,7 +215,7 @@ def _short(text: str) -> str:
 
 
 def _moved(texts: Sequence[TextRecord]) -> dict[str, int]:
-    """How many gold labels rank brought into the first ten, and how many it moved out."""
+    """The numbers of gold labels that rank moved into and out of the first ten."""
     top = TOP
     placed = [(g.retrieved, g.rank) for seen in texts for g in seen.gold if g.rank and g.retrieved]
     return {

@@ -1,4 +1,4 @@
-"""RDF files in: RDF/XML, Turtle, N-Triples and JSON-LD, triple by triple; nothing is fetched for them."""
+"""RDF files in: RDF/XML, Turtle, N-Triples and JSON-LD, triple by triple, without external references."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ class _Things:
             raise LabelSpaceError(path, f"concept {thing!r}: {problem}", hint) from e
 
     def _kinds(self) -> dict[str, str]:
-        """What each thing with a type or a name is: a concept, a scheme, a collection, or else ""."""
+        """The kind of each thing with a type or a name: a concept, a scheme, a collection, or ""."""
         concepts = self._subclasses(CONCEPT)
         kinds = {}
         types = self._said[Role.TYPE]
