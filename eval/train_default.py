@@ -61,8 +61,11 @@ START = Combination(short={"score": 1.0}, long={"score": 0.15})
 SHORT, LONG = 1e9, 1_000.0
 
 
-def read(data: Path, dev: DevSet) -> list[Judged]:
-    """The features of a dev set's texts, by the default settings."""
+def read(data: Path, dev: DevSet) -> tuple[list[Judged], list[Judged]]:
+    """The features of a dev set's texts, by the default settings: alone, and with the others as examples.
+
+    In the second list each text is left out of its own evidence.
+    """
     space = LabelSpace.read(data / dev.pack / "labels.jsonl")
     rows = [row for row in read_gold(data / dev.pack / f"{dev.file}.jsonl", space) if row.labels]
     if len(rows) > dev.texts:
@@ -70,11 +73,12 @@ def read(data: Path, dev: DevSet) -> list[Judged]:
         rows = [rows[at] for at in sorted(chosen.tolist())]
     settings, encoder = Settings(), SentenceEncoder()
     index = open_index(space, encoder, settings.retrieve.fields, default_index_folder())
-    plan = Plan(settings, load_task("default"), examples=False)
-    judged = Scorer(index, encoder, rows, []).judged(plan, rows)
+    scorer = Scorer(index, encoder, rows, [])
+    task = load_task("default")
+    alone, together = (scorer.judged(Plan(settings, task, examples=own), rows) for own in (False, True))
     if dev.annotated:
-        judged = [_within(text, _annotated(data / dev.pack, space)) for text in judged]
-    return [replace(text, weight=dev.weight / len(judged)) for text in judged]
+        alone = [_within(text, _annotated(data / dev.pack, space)) for text in alone]
+    return [replace(text, weight=dev.weight / len(alone)) for text in alone], together
 
 
 def train(sets: dict[DevSet, list[Judged]]) -> Combination:
@@ -106,7 +110,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds the packs")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
-    found = train({dev: read(arguments.data, dev) for dev in DEV_SETS})
+    found = train({dev: read(arguments.data, dev)[0] for dev in DEV_SETS})
     arguments.output.write_text(found.model_dump_json(indent=2) + "\n", "utf-8")
 
 

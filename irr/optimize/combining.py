@@ -39,10 +39,10 @@ class Judged:
     gold: int
     weight: float = 1.0
 
-    def rank_precision(self, combination: Combination) -> float:
-        """RP@10 of the labels by this combination."""
-        order = np.argsort(-combination.scores(self.features), kind="stable")[:_DEPTH]
-        return float(self.right[order].sum()) / min(_DEPTH, self.gold)
+    def rank_precision(self, combination: Combination, depth: int = _DEPTH) -> float:
+        """RP@k of the labels by this combination, k being the depth."""
+        order = np.argsort(-combination.scores(self.features), kind="stable")[:depth]
+        return float(self.right[order].sum()) / min(depth, self.gold)
 
 
 @dataclass(frozen=True)

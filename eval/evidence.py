@@ -1,0 +1,126 @@
+"""What the learned combination of features is worth on the dev sets of all packs, without a language model.
+
+python -m eval.evidence --data DIR [--name evidence]
+
+Three comparisons, each by RP@10 on the same labels: the hand-weighted score against weights trained on all
+other packs (leave one pack out); against the weights that come with the package, which have seen the dev
+sets; and against weights fitted to a pack's own dev texts by cross-validation, the other texts being its
+examples.
+Of GND also F1 of the first five labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from eval.record import record
+from eval.train_default import DEV_SETS, OUTPUT, DevSet, read, train
+from irr.evaluate.metrics import estimate, paired_bootstrap
+from irr.optimize.combining import Judged, fit, fit_by_cross_validation
+from irr.retrieve.combination import PLAIN, Combination, default_combination
+
+_F1_LABELS = 5
+_FOLDS, _DEEP = 5, 50
+# Of each dev set its texts alone, and with the others as examples.
+Found = dict[DevSet, tuple[list[Judged], list[Judged]]]
+
+
+def main() -> None:
+    """Evaluates all dev sets and records the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="the folder that holds the packs")
+    parser.add_argument("--name", help="record the result under this name")
+    arguments = parser.parse_args()
+    found = {dev: read(arguments.data, dev) for dev in DEV_SETS}
+    figures = {
+        "dev sets": {f"{dev.pack}/{dev.file}": of_set(dev, found) for dev in DEV_SETS},
+        "bytes of the default weights": OUTPUT.stat().st_size,
+    }
+    gains = [one["gain leave one pack out"]["mean"] for one in figures["dev sets"].values()]
+    figures["mean gain leave one pack out"] = round(float(np.mean(gains)), 4)
+    show(figures)
+    if arguments.name:
+        record(arguments.name, figures)
+
+
+def of_set(dev: DevSet, found: Found) -> dict[str, Any]:
+    """The figures of one dev set."""
+    texts, with_examples = found[dev]
+    others = train({other: alone for other, (alone, _) in found.items() if other.pack != dev.pack})
+    began = time.perf_counter()
+    own = fit_by_cross_validation(with_examples, default_combination(), 0)
+    seconds = time.perf_counter() - began
+    before = precisions(texts, PLAIN)
+    figures: dict[str, Any] = {
+        "texts": len(texts),
+        "pool": estimate([text.right.sum() / text.gold for text in texts]).percent(),
+        "hand-weighted": estimate(before).percent(),
+        "leave one pack out": estimate(precisions(texts, others)).percent(),
+        "gain leave one pack out": paired_bootstrap(precisions(texts, others), before).model_dump(),
+        "default": estimate(precisions(texts, default_combination())).percent(),
+    }
+    if own:
+        figures |= {
+            "default with examples": estimate(own.before.tolist()).percent(),
+            "own cross-validation": estimate(own.after.tolist()).percent(),
+            "own cross-validation RP@50": estimate(deep(with_examples, own.strength)).percent(),
+                [text.rank_precision(own.combination, 50) for text in with_examples]
+            ).percent(),
+            "seconds to fit": round(seconds, 1),
+        }
+    if dev.pack == "gnd":
+        for name, weights in (("hand-weighted", PLAIN), ("leave one pack out", others)):
+            figures[f"F1@5 {name}"] = estimate(f1(texts, weights)).percent()
+        figures["F1@5 default"] = estimate(f1(texts, default_combination())).percent()
+    return figures
+
+
+def precisions(texts: Sequence[Judged], weights: Combination) -> list[float]:
+    """RP@10 of each text."""
+    return [text.rank_precision(weights) for text in texts]
+
+
+def deep(texts: Sequence[Judged], strength: float) -> list[float]:
+    """RP@50 of each text by weights fitted to the others in five folds."""
+    usable = [text for text in texts if text.right.any()]
+    fold = np.random.default_rng(0).permutation(len(usable)) % _FOLDS
+    values = np.empty(len(usable))
+    for held in range(_FOLDS):
+        rest = [text for text, own in zip(usable, fold, strict=True) if own != held]
+        weights = fit(rest, default_combination(), strength, strength)
+        for at in np.flatnonzero(fold == held).tolist():
+            values[at] = usable[at].rank_precision(weights, _DEEP)
+    return values.tolist()
+
+
+def f1(texts: Sequence[Judged], weights: Combination) -> list[float]:
+    """F1 of the first five labels of each text."""
+    values = []
+    for text in texts:
+        order = np.argsort(-weights.scores(text.features), kind="stable")[:_F1_LABELS]
+        values.append(2 * float(text.right[order].sum()) / (_F1_LABELS + text.gold))
+    return values
+
+
+def show(figures: dict[str, Any]) -> None:
+    """Prints the dev sets as a table."""
+    sets = figures["dev sets"]
+    columns = ("hand-weighted", "leave one pack out", "default", "own cross-validation", "pool")
+    table = Table("RP@10 (95 % interval)", *columns)
+    for name, one in sets.items():
+        table.add_row(name, *(str(one.get(column, "")) for column in columns))
+    console = Console(width=170)
+    console.print(table)
+    console.print({key: value for key, value in figures.items() if key != "dev sets"})
+
+
+if __name__ == "__main__":
+    main()
