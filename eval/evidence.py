@@ -72,8 +72,6 @@ def of_set(dev: DevSet, found: Found) -> dict[str, Any]:
             "default with examples": estimate(own.before.tolist()).percent(),
             "own cross-validation": estimate(own.after.tolist()).percent(),
             "own cross-validation RP@50": estimate(deep(with_examples, own.strength)).percent(),
-                [text.rank_precision(own.combination, 50) for text in with_examples]
-            ).percent(),
             "seconds to fit": round(seconds, 1),
         }
     if dev.pack == "gnd":
