@@ -225,11 +225,12 @@ def _lm_inferer(
 def _lm_ranker(
     model: LanguageModel, task: TaskPack, settings: Settings, choose: ChooseDemos | None
 ) -> Ranker:
-    from irr.rank.lm import LMRanker
+    from irr.rank.lm import Depth, LMRanker
 
     method = rank_method(model, settings)
     evidence = evidence_of(method, model, task, settings.rank)
-    return LMRanker(evidence, settings.rank.method_weight(method), settings.retrieve.candidates, choose)
+    depth = Depth(settings.retrieve.candidates, settings.rank.listwise_count, settings.rank.score_gap)
+    return LMRanker(evidence, settings.rank.method_weight(method), depth, choose)
 
 
 def evidence_of(method: RankMethod, model: LanguageModel, task: TaskPack, settings: RankSettings) -> Evidence:

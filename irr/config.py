@@ -130,7 +130,10 @@ class RankSettings(_Settings):
         demos: Demos of the task in the prompt; by likelihood, all of them.
         near_demos: The most similar examples of the program in their place; 0 for none.
         window: For listwise: candidates in one prompt; 0 for all.
-        listwise_count: Candidates that a listwise answer names, at most.
+        description_characters: For listwise: characters of a candidate's description that the model is shown;
+            0 for names alone.
+        score_gap: Candidates whose retrieval score is further below the best are not shown; 0 for no limit.
+        listwise_count: Candidates that a listwise answer names, at most; so many are shown in any case.
         listwise_weight: Weight of a place in the model's list, from 1 down to 0.
         pointwise_weight: Weight of the model's probability of "yes".
         likelihood_weight: Weight of a name's mean log-probability per token.
@@ -142,6 +145,8 @@ class RankSettings(_Settings):
     demos: Demos = 2
     near_demos: Demos = 0
     window: Annotated[int, Field(ge=0)] = 0
+    description_characters: Annotated[int, Field(ge=0)] = 0
+    score_gap: Weight = 0.0
     listwise_count: Count = 10
     listwise_weight: Weight = 2.0
     pointwise_weight: Weight = 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -105,7 +105,9 @@ class RecordedModel:
             return json.dumps({"terms": self._known("infer", _value(message)).terms})
         if "ranking" not in asked:
             raise LMError("unrecorded", "only terms and rankings are recorded")
-        text, names = _question(message, int(asked["ranking"]["items"]["maximum"]))
+        text, lines = _question(message, int(asked["ranking"]["items"]["maximum"]))
+        known = set(map(_one_line, self._known("rank", text).candidates))
+        names = [_name_in(line, known) for line in lines]
         answer = self._known("rank", text)
         number_of = {name: number for number, name in reversed([*enumerate(names, 1)])}
         ranking = [number_of[name] for name in map(_one_line, answer.named) if name in number_of]
@@ -133,6 +135,13 @@ class RecordedModel:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+def _name_in(line: str, known: Collection[str]) -> str:
+    """The name of the candidate in a line that may show its description, too."""
+    if line in known:
+        return line
+    return max((name for name in known if line.startswith(name + " ")), key=len, default=line)
 
 
 def _value(field: str) -> str:

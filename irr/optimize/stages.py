@@ -23,6 +23,7 @@ _METRIC = {INFER: "recall@50", RANK: "rp@10", BOTH: "rp@10"}
 # The best prompts of an optimizer that are tried in full.
 _BEST = 3
 _NEAR_DEMOS = 4
+_DESCRIBED = 160
 _TERM_WEIGHT = "retrieve.term_weight"
 # Sets of demos that are tried for a method other than listwise.
 _DEMO_SETS = 6
@@ -113,6 +114,10 @@ class Improver:
             yield f"{_NEAR_DEMOS} nearest examples in infer", plan.set({"infer.near_demos": _NEAR_DEMOS})
         if step in (RANK, BOTH):
             yield f"{_NEAR_DEMOS} nearest examples in rank", plan.set({"rank.near_demos": _NEAR_DEMOS})
+            described = any(label.description for label in self.scorer.index.space)
+            if described and self._method(plan) is RankMethod.LISTWISE:
+                what = f"{_DESCRIBED} characters of descriptions in rank"
+                yield what, plan.set({"rank.description_characters": _DESCRIBED})
 
     def _weights(self, plan: Plan, step: str) -> Iterator[tuple[str, Plan]]:
         names = [_TERM_WEIGHT] if step in (INFER, BOTH) else []

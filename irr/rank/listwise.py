@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import shorten
 
 from irr.config import RankSettings
 from irr.errors import LMError
 from irr.lm.base import LanguageModel
 from irr.prompts.pack import Demo, TaskPack
 from irr.prompts.templates import RankingPrompt
-from irr.types import Candidate
+from irr.types import Candidate, Label
 
 
 class Listwise:
@@ -20,9 +21,9 @@ class Listwise:
     Args:
         model: Ranks.
         task: The task pack of its prompt.
-        settings: The numbers of demos and of candidates to choose, and the window: if it is not 0, the model
-            reads so many candidates at a time, from the last to the first, and each window overlaps the one
-            before by half (Sun et al. 2023, arXiv 2304.09542).
+        settings: The numbers of demos and of candidates to choose, the characters of descriptions, and the
+            window: if it is not 0, the model reads so many candidates at a time, from the last to the first,
+            and each window overlaps the one before by half (Sun et al. 2023, arXiv 2304.09542).
     """
 
     def __init__(self, model: LanguageModel, task: TaskPack, settings: RankSettings) -> None:
@@ -30,12 +31,13 @@ class Listwise:
         self._prompt = RankingPrompt(task, settings.demos)
         self._count = settings.listwise_count
         self._window = settings.window
+        self._characters = settings.description_characters
 
     async def weigh(
         self, text: str, candidates: Sequence[Candidate], demos: Sequence[Demo] | None = None
     ) -> list[float]:
         """Returns 1 down to 1 / n for the n candidates that the model chose, 0 for the others."""
-        names = [candidate.label.name for candidate in candidates]
+        names = [shown(candidate.label, self._characters) for candidate in candidates]
         order = list(range(len(names)))
         size = self._window or len(names)
         named: list[int] = []
@@ -51,6 +53,13 @@ class Listwise:
         if not named:
             raise LMError("empty", "the answer names no candidate")
         return named
+
+
+def shown(label: Label, characters: int) -> str:
+    """A label as a candidate: its name, and the beginning of its description where `characters` is not 0."""
+    if not characters or not label.description:
+        return label.name
+    return f"{label.name} – {shorten(label.description, characters, placeholder='…')}"
 
 
 def places(named: Sequence[int], count: int) -> list[float]:

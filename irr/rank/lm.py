@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from irr.errors import LMError, LMUnavailableError
 from irr.lm.loop import gather, run_on_loop
@@ -12,18 +13,40 @@ from irr.rank.base import Evidence, by_score
 from irr.types import Candidate, Fallback, Ranking
 
 
+@dataclass(frozen=True)
+class Depth:
+    """How many candidates a model sees.
+
+    Attributes:
+        most: At most.
+        least: In any case.
+        gap: None whose retrieval score is further below the best, but for the first `least`; 0 for no limit.
+    """
+
+    most: int
+    least: int = 0
+    gap: float = 0.0
+
+    def of(self, scores: Sequence[float]) -> int:
+        """How many of the candidates with these scores, best first."""
+        if not self.gap:
+            return self.most
+        near = sum(score >= scores[0] - self.gap for score in scores)
+        return min(self.most, max(self.least, near))
+
+
 class LMRanker:
     """Orders candidates by retrieval score + weight · evidence.
 
     Args:
         evidence: The model's evidence for each candidate.
         weight: The weight of the evidence.
-        depth: The number of candidates that the model reads; the others follow in retrieval order.
+        depth: Which candidates the model reads; the others follow in retrieval order.
         choose: Chooses demos for each text in place of the task's.
     """
 
     def __init__(
-        self, evidence: Evidence, weight: float, depth: int, choose: ChooseDemos | None = None
+        self, evidence: Evidence, weight: float, depth: Depth, choose: ChooseDemos | None = None
     ) -> None:
         self._evidence = evidence
         self._weight = weight
@@ -55,7 +78,7 @@ class LMRanker:
             return by_score(candidates, retrieval)
         with metered() as meter:
             try:
-                evidence = await self._evidence.weigh(text, candidates[: self._depth], demos)
+                evidence = await self._evidence.weigh(text, candidates[: self._depth.of(retrieval)], demos)
             except LMUnavailableError:
                 raise
             except LMError as e:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,15 @@ def test_inspect_says_that_the_text_is_in_another_language(irr: Irr, labels_file
     result = irr("inspect", "--labels", labels_file, "--text", "Sie werden Brot und Kuchen backen")
     assert "the words of the text do not look like English" in result.stderr
     assert "--encoder intfloat/multilingual-e5-small" in result.stderr
+
+
+def test_inspect_shows_what_adds_up_to_a_score(irr: Irr, labels_file: Path) -> None:
+    long = " ".join(f"On day {n} you will bake bread and cakes for {n} guests." for n in range(40))
+    result = irr("inspect", "--labels", labels_file, "--text", long, "--top-k", 1)
+    assert result.returncode == 0, result.stderr
+    shown = " ".join(re.sub("[│|]", " ", result.stdout).split())
+    score, parts = re.search(r"([\d.]+) bake bread .*? score = (.*? others [+-][\d.]+)", shown).groups()
+    assert sum(map(float, re.findall(r"[+-][\d.]+", parts))) == pytest.approx(float(score), abs=5e-3)
 
 
 def unusable(result: object, *says: str) -> None:

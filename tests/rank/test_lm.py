@@ -16,7 +16,7 @@ from irr.prompts.pack import load_task
 from irr.rank.base import Evidence
 from irr.rank.likelihood import Likelihood
 from irr.rank.listwise import Listwise
-from irr.rank.lm import LMRanker
+from irr.rank.lm import Depth, LMRanker
 from irr.rank.pointwise import Pointwise
 from irr.types import Candidate, Label, Ranking
 from tests.doubles.scripted import ScriptedModel
@@ -37,7 +37,7 @@ def listwise(
     answer: str | LMError, window: int = 0, depth: int = 50, names: Sequence[Candidate] = CANDIDATES
 ) -> tuple[Ranking, ScriptedModel]:
     model = ScriptedModel(lambda request: answer)
-    ranker = LMRanker(Listwise(model, TASK, RankSettings(window=window)), 2.0, depth)
+    ranker = LMRanker(Listwise(model, TASK, RankSettings(window=window)), 2.0, Depth(depth))
     (ranking,) = ranker.rank(["Some text"], [names])
     return ranking, model
 
@@ -56,7 +56,7 @@ def test_named_candidates_come_first_and_the_others_follow_as_retrieved() -> Non
 
 def test_candidates_are_numbered_one_a_line_after_all_that_is_constant() -> None:
     model = ScriptedModel(lambda request: '{"ranking": [1]}')
-    LMRanker(Listwise(model, TASK, RankSettings()), 2.0, 50).rank(
+    LMRanker(Listwise(model, TASK, RankSettings()), 2.0, Depth(50)).rank(
         ["One", "Two"], [CANDIDATES, CANDIDATES[:2]]
     )
     one, two = model.requests
@@ -108,12 +108,35 @@ def test_a_sliding_window_carries_the_best_to_the_front() -> None:
     model = ScriptedModel(
         lambda request: json.dumps({"ranking": [len(re.findall(r"^\d+ ", request.messages[-1][1], re.M))]})
     )
-    ranker = LMRanker(Listwise(model, TASK, RankSettings(demos=0, window=3)), 2.0, 50)
+    ranker = LMRanker(Listwise(model, TASK, RankSettings(demos=0, window=3)), 2.0, Depth(50))
     (ranking,) = ranker.rank(["t"], [CANDIDATES])
     # [2 3 4] -> 4 first; [1 4 2] -> 2 first; [0 2 1] -> 1 first
     assert len(model.requests) == 3
     assert ids(ranking)[0] == "l1"
     assert sorted(ids(ranking)) == sorted(c.label.id for c in CANDIDATES)
+
+
+def test_candidates_far_below_the_best_are_not_shown_and_follow() -> None:
+    scores = [1.5, 1.4, 1.3, 1.2, 1.1]
+    assert Depth(50).of(scores) == 50
+    assert Depth(50, gap=0.25).of(scores) == 3
+    assert Depth(2, gap=0.25).of(scores) == 2
+    assert Depth(50, least=4, gap=0.05).of(scores) == 4
+    model = ScriptedModel(lambda request: '{"ranking": [2]}')
+    ranker = LMRanker(Listwise(model, TASK, RankSettings()), 2.0, Depth(50, gap=0.15))
+    (ranking,) = ranker.rank(["Some text"], [CANDIDATES])
+    assert "3 C++" not in model.requests[0].messages[-1][1]
+    assert ids(ranking) == ["l1", "l0", "l2", "l3", "l4"]
+
+
+def test_candidates_are_shown_with_the_beginning_of_their_description() -> None:
+    model = ScriptedModel(lambda request: '{"ranking": [1]}')
+    long = Label(id="x", name="bake", description="Mix, knead\nand bake dough until it is done.")
+    candidates = [Candidate(label=long, score=1.0), Candidate(label=Label(id="y", name="wash"), score=0.9)]
+    settings = RankSettings(description_characters=20)
+    LMRanker(Listwise(model, TASK, settings), 2.0, Depth(50)).rank(["Some text"], [candidates])
+    lines = model.requests[0].messages[-1][1].splitlines()
+    assert lines[-2:] == ["1 bake – Mix, knead and bake…", "2 wash"]
 
 
 def test_candidates_beyond_the_depth_follow() -> None:
@@ -137,7 +160,7 @@ def test_judgements_are_corrected_by_a_text_that_says_nothing(
     way: Callable[[ScriptedModel], Evidence],
 ) -> None:
     model = ScriptedModel()
-    ranker = LMRanker(way(model), 1.0, 50)
+    ranker = LMRanker(way(model), 1.0, Depth(50))
     first, second = ranker.rank(["bake bread", "bake bread"], [CANDIDATES, CANDIDATES])
     assert first.labels[0].id == "l0"
     assert sorted(ids(first)) == sorted(c.label.id for c in CANDIDATES)
@@ -154,7 +177,7 @@ def test_judgements_are_corrected_by_a_text_that_says_nothing(
 @NAMED
 def test_a_judge_that_fails_leaves_the_retrieval_order(way: Callable[[ScriptedModel], Evidence]) -> None:
     model = ScriptedModel(fails=LMError("unreachable", "connection refused"))
-    (ranking,) = LMRanker(way(model), 1.0, 50).rank(["t"], [CANDIDATES])
+    (ranking,) = LMRanker(way(model), 1.0, Depth(50)).rank(["t"], [CANDIDATES])
     assert ids(ranking) == [c.label.id for c in CANDIDATES]
     assert ranking.fallback is not None
     assert ranking.fallback.code == "unreachable"
