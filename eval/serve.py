@@ -166,6 +166,8 @@ class Rough:
 
     answered: Counter[str] = field(default_factory=Counter)
     wrong: int = 0
+    wrong_refusals: int = 0
+    wrong_reloads: int = 0
     lost: int = 0
     malformed: int = 0
     slow: int = 0
@@ -215,6 +217,8 @@ async def load(
         "answered": sum(seen.answered.values()),
         "answered_by_program": dict(seen.answered),
         "wrong": seen.wrong,
+        "wrong_refusals": seen.wrong_refusals,
+        "wrong_reloads": seen.wrong_reloads,
         "lost": seen.lost,
         "reloads": seen.reloads,
         "malformed_bodies": seen.malformed,
@@ -262,7 +266,7 @@ async def malformed(session: aiohttp.ClientSession, seen: Rough, number: int) ->
     while True:
         async with session.post("/v1/classify", data=chance.choice(bodies)) as answer:
             row = await answer.json()
-            seen.wrong += answer.status not in (400, 413) or not row["error"]
+            seen.wrong_refusals += answer.status not in (400, 413) or not row["error"]
         seen.malformed += 1
         await asyncio.sleep(0.2)
 
@@ -320,7 +324,7 @@ async def reloading(
             await asyncio.to_thread(freeze, program, folder)
             async with session.post("/v1/reload") as answer:
                 state = await answer.json()
-                seen.wrong += answer.status != 200 or state["program"] != program.digest
+                seen.wrong_reloads += answer.status != 200 or state["program"] != program.digest
             seen.reloads += 1
 
 

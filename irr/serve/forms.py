@@ -24,6 +24,8 @@ BAD: dict[str, Any] = {
     "labels": [],
     "error": {"code": "bad_request", "message": 'no "text" and no "texts": give one of them'},
 }
+# Of one text; each that is asked for costs work.
+_MOST_LABELS = 1_000
 Ids = Annotated[tuple[str, ...], Field(max_length=100_000)]
 
 
@@ -35,7 +37,7 @@ class Question(BaseModel):
         id: Its id, which comes back with it.
         texts: Many texts, or rows `{"id", "text"}` whose other keys come back under `meta`; the answer
             holds a row for each, in order.
-        top_k: Labels a text, at most; ten, if nothing else chooses them.
+        top_k: Labels a text, at most 1,000; ten, if nothing else chooses them.
         min_probability: Only labels that are at least so probable.
         precision: Labels of which this share is right, with 95 % confidence.
         recall: Sets that hold this share of a text's right labels, in the mean.
@@ -57,7 +59,7 @@ class Question(BaseModel):
     text: str | None = None
     id: TextId | None = None
     texts: tuple[Any, ...] | None = None
-    top_k: Annotated[int, Field(ge=1)] | None = None
+    top_k: Annotated[int, Field(ge=1, le=_MOST_LABELS)] | None = None
     min_probability: Annotated[float, Field(ge=0, le=1)] | None = None
     precision: Annotated[float, Field(gt=0, lt=1)] | None = None
     recall: Annotated[float, Field(gt=0, lt=1)] | None = None

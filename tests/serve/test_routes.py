@@ -101,6 +101,7 @@ def test_a_call_chooses_part_of_the_label_space_and_a_trace(client: httpx.Client
         (b'{"text": "\xff"}', 400, "bad_request", "not UTF-8"),
         (b'{"text": "a", "top": 5}', 400, "bad_request", 'unknown key "top"'),
         (b'{"text": "a", "top_k": 0}', 400, "bad_request", "top_k"),
+        (b'{"text": "a", "top_k": 1000000}', 400, "bad_request", "top_k"),
         (b'{"text": "a", "recall": 0.5, "precision": 0.5}', 400, "bad_request", "two ways"),
         (b'{"text": "a", "best_f1": true}', 400, "bad_request", "not calibrated"),
         (b'{"text": "a", "within": ["nothing"]}', 400, "bad_request", 'no label has the id "nothing"'),
