@@ -65,8 +65,6 @@ class Desk:
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        if not self.texts:
-            raise UsageError("there are no texts to review", "give a file that holds some")
         self.journal.judgments()  # what cannot be read is said before anybody judges
         self._number_of = {text.id: number for number, text in enumerate(self.texts)}
         self.use(self.program)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+from irr.errors import TextsError
 from irr.io.texts import TextRow, read_rows
 from irr.types import LabelId
 
@@ -35,4 +36,7 @@ def read_texts(path: Path) -> list[ReviewText]:
     Raises:
         TextsError: With file and row.
     """
-    return [row for _, row in read_rows(path, ReviewText)]
+    texts = [row for _, row in read_rows(path, ReviewText)]
+    if not texts:
+        raise TextsError(path, "holds no texts", "give some to review")
+    return texts

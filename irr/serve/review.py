@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +28,8 @@ from irr.serve.search import Found
 from irr.serve.service import Loaded, Service, Wish
 
 _KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+logger = logging.getLogger(__name__)
+
 # Seconds between looks at whether somebody still waits.
 _POLITE = 0.02
 # Texts and labels are anybody's: nothing but our own files is ever run, shown or asked.
@@ -143,8 +146,15 @@ class _Page:
         return loaded
 
     def _look(self) -> None:
-        look = threading.Thread(target=self._desk.look, args=(self._stops,), name="irr-review", daemon=True)
-        look.start()
+        threading.Thread(target=self._read, name="irr-review", daemon=True).start()
+
+    def _read(self) -> None:
+        program = self._desk.program
+        try:
+            self._desk.look(self._stops)
+        except Exception as e:  # whatever becomes of a program that is closed after a swap
+            if self._desk.program is program and self._service.ready:
+                logger.warning("not all texts could be read ahead: %s", e)
 
     def _stops(self) -> bool:
         """Whether to read no more texts; whoever waits for a text goes first."""

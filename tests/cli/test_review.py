@@ -44,11 +44,14 @@ def test_a_review_that_cannot_be_served_is_refused_before_anything_slow(
 ) -> None:
     texts = tmp_path / "texts.jsonl"
     texts.write_text('{"id": 1, "text": "bake bread"}\n')
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
     serve = ("serve", "--labels", labels_file, "--port", 0)
     for arguments, said in (
         (("--review", texts), "add --decisions DIR"),
         (("--decisions", tmp_path), "add --review FILE"),
         (("--review", texts, "--decisions", tmp_path, "--workers", 2), "one process"),
+        (("--review", empty, "--decisions", tmp_path), "holds no texts"),
         (("--review", tmp_path / "none.jsonl", "--decisions", tmp_path), "none.jsonl"),
     ):
         result = irr(*serve, *arguments)
