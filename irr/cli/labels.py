@@ -13,6 +13,7 @@ from typer import Argument, Option
 from irr.cli import display
 from irr.cli.command import command
 from irr.cli.options import ColumnNames, Encoder, Language
+from irr.errors import UsageError
 
 if TYPE_CHECKING:
     from irr.labels.diagnostics import LabelDiagnostics, SharedTexts
@@ -34,6 +35,20 @@ class LabelsOptions:
     json_file: Annotated[
         str | None, Option("--json", help='Write the diagnostics there; "-" writes stdout.', metavar="FILE")
     ] = None
+    apply: Annotated[
+        Path | None,
+        Option(
+            help="Make these changes first: a file that irr draft --labels wrote, of which you may strike "
+            "or edit lines. Give --output.",
+            metavar="FILE",
+        ),
+    ] = None
+    gold: Annotated[
+        Path | None, Option(help="With --apply: texts with gold, to carry over.", metavar="FILE")
+    ] = None
+    gold_output: Annotated[
+        str | None, Option(help="Where the gold of the next version goes, as JSONL.", metavar="FILE")
+    ] = None
     language: Language = None
     columns: ColumnNames = None
     encoder: Encoder = None
@@ -47,23 +62,48 @@ def labels(options: LabelsOptions) -> None:
     from irr.io.columns import Columns
     from irr.io.outputs import check_outputs, open_output
     from irr.io.streams import STANDARD
+    from irr.io.texts import read_gold
+    from irr.labels.changes import apply, carry_gold, read_changes
     from irr.labels.diagnostics import survey
     from irr.labels.space import LabelSpace
 
-    outputs = {"--output": options.output, "--json": options.json_file}
+    outputs = {
+        "--output": options.output,
+        "--json": options.json_file,
+        "--gold-output": options.gold_output,
+    }
     check_outputs(outputs)
+    _check(options)
     window = open_window(options.encoder)
-    space = LabelSpace.read(options.file, options.language, Columns.parse(options.columns))
+    columns = Columns.parse(options.columns)
+    space = LabelSpace.read(options.file, options.language, columns)
+    changes = read_changes(options.apply) if options.apply else []
+    rows = read_gold(options.gold, space, columns) if options.gold else []
+    reads = (options.file, options.apply, options.gold)
     with (
-        open_output(options.output or os.devnull, options.file) as out,
-        open_output(options.json_file or os.devnull, options.file) as diagnostics,
+        open_output(options.output or os.devnull, *reads) as out,
+        open_output(options.json_file or os.devnull, *reads) as diagnostics,
+        open_output(options.gold_output or os.devnull, *reads) as gold,
     ):
         display.skos(options.file, space.counts)
+        if options.apply:
+            space = apply(space, changes)
+            display.note(f"{len(changes):,} changes made: {len(space):,} labels")
+            gold.writelines(row.model_dump_json() + "\n" for row in carry_gold(rows, changes))
         out.writelines(label.model_dump_json(exclude_defaults=True) + "\n" for label in space)
         found = survey(space, window, only_english=options.encoder in (None, DEFAULT_ENCODER))
         diagnostics.write(found.model_dump_json(indent=2) + "\n")
     if STANDARD not in outputs.values():
         _show(found)
+
+
+def _check(options: LabelsOptions) -> None:
+    if options.apply and not options.output:
+        raise UsageError("--apply makes another version of the labels", "say where to, with --output FILE")
+    if bool(options.gold) != bool(options.gold_output):
+        raise UsageError("gold is carried over from one file to another", "give --gold and --gold-output")
+    if options.gold and not options.apply:
+        raise UsageError("gold is carried over with changes", "give --apply FILE")
 
 
 def _show(found: LabelDiagnostics) -> None:

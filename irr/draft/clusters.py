@@ -87,6 +87,25 @@ def merged(centers: Floats, size: int) -> Ints:
     return order[group]
 
 
+def tight(points: Floats, similarity: float, least: int) -> list[Ints]:
+    """Clusters of at least `least` points whose mean similarity to one another is at least `similarity`.
+
+    By average linkage, cut at one distance; largest first.
+
+    Args:
+        points: Unit vectors, shape (points, axes).
+        similarity: The cosine.
+        least: Points that a cluster must have.
+    """
+    small = np.arange(len(points))
+    if len(points) > LINKED:
+        small, points, _ = _gathered(points, 0)
+    tree = _linkage(points)
+    found = _tree_cut(tree, len(points) - int((tree[:, 2] <= 1 - similarity).sum()))[small]
+    members = [np.flatnonzero(found == number) for number in range(int(found.max()) + 1)]
+    return sorted((rows for rows in members if len(rows) >= least), key=len, reverse=True)
+
+
 def centers_of(points: Floats, of: Ints) -> Floats:
     """The directions of the means of the clusters, shape (clusters, axes)."""
     count = int(of.max()) + 1

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from importlib.resources import files
-from string import Template
 from typing import Any, TextIO
 
 from irr import __version__
@@ -16,6 +13,7 @@ from irr.evaluate.evaluate import Evaluation
 from irr.evaluate.metrics import Estimate
 from irr.evaluate.report import figures
 from irr.evaluate.report.diagnoser import TOP, Diagnoser, Gold, TextRecord
+from irr.evaluate.report.document import script, write_document
 from irr.evaluate.sets import SetScores
 from irr.evaluate.setup import Setup
 from irr.labels.space import LabelSpace
@@ -44,23 +42,8 @@ def write_page(
         diagnoser: What was seen of each text, looked up.
         comparisons: With earlier evaluations.
     """
-    data = json.dumps(
-        _data(setup, evaluation, diagnoser, comparisons),
-        ensure_ascii=False,
-        allow_nan=False,
-        separators=(",", ":"),
-    )
-    folder = files("irr.evaluate.report") / "_page"
-    page = Template((folder / "page.html").read_text("utf-8"))
-    out.write(
-        page.substitute(
-            title=_html(setup.title),
-            style=(folder / "page.css").read_text("utf-8"),
-            # Nothing in the data can end the script element or open a comment in it.
-            data=data.replace("<", "\\u003c"),
-            script="\n".join((folder / name).read_text("utf-8") for name in _SCRIPTS),
-        )
-    )
+    data = _data(setup, evaluation, diagnoser, comparisons)
+    write_document(out, f"{setup.title} – irr evaluation", data, [script(name) for name in _SCRIPTS])
 
 
 def _data(
@@ -249,7 +232,3 @@ def _groups(groups: Iterable[figures.Group]) -> list[dict[str, Any]]:
 
 def _rounded(e: Estimate) -> dict[str, float]:
     return {name: round(value, 5) for name, value in e.model_dump().items()}
-
-
-def _html(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

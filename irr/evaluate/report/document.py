@@ -1,0 +1,42 @@
+"""A page that needs nothing else: data as JSON, and the script that shows it, in one HTML document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from string import Template
+from typing import Any, TextIO
+
+FOLDER = files("irr.evaluate.report") / "_page"
+
+
+def write_document(out: TextIO, title: str, data: Mapping[str, Any], scripts: Sequence[str]) -> None:
+    """Writes a page: HTML that needs nothing else, neither files nor a network.
+
+    Args:
+        out: Where to.
+        title: Of the page.
+        data: What the scripts show; they read it from the element "data".
+        scripts: Their sources, run one after the other.
+    """
+    written = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    page = Template((FOLDER / "page.html").read_text("utf-8"))
+    out.write(
+        page.substitute(
+            title=_html(title),
+            style=(FOLDER / "page.css").read_text("utf-8"),
+            # Nothing in the data can end the script element or open a comment in it.
+            data=written.replace("<", "\\u003c"),
+            script="\n".join(scripts),
+        )
+    )
+
+
+def script(name: str) -> str:
+    """The source of one of the evaluation's scripts."""
+    return (FOLDER / name).read_text("utf-8")
+
+
+def _html(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
