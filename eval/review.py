@@ -7,6 +7,7 @@ python -m eval.review rounds --data DIR       # ten rounds of 20 texts: unsure f
 from __future__ import annotations
 
 import argparse
+import random
 import tempfile
 import time
 from pathlib import Path
@@ -51,7 +52,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", default=["clinc150", "annoctr"])
     parser.add_argument("--orders", nargs="*", default=["random", "unsure", "different"])
     parser.add_argument("--held", type=int, default=400, help="texts that nobody reviews")
-    parser.add_argument("--limit", type=int, help="only the first texts of each set")
+    parser.add_argument("--limit", type=int, help="only so many texts of each set, drawn at random")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--name", default="review_rounds", help="record the rounds under this name")
     arguments = parser.parse_args()
@@ -66,7 +67,9 @@ def main() -> None:
     orders = [Order(name) for name in arguments.orders]
     for name in arguments.sets:
         space, rows = load(arguments.data, name)
-        rows = [row for row in rows if row.labels][: arguments.limit]
+        rows = [row for row in rows if row.labels]
+        if arguments.limit:  # files are ordered by label
+            rows = random.Random(0).sample(rows, arguments.limit)
         done: list[Run] = []
         for seed in range(arguments.seeds):
             for run in reviewed(space, rows, arguments.held, seed, orders):
