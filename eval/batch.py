@@ -106,7 +106,7 @@ def cost(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
         space, encoder, settings, digest = whole.space, whole.encoder, whole.settings, "idle"
 
-        def batch(self, texts: Iterable[str], top_k: int, **_: Any) -> Iterator[Prediction]:
+        def batch(self, texts: Iterable[str], top_k: int, **options: Any) -> Iterator[Prediction]:
             for i, _ in enumerate(texts):
                 yield answers[i % len(answers)]
 
