@@ -42,7 +42,7 @@ def ask(model: ServedModel, times: int) -> list[float | LMError]:
 
     async def one(number: int) -> float | LMError:
         try:
-            tokens, _ = await model._tokenize(f"text {number}", special=True)
+            tokens, _ = await model._scoring._tokenize(f"text {number}", special=True)
             return tokens[0]
         except LMError as e:
             return e
