@@ -70,16 +70,16 @@ def audit(
         on_text: Called after each text.
 
     Raises:
-        UsageError: If too few texts have gold that the label space knows.
+        UsageError: If too few texts have gold that the label space knows, or none can be read.
     """
     space = program.space
     unknown = Counter(label for row in rows for label in dict.fromkeys(row.labels) if label not in space)
     gold = [frozenset(space.number_of[label] for label in row.labels if label in space) for row in rows]
-    if sum(map(bool, gold)) < FEWEST_TEXTS:
-        problem = f"{sum(map(bool, gold))} texts with gold are too few to tell what is unusual"
-        raise UsageError(problem, f"give at least {FEWEST_TEXTS}")
+    _check_texts(gold, unknown)
     used = sorted(frozenset().union(*gold))
     readings = read(program, [row.text for row in rows], used, index_folder=index_folder, on_text=on_text)
+    if not any(len(one.labels) for one in readings.texts):
+        raise UsageError("the program finds labels for none of the texts", "give texts that hold words")
     slots, probability, suspicion, rates = judged(readings, gold, len(space))
     return Audit(
         program=program.digest,
@@ -93,6 +93,16 @@ def audit(
         added=rates[0],
         dropped=rates[1],
     )
+
+
+def _check_texts(gold: Sequence[frozenset[int]], unknown: Counter[str]) -> None:
+    known = sum(map(bool, gold))
+    if known >= FEWEST_TEXTS:
+        return
+    problem = f"{known} texts with gold are too few to tell what is unusual"
+    if unknown:
+        problem += f'; {len(unknown):,} gold ids are no labels, as "{unknown.most_common(1)[0][0]}"'
+    raise UsageError(problem, f"give at least {FEWEST_TEXTS} with labels of this label space")
 
 
 def judged(

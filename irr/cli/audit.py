@@ -91,7 +91,8 @@ def _show(found: Audit) -> None:
                 display.say(f"  {row}")
             if len(rows) > _SHOWN:
                 display.say(f"  and {len(rows) - _SHOWN:,} more: see --json FILE")
-    display.say(f"{found.unreached:,} labels are in the ranking of no text")
+    if found.unreached:
+        display.say(f"{found.unreached:,} labels are in the ranking of no text")
 
 
 def _sections(found: Audit) -> Iterator[tuple[str, list[str]]]:

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 from typer import Option
 
 from irr.cli import display
@@ -101,12 +99,13 @@ def draft(options: DraftOptions) -> None:
     Exit code 0: all rows were read; 1: some could not be; 2: the call could not be used.
     """
     from irr.draft.corpus import Corpus
+    from irr.draft.draft import check_seeds
     from irr.draft.draft import draft as run
     from irr.draft.report import write_report
     from irr.encoders.base import DEFAULT_ENCODER
     from irr.encoders.sentence_transformers import SentenceEncoder
     from irr.frozen.place import Place
-    from irr.io.outputs import check_outputs, open_output
+    from irr.io.outputs import check_outputs, is_stream, open_output
     from irr.lm.registry import NO_MODEL
 
     options.program.lms.check()
@@ -115,7 +114,12 @@ def draft(options: DraftOptions) -> None:
     if options.program.labels or options.program.program:
         _gaps(options)
         return
+    asked = any(name not in (None, NO_MODEL) for name in options.program.lms.names)
+    if asked and is_stream(options.output):
+        problem = "the answers of --lm are kept beside the output, and a stream has no folder"
+        raise UsageError(problem, "name a file for --output")
     seeds = _seeds(options)
+    check_seeds(seeds, options.size or _SIZE)
     texts, unread = read_texts(options.input, options.program.column_names)
     note_language("texts", texts[:_LANGUAGE_TEXTS], options.program.encoder)
     encoder = SentenceEncoder(options.program.encoder or DEFAULT_ENCODER)
@@ -126,7 +130,7 @@ def draft(options: DraftOptions) -> None:
     ):
         with display.progress("texts", None) as on_texts:
             corpus = Corpus.read(texts, encoder, on_texts)
-        stopped, asked = "", any(name not in (None, NO_MODEL) for name in options.program.lms.names)
+        stopped = ""
         if asked:
             drafted, stopped = _by_model(options, corpus, encoder, seeds)
         else:
@@ -215,12 +219,12 @@ def _gaps(options: DraftOptions) -> None:
 
 def _show_gaps(changes: Sequence[Change], seen: Seen, output: str) -> None:
     kinds = Counter(change.change for change in changes)
-    if output != "-":
-        table = Table("change", "what", "texts", title="the first changes proposed")
-        table.columns[2].justify = "right"
-        for change in changes[:_SHOWN_LABELS]:
-            table.add_row(change.change, Text(str(change)), f"{change.evidence.get('texts', 0):,}")
-        display.show(table)
+    if output != "-" and changes:
+        rows = [
+            (change.change, str(change), f"{change.evidence.get('texts', 0):,}")
+            for change in changes[:_SHOWN_LABELS]
+        ]
+        display.table(("change", "what", "texts"), rows, "the first changes proposed", right=(2,))
     display.note(
         f"{int(seen.unsure.sum()):,} of {len(seen.corpus):,} distinct texts are unsure; proposed are "
         f"{kinds['new']:,} new labels, {kinds['split']:,} splits and {kinds['merge']:,} merges"
@@ -281,14 +285,11 @@ def _show(drafted: Draft, options: DraftOptions, seeds: int) -> None:
 
     counts = drafted.corpus.counts
     held = np.bincount(drafted.label_of[drafted.label_of >= 0], minlength=len(drafted.labels))
-    table = Table("label", "texts", "also called", title="the largest labels drafted")
-    table.columns[1].justify = "right"
-    order = sorted(range(len(held)), key=lambda number: -held[number])
-    for number in order[:_SHOWN_LABELS]:
-        label = drafted.labels[number]
-        table.add_row(Text(label.name), f"{held[number]:,}", Text(", ".join(label.aliases)))
+    order = sorted(range(len(held)), key=lambda number: -held[number])[:_SHOWN_LABELS]
+    largest = [(drafted.labels[number], held[number]) for number in order]
+    rows = [(label.name, f"{texts:,}", ", ".join(label.aliases)) for label, texts in largest]
     if options.output != "-":
-        display.show(table)
+        display.table(("label", "texts", "also called"), rows, "the largest labels drafted", right=(1,))
     left = int((drafted.label_of < 0).sum())
     display.note(
         f"{len(drafted.labels):,} labels ({seeds:,} of them given) of {int(counts.sum()):,} texts, "

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from rich.table import Table
-from rich.text import Text
 from typer import Argument, Option
 
 from irr.cli import display
@@ -17,9 +15,6 @@ from irr.errors import UsageError
 if TYPE_CHECKING:
     from irr.review.export import Exported
     from irr.review.judgment import Judgment
-
-
-_VERDICTS = ("labels", "none_fits", "unsure")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,17 +72,16 @@ def review(options: ReviewOptions) -> None:
 
 
 def _show(judged: list[Judgment], found: Exported) -> None:
-    table = Table("who", "texts", "labels", "no label fits", "unsure", "first", "last")
-    for column in table.columns[1:5]:
-        column.justify = "right"
+    rows = []
     for name in sorted({one.reviewer for one in judged}):
         mine = [one for one in judged if one.reviewer == name]
         verdicts = [
             sum(one.verdict == verdict for one in mine) for verdict in ("labels", "none_fits", "unsure")
         ]
         days = [f"{at:%Y-%m-%d %H:%M}" for at in (mine[0].at, mine[-1].at)]
-        table.add_row(Text(name), f"{len(mine):,}", *(f"{count:,}" for count in verdicts), *days)
-    display.show(table)
+        rows.append((name, f"{len(mine):,}", *(f"{count:,}" for count in verdicts), *days))
+    header = ("who", "texts", "labels", "no label fits", "unsure", "first", "last")
+    display.table(header, rows, right=range(1, 5))
     for line in _lines(found):
         display.say(line)
 

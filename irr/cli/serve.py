@@ -75,8 +75,9 @@ class ReviewPageOptions:
             raise UsageError("a review needs texts and a folder for what people judge", f"add {missing}")
         if workers > 1:
             raise UsageError("a review is served by one process", "leave --workers out")
-        Journal(self.decisions).judgments()  # what cannot be read is said before anything slow is done
-        return ReviewPage(texts=tuple(read_texts(self.review)), folder=self.decisions, seed=self.seed)
+        texts = tuple(read_texts(self.review))
+        Journal(self.decisions).check()
+        return ReviewPage(texts=texts, folder=self.decisions, seed=self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +100,12 @@ class ServeOptions:
         Option(help="Texts that may wait or be under way in a process; more are refused with 429.", min=1),
     ] = 1_000
     timeout: Annotated[
-        float, Option(help="Seconds that a request may take, else 504.", min=0.1, metavar="SECONDS")
+        float,
+        Option(help="Seconds that a request may take, else 504.", min=0.1, max=86_400, metavar="SECONDS"),
     ] = 60
-    max_body: Annotated[float, Option(help="Size of a request in MiB, at most, else 413.", min=0.001)] = 8
+    max_body: Annotated[
+        float, Option(help="Size of a request in MiB, at most, else 413.", min=0.001, max=1_024)
+    ] = 8
     review: ReviewPageOptions = ReviewPageOptions()
     program: ProgramOptions
     limits: ServiceLimitOptions

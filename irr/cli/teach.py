@@ -86,20 +86,25 @@ def teach(options: TeachOptions) -> None:
 
 
 def _label(options: TeachOptions, space: LabelSpace, job: Job, monitor: Progress) -> Taught:
-    from irr.teach import label, within_budget
+    from irr.teach import forget, label, within_budget
+
+    output = Path(options.output)
 
     def build() -> InferRetrieveRank:
         models = options.program.lms.open(options.limits.read())
-        metered = within_budget(models, Path(options.output), options.budget)
+        metered = within_budget(models, output, options.budget, options.restart)
         return options.program.build(space, models=metered)
 
-    return label(job, build, monitor)
+    taught = label(job, build, monitor)
+    if not taught.stopped:
+        forget(output)
+    return taught
 
 
 def _write(options: TeachOptions, space: LabelSpace, job: Job, monitor: Progress) -> Taught:
     from irr.io.texts import read_gold
     from irr.prompts.pack import load_task
-    from irr.teach import within_budget, write
+    from irr.teach import forget, within_budget, write
     from irr.teach.write import Writing, answers_of, without_examples
 
     rows = read_gold(options.examples, space, options.program.column_names) if options.examples else []
@@ -107,13 +112,17 @@ def _write(options: TeachOptions, space: LabelSpace, job: Job, monitor: Progress
     if not labels:
         raise UsageError("every label has an example", "leave --labels-without-examples out")
     models = options.program.lms.open(options.limits.read())
-    infer, rank = within_budget(models, answers_of(Path(options.output)), options.budget)
+    answers = answers_of(Path(options.output))
+    infer, rank = within_budget(models, answers, options.budget, options.restart)
     model = infer or rank
     if model is None:
         raise UsageError("no language model that writes", "give --lm NAME")
     task = load_task(options.program.lms.task or "default")
     writing = Writing(labels, options.per_label, task, model)
-    return write(job, writing, lambda: options.program.build(space, models=(None, None)), monitor)
+    taught = write(job, writing, lambda: options.program.build(space, models=(None, None)), monitor)
+    if not taught.stopped:
+        forget(answers)
+    return taught
 
 
 def _show(taught: Taught, output: str) -> None:

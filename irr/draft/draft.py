@@ -75,9 +75,7 @@ def draft(corpus: Corpus, encoder: Encoder, options: DraftOptions) -> Draft:
     """
     if len(corpus) < options.size:
         raise UsageError(f"{len(corpus):,} distinct texts make no {options.size:,} labels", "ask for fewer")
-    if options.seeds and len(options.seeds) >= options.size:
-        problem = f"{len(options.seeds):,} seed labels leave nothing to add to {options.size:,} labels"
-        raise UsageError(problem, "ask for more labels")
+    check_seeds(options.seeds, options.size)
     clusters = clusters_of(corpus, options.size, options.seed)
     seed_of = _seeded(corpus, clusters, encoder, options.seeds)
     seeds = len(options.seeds)
@@ -91,6 +89,17 @@ def draft(corpus: Corpus, encoder: Encoder, options: DraftOptions) -> Draft:
     if options.levels > 1:
         labels = _with_broader(corpus, members, labels, encoder, options.levels)
     return Draft(tuple(labels), label_of, nearest, corpus)
+
+
+def check_seeds(seeds: Sequence[Label], size: int) -> None:
+    """Checks that seed labels leave labels to draft.
+
+    Raises:
+        UsageError: If there are as many as labels wanted.
+    """
+    if seeds and len(seeds) >= size:
+        problem = f"{len(seeds):,} seed labels leave nothing to add to {size:,} labels"
+        raise UsageError(problem, "ask for more labels")
 
 
 def clusters_of(corpus: Corpus, size: int, seed: int = 0) -> Clusters:

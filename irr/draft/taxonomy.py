@@ -10,10 +10,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from irr.draft.memory import RememberingModel
 from irr.errors import LMError, LMUnavailableError
 from irr.lm.base import ChatRequest, LanguageModel
 from irr.lm.loop import run_on_loop
+from irr.lm.memory import RememberingModel
 from irr.optimize.budget import Budget, MeteredModel, Stopped
 from irr.prompts.drafting import LabelsPrompt, Proposed, SummaryPrompt
 
@@ -78,8 +78,7 @@ def propose(
         LMUnavailableError: If the model cannot be had.
     """
     known = RememberingModel(model, answers)
-    left = None if options.calls is None else max(0, options.calls - known.remembered)
-    budget = Budget(left, on_call)
+    budget = Budget(options.calls, on_call, known.remembered)
     memory = RememberingModel(MeteredModel(model, budget), answers)
     rows = np.random.default_rng(options.seed).permutation(len(texts))[: options.texts]
     work = _Work(memory, options)

@@ -32,16 +32,19 @@ class Budget:
     Args:
         calls: The most requests; any number if None.
         on_call: Called after each request.
+        spent: How many of them earlier calls made.
     """
 
-    def __init__(self, calls: int | None = None, on_call: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, calls: int | None = None, on_call: Callable[[], None] = lambda: None, spent: int = 0
+    ) -> None:
         self.usage = Usage()
         self.reason = ""
         self.failure: LMUnavailableError | None = None
         self.silent = False
         self._unanswered = 0
         self._calls = calls
-        self._started = 0
+        self._started = spent
         self._on_call = on_call
         self._lock = threading.Lock()
 

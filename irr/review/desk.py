@@ -39,6 +39,8 @@ class Said(BaseModel):
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
+# The largest whole number that JavaScript holds exactly; larger ids go to the page as text.
+_EXACT = 2**53 - 1
 # Texts that the program reads together while people review.
 _AT_A_TIME = 4
 
@@ -65,8 +67,10 @@ class Desk:
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self.journal.judgments()  # what cannot be read is said before anybody judges
+        self.journal.check()
         self._number_of = {text.id: number for number, text in enumerate(self.texts)}
+        for number, text in enumerate(self.texts):
+            self._number_of.setdefault(_for_page(text.id), number)
         self.use(self.program)
 
     def use(self, program: InferRetrieveRank) -> None:
@@ -110,8 +114,12 @@ class Desk:
         return self.texts[number]
 
     def was_shown(self, text_id: str | int) -> bool:
-        """Whether somebody was shown this text since the service began."""
-        return text_id in self._shown
+        """Whether somebody was shown this text since the service began.
+
+        Raises:
+            UsageError: If there is none of that id.
+        """
+        return self.text(text_id).id in self._shown
 
     def shown(
         self, text: ReviewText, prediction: Prediction, order: Order, before: Judgment | None = None
@@ -136,7 +144,7 @@ class Desk:
         proposed = {one.id for one in proposals}
         others = [one for one in dict.fromkeys(named) if one in space and one not in proposed]
         return {
-            "id": text.id,
+            "id": _for_page(text.id),
             "text": clean(text.text),
             "order": order,
             "error": prediction.error.message if prediction.error else None,
@@ -165,7 +173,8 @@ class Desk:
         program, proposed = self._shown.get(text.id, (self.program.digest, ()))
         return self.journal.append(
             Judgment(
-                **said.model_dump(),
+                **said.model_dump(exclude={"text_id"}),
+                text_id=text.id,
                 at=datetime.now(UTC),
                 text=text.text,
                 seed=self.seed,
@@ -210,3 +219,7 @@ def _words(candidate: Candidate) -> list[tuple[int, int]]:
     """Where the words stand that spoke for a label."""
     spans = (m for m in candidate.matches if m.kind is QueryKind.SPAN)
     return sorted({(m.start, m.end) for m in spans if m.start is not None and m.end is not None})
+
+
+def _for_page(text_id: str | int) -> str | int:
+    return str(text_id) if isinstance(text_id, int) and abs(text_id) > _EXACT else text_id

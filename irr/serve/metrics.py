@@ -22,6 +22,7 @@ from irr.types import Prediction, Usage
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class Metrics:
@@ -96,7 +97,8 @@ class Measured:
         try:
             await self._app(scope, receive, noted)
         finally:
-            # Routes, not addresses: whoever asks for addresses at random must not fill the memory.
+            # Whoever asks for addresses or methods at random must not fill the memory.
             path = getattr(scope.get("route"), "path", "other")
-            self._metrics.requests.labels(path, scope["method"], status).inc()
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._metrics.requests.labels(path, method, status).inc()
             self._metrics.seconds.labels(path).observe(time.perf_counter() - began)

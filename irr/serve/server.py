@@ -70,14 +70,22 @@ def listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         found = socket.socket(family, kind)
+    except (OSError, OverflowError, UnicodeError) as e:
+        raise _not_listening(f"{host}:{port}", e) from e
+    try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
     except (OSError, OverflowError) as e:
-        why = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
-        hint = "name a free --port, and a --host of this machine"
-        raise UsageError(f"{host}:{port} cannot be listened on ({why})", hint) from e
+        found.close()
+        raise _not_listening(f"{host}:{port}", e) from e
     found.set_inheritable(True)
     return found
+
+
+def _not_listening(address: str, error: Exception) -> UsageError:
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    hint = "name a free --port, and a --host of this machine"
+    return UsageError(f"{address} cannot be listened on ({why})", hint)
 
 
 def serve(setup: Setup, listening: socket.socket, ready: Callable[[], None]) -> None:
@@ -89,7 +97,7 @@ def serve(setup: Setup, listening: socket.socket, ready: Callable[[], None]) -> 
         ready: Called before connections are taken; of several processes, before they load the program.
 
     Raises:
-        IrrError: If the program cannot be loaded.
+        IrrError: If the program cannot be loaded, or another service took the port meanwhile.
     """
     if setup.workers > 1:
         _serve_by_workers(setup, listening, ready)
@@ -98,7 +106,10 @@ def serve(setup: Setup, listening: socket.socket, ready: Callable[[], None]) -> 
     service.load()
     with _signals_end_quietly():
         config = _config(setup, partial(_application, setup, service, _Swaps()))
-        listening.listen(config.backlog)
+        try:
+            listening.listen(config.backlog)
+        except OSError as e:  # another service took the port while the program was loaded
+            raise _not_listening("the port", e) from e
         ready()
         uvicorn.Server(config).run([listening])
 

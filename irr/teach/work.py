@@ -11,6 +11,7 @@ from irr.batch.journal import Journal
 from irr.batch.tally import Tally
 from irr.errors import OutputError
 from irr.lm.base import LanguageModel
+from irr.lm.memory import RememberingModel
 from irr.optimize.budget import Budget, MeteredModel, Stopped
 from irr.pipeline import InferRetrieveRank
 
@@ -33,18 +34,41 @@ class Taught:
     stopped: str
 
 
-def within_budget(models: Models, output: Path, calls: int | None) -> Models:
+def within_budget(models: Models, output: Path, calls: int | None, restart: bool = False) -> Models:
     """The same models within a budget, one and the same where they are.
+
+    Their answers in words are kept beside the output until the job is done, so that none is paid for twice.
 
     Args:
         models: Of infer and of rank.
         output: The output of the job; what an earlier call spent on its answers is off the budget.
         calls: Requests that may be sent in all; any number if None.
+        restart: Whether the job begins anew, and what an earlier call asked counts for nothing.
+
+    Raises:
+        OutputError: If another program's file is where the answers are kept.
     """
-    budget = Budget(None if calls is None else max(0, calls - Journal(output).spent.calls))
-    metered = {id(model): MeteredModel(model, budget) for model in models if model}
-    infer, rank = (metered[id(model)] if model else None for model in models)
+    distinct = {id(model): model for model in models if model}
+    kept = _kept(output)
+    if restart:
+        for model in distinct.values():
+            RememberingModel(model, kept).forget()
+    known = max((RememberingModel(model, kept).remembered for model in distinct.values()), default=0)
+    spent = 0 if restart else max(known, Journal(output).spent.calls)
+    budget = Budget(calls, spent=spent)
+    within = {key: RememberingModel(MeteredModel(model, budget), kept) for key, model in distinct.items()}
+    infer, rank = (within[id(model)] if model else None for model in models)
     return infer, rank
+
+
+def check_examples(output: str) -> None:
+    """Checks that an output can hold examples.
+
+    Raises:
+        OutputError: If it is no JSONL file.
+    """
+    if not output.endswith(".jsonl"):
+        raise OutputError(output, "is no JSONL file", "name the examples FILE.jsonl")
 
 
 def work(
@@ -58,10 +82,19 @@ def work(
     Raises:
         OutputError: If the output is no JSONL file.
     """
-    if not job.output.endswith(".jsonl"):
-        raise OutputError(job.output, "is no JSONL file", "name the examples FILE.jsonl")
+    check_examples(job.output)
     try:
         return run(job, build, engine, watch), ""
     except Stopped as e:
         Journal(Path(job.output)).publish()
         return None, str(e)
+
+
+def forget(output: Path) -> None:
+    """Removes the answers that `within_budget` kept for a job that is done."""
+    _kept(output).unlink(missing_ok=True)
+
+
+def _kept(output: Path) -> Path:
+    """Where the models' answers are kept until the job is done."""
+    return output.with_name(f"{output.name}.lm")

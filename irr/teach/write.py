@@ -23,7 +23,7 @@ from irr.lm.usage import metered
 from irr.pipeline import InferRetrieveRank
 from irr.prompts.pack import TaskPack
 from irr.prompts.templates import WritingPrompt
-from irr.teach.work import Taught, work
+from irr.teach.work import Taught, check_examples, work
 from irr.types import Costs, Label, RowError
 
 # How far down its ranking a program is looked at for the label of a text.
@@ -68,17 +68,20 @@ def write(job: Job, writing: Writing, build: Callable[[], InferRetrieveRank], wa
     Raises:
         OutputError: If a file that another program wrote is in the way.
     """
+    check_examples(job.output)
     output, answers = Path(job.output), answers_of(Path(job.output))
     asked = output.with_name(f"{output.stem}.asked.jsonl")
     refuse_to_write_over(job.output, *job.reads)
-    for path in (asked, output):
-        if path.exists() and not Journal(answers).begun:
-            raise OutputError(path, "exists, and was not written by a run", "name another output")
     program = build()
     space = program.space
+    rows = ({"id": name, "text": space[space.number_of[name]].name} for name in writing.labels)
+    asks = "".join(json.dumps(row) + "\n" for row in rows)
+    # A call that ended before the first answer leaves the questions, and no run.
+    for path, own in ((asked, asks), (output, "")):
+        if not Journal(answers).begun and path.exists() and path.read_bytes() != own.encode():
+            raise OutputError(path, "exists, and was not written by a run", "name another output")
     with replace_file(asked) as file:
-        for name in writing.labels:
-            file.write(json.dumps({"id": name, "text": space[space.number_of[name]].name}) + "\n")
+        file.write(asks)
     prompt = WritingPrompt(writing.task, writing.count)
 
     def engine(_program: InferRetrieveRank, rows: Iterator[Row], _done: int) -> OutputRows:

@@ -110,6 +110,12 @@ def test_too_few_texts_are_refused(tmp_path: Path) -> None:
     program = build(LabelSpace(SPACE), encoder=HashEncoder(), index_folder=tmp_path)
     with pytest.raises(UsageError, match="too few"):
         audit(program, gold()[:29])
+    other = [row.model_copy(update={"labels": ("x",)}) for row in gold()]
+    with pytest.raises(UsageError, match='1 gold ids are no labels, as "x"'):
+        audit(program, other)
+    silent = [row.model_copy(update={"text": " "}) for row in gold()]
+    with pytest.raises(UsageError, match="none of the texts"):
+        audit(program, silent)
 
 
 def test_how_often_a_label_is_given_tells_nothing_of_a_text(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ def test_a_review_that_cannot_be_served_is_refused_before_anything_slow(
         (("--decisions", tmp_path), "add --review FILE"),
         (("--review", texts, "--decisions", tmp_path, "--workers", 2), "one process"),
         (("--review", empty, "--decisions", tmp_path), "holds no texts"),
+        (("--review", texts, "--decisions", texts), "texts.jsonl: cannot be written"),
         (("--review", tmp_path / "none.jsonl", "--decisions", tmp_path), "none.jsonl"),
     ):
         result = irr(*serve, *arguments)

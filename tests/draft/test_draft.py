@@ -122,6 +122,19 @@ def test_the_command_writes_labels_that_classify_takes(irr: Irr, tmp_path: Path)
     assert len(set(zip(GOLD, found, strict=True))) == len(THINGS)
 
 
+def test_what_cannot_be_drafted_is_said_at_once(irr: Irr, tmp_path: Path) -> None:
+    texts = write_jsonl(tmp_path / "t.jsonl", [{"id": i, "text": text} for i, text in enumerate(TEXTS)])
+    seeds = write_jsonl(tmp_path / "s.jsonl", [{"id": str(i), "name": str(i)} for i in range(6)])
+    call = ("draft", "--input", texts, "--size", 6, "--lm", "embedded", "--output")
+    for more, said in (
+        (("-",), "name a file for --output"),
+        ((tmp_path / "out.jsonl", "--seed-labels", seeds), "leave nothing to add"),
+    ):
+        result = irr(*call, *more)
+        assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
+        assert said in result.stderr
+
+
 def test_rows_that_cannot_be_read_are_counted(irr: Irr, tmp_path: Path) -> None:
     texts = write_jsonl(
         tmp_path / "t.jsonl", [{"id": i, "text": text} for i, text in enumerate([*TEXTS, " "])]

@@ -100,6 +100,23 @@ def test_many_threads_and_journals_write_one_file(tmp_path: Path) -> None:
     assert sorted(one.text_id for one in kept) == list(range(40))
 
 
+def test_a_file_that_is_moved_away_while_people_judge_begins_anew(tmp_path: Path) -> None:
+    folder, kept = tmp_path / "judgments", tmp_path / "kept.jsonl"
+    journal = Journal(folder)
+    journal.append(judgment(1))
+    next(folder.glob("*.jsonl")).rename(kept)
+    journal.append(judgment(2))
+    assert [one.text_id for one in journal.judgments()] == [2]
+    assert [one.text_id for one in Journal(folder).judgments()] == [2]
+    assert journal.append(judgment(1)) == judgment(1), "it is kept again"
+    assert len(Journal(folder).judgments()) == 2
+
+
+def test_no_name_hides_a_file_from_a_backup(tmp_path: Path) -> None:
+    Journal(tmp_path).append(judgment(1, reviewer="../ada"))
+    assert [path.name[0] for path in tmp_path.glob("*.jsonl")] == ["%"]
+
+
 def test_a_file_that_is_not_ours_is_named_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "ada.judgments.jsonl"
     path.write_text('{"id": 1}\n')

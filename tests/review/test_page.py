@@ -175,6 +175,18 @@ def test_a_page_of_another_site_cannot_judge(service: Service, tmp_path: Path) -
     assert len(Journal(tmp_path).judgments()) == 1
 
 
+def test_an_id_that_a_browser_would_round_comes_back_as_it_came(service: Service, tmp_path: Path) -> None:
+    large = 2**60 + 1
+    review = ReviewPage(texts=(ReviewText(id=large, text="bake bread"),), folder=tmp_path)
+    with in_thread(service, review(service)) as address:
+        where = {"reviewer": "ada", "order": "listed"}
+        shown = httpx.get(f"{address}/v1/review/next", params=where).json()["text"]["id"]
+        assert shown == str(large)
+        said = where | {"key": "k", "text_id": shown, "verdict": "none_fits"}
+        assert httpx.post(f"{address}/v1/review/judgments", json=said).status_code == 200
+    assert [one.text_id for one in Journal(tmp_path).judgments()] == [large]
+
+
 def test_the_orders_and_one_label(opened: Opened) -> None:
     page = opened(order="random")
     page.get_by_label("Next text").select_option("label")

@@ -185,6 +185,8 @@ def test_a_text_that_breaks_the_program_costs_only_itself(program: InferRetrieve
         (["--host", "irr.example.org"], "there is no token: set IRR_TOKEN"),
         (["--host", "127.0.0.1", "--port", "BUSY"], "cannot be listened on"),
         (["--workers", "0"], "--workers"),
+        (["--timeout", "inf"], "--timeout"),
+        (["--max-body", "inf"], "--max-body"),
     ],
 )
 def test_the_command_refuses_in_one_line_what_cannot_be_served(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,12 @@ import pytest
 from irr.batch import Job
 from irr.batch.tally import Tally
 from irr.builder import build
-from irr.errors import IrrError, LMError
+from irr.errors import IrrError, LMError, OutputError
 from irr.io.texts import read_gold
 from irr.lm.base import ChatRequest
 from irr.pipeline import InferRetrieveRank
 from irr.prompts.pack import load_task
-from irr.teach import label, within_budget, write
+from irr.teach import Taught, forget, label, within_budget, write
 from irr.teach.write import Writing, answers_of, without_examples
 from tests.doubles.hash_encoder import HashEncoder
 from tests.doubles.scripted import ScriptedModel
@@ -93,6 +94,11 @@ def test_a_budget_is_kept_over_all_calls(programs: Callable[..., InferRetrieveRa
         taught = label(job, lambda: programs(model, output, calls), quiet)
         return taught.examples, taught.stopped
 
+    # A budget that ends within a group of texts: what was paid for is kept.
+    model.concurrency = 4
+    assert again(1)[1] == "the budget of 1 calls is spent"
+    assert len(model.requests) == 1
+    model.concurrency = 1
     # The same four texts come three times, and what a model said once is not asked again.
     assert again(2)[1] == "the budget of 2 calls is spent"
     assert len(model.requests) == 2
@@ -160,6 +166,33 @@ def test_nothing_that_another_program_wrote_is_written_over(
             write(job, writing, lambda: programs(None), quiet)
         assert path.read_text() == "mine\n"
         path.unlink()
+
+
+def test_what_was_written_before_a_budget_ended_is_not_paid_for_twice(
+    programs: Callable[..., InferRetrieveRank], writing: Writing, job: Job
+) -> None:
+    answers = answers_of(Path(job.output))
+
+    def again(calls: int | None) -> Taught:
+        model, _ = within_budget((writing.model, None), answers, calls)
+        assert model is not None
+        return write(job, replace(writing, model=model), lambda: programs(None), quiet)
+
+    # The three labels are asked about together, and the second request is not sent any more.
+    assert again(1).stopped == "the budget of 1 calls is spent"
+    assert again(None).examples == 4
+    assert len(writing.model.requests) == 3
+    forget(answers)
+    assert not list(answers.parent.glob("*.lm"))
+
+
+def test_examples_are_written_to_jsonl_files_only(
+    programs: Callable[..., InferRetrieveRank], writing: Writing, job: Job
+) -> None:
+    for name in ("examples.csv", "-"):
+        with pytest.raises(OutputError, match=r"FILE\.jsonl"):
+            write(replace(job, output=name), writing, lambda: programs(None), quiet)
+    assert not Path("-").exists()
 
 
 def test_labels_without_examples(programs: Callable[..., InferRetrieveRank]) -> None:

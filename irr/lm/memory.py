@@ -30,6 +30,7 @@ class RememberingModel:
         self._model = model
         self._path = path
         self.name = model.name
+        self.revision = getattr(model, "revision", None)
         self.concurrency = model.concurrency
         self.capabilities = model.capabilities
         try:
