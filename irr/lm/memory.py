@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -10,6 +11,9 @@ from pathlib import Path
 
 from irr.errors import OutputError
 from irr.lm.base import ChatRequest, LanguageModel
+
+# Seconds between looks at whether requests are under way.
+_POLITE = 0.02
 
 
 class RememberingModel:
@@ -38,6 +42,7 @@ class RememberingModel:
         except OSError as e:
             raise OutputError(path, f"cannot be written ({e.strerror})", "name another output") from e
         self.remembered = len(self._known)
+        self._under_way = 0
 
     async def chat(self, request: ChatRequest) -> str:
         """Answers in words.
@@ -48,7 +53,13 @@ class RememberingModel:
         said = [self.name, request.messages, request.max_tokens, request.schema]
         key = hashlib.sha256(json.dumps(said).encode()).hexdigest()
         if key not in self._known:
-            answer = await self._model.chat(request)
+            try:
+                answer = await self._asked(request)
+            except (Exception, asyncio.CancelledError):
+                raise
+            except BaseException:  # a budget is spent: whoever called ends all
+                await self._settled()
+                raise
             line = json.dumps({"request": key, "answer": answer}, ensure_ascii=False) + "\n"
             with self._path.open("ab") as file:
                 file.write(line.encode("utf-8", "replace"))
@@ -56,6 +67,18 @@ class RememberingModel:
                 os.fsync(file.fileno())
             self._known[key] = answer
         return self._known[key]
+
+    async def _asked(self, request: ChatRequest) -> str:
+        self._under_way += 1
+        try:
+            return await self._model.chat(request)
+        finally:
+            self._under_way -= 1
+
+    async def _settled(self) -> None:
+        """Waits until no request is under way, so that none that is paid for is cancelled."""
+        while self._under_way:
+            await asyncio.sleep(_POLITE)
 
     async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:
         """As the model's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -169,17 +170,25 @@ def test_nothing_that_another_program_wrote_is_written_over(
 
 
 def test_what_was_written_before_a_budget_ended_is_not_paid_for_twice(
-    programs: Callable[..., InferRetrieveRank], writing: Writing, job: Job
+    programs: Callable[..., InferRetrieveRank], writing: Writing, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = answers_of(Path(job.output))
+    ask = writing.model.chat
+
+    async def slowly(request: ChatRequest) -> str:
+        await asyncio.sleep(0.1)
+        return await ask(request)
+
+    monkeypatch.setattr(writing.model, "chat", slowly)
 
     def again(calls: int | None) -> Taught:
         model, _ = within_budget((writing.model, None), answers, calls)
         assert model is not None
         return write(job, replace(writing, model=model), lambda: programs(None), quiet)
 
-    # The three labels are asked about together, and the second request is not sent any more.
+    # The three labels are asked about together; one is under way when the next is not sent any more.
     assert again(1).stopped == "the budget of 1 calls is spent"
+    assert len(read_jsonl(answers.with_name(f"{answers.name}.lm"))) == 1
     assert again(None).examples == 4
     assert len(writing.model.requests) == 3
     forget(answers)
