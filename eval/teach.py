@@ -33,8 +33,8 @@ from irr.optimize.caching import CachingEncoder
 from irr.pipeline import InferRetrieveRank
 from irr.teach import label
 
-# Labels a text gets: what `irr teach` gives it, and fewer and more.
-_TOP_K = (3, 5, 8)
+# Labels a text gets: as many as `irr teach` gives it.
+_TOP_K = (5,)
 
 
 def main() -> None:
