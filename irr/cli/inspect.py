@@ -12,6 +12,7 @@ from irr.cli import display
 from irr.cli.command import command
 from irr.cli.options import ProgramOptions, note_language
 from irr.errors import UsageError
+from irr.text.words import clean
 
 if TYPE_CHECKING:
     from irr.types import Candidate, Match, Prediction
@@ -40,6 +41,8 @@ def inspect(options: InspectOptions) -> None:
         if sys.stdin is None:
             raise UsageError("stdin is closed", "give --text a text")
         text = sys.stdin.buffer.read().decode("utf-8", "replace")
+    if not clean(text):
+        raise UsageError("--text: the text holds nothing to read", "give it words")
     note_language("words of the text", [text], options.program.encoder_name)
     prediction = options.program.build(space)(text, options.top_k, trace=True)
     if prediction.error:

@@ -231,4 +231,3 @@ def test_other_unusable_calls(irr: Irr, labels_file: Path) -> None:
         optimizer
     )
     unusable(irr("clasify"), "No such command")
-    assert "classify" in irr().stdout
