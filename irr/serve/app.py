@@ -59,9 +59,8 @@ def _refusal_of(error: Exception) -> Refusal:
     match error:
         case RequestValidationError():
             first = error.errors()[0]
-            return Refusal(
-                400, "bad_request", f'"{first["loc"][-1]}": {first["msg"][:1].lower()}{first["msg"][1:]}'
-            )
+            said = first["msg"].removeprefix("Value error, ")
+            return Refusal(400, "bad_request", f'"{first["loc"][-1]}": {said[:1].lower()}{said[1:]}')
         case HTTPException():
             refusal = Refusal(
                 error.status_code, _CODES.get(error.status_code, "bad_request"), str(error.detail)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from irr.errors import IrrError, LMUnavailableError
+from irr.errors import IrrError, LMUnavailableError, OutputError
 from irr.types import RowError
 
 
@@ -36,6 +36,8 @@ def refusal_of(error: Exception) -> Refusal:
             return error
         case LMUnavailableError():
             return Refusal(503, "model_unavailable", str(error), retry_after="60")
+        case OutputError():
+            return Refusal(507, "not_written", str(error))
         case IrrError():
             return Refusal(400, "bad_request", str(error))
     return Refusal(

@@ -16,6 +16,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
+from irr.evaluate.report.document import FOLDER
 from irr.review.desk import Desk, Said
 from irr.review.journal import Journal
 from irr.review.judgment import Judgment, Key, Order, Reviewer
@@ -192,10 +193,10 @@ class _Page:
 
 
 def _files() -> dict[str, tuple[bytes, str]]:
-    """The page's files by name, with their kind."""
+    """The page's files by name, with their kind; what makes elements is the report's."""
     return {
         file.name: (file.read_bytes(), _KINDS[Path(file.name).suffix])
-        for file in (files("irr.review") / "_page").iterdir()
+        for file in (*(files("irr.review") / "_page").iterdir(), FOLDER / "dom.js")
     }
 
 

@@ -94,7 +94,8 @@ def serve(setup: Setup, listening: socket.socket, ready: Callable[[], None]) -> 
     Args:
         setup: What to serve.
         listening: Takes the connections.
-        ready: Called before connections are taken; of several processes, before they load the program.
+        ready: Called once connections are taken; those of several processes wait until one has loaded the
+            program.
 
     Raises:
         IrrError: If the program cannot be loaded, or another service took the port meanwhile.
@@ -106,12 +107,16 @@ def serve(setup: Setup, listening: socket.socket, ready: Callable[[], None]) -> 
     service.load()
     with _signals_end_quietly():
         config = _config(setup, partial(_application, setup, service, _Swaps()))
-        try:
-            listening.listen(config.backlog)
-        except OSError as e:  # another service took the port while the program was loaded
-            raise _not_listening("the port", e) from e
+        _take_connections(listening, config)
         ready()
         uvicorn.Server(config).run([listening])
+
+
+def _take_connections(listening: socket.socket, config: uvicorn.Config) -> None:
+    try:
+        listening.listen(config.backlog)
+    except OSError as e:  # another service took the port since it was bound
+        raise _not_listening("the port", e) from e
 
 
 def _serve_by_workers(setup: Setup, listening: socket.socket, ready: Callable[[], None]) -> None:
@@ -119,8 +124,10 @@ def _serve_by_workers(setup: Setup, listening: socket.socket, ready: Callable[[]
         os.environ[MULTIPROCESS] = folder
         try:
             with _signals_end_quietly():
+                config = _config(setup, partial(_worker, setup))
+                _take_connections(listening, config)
                 ready()
-                workers = _Workers(_config(setup, partial(_worker, setup)), [listening])
+                workers = _Workers(config, [listening])
                 workers.run()
         finally:
             del os.environ[MULTIPROCESS]

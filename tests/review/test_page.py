@@ -187,6 +187,27 @@ def test_an_id_that_a_browser_would_round_comes_back_as_it_came(service: Service
     assert [one.text_id for one in Journal(tmp_path).judgments()] == [large]
 
 
+def test_what_cannot_be_kept_is_said_until_it_can(browser: Any, service: Service, tmp_path: Path) -> None:
+    folder = tmp_path / "decisions"
+    texts = tuple(ReviewText.model_validate(text) for text in TEXTS)
+    review = ReviewPage(texts=texts, folder=folder)
+    with in_thread(service, review(service)) as address:
+        page = browser.new_context().new_page()
+        page.add_init_script(
+            "localStorage.setItem('irr review reviewer', 'ada');"
+            "localStorage.setItem('irr review order', 'listed');"
+        )
+        page.goto(f"{address}/review")
+        shows(page, "bake bread")
+        folder.rename(tmp_path / "away")
+        folder.write_text("in the way")
+        press(page, "n")
+        page.get_by_text("Not saved yet").filter(has_text="cannot be written").wait_for()
+        folder.unlink()
+        shows(page, "wash dirty dishes")
+    assert [one.text_id for one in kept(tmp_path)] == ["a"]
+
+
 def test_the_orders_and_one_label(opened: Opened) -> None:
     page = opened(order="random")
     page.get_by_label("Next text").select_option("label")
@@ -222,12 +243,12 @@ def test_wide_and_narrow_light_and_dark_it_is_accessible(opened: Opened, scheme:
 
 def test_a_token_is_asked_for_once(browser: Any, service: Service, tmp_path: Path) -> None:
     review = ReviewPage(texts=(ReviewText(id=1, text="bake bread"),), folder=tmp_path)
-    with in_thread(service, review(service), access=review.allowed(Access(token="secret"))) as address:
+    with in_thread(service, review(service), access=review.allowed(Access(token="geheim ü €"))) as address:
         page = browser.new_context().new_page()
         page.goto(f"{address}/review")
         page.get_by_label("You").fill("ada")
         press(page, "Enter")
-        page.get_by_label("Token of the service").fill("secret")
+        page.get_by_label("Token of the service").fill("geheim ü €")
         press(page, "Enter")
         shows(page, "bake bread")
         page.reload()

@@ -16,9 +16,11 @@ from typing import Any
 import httpx
 import pytest
 
+from irr.errors import UsageError
 from irr.pipeline import InferRetrieveRank
 from irr.rank.base import RetrievalRanker
 from irr.serve.guard import Access
+from irr.serve.server import Setup, listen, serve
 from irr.serve.service import Service
 from irr.types import Candidate, Ranking
 from tests.doubles.served import hashed, in_thread
@@ -176,6 +178,16 @@ def test_a_text_that_breaks_the_program_costs_only_itself(program: InferRetrieve
         answer = client.post("/v1/classify", json={"text": "bad"})
         assert code(answer) == (500, "internal")
         assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_of_two_services_that_begin_on_one_port_the_second_is_refused(
+    program: InferRetrieveRank, workers: int
+) -> None:
+    with listen("127.0.0.1", 0) as first, listen("127.0.0.1", first.getsockname()[1]) as second:
+        first.listen()
+        with pytest.raises(UsageError, match="cannot be listened on"):
+            serve(Setup(build=lambda: program, workers=workers), second, lambda: pytest.fail("is not ready"))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from string import Template
@@ -34,8 +35,8 @@ def write_document(out: TextIO, title: str, data: Mapping[str, Any], scripts: Se
 
 
 def script(name: str) -> str:
-    """The source of one of the evaluation's scripts."""
-    return (FOLDER / name).read_text("utf-8")
+    """The source of one of the evaluation's scripts, as part of one script: without its exports."""
+    return re.sub("^export ", "", (FOLDER / name).read_text("utf-8"), flags=re.MULTILINE)
 
 
 def _html(text: str) -> str:

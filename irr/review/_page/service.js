@@ -3,7 +3,11 @@
 import { $ } from "./dom.js";
 
 const WAIT = 700;
+const AWAY = "the service does not answer";
 let token = sessionStorage.getItem("irr token") || "";
+
+// Headers hold bytes; the service reads those of UTF-8.
+const bytes = (text) => String.fromCharCode(...new TextEncoder().encode(text));
 
 export const newKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
 
@@ -18,7 +22,7 @@ function askForToken() {
   return new Promise((done) => {
     $("token-form").addEventListener("submit", (event) => {
       event.preventDefault();
-      token = $("token").value;
+      token = $("token").value.trim();
       sessionStorage.setItem("irr token", token);
       $("token-form").hidden = true;
       done();
@@ -36,7 +40,7 @@ export async function ask(path, parameters, body, signal) {
     try {
       answer = await fetch(`${path}?${query}`, {
         method: body ? "POST" : "GET",
-        headers: { ...(token && { Authorization: `Bearer ${token}` }), ...(body && { "Content-Type": "application/json" }) },
+        headers: { ...(token && { Authorization: `Bearer ${bytes(token)}` }), ...(body && { "Content-Type": "application/json" }) },
         body: body && JSON.stringify(body),
         cache: "no-store",
         signal,
@@ -56,7 +60,8 @@ export async function ask(path, parameters, body, signal) {
     } else if (answer && answer.status < 500 && answer.status !== 429) {
       throw new Refused(await reason(answer));
     } else {
-      tell(body ? "Not saved yet: the service does not answer. Trying again; leave this page open." : "The service does not answer. Trying again.");
+      const why = answer ? await reason(answer) : AWAY;
+      tell(body ? `Not saved yet: ${why}. Trying again; leave this page open.` : `No answer yet: ${why}. Trying again.`);
       await new Promise((done) => setTimeout(done, WAIT));
     }
   }
@@ -65,8 +70,8 @@ export async function ask(path, parameters, body, signal) {
 async function reason(answer) {
   try {
     const said = await answer.json();
-    return said.error?.message || said.detail?.[0]?.msg || said.detail || answer.statusText;
+    return said.error?.message || said.detail?.[0]?.msg || said.detail || answer.statusText || AWAY;
   } catch {
-    return answer.statusText;
+    return answer.statusText || AWAY;
   }
 }

@@ -14,16 +14,17 @@ function fill(node, attributes, children) {
   return node;
 }
 
-const el = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
-const svg = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
+export const $ = (id) => document.getElementById(id);
+export const el = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
+export const svg = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 
 const points = (share, digits = 1) => (100 * share).toFixed(digits);
-const percent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.0995 ? 1 : 0)} %`;
+export const percent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.0995 ? 1 : 0)} %`;
 const signed = (share) => {
   const value = points(Math.abs(share));
   return value === "0.0" ? "0.0" : `${share < 0 ? "−" : "+"}${value}`;
 };
-const count = (number) => number.toLocaleString("en");
+export const count = (number) => number.toLocaleString("en");
 const many = (number, one, more) => `${count(number)} ${number === 1 ? one : more}`;
 const METRIC_NAMES = { rp: "RP", p: "P", recall: "Recall", ndcg: "nDCG", mrr: "MRR" };
 const metricName = (name) => {
