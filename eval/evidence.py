@@ -1,11 +1,12 @@
 """What the learned combination of features is worth on the dev sets of all packs, without a language model.
 
 python -m eval.evidence --data DIR [--name evidence]
+python -m eval.evidence --data DIR --own esco/dev eurovoc/dev [--name evidence_own]
 
 Three comparisons, each by RP@10 on the same labels: the hand-weighted score against weights trained on all
 other packs (leave one pack out); against the weights that come with the package, which have seen the dev
-sets; and against weights fitted to a pack's own dev texts by cross-validation, the other texts being its
-examples.
+sets; and, with --own, against weights fitted to a pack's own dev texts by cross-validation, the other texts
+being its examples.
 Of GND also F1 of the first five labels.
 """
 
@@ -29,57 +30,71 @@ from irr.retrieve.combination import PLAIN, Combination, default_combination
 
 _F1_LABELS = 5
 _FOLDS, _DEEP = 5, 50
-# Of each dev set its texts alone, and with the others as examples.
-Found = dict[DevSet, tuple[list[Judged], list[Judged]]]
 
 
 def main() -> None:
     """Evaluates all dev sets and records the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds the packs")
+    parser.add_argument("--own", nargs="*", help="only these dev sets, by their own texts")
     parser.add_argument("--name", help="record the result under this name")
     arguments = parser.parse_args()
-    found = {dev: read(arguments.data, dev) for dev in DEV_SETS}
-    sets = {f"{dev.pack}/{dev.file}": of_set(dev, found) for dev in DEV_SETS}
-    gains = [one["gain leave one pack out"]["mean"] for one in sets.values()]
-    figures = {
-        "dev sets": sets,
-        "mean gain leave one pack out": round(float(np.mean(gains)), 4),
-        "bytes of the default weights": OUTPUT.stat().st_size,
-    }
+    if arguments.own:
+        own = [dev for dev in DEV_SETS if dev.name in arguments.own]
+        figures = {"dev sets": {dev.name: by_own_texts(read(arguments.data, dev)[1]) for dev in own}}
+    else:
+        figures = by_other_packs({dev: read(arguments.data, dev)[0] for dev in DEV_SETS})
     show(figures)
     if arguments.name:
         record(arguments.name, figures)
 
 
-def of_set(dev: DevSet, found: Found) -> dict[str, Any]:
-    """The figures of one dev set."""
-    texts, with_examples = found[dev]
-    others = train({other: alone for other, (alone, _) in found.items() if other.pack != dev.pack})
-    began = time.perf_counter()
-    own = fit_by_cross_validation(with_examples, default_combination(), 0)
-    seconds = time.perf_counter() - began
-    before = precisions(texts, PLAIN)
-    figures: dict[str, Any] = {
-        "texts": len(texts),
-        "pool": estimate([text.right.sum() / text.gold for text in texts]).percent(),
-        "hand-weighted": estimate(before).percent(),
-        "leave one pack out": estimate(precisions(texts, others)).percent(),
-        "gain leave one pack out": paired_bootstrap(precisions(texts, others), before).model_dump(),
-        "default": estimate(precisions(texts, default_combination())).percent(),
-    }
-    if own:
-        figures |= {
-            "default with examples": estimate(own.before.tolist()).percent(),
-            "own cross-validation": estimate(own.after.tolist()).percent(),
-            "own cross-validation RP@50": estimate(deep(with_examples, own.strength)).percent(),
-            "seconds to fit": round(seconds, 1),
+def by_other_packs(found: dict[DevSet, list[Judged]]) -> dict[str, Any]:
+    """Each dev set by weights trained on the other packs, and by those that come with the package."""
+    sets: dict[str, dict[str, Any]] = {}
+    gains = []
+    for dev, texts in found.items():
+        others = train({other: own for other, own in found.items() if other.pack != dev.pack})
+        weights = {"hand-weighted": PLAIN, "leave one pack out": others, "default": default_combination()}
+        gain = paired_bootstrap(precisions(texts, others), precisions(texts, PLAIN))
+        gains.append(gain.mean)
+        sets[dev.name] = {
+            "texts": len(texts),
+            "pool": pool(texts),
+            **{name: estimate(precisions(texts, one)).percent() for name, one in weights.items()},
+            "gain leave one pack out": gain.model_dump(),
         }
-    if dev.pack == "gnd":
-        for name, weights in (("hand-weighted", PLAIN), ("leave one pack out", others)):
-            figures[f"F1@5 {name}"] = estimate(f1(texts, weights)).percent()
-        figures["F1@5 default"] = estimate(f1(texts, default_combination())).percent()
-    return figures
+        if dev.pack == "gnd":
+            sets[dev.name] |= {
+                f"F1@5 {name}": estimate(f1(texts, one)).percent() for name, one in weights.items()
+            }
+    return {
+        "dev sets": sets,
+        "mean gain leave one pack out": round(float(np.mean(gains)), 4),
+        "bytes of the default weights": OUTPUT.stat().st_size,
+    }
+
+
+def by_own_texts(texts: Sequence[Judged]) -> dict[str, Any]:
+    """A dev set by weights fitted to its own texts, each text by weights that were fitted without it."""
+    began = time.perf_counter()
+    own = fit_by_cross_validation(texts, default_combination(), 0)
+    seconds = time.perf_counter() - began
+    assert own is not None
+    return {
+        "texts": len(texts),
+        "pool": pool(texts),
+        "default with examples": estimate(own.before.tolist()).percent(),
+        "own cross-validation": estimate(own.after.tolist()).percent(),
+        "own cross-validation RP@50": estimate(deep(texts, own.strength)).percent(),
+        "gain": paired_bootstrap(own.after.tolist(), own.before.tolist()).model_dump(),
+        "seconds to fit": round(seconds, 1),
+    }
+
+
+def pool(texts: Sequence[Judged]) -> str:
+    """The share of gold labels that are among those scored."""
+    return estimate([text.right.sum() / text.gold for text in texts]).percent()
 
 
 def precisions(texts: Sequence[Judged], weights: Combination) -> list[float]:
@@ -112,7 +127,14 @@ def f1(texts: Sequence[Judged], weights: Combination) -> list[float]:
 def show(figures: dict[str, Any]) -> None:
     """Prints the dev sets as a table."""
     sets = figures["dev sets"]
-    columns = ("hand-weighted", "leave one pack out", "default", "own cross-validation", "pool")
+    columns = (
+        "hand-weighted",
+        "leave one pack out",
+        "default",
+        "default with examples",
+        "own cross-validation",
+        "pool",
+    )
     table = Table("RP@10 (95 % interval)", *columns)
     for name, one in sets.items():
         table.add_row(name, *(str(one.get(column, "")) for column in columns))

@@ -44,6 +44,11 @@ class DevSet:
     texts: int = 1_000
     annotated: bool = False
 
+    @property
+    def name(self) -> str:
+        """Its folder and file."""
+        return f"{self.pack}/{self.file}"
+
 
 DEV_SETS = (
     DevSet("esco", "dev", 200),

@@ -9,10 +9,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from irr.batch.rows import rows_of
 from irr.config import InferSettings
 from irr.encoders.base import Encoder, encode_whole
 from irr.errors import UsageError
 from irr.infer.spans import SpanInferer
+from irr.io.columns import Columns
+from irr.io.records import open_rows
 from irr.text.words import clean, stems
 
 Floats = NDArray[np.float32]
@@ -83,6 +86,18 @@ class Corpus:
             lexical = TruncatedSVD(axes, random_state=0).fit_transform(weighted)
             points = _unit(np.hstack([points, _WORDS * lexical]))
         return points
+
+
+def texts_of(name: str, columns: Columns) -> tuple[list[str], int]:
+    """The texts of an input, and how many of its rows hold none.
+
+    Raises:
+        TextsError: If it cannot be read.
+    """
+    with open_rows(name, columns) as source:
+        rows = [row.text if row.error is None else "" for row in rows_of(source)]
+    texts = [text for text in rows if clean(text)]
+    return texts, len(rows) - len(texts)
 
 
 def encode(

@@ -24,15 +24,16 @@ _TEMPERATURE = 0.1
 class ExampleEvidence:
     """What the examples say for each label of the space; each array has the shape (labels,).
 
+    How many examples have a label is no evidence: a text that is left out of its own evidence would give its
+    labels away by their missing example.
+
     Attributes:
         nearest: Cosine similarity of the nearest example that has the label, from 0 up; 0 without one.
         share: The share of the examples that have the label, weighted by exp(similarity / 0.1).
-        frequency: ln(1 + examples that have the label).
     """
 
     nearest: Floats
     share: Floats
-    frequency: Floats
 
 
 class ExampleIndex:
@@ -77,15 +78,8 @@ class ExampleIndex:
         np.maximum.at(nearest, self._label_of, similarity[self._example_of])
         weight = counts * np.exp(similarity / np.float32(_TEMPERATURE))
         weight /= max(float(weight.sum()), 1e-12)
-        return ExampleEvidence(
-            nearest=nearest,
-            share=self._sums(weight[self._example_of]),
-            frequency=np.log1p(self._sums(counts[self._example_of])),
-        )
-
-    def _sums(self, values: Floats) -> Floats:
-        """The sum over the examples of each label, shape (labels,)."""
-        return np.bincount(self._label_of, values, self._labels).astype(np.float32)
+        share = np.bincount(self._label_of, weight[self._example_of], self._labels)
+        return ExampleEvidence(nearest, share.astype(np.float32))
 
     def chooser(self, count: int) -> ChooseDemos:
         """Chooses the `count` examples that resemble a text most, the nearest last, next to the question."""

@@ -52,7 +52,6 @@ FEATURES: dict[str, str] = {
     "child": "score of the best child",
     "example": "similarity to the nearest example",
     "example_share": "share of the examples with the label, the similar ones first",
-    "example_count": "logarithm of the examples with the label",
 }
 _TEMPERATURE = 0.05
 _COMPANY = 20

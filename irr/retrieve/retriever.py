@@ -279,7 +279,6 @@ class LabelRetriever:
             "child": child[best],
             "example": example[best],
             "example_share": examples.share[labels[best]],
-            "example_count": examples.frequency[labels[best]],
         }
         proposed = FeaturePool(
             labels[best], common, self._index.vectors[rows], self._index.kind_of[rows], starts, known
@@ -322,7 +321,7 @@ class LabelRetriever:
         rows = [part.segments[QueryKind.TEXT].rows for part in text.parts if QueryKind.TEXT in part.segments]
         if self._examples is None or not rows:
             nothing = np.zeros(len(self._index.space), np.float32)
-            return ExampleEvidence(nothing, nothing, nothing)
+            return ExampleEvidence(nothing, nothing)
         return self._examples.evidence(text.vectors[np.concatenate(rows)])
 
     def _best_spans(self, text: ScoredText, labels: Ints, part_of: Ints) -> Ints:

@@ -74,11 +74,10 @@ class Desk:
         self.use(self.program)
 
     def use(self, program: InferRetrieveRank) -> None:
-        """Has another program propose from now on; what the one before said of texts is forgotten."""
+        """Has another program propose; of a text that is on a screen what was shown is remembered."""
         self.program = program
         self.outlook = Outlook([text.text for text in self.texts])
         self._queue = Queue([text.id for text in self.texts], self.outlook, self.seed)
-        self._shown.clear()
 
     def look(self, stop: Callable[[], bool] = lambda: False) -> None:
         """Has the program read all texts, which the orders by unsureness and by label need.
