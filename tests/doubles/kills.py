@@ -9,6 +9,9 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from tests.doubles.batch_process import start, write_texts
 
@@ -60,7 +63,18 @@ def kill_often(folder: Path, kills: int, rows: int, api_base: str | None, seed: 
         found.lost += rows - len(set(ids))
         found.doubled += len(ids) - len(set(ids))
         found.torn += not answers.endswith(b"\n")
-        assert answers == expected
+        assert same_answers(answers, expected)
         start(source, output, api_base).wait()  # and once more: nothing is to do
-        assert output.read_bytes() == expected
+        assert output.read_bytes() == answers
     return found
+
+
+def same_answers(some: bytes, others: bytes) -> bool:
+    """Whether rows are the same, but for the last digit of scores, which moves with how texts are grouped."""
+    (rows, scores), (other_rows, other_scores) = map(_rows_and_scores, (some, others))
+    return rows == other_rows and bool(np.allclose(scores, other_scores, rtol=0, atol=1e-5))
+
+
+def _rows_and_scores(content: bytes) -> tuple[list[Any], list[float]]:
+    rows = [json.loads(line) for line in content.splitlines()]
+    return rows, [label.pop("score") for row in rows for label in row["labels"]]
