@@ -25,11 +25,11 @@ from rich.table import Table
 from eval.record import record
 from eval.train_default import DEV_SETS, OUTPUT, DevSet, read, train
 from irr.evaluate.metrics import estimate, paired_bootstrap
-from irr.optimize.combining import Judged, fit, fit_by_cross_validation
+from irr.optimize.combining import Judged, cross_validated, fit_by_cross_validation
 from irr.retrieve.combination import PLAIN, Combination, default_combination
 
 _F1_LABELS = 5
-_FOLDS, _DEEP = 5, 50
+_DEEP = 50
 
 
 def main() -> None:
@@ -81,12 +81,14 @@ def by_own_texts(texts: Sequence[Judged]) -> dict[str, Any]:
     own = fit_by_cross_validation(texts, default_combination(), 0)
     seconds = time.perf_counter() - began
     assert own is not None
+    usable = [text for text in texts if text.right.any()]
+    deep = cross_validated(usable, default_combination(), own.strength, 0, _DEEP)
     return {
         "texts": len(texts),
         "pool": pool(texts),
         "default with examples": estimate(own.before.tolist()).percent(),
         "own cross-validation": estimate(own.after.tolist()).percent(),
-        "own cross-validation RP@50": estimate(deep(texts, own.strength)).percent(),
+        "own cross-validation RP@50": estimate(deep.tolist()).percent(),
         "gain": paired_bootstrap(own.after.tolist(), own.before.tolist()).model_dump(),
         "seconds to fit": round(seconds, 1),
     }
@@ -100,19 +102,6 @@ def pool(texts: Sequence[Judged]) -> str:
 def precisions(texts: Sequence[Judged], weights: Combination) -> list[float]:
     """RP@10 of each text."""
     return [text.rank_precision(weights) for text in texts]
-
-
-def deep(texts: Sequence[Judged], strength: float) -> list[float]:
-    """RP@50 of each text by weights fitted to the others in five folds."""
-    usable = [text for text in texts if text.right.any()]
-    fold = np.random.default_rng(0).permutation(len(usable)) % _FOLDS
-    values = np.empty(len(usable))
-    for held in range(_FOLDS):
-        rest = [text for text, own in zip(usable, fold, strict=True) if own != held]
-        weights = fit(rest, default_combination(), strength, strength)
-        for at in np.flatnonzero(fold == held).tolist():
-            values[at] = usable[at].rank_precision(weights, _DEEP)
-    return values.tolist()
 
 
 def f1(texts: Sequence[Judged], weights: Combination) -> list[float]:

@@ -136,11 +136,9 @@ def assemble(
     models = [model for model in (infer_lm, rank_lm) if model]
     shared = LockedEncoder(encoder) if models else encoder
     spans = SpanInferer(settings.infer)
-
-    def passages(text: str) -> list[str]:
-        return [text[start:end].strip() for start, end in spans.passages(text)]
-
-    neighbours = ExampleIndex(examples, index.space, shared, passages, leave_one_out) if examples else None
+    neighbours = (
+        ExampleIndex(examples, index.space, shared, spans.passage_texts, leave_one_out) if examples else None
+    )
 
     def chooser(count: int) -> ChooseDemos | None:
         return neighbours.chooser(count) if neighbours and count else None

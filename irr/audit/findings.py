@@ -13,6 +13,7 @@ from irr.audit.reading import Readings
 from irr.audit.slots import Slots
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
+from irr.text.lines import short
 
 Floats = NDArray[np.float64]
 # What is less suspicious than this is no finding of its own.
@@ -144,7 +145,7 @@ class _Told:
         why = [f"the program ranks it {rank}"] if rank else []
         words = self._readings.texts[int(self._slots.text[slot])].words.get(label)
         if words:
-            why.append(f'"{_short(words[0])}" met "{_short(words[1])}"')
+            why.append(f'"{short(words[0], _SHOWN)}" met "{short(words[1], _SHOWN)}"')
         if self._slots.share[slot] > 0:
             why.append(f"{self._slots.share[slot]:.0%} of the texts most like it have it")
         return why + self._neighbour(slot)
@@ -153,10 +154,5 @@ class _Told:
         nearest = int(self._slots.nearest[slot])
         if nearest < 0:
             return ["no other text has it"]
-        text = _short(self._rows[nearest].text)
+        text = short(self._rows[nearest].text, _SHOWN)
         return [f'the nearest text that has it: "{text}" (similarity {self._slots.nearness[slot]:.2f})']
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irr.builder import leaving_one_out
+from irr.encoders.base import encode_whole
 from irr.infer.spans import SpanInferer
 from irr.pipeline import InferRetrieveRank
 from irr.text.words import clean
@@ -89,8 +90,10 @@ def read(
     count = len(program.space)
     reference = np.random.default_rng(0).permutation(count)[:_REFERENCE]
     wanted = sorted({*gold, *reference.tolist(), *(n for one in found for n in one.labels.tolist())})
+    passages = map(SpanInferer(program.settings.infer).passage_texts, map(clean, texts))
+    vectors = encode_whole(program.encoder, list(passages))  # as examples have them
     names = program.encoder.encode([program.space[number].name for number in wanted])
-    return Readings(found, _vectors(program, texts), reference, dict(zip(wanted, names, strict=True)))
+    return Readings(found, vectors, reference, dict(zip(wanted, names, strict=True)))
 
 
 def _reading(program: InferRetrieveRank, prediction: Prediction) -> Reading:
@@ -125,18 +128,3 @@ def _words(candidate: Candidate) -> tuple[str, str] | None:
     spans = [match for match in candidate.matches if match.kind is not QueryKind.TEXT]
     best = max(spans, key=lambda match: match.score, default=None)
     return (best.query, best.entry) if best else None
-
-
-def _vectors(program: InferRetrieveRank, texts: Sequence[str]) -> Vectors:
-    """One unit vector a text: the mean of its passages, as examples have it."""
-    spans = SpanInferer(program.settings.infer)
-    passages = [_passages(spans, clean(text)) for text in texts]
-    vectors = program.encoder.encode([passage for group in passages for passage in group])
-    ends = np.cumsum([len(group) for group in passages])[:-1]
-    means = np.array([group.mean(axis=0) for group in np.split(vectors, ends)], np.float32)
-    unit: Vectors = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
-    return unit
-
-
-def _passages(spans: SpanInferer, text: str) -> list[str]:
-    return [text[start:end].strip() for start, end in spans.passages(text)] or [text]

@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irr.audit.reading import Readings, Vectors
+from irr.retrieve.examples import SAME
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-# Above this two texts are one and the same: one does not speak for the other.
-_SAME = 0.9999
 _NEIGHBOURS = 10
 # First labels of a ranking, and labels drawn at random, that become slots.
 _FIRST = 50
@@ -92,7 +91,7 @@ def _similarities(vectors: Vectors) -> Iterator[Floats]:
     for start in range(0, len(vectors), _BLOCK):
         block = (vectors[start : start + _BLOCK] @ vectors.T).astype(np.float64)
         for row, similar in enumerate(block, start):
-            similar[similar > _SAME] = 0
+            similar[similar > SAME] = 0
             similar[row] = 0
             yield similar
 

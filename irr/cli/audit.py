@@ -15,6 +15,7 @@ from typer import Option
 from irr.cli import display
 from irr.cli.command import command
 from irr.cli.options import ProgramOptions, note_language
+from irr.text.lines import short
 
 if TYPE_CHECKING:
     from irr.audit.audit import Audit
@@ -76,8 +77,8 @@ def _show(found: Audit) -> None:
     table.columns[1].justify = "right"
     for one in found.suspects[:_SHOWN]:
         first = one.findings[0] if one.findings else None
-        cells = (first.kind, first.name, display.short(first.why, 90)) if first else ("", "", "")
-        text = Text(display.short(f"{one.id}: {one.text}", 70))
+        cells = (first.kind, first.name, short(first.why, 90)) if first else ("", "", "")
+        text = Text(short(f"{one.id}: {one.text}", 70))
         table.add_row(text, f"{one.suspicion:.2f}", *map(Text, cells))
     display.show(table)
     display.say(

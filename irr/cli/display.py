@@ -128,12 +128,6 @@ def duration(seconds: float) -> str:
     return f"{seconds:,.0f} s"
 
 
-def short(text: str, width: int) -> str:
-    """The text on one line of at most `width` characters."""
-    text = " ".join(text.split())
-    return text if len(text) <= width else f"{text[: width - 1]}…"
-
-
 @contextmanager
 def progress(what: str, total: int | None) -> Iterator[Callable[..., None]]:
     """Yields a function that advances a progress bar on stderr; the first call shows the bar.

@@ -12,6 +12,7 @@ from irr.cli import display
 from irr.cli.command import command
 from irr.cli.options import ProgramOptions, note_language
 from irr.errors import UsageError
+from irr.text.lines import short
 from irr.text.words import clean
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _contributions(candidate: Candidate) -> str:
 
 
 def _pair(match: Match) -> str:
-    query, entry = display.short(match.query, 40), display.short(match.entry, 40)
+    query, entry = short(match.query, 40), short(match.entry, 40)
     place = "" if match.start is None else f"[{match.start:,}–{match.end:,}] "
     return f"{match.kind} {match.score:.2f}  {place}{query} → {entry}"
 

@@ -14,6 +14,7 @@ from irr.cli import display
 from irr.cli.command import command
 from irr.cli.options import ColumnNames, Encoder, Language
 from irr.errors import UsageError
+from irr.text.lines import short
 
 if TYPE_CHECKING:
     from irr.labels.diagnostics import LabelDiagnostics, SharedTexts
@@ -193,4 +194,4 @@ def _examples(found: LabelDiagnostics) -> Iterable[tuple[str, int, tuple[str, ..
 
 
 def _short(text: str) -> str:
-    return display.short(text, 100)
+    return short(text, 100)

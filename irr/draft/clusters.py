@@ -139,13 +139,12 @@ def _cut(points: Floats, weights: Ints, size: int, least: int) -> Ints:
     tree = _linkage(points)
     held = [*weights.tolist()]
     big = sum(n >= least for n in held)
-    wanted = size
     best = size if big < size else len(points)
     for step, (left, right, *_) in enumerate(tree):
         a, b = held[int(left)], held[int(right)]
         held.append(a + b)
         big += (a + b >= least) - (a >= least) - (b >= least)
-        if big >= wanted:
+        if big >= size:
             best = len(points) - step - 1
     return _tree_cut(tree, best)
 

@@ -104,8 +104,7 @@ def encode(
     texts: Sequence[str], encoder: Encoder, progress: Callable[[int, int], None] | None = None
 ) -> Floats:
     """Vectors of whole texts, as labelled examples get them, shape (texts, dimensions)."""
-    spans = SpanInferer(InferSettings())
-    passages = [[text[a:b].strip() for a, b in spans.passages(text)] for text in texts]
+    passages = list(map(SpanInferer(InferSettings()).passage_texts, texts))
     vectors = []
     for start in range(0, len(texts), _BLOCK):
         vectors.append(encode_whole(encoder, passages[start : start + _BLOCK]))

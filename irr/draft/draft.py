@@ -14,6 +14,7 @@ from irr.draft.corpus import Corpus, Floats
 from irr.draft.naming import Names, name_clusters
 from irr.encoders.base import Encoder, encode_whole, unit_mean
 from irr.errors import UsageError
+from irr.text.lines import short
 from irr.types import Label
 
 Ints = NDArray[np.int64]
@@ -27,7 +28,6 @@ _SHARE = 0.2
 _FEWEST = 2
 # A cluster whose texts are so near to a seed label is what that label means.
 _SEEDED = 0.55
-MOST_LEVELS = 3
 
 # Of a program whose labels were drafted: their examples say more than their names.
 SETTINGS = Settings().replace({"retrieve.example_weight": 1.6, "retrieve.span_weight": 0.3})
@@ -121,9 +121,19 @@ def new_label(label: str, names: Names, texts: Sequence[str], share: float | Non
         id=label,
         name=names.name,
         aliases=names.aliases,
-        description=" ".join(f"“{_cut(text)}”" for text in texts[:_QUOTED]),
+        description=" ".join(f"“{short(text, _QUOTED_CHARACTERS)}”" for text in texts[:_QUOTED]),
         prior=None if share is None else round(share, 6),
         examples=tuple(texts[:EXAMPLES]),
+    )
+
+
+def with_texts(label: Label, texts: Sequence[str], share: float) -> Label:
+    """A label with examples of its texts, and their share as its prior where it has none."""
+    return label.model_copy(
+        update={
+            "examples": tuple(dict.fromkeys((*label.examples, *texts)))[:EXAMPLES],
+            "prior": round(share, 6) if label.prior is None else label.prior,
+        }
     )
 
 
@@ -146,15 +156,7 @@ def _leaves(
     texts = [[corpus.texts[row] for row in rows] for rows in members]
     held = nearest >= 0
     shares = np.bincount(nearest[held], corpus.counts[held], len(members)) / corpus.counts.sum()
-    kept = [
-        seed.model_copy(
-            update={
-                "examples": tuple(dict.fromkeys((*seed.examples, *texts[number])))[:EXAMPLES],
-                "prior": round(float(shares[number]), 6) if seed.prior is None else seed.prior,
-            }
-        )
-        for number, seed in enumerate(seeds)
-    ]
+    kept = [with_texts(seed, texts[number], float(shares[number])) for number, seed in enumerate(seeds)]
     own = range(len(seeds), len(members))
     vectors = [corpus.vectors[members[number]] for number in own]
     names = name_clusters([texts[n] for n in own], vectors, encoder, [seed.name for seed in seeds])
@@ -221,8 +223,3 @@ def _seeded(corpus: Corpus, clusters: Clusters, encoder: Encoder, seeds: Sequenc
     similarity = centers @ vectors.T
     nearest = similarity.argmax(axis=1)
     return np.where(similarity.max(axis=1) >= _SEEDED, nearest, -1)
-
-
-def _cut(text: str) -> str:
-    words = " ".join(text.split())
-    return words if len(words) <= _QUOTED_CHARACTERS else f"{words[: _QUOTED_CHARACTERS - 1]}…"

@@ -12,6 +12,7 @@ from irr.config import InferSettings
 from irr.draft.corpus import Floats
 from irr.encoders.base import Encoder, unit_mean
 from irr.infer.spans import SpanInferer
+from irr.text.lines import short
 from irr.text.words import stems
 from irr.types import QueryKind
 
@@ -23,6 +24,8 @@ _ALIASES = 3
 # A word that so large a share of the clusters has says nothing of one of them.
 _EVERYWHERE = 0.5
 _FEWEST_CLUSTERS = 8
+# Characters of a text that stands for a name.
+_SHOWN = 60
 
 
 class Names(NamedTuple):
@@ -77,7 +80,7 @@ def _chosen(order: Sequence[str], spans: dict[str, _Span], texts: Sequence[str],
         name = next(
             n
             for i in range(len(used) + 1)
-            if (n := f"{_short(texts[0])}{f' {i + 1}' if i else ''}").casefold() not in used
+            if (n := f"{short(texts[0], _SHOWN)}{f' {i + 1}' if i else ''}").casefold() not in used
         )
         used.add(name.casefold())
         return Names(name, ())
@@ -89,11 +92,6 @@ def _chosen(order: Sequence[str], spans: dict[str, _Span], texts: Sequence[str],
             aliases.append(span)
     used.add(name.casefold())
     return Names(name, tuple(aliases))
-
-
-def _short(text: str) -> str:
-    words = " ".join(text.split())
-    return words if len(words) <= 60 else f"{words[:59]}…"
 
 
 def _spans(texts: Sequence[str]) -> Counter[str]:

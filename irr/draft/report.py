@@ -12,6 +12,7 @@ from irr import __version__
 from irr.draft.clusters import centers_of
 from irr.draft.draft import Draft
 from irr.evaluate.report.document import script, write_document
+from irr.text.lines import cut
 
 # Of more the page shows a sample.
 _POINTS = 4_000
@@ -53,13 +54,13 @@ def _data(drafted: Draft, title: str) -> dict[str, Any]:
                 "description": None if label.examples else label.description,
                 "share": label.prior,
                 "count": int(corpus.counts[of == number].sum()),
-                "texts": [_short(text) for text in label.examples[:_TEXTS]],
+                "texts": [cut(text, _CHARACTERS) for text in label.examples[:_TEXTS]],
             }
             for number, label in enumerate(drafted.labels)
         ],
         "map": _map(drafted),
         "overlaps": _overlaps(drafted),
-        "left": [_short(corpus.texts[row]) for row in left[:_LEFT_OVER]],
+        "left": [cut(corpus.texts[row], _CHARACTERS) for row in left[:_LEFT_OVER]],
         "left_in_all": len(left),
     }
 
@@ -92,7 +93,3 @@ def _overlaps(drafted: Draft) -> Sequence[dict[str, Any]]:
         for a, b in pairs
         if similarity[a, b] > 0
     ]
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _CHARACTERS else f"{text[: _CHARACTERS - 1]}…"

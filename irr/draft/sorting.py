@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from irr.draft.corpus import Corpus
-from irr.draft.draft import EXAMPLES, Draft, new_ids
+from irr.draft.draft import EXAMPLES, Draft, new_ids, with_texts
 from irr.encoders.base import Encoder
 from irr.prompts.drafting import Proposed
 from irr.types import Label
@@ -46,11 +46,5 @@ def sort_under(
     for number, label in enumerate(labels):
         rows = np.flatnonzero(of == number)
         rows = rows[np.argsort(-best[rows], kind="stable")][:EXAMPLES]
-        texts = dict.fromkeys((*label.examples, *(corpus.texts[row] for row in rows)))
-        labels[number] = label.model_copy(
-            update={
-                "examples": tuple(texts)[:EXAMPLES],
-                "prior": round(float(shares[number]), 6) if label.prior is None else label.prior,
-            }
-        )
+        labels[number] = with_texts(label, [corpus.texts[row] for row in rows], float(shares[number]))
     return Draft(tuple(labels), of, nearest, corpus)

@@ -13,7 +13,7 @@ import numpy as np
 from irr.errors import LMError, LMUnavailableError
 from irr.lm.base import ChatRequest, LanguageModel
 from irr.lm.loop import run_on_loop
-from irr.lm.memory import RememberingModel
+from irr.lm.memory import Answers, RememberingModel
 from irr.optimize.budget import Budget, MeteredModel, Stopped
 from irr.prompts.drafting import LabelsPrompt, Proposed, SummaryPrompt
 
@@ -77,9 +77,10 @@ def propose(
     Raises:
         LMUnavailableError: If the model cannot be had.
     """
-    known = RememberingModel(model, answers)
-    budget = Budget(options.calls, on_call, known.remembered)
-    memory = RememberingModel(MeteredModel(model, budget), answers)
+    known = Answers(answers)
+    before = len(known)
+    budget = Budget(options.calls, on_call, before)
+    memory = RememberingModel(MeteredModel(model, budget), known)
     rows = np.random.default_rng(options.seed).permutation(len(texts))[: options.texts]
     work = _Work(memory, options)
     stopped = ""
@@ -87,7 +88,7 @@ def propose(
         work.run([texts[row] for row in rows])
     except Stopped as e:
         stopped = str(e)
-    return Taxonomy(tuple(work.labels), memory.remembered + budget.usage.calls, work.unusable, stopped)
+    return Taxonomy(tuple(work.labels), before + budget.usage.calls, work.unusable, stopped)
 
 
 class _Work:

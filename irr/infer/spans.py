@@ -43,6 +43,10 @@ class SpanInferer:
             passages(text, settings.passage_words, settings.passage_characters, settings.passage_overlap)
         )
 
+    def passage_texts(self, text: str) -> list[str]:
+        """The passages of a text, at least one."""
+        return [text[start:end].strip() for start, end in self.passages(text)]
+
     def infer(self, texts: Sequence[str]) -> list[Inference]:
         """Returns the passages and spans of each text."""
         return [Inference(queries=tuple(self._queries(text))) for text in texts]

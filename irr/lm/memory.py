@@ -16,32 +16,60 @@ from irr.lm.base import ChatRequest, LanguageModel
 _POLITE = 0.02
 
 
-class RememberingModel:
-    """Answers chats, from the file where it has answered before.
+class Answers:
+    """Answers of models in a file, one JSON line each.
 
     Args:
-        model: Answers what is new.
-        path: One JSON line an answer, written through to the disk before it is used.
-
-    Attributes:
-        remembered: Answers that the file held.
+        path: The file; it is made with the first answer.
 
     Raises:
-        OutputError: If the file is no such file, or cannot be written.
+        OutputError: If it holds something else, or cannot be written.
     """
 
-    def __init__(self, model: LanguageModel, path: Path) -> None:
-        self._model = model
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self.name = model.name
-        self.revision = getattr(model, "revision", None)
-        self.concurrency = model.concurrency
-        self.capabilities = model.capabilities
         try:
             self._known = _read(path)
         except OSError as e:
             raise OutputError(path, f"cannot be written ({e.strerror})", "name another output") from e
-        self.remembered = len(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, request: str) -> str | None:
+        """The answer to a request; None if it is not known."""
+        return self._known.get(request)
+
+    def add(self, request: str, answer: str) -> None:
+        """Keeps an answer, written through to the disk."""
+        line = json.dumps({"request": request, "answer": answer}, ensure_ascii=False) + "\n"
+        with self._path.open("ab") as file:
+            file.write(line.encode("utf-8", "replace"))
+            file.flush()
+            os.fsync(file.fileno())
+        self._known[request] = answer
+
+    def forget(self) -> None:
+        """Removes the file, and forgets what it held."""
+        self._path.unlink(missing_ok=True)
+        self._known = {}
+
+
+class RememberingModel:
+    """Answers chats, from answers that are kept where there is one.
+
+    Args:
+        model: Answers what is new.
+        answers: Those that are kept.
+    """
+
+    def __init__(self, model: LanguageModel, answers: Answers) -> None:
+        self._model = model
+        self._answers = answers
+        self.name = model.name
+        self.revision = getattr(model, "revision", None)
+        self.concurrency = model.concurrency
+        self.capabilities = model.capabilities
         self._under_way = 0
 
     async def chat(self, request: ChatRequest) -> str:
@@ -52,21 +80,18 @@ class RememberingModel:
         """
         said = [self.name, request.messages, request.max_tokens, request.schema]
         key = hashlib.sha256(json.dumps(said).encode()).hexdigest()
-        if key not in self._known:
-            try:
-                answer = await self._asked(request)
-            except (Exception, asyncio.CancelledError):
-                raise
-            except BaseException:  # a budget is spent: whoever called ends all
-                await self._settled()
-                raise
-            line = json.dumps({"request": key, "answer": answer}, ensure_ascii=False) + "\n"
-            with self._path.open("ab") as file:
-                file.write(line.encode("utf-8", "replace"))
-                file.flush()
-                os.fsync(file.fileno())
-            self._known[key] = answer
-        return self._known[key]
+        known = self._answers.get(key)
+        if known is not None:
+            return known
+        try:
+            answer = await self._asked(request)
+        except (Exception, asyncio.CancelledError):
+            raise
+        except BaseException:  # a budget is spent: whoever called ends all
+            await self._settled()
+            raise
+        self._answers.add(key, answer)
+        return answer
 
     async def _asked(self, request: ChatRequest) -> str:
         self._under_way += 1
@@ -89,10 +114,6 @@ class RememberingModel:
     ) -> list[float]:
         """As the model's."""
         return await self._model.probabilities(prefix, context, items, yes, no)
-
-    def forget(self) -> None:
-        """Removes the file: what it was kept for is done."""
-        self._path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, str]:

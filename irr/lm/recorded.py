@@ -16,6 +16,7 @@ from irr.io.validation import parse_json_row
 from irr.lm.base import Capabilities, ChatRequest
 from irr.lm.openai.limits import Limits
 from irr.lm.usage import count
+from irr.text.lines import one_line
 from irr.text.words import clean
 from irr.types import Usage
 
@@ -71,7 +72,7 @@ class RecordedModel:
         self.concurrency = 8
         self.shown = self.unseen = 0
         self._answers: dict[tuple[str, str], Answer] = {
-            (answer.stage, _one_line(clean(answer.text))): answer for answer in answers
+            (answer.stage, one_line(clean(answer.text))): answer for answer in answers
         }
         rows = sorted(answer.model_dump_json() for answer in self._answers.values())
         self.revision = hashlib.sha256("\n".join(rows).encode()).hexdigest()
@@ -106,14 +107,14 @@ class RecordedModel:
         if "ranking" not in asked:
             raise LMError("unrecorded", "only terms and rankings are recorded")
         text, lines = _question(message, int(asked["ranking"]["items"]["maximum"]))
-        known = set(map(_one_line, self._known("rank", text).candidates))
+        known = set(map(one_line, self._known("rank", text).candidates))
         names = [_name_in(line, known) for line in lines]
         answer = self._known("rank", text)
         number_of = {name: number for number, name in reversed([*enumerate(names, 1)])}
-        ranking = [number_of[name] for name in map(_one_line, answer.named) if name in number_of]
+        ranking = [number_of[name] for name in map(one_line, answer.named) if name in number_of]
         count(Usage(dropped=len(answer.named) - len(ranking)))
         self.shown += len(names)
-        self.unseen += len(set(names) - set(map(_one_line, answer.candidates)))
+        self.unseen += len(set(names) - set(map(one_line, answer.candidates)))
         return json.dumps({"ranking": ranking})
 
     async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:
@@ -127,14 +128,10 @@ class RecordedModel:
         raise LMError("bad_request", "no probabilities are recorded")
 
     def _known(self, stage: str, text: str) -> Answer:
-        answer = self._answers.get((stage, _one_line(text)))
+        answer = self._answers.get((stage, one_line(text)))
         if answer is None:
             raise LMError("unrecorded", f"no answer of {stage} is recorded for this text")
         return answer
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _name_in(line: str, known: Collection[str]) -> str:

@@ -78,20 +78,36 @@ def fit_by_cross_validation(texts: Sequence[Judged], start: Combination, seed: i
     usable = [text for text in texts if text.right.any()]
     if len(usable) < FEWEST:
         return None
-    fold = np.random.default_rng(seed).permutation(len(usable)) % _FOLDS
     before = np.array([text.rank_precision(start) for text in usable])
     tried: list[tuple[float, float, Values]] = []
     for strength in _STRENGTHS:
-        after = np.empty(len(usable))
-        for held in range(_FOLDS):
-            rest = [text for text, own in zip(usable, fold, strict=True) if own != held]
-            found = fit(rest, start, strength, strength)
-            for at in np.flatnonzero(fold == held).tolist():
-                after[at] = usable[at].rank_precision(found)
+        after = cross_validated(usable, start, strength, seed)
         tried.append((float(after.mean()), strength, after))
     # Of equal strengths the highest, which stays nearest to the prior.
     _, strength, after = max(tried, key=lambda item: item[:2])
     return Fitted(fit(usable, start, strength, strength), strength, before, after)
+
+
+def cross_validated(
+    texts: Sequence[Judged], start: Combination, strength: float, seed: int, depth: int = _DEPTH
+) -> Values:
+    """RP@k of each text by a combination fitted without its fold, shape (texts,).
+
+    Args:
+        texts: The examples.
+        start: The prior.
+        strength: The strength of the prior.
+        seed: The seed of the folds.
+        depth: The k.
+    """
+    fold = np.random.default_rng(seed).permutation(len(texts)) % _FOLDS
+    values = np.empty(len(texts))
+    for held in range(_FOLDS):
+        rest = [text for text, own in zip(texts, fold, strict=True) if own != held]
+        found = fit(rest, start, strength, strength)
+        for at in np.flatnonzero(fold == held).tolist():
+            values[at] = texts[at].rank_precision(found, depth)
+    return values
 
 
 def fit(texts: Sequence[Judged], start: Combination, short: float, long: float) -> Combination:

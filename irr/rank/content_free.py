@@ -33,8 +33,3 @@ class ContentFree:
 
 class _Weigh(Protocol):
     async def __call__(self, text: str, candidates: Sequence[Candidate], /) -> list[float]: ...
-
-
-def one_line(text: str) -> str:
-    """A text without line breaks or repeated spaces."""
-    return " ".join(text.split())

@@ -7,7 +7,8 @@ from functools import partial
 
 from irr.lm.base import LanguageModel
 from irr.prompts.pack import Demo, TaskPack
-from irr.rank.content_free import ContentFree, one_line
+from irr.rank.content_free import ContentFree
+from irr.text.lines import one_line
 from irr.types import Candidate
 
 

@@ -15,7 +15,7 @@ from irr.types import Example
 
 Floats = NDArray[np.float32]
 # Above this two texts are one and the same.
-_SAME = 0.9999
+SAME = 0.9999
 # Of the softmax that says how much each example speaks for a text.
 _TEMPERATURE = 0.1
 
@@ -100,7 +100,7 @@ class ExampleIndex:
         similarity: Floats = self._vectors @ vector
         counts = np.ones_like(similarity)
         if self._leave_one_out:
-            counts[similarity > _SAME] = 0
+            counts[similarity > SAME] = 0
         return similarity * counts, counts
 
     def _encode(self, texts: Sequence[str]) -> Floats:

@@ -292,16 +292,12 @@ class LabelRetriever:
         count = self._settings.redundancy_pool * top_k
 
         def proposed(among: Ints) -> Ints:
-            by_example = among[scoring.top(share[among], count)]
-            return np.unique(
-                np.concatenate(
-                    [
-                        among[scoring.top(scores[among], count)],
-                        among[scoring.top(total[among], count)],
-                        by_example[share[by_example] > 0],
-                    ]
-                )
+            best = (
+                scoring.top(scores[among], count),
+                scoring.top(total[among], count),
+                scoring.top_positive(share[among], count),
             )
+            return np.unique(among[np.concatenate(best)])
 
         among_all = best = proposed(np.arange(len(labels)))
         if self._part is not None:

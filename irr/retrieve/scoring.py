@@ -188,6 +188,12 @@ def redundancy(spans: Ints, penalty: float) -> Floats:
     return lost
 
 
+def top_positive(scores: Floats, count: int) -> Ints:
+    """Positions of the highest scores above 0, best first, ties by position."""
+    positive = np.flatnonzero(scores > 0)
+    return positive[top(scores[positive], count)]
+
+
 def top(scores: Floats, count: int) -> Ints:
     """Positions of the highest scores, best first, ties by position."""
     if count < len(scores):

@@ -83,9 +83,10 @@ def router(service: Service, desk: Desk) -> APIRouter:
     """The page's files and its routes."""
     routes = APIRouter(tags=["review"], dependencies=[Depends(_json_only)])
     page = _Page(service, desk)
-    for name, (content, kind) in _files().items():
+    held = _files()
+    for name, (content, kind) in held.items():
         routes.get(f"/review/{name}", include_in_schema=False)(_file(content, kind))
-    routes.get("/review", include_in_schema=False)(_file(*_files()["review.html"]))
+    routes.get("/review", include_in_schema=False)(_file(*held["review.html"]))
 
     @routes.get("/v1/review/next")
     async def following(reviewer: Reviewer, order: Order, label: str | None = None) -> dict[str, Any]:

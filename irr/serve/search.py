@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from irr.labels.hierarchy import known_parents
 from irr.pipeline import InferRetrieveRank
+from irr.retrieve.scoring import top_positive
 from irr.text.words import clean, words
 from irr.types import Label
 
@@ -55,8 +56,8 @@ class LabelSearch:
         scores: dict[int, float] = {}
         if asked:
             by_word = self._by_word(asked)
-            best = np.argsort(-by_word, kind="stable")[: 4 * limit]
-            scores = {int(number): float(by_word[number]) for number in best if by_word[number] > 0}
+            best = top_positive(by_word, 4 * limit)
+            scores = dict(zip(best.tolist(), by_word[best].tolist(), strict=True))
         if len(query) >= _MEANS:
             labels, similar = self._program.retriever.nearest(query, 4 * limit)
             for number, similarity in zip(labels.tolist(), similar.tolist(), strict=True):

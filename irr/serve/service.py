@@ -17,9 +17,9 @@ from irr.calibrate.selection import BEST, Decision
 from irr.errors import IrrError
 from irr.pipeline import InferRetrieveRank
 from irr.serve.metrics import Metrics
-from irr.serve.refusals import Refusal
+from irr.serve.refusals import Refusal, refusal_of
 from irr.serve.search import LabelSearch
-from irr.types import Prediction, RowError
+from irr.types import Prediction
 
 # Parts of the label space that are kept ready.
 _PARTS = 32
@@ -221,5 +221,4 @@ def _checked(found: Prediction | BaseException) -> Prediction:
     if isinstance(found, IrrError) or not isinstance(found, Exception):
         raise found
     logger.error("a text could not be answered", exc_info=found)
-    message = f"an error inside irr ({type(found).__name__}): see the log of the service"
-    return Prediction(error=RowError(code="internal", message=message))
+    return Prediction(error=refusal_of(found).error)

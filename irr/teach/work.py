@@ -11,7 +11,7 @@ from irr.batch.journal import Journal
 from irr.batch.tally import Tally
 from irr.errors import OutputError
 from irr.lm.base import LanguageModel
-from irr.lm.memory import RememberingModel
+from irr.lm.memory import Answers, RememberingModel
 from irr.optimize.budget import Budget, MeteredModel, Stopped
 from irr.pipeline import InferRetrieveRank
 
@@ -48,15 +48,12 @@ def within_budget(models: Models, output: Path, calls: int | None, restart: bool
     Raises:
         OutputError: If another program's file is where the answers are kept.
     """
-    distinct = {id(model): model for model in models if model}
-    kept = _kept(output)
+    answers = Answers(_kept(output))
     if restart:
-        for model in distinct.values():
-            RememberingModel(model, kept).forget()
-    known = max((RememberingModel(model, kept).remembered for model in distinct.values()), default=0)
-    spent = 0 if restart else max(known, Journal(output).spent.calls)
+        answers.forget()
+    spent = 0 if restart else max(len(answers), Journal(output).spent.calls)
     budget = Budget(calls, spent=spent)
-    within = {key: RememberingModel(MeteredModel(model, budget), kept) for key, model in distinct.items()}
+    within = {id(m): RememberingModel(MeteredModel(m, budget), answers) for m in models if m}
     infer, rank = (within[id(model)] if model else None for model in models)
     return infer, rank
 

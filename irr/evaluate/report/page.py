@@ -17,6 +17,7 @@ from irr.evaluate.report.document import script, write_document
 from irr.evaluate.sets import SetScores
 from irr.evaluate.setup import Setup
 from irr.labels.space import LabelSpace
+from irr.text.lines import cut
 from irr.types import Match, QueryKind
 
 _SCRIPTS = ("dom.js", "charts.js", "sections.js", "decisions.js", "texts.js", "page.js")
@@ -179,7 +180,7 @@ def _matches(matches: Iterable[Match], seen: TextRecord, name: str) -> list[dict
         {
             "kind": match.kind,
             "query": _query(match.kind, match.query, seen),
-            "entry": None if match.entry == name else _short(match.entry),
+            "entry": None if match.entry == name else cut(match.entry, _SHOWN_QUERY),
             "score": round(match.score, 2),
         }
         for match in matches
@@ -190,11 +191,7 @@ def _query(kind: QueryKind, query: str, seen: TextRecord) -> str | None:
     """A query as the page shows it; None for the whole text."""
     if kind is QueryKind.TEXT and len(query) >= len(seen.text.strip()):
         return None
-    return _short(query) if kind is QueryKind.TEXT else query
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN_QUERY else f"{text[: _SHOWN_QUERY - 1]}…"
+    return cut(query, _SHOWN_QUERY) if kind is QueryKind.TEXT else query
 
 
 def _moved(texts: Sequence[TextRecord]) -> dict[str, int]:
