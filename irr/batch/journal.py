@@ -25,7 +25,6 @@ from irr.io.outputs import replace_file
 from irr.io.streams import compress, is_compressed, open_source
 from irr.io.table_output import is_table, write_table
 from irr.io.validation import explain
-from irr.types import Usage
 
 # Seconds of work that a power cut may lose; a kill loses none.
 _SYNC_SECONDS = 5.0
@@ -107,17 +106,6 @@ class Journal:
     def begun(self) -> bool:
         """Whether a run is there, finished or not."""
         return self._part_record.exists() or self._record.exists()
-
-    @property
-    def spent(self) -> Usage:
-        """The usage of an unfinished run, as far as its rows carry costs."""
-        tally = Tally()
-        if self.unfinished:
-            with self.part.open("rb") as lines:
-                for line in lines:
-                    if answer := read_output_row(line):
-                        tally = tally.add(Outcome.read(answer))
-        return tally.usage
 
     def publish(self) -> None:
         """Writes a copy of an unfinished run's answers as the output; the run can still go on."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from irr.config import Settings
     from irr.labels.skos.counts import SkosCounts
-    from irr.types import Costs
+    from irr.types import Costs, Usage
 
 
 class _PrintableConsole(Console):
@@ -96,14 +96,18 @@ def skos(path: Path, counts: SkosCounts | None) -> None:
 
 def costs(of: Costs) -> Iterator[str]:
     """Yields the usage of language models, one line a stage."""
-    for stage, usage in (("infer", of.infer), ("rank", of.rank)):
-        if usage.calls:
-            share = usage.cached_tokens / usage.prompt_tokens if usage.prompt_tokens else 0.0
-            yield (
-                f"{stage}: {usage.calls:,} calls, {usage.prompt_tokens:,} prompt tokens "
-                f"({share:.0%} cached), {usage.completion_tokens:,} completion tokens, "
-                f"{usage.seconds:,.1f} s waited"
-            )
+    for stage, used in (("infer", of.infer), ("rank", of.rank)):
+        if used.calls:
+            yield usage(stage, used)
+
+
+def usage(whose: str, used: Usage) -> str:
+    """The usage of language models in one line."""
+    share = used.cached_tokens / used.prompt_tokens if used.prompt_tokens else 0.0
+    return (
+        f"{whose}: {used.calls:,} calls, {used.prompt_tokens:,} prompt tokens ({share:.0%} cached), "
+        f"{used.completion_tokens:,} completion tokens, {used.seconds:,.1f} s waited"
+    )
 
 
 def without_model(fallbacks: int, texts: int) -> str:

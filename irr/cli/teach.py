@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from irr.labels.space import LabelSpace
     from irr.pipeline import InferRetrieveRank
     from irr.teach import Taught
+    from irr.types import Usage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,14 +80,14 @@ def teach(options: TeachOptions) -> None:
     from irr.cli.monitor import Monitor
 
     with Monitor(None) as monitor:
-        taught = (_label if options.texts else _write)(options, space, job, monitor)
-    _show(taught, options.output)
+        taught, used = (_label if options.texts else _write)(options, space, job, monitor)
+    _show(taught, used, options.output)
     if taught.stopped or (taught.tally and taught.tally.errors):
         raise typer.Exit(EXIT_ROW_ERRORS)
 
 
-def _label(options: TeachOptions, space: LabelSpace, job: Job, monitor: Progress) -> Taught:
-    from irr.teach import forget, label, within_budget
+def _label(options: TeachOptions, space: LabelSpace, job: Job, monitor: Progress) -> tuple[Taught, Usage]:
+    from irr.teach import label, within_budget
 
     output = Path(options.output)
 
@@ -95,16 +96,13 @@ def _label(options: TeachOptions, space: LabelSpace, job: Job, monitor: Progress
         metered = within_budget(models, output, options.budget, options.restart)
         return options.program.build(space, models=metered)
 
-    taught = label(job, build, monitor)
-    if not taught.stopped:
-        forget(output)
-    return taught
+    return _ended(label(job, build, monitor), output)
 
 
-def _write(options: TeachOptions, space: LabelSpace, job: Job, monitor: Progress) -> Taught:
+def _write(options: TeachOptions, space: LabelSpace, job: Job, monitor: Progress) -> tuple[Taught, Usage]:
     from irr.io.texts import read_gold
     from irr.prompts.pack import load_task
-    from irr.teach import forget, within_budget, write
+    from irr.teach import within_budget, write
     from irr.teach.write import Writing, answers_of, without_examples
 
     rows = read_gold(options.examples, space, options.program.column_names) if options.examples else []
@@ -120,12 +118,20 @@ def _write(options: TeachOptions, space: LabelSpace, job: Job, monitor: Progress
     task = load_task(options.program.lms.task or "default")
     writing = Writing(labels, options.per_label, task, model)
     taught = write(job, writing, lambda: options.program.build(space, models=(None, None)), monitor)
+    return _ended(taught, answers)
+
+
+def _ended(taught: Taught, answers: Path) -> tuple[Taught, Usage]:
+    """The result, and what all calls for it cost; the answers are forgotten when the job is done."""
+    from irr.teach import forget, spent
+
+    used = spent(answers)
     if not taught.stopped:
         forget(answers)
-    return taught
+    return taught, used
 
 
-def _show(taught: Taught, output: str) -> None:
+def _show(taught: Taught, used: Usage, output: str) -> None:
     if taught.stopped:
         display.note(f"{taught.stopped}: repeat the call with a larger --budget to go on")
     elif taught.tally and taught.tally.errors:
@@ -133,5 +139,5 @@ def _show(taught: Taught, output: str) -> None:
             f'{taught.tally.errors} of {taught.tally.texts} rows carry an error: see "error" in them'
         )
     display.note(f"{taught.examples:,} examples in {output}")
-    for line in display.costs(taught.tally.costs) if taught.tally else []:
-        display.note(line)
+    if used.calls:
+        display.note(display.usage("in all", used))

@@ -6,18 +6,39 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from irr.errors import OutputError
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from irr.errors import LMError, OutputError
 from irr.lm.base import ChatRequest, LanguageModel
+from irr.lm.usage import Meter, count, metered
+from irr.types import Usage
+
+T = TypeVar("T")
 
 # Seconds between looks at whether requests are under way.
 _POLITE = 0.02
 
 
+class _Row(BaseModel):
+    """A request: its key and its answer, if it has one in words, and what it cost."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    usage: Usage
+    request: str | None = None
+    answer: str = ""
+
+
 class Answers:
-    """Answers of models in a file, one JSON line each.
+    """Answers of models in a file, one JSON line a request, with what it cost.
+
+    Attributes:
+        spent: What all requests in the file cost, those that left no answer in words included.
+        under_way: Requests that were sent and not answered yet.
 
     Args:
         path: The file; it is made with the first answer.
@@ -28,31 +49,50 @@ class Answers:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._known: dict[str, str] = {}
+        self._requests = 0
+        self.spent = Usage()
+        self.under_way = 0
         try:
-            self._known = _read(path)
+            for row in _read(path):
+                self._count(row)
         except OSError as e:
             raise OutputError(path, f"cannot be written ({e.strerror})", "name another output") from e
 
     def __len__(self) -> int:
-        return len(self._known)
+        return self._requests
 
     def get(self, request: str) -> str | None:
         """The answer to a request; None if it is not known."""
         return self._known.get(request)
 
-    def add(self, request: str, answer: str) -> None:
+    def add(self, request: str, answer: str, usage: Usage) -> None:
         """Keeps an answer, written through to the disk."""
-        line = json.dumps({"request": request, "answer": answer}, ensure_ascii=False) + "\n"
-        with self._path.open("ab") as file:
-            file.write(line.encode("utf-8", "replace"))
-            file.flush()
-            os.fsync(file.fileno())
-        self._known[request] = answer
+        self._write(_Row(request=request, answer=answer, usage=usage))
+
+    def charge(self, usage: Usage) -> None:
+        """Keeps what a request cost that left no answer in words; one that cost nothing was not sent."""
+        if usage != Usage():
+            self._write(_Row(usage=usage))
 
     def forget(self) -> None:
         """Removes the file, and forgets what it held."""
         self._path.unlink(missing_ok=True)
-        self._known = {}
+        self._known, self._requests, self.spent = {}, 0, Usage()
+
+    def _write(self, row: _Row) -> None:
+        line = json.dumps(row.model_dump(exclude_defaults=True), ensure_ascii=False) + "\n"
+        with self._path.open("ab") as file:
+            file.write(line.encode("utf-8", "replace"))
+            file.flush()
+            os.fsync(file.fileno())
+        self._count(row)
+
+    def _count(self, row: _Row) -> None:
+        if row.request is not None:
+            self._known[row.request] = row.answer
+        self._requests += 1
+        self.spent = self.spent + row.usage
 
 
 class RememberingModel:
@@ -70,7 +110,6 @@ class RememberingModel:
         self.revision = getattr(model, "revision", None)
         self.concurrency = model.concurrency
         self.capabilities = model.capabilities
-        self._under_way = 0
 
     async def chat(self, request: ChatRequest) -> str:
         """Answers in words.
@@ -83,54 +122,65 @@ class RememberingModel:
         known = self._answers.get(key)
         if known is not None:
             return known
-        try:
-            answer = await self._asked(request)
-        except (Exception, asyncio.CancelledError):
-            raise
-        except BaseException:  # a budget is spent: whoever called ends all
-            await self._settled()
-            raise
-        self._answers.add(key, answer)
+        answer, usage = await self._asked(self._model.chat(request))
+        self._answers.add(key, answer, usage)
         return answer
 
-    async def _asked(self, request: ChatRequest) -> str:
-        self._under_way += 1
-        try:
-            return await self._model.chat(request)
-        finally:
-            self._under_way -= 1
-
-    async def _settled(self) -> None:
-        """Waits until no request is under way, so that none that is paid for is cancelled."""
-        while self._under_way:
-            await asyncio.sleep(_POLITE)
-
     async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:
-        """As the model's."""
-        return await self._model.loglikelihoods(prefix, context, continuations)
+        """As the model's; only the cost is kept."""
+        return await self._judged(self._model.loglikelihoods(prefix, context, continuations))
 
     async def probabilities(
         self, prefix: str, context: str, items: Sequence[str], yes: str, no: str
     ) -> list[float]:
-        """As the model's."""
-        return await self._model.probabilities(prefix, context, items, yes, no)
+        """As the model's; only the cost is kept."""
+        return await self._judged(self._model.probabilities(prefix, context, items, yes, no))
+
+    async def _judged(self, work: Awaitable[list[float]]) -> list[float]:
+        values, usage = await self._asked(work)
+        self._answers.charge(usage)
+        return values
+
+    async def _asked(self, work: Awaitable[T]) -> tuple[T, Usage]:
+        """The answer to a request, and what it cost."""
+        try:
+            return await self._counted(work)
+        except (Exception, asyncio.CancelledError):
+            raise
+        except BaseException:  # a budget is spent: whoever called ends all
+            # Until no request is under way, so that none that is paid for is cancelled.
+            while self._answers.under_way:
+                await asyncio.sleep(_POLITE)
+            raise
+
+    async def _counted(self, work: Awaitable[T]) -> tuple[T, Usage]:
+        self._answers.under_way += 1
+        meter = Meter()
+        try:
+            with metered() as meter:
+                return await work, meter.usage
+        except LMError:
+            self._answers.charge(meter.usage)
+            raise
+        finally:
+            self._answers.under_way -= 1
+            count(meter.usage)  # for whoever adds up the costs of the text
 
 
-def _read(path: Path) -> dict[str, str]:
-    """The answers of a file; what a kill left of the last line is cut off."""
+def _read(path: Path) -> list[_Row]:
+    """The rows of a file; what a kill left of the last line is cut off."""
     if not path.exists():
-        return {}
+        return []
     whole = path.read_bytes()
     kept = whole[: whole.rfind(b"\n") + 1]
-    known = {}
+    rows = []
     for number, line in enumerate(kept.splitlines(), 1):
         try:
-            row = json.loads(line)
-            known[str(row["request"])] = str(row["answer"])
-        except (ValueError, KeyError, TypeError) as e:
+            rows.append(_Row.model_validate_json(line))
+        except ValidationError as e:
             raise OutputError(path, "holds something else than answers", "move it away", number) from e
     if len(kept) < len(whole):
-        if not known:
+        if not rows:
             raise OutputError(path, "holds something else than answers", "move it away")
         os.truncate(path, len(kept))
-    return known
+    return rows

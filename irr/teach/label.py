@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,10 @@ def label(job: Job, build: Callable[[], InferRetrieveRank], watch: Progress) -> 
         for row, prediction in predictions(program, rows, job.top_k, job.decision):
             yield _example(row, prediction, source)
 
-    tally, stopped = work(job, build, engine, watch)
+    def one_by_one(program: InferRetrieveRank, rows: Iterator[Row], done: int) -> OutputRows:
+        return engine(replace(program, group_texts=1, workers=1), rows, done)
+
+    tally, stopped = work(job, build, engine, one_by_one, watch)
     return Taught(tally, count(Path(job.output)), stopped)
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from irr.batch import Engine, Job, Progress, run
+from irr.batch import Engine, Job, OutputRows, Progress, run
 from irr.batch.journal import Journal
+from irr.batch.rows import Row
 from irr.batch.tally import Tally
 from irr.errors import OutputError
 from irr.lm.base import LanguageModel
 from irr.lm.memory import Answers, RememberingModel
 from irr.optimize.budget import Budget, MeteredModel, Stopped
 from irr.pipeline import InferRetrieveRank
+from irr.types import Usage
 
 Models = tuple[LanguageModel | None, LanguageModel | None]
 
@@ -37,7 +40,8 @@ class Taught:
 def within_budget(models: Models, output: Path, calls: int | None, restart: bool = False) -> Models:
     """The same models within a budget, one and the same where they are.
 
-    Their answers in words are kept beside the output until the job is done, so that none is paid for twice.
+    Their answers in words are kept beside the output until the job is done, so that none is paid for twice,
+    and so is what every request cost.
 
     Args:
         models: Of infer and of rank.
@@ -51,8 +55,7 @@ def within_budget(models: Models, output: Path, calls: int | None, restart: bool
     answers = Answers(_kept(output))
     if restart:
         answers.forget()
-    spent = 0 if restart else max(len(answers), Journal(output).spent.calls)
-    budget = Budget(calls, spent=spent)
+    budget = Budget(calls, spent=len(answers))
     within = {id(m): RememberingModel(MeteredModel(m, budget), answers) for m in models if m}
     infer, rank = (within[id(model)] if model else None for model in models)
     return infer, rank
@@ -69,9 +72,21 @@ def check_examples(output: str) -> None:
 
 
 def work(
-    job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Progress
+    job: Job,
+    build: Callable[[], InferRetrieveRank],
+    engine: Engine,
+    one_by_one: Engine,
+    watch: Progress,
 ) -> tuple[Tally | None, str]:
     """Runs a job; where the budget ends it, the answers so far become the output.
+
+    Args:
+        job: The job.
+        build: Gives the program.
+        engine: Answers rows together.
+        one_by_one: Answers each row before it reads the next one: where the budget ends among rows that are
+            answered together, those whose requests were all sent are written by it.
+        watch: Is told what the run came to after each row.
 
     Returns:
         What it came to, None if it was ended; and why it was ended, "" if it was not.
@@ -80,11 +95,33 @@ def work(
         OutputError: If the output is no JSONL file.
     """
     check_examples(job.output)
+
+    def to_the_end(program: InferRetrieveRank, rows: Iterator[Row], done: int) -> OutputRows:
+        waiting: deque[Row] = deque()
+
+        def noted() -> Iterator[Row]:
+            for row in rows:
+                waiting.append(row)
+                yield row
+
+        try:
+            for answer in engine(program, noted(), done):
+                waiting.popleft()
+                yield answer
+        except Stopped:
+            yield from one_by_one(program, iter(waiting), done)
+            raise
+
     try:
-        return run(job, build, engine, watch), ""
+        return run(job, build, to_the_end, watch), ""
     except Stopped as e:
         Journal(Path(job.output)).publish()
         return None, str(e)
+
+
+def spent(output: Path) -> Usage:
+    """What all requests for this output cost, those of earlier calls included, until they are forgotten."""
+    return Answers(_kept(output)).spent
 
 
 def forget(output: Path) -> None:

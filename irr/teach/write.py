@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from irr.batch import Job, OutputRows, Progress
+from irr.batch import Engine, Job, OutputRows, Progress
 from irr.batch.journal import Journal
 from irr.batch.rows import OutputRow, Row, json_line
 from irr.batch.tally import Outcome
@@ -84,14 +84,17 @@ def write(job: Job, writing: Writing, build: Callable[[], InferRetrieveRank], wa
         file.write(asks)
     prompt = WritingPrompt(writing.task, writing.count)
 
-    def engine(_program: InferRetrieveRank, rows: Iterator[Row], _done: int) -> OutputRows:
-        while group := list(islice(rows, writing.model.concurrency)):
-            labels = [space[space.number_of[str(row.id)]] for row in group]
-            found = run_on_loop(_written(writing.model, prompt, labels))
-            yield from (_answer(row, *one) for row, one in zip(group, found, strict=True))
+    def engine_of(at_a_time: int) -> Engine:
+        def engine(_program: InferRetrieveRank, rows: Iterator[Row], _done: int) -> OutputRows:
+            while group := list(islice(rows, at_a_time)):
+                labels = [space[space.number_of[str(row.id)]] for row in group]
+                found = run_on_loop(_written(writing.model, prompt, labels))
+                yield from (_answer(row, *one) for row, one in zip(group, found, strict=True))
+
+        return engine
 
     inner = replace(job, input=str(asked), output=str(answers), columns=OWN_NAMES)
-    tally, stopped = work(inner, lambda: program, engine, watch)
+    tally, stopped = work(inner, lambda: program, engine_of(writing.model.concurrency), engine_of(1), watch)
     examples = list(_examples(answers, program, writing.model.name))
     with replace_file(output) as file:
         file.writelines(json.dumps(example, ensure_ascii=False) + "\n" for example in examples)

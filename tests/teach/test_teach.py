@@ -13,13 +13,15 @@ import pytest
 from irr.batch import Job
 from irr.batch.tally import Tally
 from irr.builder import build
+from irr.config import Settings
 from irr.errors import IrrError, LMError, OutputError
 from irr.io.texts import read_gold
 from irr.lm.base import ChatRequest
 from irr.pipeline import InferRetrieveRank
 from irr.prompts.pack import load_task
-from irr.teach import Taught, forget, label, within_budget, write
+from irr.teach import Taught, forget, label, spent, within_budget, write
 from irr.teach.write import Writing, answers_of, without_examples
+from irr.types import Usage
 from tests.doubles.hash_encoder import HashEncoder
 from tests.doubles.scripted import ScriptedModel
 from tests.support import KITCHEN, Irr, read_jsonl, write_jsonl
@@ -47,9 +49,16 @@ def job(tmp_path: Path) -> Job:
 def programs(tmp_path: Path) -> Callable[..., InferRetrieveRank]:
     """Builds the program with a model that ranks, within a budget."""
 
-    def built(model: ScriptedModel | None, output: Path | None = None, calls: int | None = None):
+    def built(
+        model: ScriptedModel | None,
+        output: Path | None = None,
+        calls: int | None = None,
+        method: str = "auto",
+    ) -> InferRetrieveRank:
         _, rank = within_budget((None, model), output or tmp_path / "none", calls)
-        return build(KITCHEN, encoder=HashEncoder(), rank_lm=rank, index_folder=tmp_path / "index")
+        settings = Settings().replace({"rank.method": method})
+        folder = tmp_path / "index"
+        return build(KITCHEN, encoder=HashEncoder(), settings=settings, rank_lm=rank, index_folder=folder)
 
     return built
 
@@ -106,6 +115,37 @@ def test_a_budget_is_kept_over_all_calls(programs: Callable[..., InferRetrieveRa
     examples, stopped = again(None)
     assert (examples, stopped) == (len(TEXTS), "")
     assert [row["id"] for row in read_jsonl(output)] == [str(n) for n in range(len(TEXTS))]
+
+
+def test_a_budget_that_ends_within_a_group_of_texts_leaves_the_rows_that_are_answered(
+    programs: Callable[..., InferRetrieveRank], job: Job
+) -> None:
+    output = Path(job.output)
+    model = ScriptedModel(names_first)
+    assert programs(model).group_texts == 8
+    taught = label(job, lambda: programs(model, output, 3), quiet)
+    assert (taught.examples, taught.stopped) == (3, "the budget of 3 calls is spent")
+    assert [row["id"] for row in read_jsonl(output)] == ["0", "1", "2"]
+    assert label(job, lambda: programs(model, output), quiet).examples == len(TEXTS)
+    assert [row["id"] for row in read_jsonl(output)] == [str(n) for n in range(len(TEXTS))]
+
+
+@pytest.mark.parametrize("method", ["listwise", "likelihood"])
+def test_what_all_calls_cost_is_counted_after_a_stop(
+    programs: Callable[..., InferRetrieveRank], job: Job, method: str
+) -> None:
+    output = Path(job.output)
+    model = ScriptedModel(names_first)
+    calls = []
+    for budget in (2, 5, None):
+        taught = label(job, lambda budget=budget: programs(model, output, budget, method), quiet)
+        calls.append(len(model.requests) + len(model.judged))
+        assert spent(output).calls == calls[-1]
+        assert bool(taught.stopped) == (budget is not None and calls[-1] >= budget)
+    assert calls[0] == 2 < calls[-1]
+    assert spent(output).prompt_tokens == (100 if method == "listwise" else 10) * calls[-1]
+    forget(output)
+    assert spent(output) == Usage()
 
 
 def test_what_a_stopped_call_did_is_not_asked_again(
@@ -187,7 +227,8 @@ def test_what_was_written_before_a_budget_ended_is_not_paid_for_twice(
         return write(job, replace(writing, model=model), lambda: programs(None), quiet)
 
     # The three labels are asked about together; one is under way when the next is not sent any more.
-    assert again(1).stopped == "the budget of 1 calls is spent"
+    first = again(1)
+    assert (first.examples, first.stopped) == (2, "the budget of 1 calls is spent")
     assert len(read_jsonl(answers.with_name(f"{answers.name}.lm"))) == 1
     assert again(None).examples == 4
     assert len(writing.model.requests) == 3
@@ -235,6 +276,7 @@ def test_the_small_model_teaches_in_one_command(irr: Irr, labels_file: Path, tmp
     )
     assert result.returncode == 0, result.stderr
     assert f"2 examples in {output}" in result.stderr
+    assert "in all: " in result.stderr
     rows = read_jsonl(output)
     assert [row["id"] for row in rows] == [0, 1]
     assert rows[0]["costs"]["rank"]["prompt_tokens"] > 0
