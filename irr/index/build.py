@@ -92,26 +92,23 @@ class IndexBuilder:
         text_of = dict(zip(keys, texts, strict=True))
         last = self._last()
         row_of: dict[str, int] = {}
-        known: NDArray[np.float32] | None = None
+        parts: list[NDArray[np.float32]] = []
         if last is not None:
-            known = np.load(last / VECTORS, mmap_mode="r")
+            parts.append(np.load(last / VECTORS, mmap_mode="r"))
             row_of = {key: row for row, key in enumerate((last / KEYS).read_text("ascii").split())}
         new = [key for key in text_of if key not in row_of]
         logger.info("the index has %d texts, of which %d are new", len(text_of), len(new))
         if new:
+            row_of |= {key: row for row, key in enumerate(new, len(parts[0]) if parts else 0)}
             with VectorStore(self.server or self.home / STORE, collection_of(self.home)) as store:
-                fresh = store.vectors([text_of[key] for key in new], self.encoder, self.progress)
-            first = 0 if known is None else len(known)
-            row_of |= {key: first + row for row, key in enumerate(new)}
-            known = fresh if known is None else np.concatenate([known, fresh])
-        assert known is not None
-        rows = [row_of[key] for key in keys]
+                parts.append(store.vectors([text_of[key] for key in new], self.encoder, self.progress))
+        rows = np.array([row_of[key] for key in keys])
         # Written as a stream: on a full disk, writing to a memory map would end the process.
         with (folder / VECTORS).open("wb") as file:
-            header = {"descr": "<f4", "fortran_order": False, "shape": (len(rows), known.shape[1])}
+            header = {"descr": "<f4", "fortran_order": False, "shape": (len(rows), parts[0].shape[1])}
             np.lib.format.write_array_header_1_0(file, header)
             for start in range(0, len(rows), _BLOCK):
-                file.write(known[rows[start : start + _BLOCK]].astype("<f4", copy=False).tobytes())
+                file.write(_rows_of(parts, rows[start : start + _BLOCK]).astype("<f4", copy=False).tobytes())
         (folder / KEYS).write_text("\n".join(keys), "ascii")
 
     def _last(self) -> Path | None:
@@ -126,6 +123,17 @@ class IndexBuilder:
             except (OSError, ValueError, EOFError, KeyError):
                 continue
         return None
+
+
+def _rows_of(parts: Sequence[NDArray[np.float32]], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """These rows of the parts as if joined; to join them would take their memory again."""
+    picked = np.empty((len(rows), parts[0].shape[1]), np.float32)
+    first = 0
+    for part in parts:
+        own = (rows >= first) & (rows < first + len(part))
+        picked[own] = part[rows[own] - first]
+        first += len(part)
+    return picked
 
 
 def entries_of(label: Label, kinds: Sequence[EntryKind]) -> list[tuple[EntryKind, str]]:

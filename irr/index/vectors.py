@@ -64,14 +64,16 @@ class VectorStore:
             LabelIndexError: If Chroma cannot be read or written.
         """
         keys = [key_of(text) for text in texts]
-        blocks = []
+        vectors = np.empty((0, 0), np.float32)
         for start in range(0, len(texts), _BLOCK):
             end = min(start + _BLOCK, len(texts))
             block, encoded = self._block(keys[start:end], texts[start:end], encoder)
-            blocks.append(block)
+            if not len(vectors):
+                vectors = np.empty((len(texts), block.shape[1]), np.float32)
+            vectors[start:end] = block
             if progress and encoded:
                 progress(end, len(texts))
-        return np.concatenate(blocks) if blocks else np.empty((0, 0), np.float32)
+        return vectors
 
     def _block(self, keys: Sequence[str], texts: Sequence[str], encoder: Encoder) -> tuple[Floats, bool]:
         """The vectors of a block, and whether any had to be encoded."""
@@ -83,8 +85,11 @@ class VectorStore:
         if new:
             encoded = encoder.encode([texts[i] for i in new])
             with self._named("written"):
+                # As metadata, because Chroma indexes every three letters of a document for search.
                 self._entries.upsert(
-                    ids=[keys[i] for i in new], embeddings=encoded, documents=[texts[i] for i in new]
+                    ids=[keys[i] for i in new],
+                    embeddings=encoded,
+                    metadatas=[{"text": texts[i]} for i in new],
                 )
             row_of |= {keys[i]: len(vectors) + row for row, i in enumerate(new)}
             vectors = np.concatenate([vectors, encoded]) if len(vectors) else encoded

@@ -50,11 +50,10 @@ def test_chroma_holds_each_text_once(kitchen: LabelSpace, encoder: SentenceEncod
     (database,) = tmp_path.glob("*/chroma")
     with chromadb.PersistentClient(str(database), settings=Settings(anonymized_telemetry=False)) as client:
         (collection,) = client.list_collections()
-        found = collection.get(include=["documents", "embeddings"])
-    assert sorted(found["documents"]) == sorted(
-        {index.entry_text(entry) for entry in range(len(index.vectors))}
-    )
-    held = dict(zip(found["documents"], np.asarray(found["embeddings"], np.float32), strict=True))
+        found = collection.get(include=["metadatas", "embeddings"])
+    texts = [metadata["text"] for metadata in found["metadatas"]]
+    assert sorted(texts) == sorted({index.entry_text(entry) for entry in range(len(index.vectors))})
+    held = dict(zip(texts, np.asarray(found["embeddings"], np.float32), strict=True))
     for entry, vector in enumerate(index.vectors):
         np.testing.assert_array_equal(held[index.entry_text(entry)], vector)
     assert [index.entry_text(i) for i in range(3)] == [
