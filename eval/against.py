@@ -48,7 +48,15 @@ class Version:
 
     def classify(self, labels: Path, texts: Path) -> float:
         """Seconds of a whole process."""
-        arguments = ["--labels", labels, "--input", texts, "--output", self.folder / "out.jsonl", "--restart"]
+        arguments: list[str | Path] = [
+            "--labels",
+            labels,
+            "--input",
+            texts,
+            "--output",
+            self.folder / "out.jsonl",
+            "--restart",
+        ]
         start = time.perf_counter()
         self._run("-m", "irr", "classify", *arguments, "--index-folder", self.folder / "indexes")
         return time.perf_counter() - start

@@ -32,8 +32,8 @@ from irr.lm.loop import Requests
 from irr.prompts.pack import TaskPack
 from irr.rank.base import Ranker
 from irr.recipe import Recipe, model_of
+from irr.retrieve.base import Retriever
 from irr.retrieve.combination import PLAIN, Combination
-from irr.retrieve.retriever import Retriever
 from irr.text.passages import excerpt
 from irr.text.words import clean
 from irr.types import (

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 from unittest.mock import patch
@@ -140,7 +141,8 @@ class Fuzzer:
             return "; ".join(dict.fromkeys(found))
         if (peak := _peak()) > MOST_BYTES:
             return f"{peak / 2**20:.0f} MiB"
-        return _bad_rows(done.stdout if "-" in case.arguments else "", out / "out.jsonl", case.arguments[0])
+        rows_on_stdout = ("--output", "-") in pairwise(case.arguments)
+        return _bad_rows(done.stdout if rows_on_stdout else "", out / "out.jsonl", case.arguments[0])
 
 
 def _bad_rows(stdout: str, path: Path, command: str) -> str | None:

@@ -46,7 +46,7 @@ FEATURES: dict[str, str] = {
     "span_gap": "how much better another label matches the best span",
     "span_z": "best match of a span, in standard deviations over the spans",
     "company": "mean similarity to the 20 labels of the highest scores",
-    "centrality": "similarity to the mean of all labels in the pool",
+    "centrality": "similarity to the mean of all proposed labels",
     "redundancy": "better labels with the same best span",
     "parent": "score of the best parent",
     "child": "score of the best child",
@@ -61,7 +61,7 @@ _KINDS = tuple(EntryKind)
 
 
 @dataclass(frozen=True)
-class Pool:
+class Proposal:
     """The labels of a text that features are computed for, those of the highest scores first.
 
     Attributes:
@@ -99,23 +99,23 @@ class Features:
     example: Floats
 
 
-def features_of(parts: Sequence[Part], vectors: Floats, pool: Pool) -> Features:
-    """The features of every label in a pool.
+def features_of(parts: Sequence[Part], vectors: Floats, proposal: Proposal) -> Features:
+    """The features of every label in a proposal.
 
     Args:
         parts: The parts of the text.
         vectors: Unit vectors of the queries, shape (rows, dimensions).
-        pool: The labels.
+        proposal: The labels.
     """
     passages = [part for part in parts if part.passage is not None]
-    found = {**pool.known, **_of_labels(pool)}
+    found = {**proposal.known, **_of_labels(proposal)}
     if passages:
-        found |= _of_passages(passages, vectors, pool)
-        found |= _of_spans(passages, vectors, pool)
-    nothing = np.zeros(len(pool.labels), np.float32)
+        found |= _of_passages(passages, vectors, proposal)
+        found |= _of_spans(passages, vectors, proposal)
+    nothing = np.zeros(len(proposal.labels), np.float32)
     values = np.stack([found.get(name, nothing) for name in FEATURES], axis=1).astype(np.float32)
-    values[:, 1:] -= values[pool.common, 1:][:_REFERENCE].mean(axis=0)
-    return Features(pool.labels, values, len(passages), found.get("example", nothing))
+    values[:, 1:] -= values[proposal.common, 1:][:_REFERENCE].mean(axis=0)
+    return Features(proposal.labels, values, len(passages), found.get("example", nothing))
 
 
 def score_alone(labels: Ints, score: Floats, passages: int, example: Floats) -> Features:
@@ -125,23 +125,23 @@ def score_alone(labels: Ints, score: Floats, passages: int, example: Floats) -> 
     return Features(labels, values, passages, example)
 
 
-def _of_labels(pool: Pool) -> dict[str, Floats]:
-    names = pool.vectors[pool.starts]
+def _of_labels(proposal: Proposal) -> dict[str, Floats]:
+    names = proposal.vectors[proposal.starts]
     return {
-        "company": names @ names[pool.common][:_COMPANY].mean(axis=0),
-        "centrality": names @ names[pool.common].mean(axis=0),
+        "company": names @ names[proposal.common][:_COMPANY].mean(axis=0),
+        "centrality": names @ names[proposal.common].mean(axis=0),
     }
 
 
-def _of_passages(passages: Sequence[Part], vectors: Floats, pool: Pool) -> dict[str, Floats]:
+def _of_passages(passages: Sequence[Part], vectors: Floats, proposal: Proposal) -> dict[str, Floats]:
     held = [part.segments[QueryKind.TEXT].rows for part in passages if QueryKind.TEXT in part.segments]
     if not held:
         return {}
     rows = np.concatenate(held)
     mean = vectors[rows].mean(axis=0)
     mean /= max(float(np.linalg.norm(mean)), 1e-12)
-    similarity = np.concatenate([vectors[rows], mean[None]]) @ pool.vectors.T
-    names, descriptions = _named(similarity, pool), _described(similarity, pool)
+    similarity = np.concatenate([vectors[rows], mean[None]]) @ proposal.vectors.T
+    names, descriptions = _named(similarity, proposal), _described(similarity, proposal)
     return {
         "name_passage": names[:-1].max(axis=0),
         "passages_mean": names[:-1].mean(axis=0),
@@ -150,24 +150,24 @@ def _of_passages(passages: Sequence[Part], vectors: Floats, pool: Pool) -> dict[
     }
 
 
-def _of_spans(passages: Sequence[Part], vectors: Floats, pool: Pool) -> dict[str, Floats]:
+def _of_spans(passages: Sequence[Part], vectors: Floats, proposal: Proposal) -> dict[str, Floats]:
     held = [part.segments[QueryKind.SPAN].rows for part in passages if QueryKind.SPAN in part.segments]
     if not held:
         return {}
     rows, counts = np.unique(np.concatenate(held), return_counts=True)
-    similarity = vectors[rows] @ pool.vectors.T
-    matches, descriptions = _named(similarity, pool), _described(similarity, pool)
+    similarity = vectors[rows] @ proposal.vectors.T
+    matches, descriptions = _named(similarity, proposal), _described(similarity, proposal)
     times = np.log1p(counts).astype(np.float32)
-    top = matches[:, pool.common].max(axis=1, keepdims=True)
+    top = matches[:, proposal.common].max(axis=1, keepdims=True)
     best = matches.argmax(axis=0)
     means = np.exp(np.minimum(matches - top, 0) / np.float32(_TEMPERATURE))
-    total = means[:, pool.common].sum(axis=1, keepdims=True)
+    total = means[:, proposal.common].sum(axis=1, keepdims=True)
     above_5, above_6, above_7 = (np.maximum(matches - np.float32(level), 0) for level in (0.5, 0.6, 0.7))
     at_6, at_7 = above_6 > 0, above_7 > 0
-    sharing = 1 + at_6[:, pool.common].sum(axis=1)
+    sharing = 1 + at_6[:, proposal.common].sum(axis=1)
     highest = matches.max(axis=0)
     return {
-        "name_span": similarity[:, pool.starts].max(axis=0),
+        "name_span": similarity[:, proposal.starts].max(axis=0),
         "description_span": descriptions.max(axis=0),
         "attributed": _damped(times @ (means * above_5)),
         "attributed_spans": np.log1p(times @ (means * at_6)),
@@ -185,19 +185,19 @@ def _of_spans(passages: Sequence[Part], vectors: Floats, pool: Pool) -> dict[str
     }
 
 
-def _named(similarity: Floats, pool: Pool) -> Floats:
+def _named(similarity: Floats, proposal: Proposal) -> Floats:
     """The highest similarity of each query to the name and the aliases of each label."""
-    return _highest(similarity, pool.kinds != _KINDS.index(EntryKind.DESCRIPTION), pool, -1.0)
+    return _highest(similarity, proposal.kinds != _KINDS.index(EntryKind.DESCRIPTION), proposal, -1.0)
 
 
-def _described(similarity: Floats, pool: Pool) -> Floats:
+def _described(similarity: Floats, proposal: Proposal) -> Floats:
     """The similarity of each query to the description of each label, from 0 up; 0 without one."""
-    return _highest(similarity, pool.kinds == _KINDS.index(EntryKind.DESCRIPTION), pool, 0.0)
+    return _highest(similarity, proposal.kinds == _KINDS.index(EntryKind.DESCRIPTION), proposal, 0.0)
 
 
-def _highest(similarity: Floats, counts: NDArray[np.bool_], pool: Pool, otherwise: float) -> Floats:
+def _highest(similarity: Floats, counts: NDArray[np.bool_], proposal: Proposal, otherwise: float) -> Floats:
     highest: Floats = np.maximum.reduceat(
-        np.where(counts, similarity, np.float32(otherwise)), pool.starts, axis=1
+        np.where(counts, similarity, np.float32(otherwise)), proposal.starts, axis=1
     )
     return highest
 

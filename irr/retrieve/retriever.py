@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -17,41 +15,14 @@ from irr.retrieve.combination import PLAIN, Combination
 from irr.retrieve.evidence import Evidence, join, of_passage, of_terms
 from irr.retrieve.examples import ExampleEvidence, ExampleIndex
 from irr.retrieve.explain import matches_of
-from irr.retrieve.features import FEATURES, Features, features_of, score_alone
-from irr.retrieve.features import Pool as FeaturePool
+from irr.retrieve.features import FEATURES, Features, Proposal, features_of, score_alone
 from irr.retrieve.parts import Part, ScoredText, blocks, parts_of
+from irr.retrieve.pool import Pool, Pools
 from irr.retrieve.propagation import ParentPropagation
-from irr.retrieve.scoring import Bools, Entries, Floats, Ints
-from irr.types import Candidate, Contribution, EntryKind, Match, Query, QueryKind
-
-
-class Retriever(Protocol):
-    """Maps the queries of texts to their candidates, best first."""
-
-    def retrieve(
-        self, queries: Sequence[Sequence[Query]], top_k: int, explain: bool = False
-    ) -> list[list[Candidate]]:
-        """Returns at most `top_k` candidates for each text; with their matches where `explain`."""
-        ...
-
-    def within(self, labels: Ints) -> Retriever:
-        """The same, with candidates among these labels only."""
-        ...
-
-    def nearest(self, text: str, count: int) -> tuple[Ints, Floats]:
-        """The labels that have the entries most similar to a text, by number, and how similar those are."""
-        ...
-
+from irr.retrieve.scoring import Bools, Floats, Ints
+from irr.types import Candidate, Contribution, Match, Query, QueryKind
 
 _NAMES = tuple(FEATURES)
-
-
-@dataclass(frozen=True)
-class _Pool:
-    """Labels that are scored, by number, ascending, and their entries."""
-
-    labels: Ints
-    entries: Entries
 
 
 class LabelRetriever:
@@ -77,15 +48,8 @@ class LabelRetriever:
         self._combination = combination
         # Numbers of the labels that may be candidates; None for all.
         self._part: Ints | None = None
-        self._margins: dict[QueryKind, Floats] = {
-            query: np.array([settings.retrieve.margin(kind, query) for kind in EntryKind], np.float32)[
-                index.kind_of
-            ]
-            for query in QueryKind
-        }
-        # Entries stand in label order.
-        self._bounds = np.searchsorted(index.label_of, np.arange(len(index.space) + 1))
         self._propagation = ParentPropagation(index.space, settings.retrieve.parent_share)
+        self._pools = Pools(index, settings.retrieve, self._propagation, examples)
         priors = np.array([label.prior or 0.0 for label in index.space], np.float32)
         self._factor = scoring.prior_factor(priors, settings.retrieve.prior_weight)
 
@@ -121,25 +85,14 @@ class LabelRetriever:
         Returns:
             Numbers of at most `count` labels, the most similar first, and the cosines of those entries.
         """
-        index = self._index
-        vector = self._encoder.encode([text])
-        if len(index.vectors) <= self._settings.exact_entries:
-            similar = np.maximum.reduceat(index.vectors @ vector[0], self._bounds[:-1])
-            labels = np.arange(len(index.space))
-        else:
-            entries = index.nearest(vector, self._settings.graph_neighbors)[0]
-            labels = np.unique(index.label_of[entries])
-            similar = np.zeros(len(labels), np.float32)
-            np.maximum.at(
-                similar, np.searchsorted(labels, index.label_of[entries]), index.vectors[entries] @ vector[0]
-            )
+        labels, similar = self._pools.nearest(self._encoder.encode([text])[0])
         if self._part is not None:
             mine = np.isin(labels, self._part)
             labels, similar = labels[mine], similar[mine]
         best = scoring.top(similar, count)
         return labels[best], similar[best]
 
-    def _scan(self, queries: Sequence[Sequence[Query]]) -> Iterator[tuple[int, ScoredText, _Pool, Evidence]]:
+    def _scan(self, queries: Sequence[Sequence[Query]]) -> Iterator[tuple[int, ScoredText, Pool, Evidence]]:
         """Each text that has queries, by number, with its evidence."""
         distinct = list(dict.fromkeys(query.text for group in queries for query in group))
         if not distinct:
@@ -147,31 +100,13 @@ class LabelRetriever:
         vectors = self._encoder.encode(distinct)
         row_of = {text: row for row, text in enumerate(distinct)}
         parts = [parts_of(group, row_of) for group in queries]
-        for numbers, pool in self._pools(parts, vectors):
+        for numbers, pool in self._pools.of_texts(parts, vectors, self._part):
             scored = self._scored([parts[number] for number in numbers], pool, vectors)
             for number, (text, evidence) in zip(numbers, scored, strict=True):
                 yield number, text, pool, evidence
 
-    def _pools(self, parts: Sequence[Sequence[Part]], vectors: Floats) -> Iterator[tuple[list[int], _Pool]]:
-        """The texts that have queries, by number, and the labels that are scored for them."""
-        asked = [number for number, own in enumerate(parts) if own]
-        if len(self._index.vectors) <= self._settings.exact_entries:
-            entries = Entries(self._index.vectors, self._bounds[:-1], self._margins)
-            yield asked, _Pool(np.arange(len(self._index.space)), entries)
-            return
-        near = self._index.nearest(vectors, self._settings.graph_neighbors)
-        for number in asked:
-            rows = np.concatenate([s.rows for part in parts[number] for s in part.segments.values()])
-            labels = np.unique(self._index.label_of[near[rows].ravel()])
-            if self._examples is not None:
-                labels = np.union1d(labels, self._examples.labels)
-            if self._part is not None:
-                labels = np.union1d(labels, self._part)
-            labels = self._propagation.with_parents(labels)
-            yield [number], _Pool(labels, self._entries_of(labels))
-
     def _scored(
-        self, texts: Sequence[Sequence[Part]], pool: _Pool, vectors: Floats
+        self, texts: Sequence[Sequence[Part]], pool: Pool, vectors: Floats
     ) -> Iterator[tuple[ScoredText, Evidence]]:
         """Each text with its evidence, in order; many texts are matched together."""
         settings = self._settings
@@ -210,7 +145,7 @@ class LabelRetriever:
         return join(evidence, of_passage(score, recall, cosine, number), settings.passage_temperature)
 
     def _candidates(
-        self, text: ScoredText, pool: _Pool, evidence: Evidence, top_k: int, explain: bool
+        self, text: ScoredText, pool: Pool, evidence: Evidence, top_k: int, explain: bool
     ) -> list[Candidate]:
         """The best labels of a pool, best first."""
         features, positions = self._features(text, pool, evidence, top_k, quick=True)
@@ -240,7 +175,7 @@ class LabelRetriever:
         return candidates
 
     def _features(
-        self, text: ScoredText, pool: _Pool, evidence: Evidence, top_k: int, quick: bool
+        self, text: ScoredText, pool: Pool, evidence: Evidence, top_k: int, quick: bool
     ) -> tuple[Features, Ints]:
         """The features of the labels that the scores propose, and their positions in the pool.
 
@@ -265,7 +200,7 @@ class LabelRetriever:
         if len(passages) != 1:  # of one passage, the words are looked up already
             whole = self._index.words("\n".join(part.passage or "" for part in passages))
             recall, cosine = (of_all[labels] for of_all in whole)
-        rows, starts = self._rows_of(labels[best])
+        rows, starts = self._pools.rows_of(labels[best])
         known = {
             "score": score,
             "passage_scores": evidence.total[best] / max(1, len(passages)),
@@ -280,7 +215,7 @@ class LabelRetriever:
             "example": example[best],
             "example_share": examples.share[labels[best]],
         }
-        proposed = FeaturePool(
+        proposed = Proposal(
             labels[best], common, self._index.vectors[rows], self._index.kind_of[rows], starts, known
         )
         return features_of(text.parts, text.vectors, proposed), best
@@ -310,7 +245,7 @@ class LabelRetriever:
         return best, np.isin(best, among_all)
 
     def _matches(self, text: ScoredText, label: int, part: int) -> tuple[Match, ...]:
-        return matches_of(label, part, text, self._entries_of(np.array([label])), self._index)
+        return matches_of(label, part, text, self._pools.entries_of(np.array([label])), self._index)
 
     def _example(self, text: ScoredText) -> ExampleEvidence:
         """What the examples say for each label of the space."""
@@ -329,23 +264,11 @@ class LabelRetriever:
                 continue
             mine = np.flatnonzero(part_of == number)
             penalties = text.penalties[number][QueryKind.SPAN]
-            entries = self._entries_of(labels[mine])
+            entries = self._pools.entries_of(labels[mine])
             best[mine] = segment.rows[
                 scoring.best_queries(text.vectors[segment.rows], penalties, entries, QueryKind.SPAN)
             ]
         return best
-
-    def _entries_of(self, labels: Ints) -> Entries:
-        """The entries of these labels, one label after the other."""
-        rows, starts = self._rows_of(labels)
-        margins = {kind: margin[rows] for kind, margin in self._margins.items()}
-        return Entries(self._index.vectors[rows], starts, margins)
-
-    def _rows_of(self, labels: Ints) -> tuple[Ints, Ints]:
-        """The numbers of these labels' entries, and where those of each label begin."""
-        counts = self._bounds[labels + 1] - self._bounds[labels]
-        starts = np.cumsum(counts) - counts
-        return np.repeat(self._bounds[labels] - starts, counts) + np.arange(counts.sum()), starts
 
 
 def _spoken(contributions: Floats) -> tuple[Contribution, ...]:

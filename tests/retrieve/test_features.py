@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from irr.retrieve.combination import PLAIN, Combination, default_combination, length_share
-from irr.retrieve.features import FEATURES, Features, Pool, features_of
+from irr.retrieve.features import FEATURES, Features, Proposal, features_of
 from irr.retrieve.parts import Part
 from irr.retrieve.scoring import Segment
 from irr.types import EntryKind, QueryKind
@@ -34,7 +34,7 @@ def features() -> Features:
     """Two labels, the second with a description; two passages that share the span that is the first name."""
     names = [unit(1, 0, 0), unit(0, 1, 0), unit(0, 0, 1)]
     kinds = np.array([KINDS.index(EntryKind.NAME)] * 2 + [KINDS.index(EntryKind.DESCRIPTION)], np.uint8)
-    pool = Pool(
+    pool = Proposal(
         labels=np.array([7, 3]),
         common=np.array([True, True]),
         vectors=np.array(names),
