@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from irr.batch.checkpoint import Checkpoint
 from irr.batch.identity import Identity
-from irr.batch.journal import Journal
 from irr.batch.retry import Retry
 from irr.batch.rows import OutputRow, Row, answer, rows_of
 from irr.batch.tally import Tally
@@ -180,44 +180,45 @@ def _keep(
     check_table(job.output)
     if job.retry_errors and is_table(job.output):
         raise UsageError("--retry-errors reads JSONL outputs only", "name a .jsonl file")
-    journal = Journal(Path(job.output), source.separator)
-    journal.recover()
+    checkpoint = Checkpoint(Path(job.output), source.separator)
+    checkpoint.recover()
     if job.restart:
-        journal.drop()
-    going_on = not job.restart and journal.unfinished
-    done = not job.restart and not going_on and journal.finished
-    if job.retry_errors and not (done or (going_on and journal.finished)):
+        checkpoint.drop()
+    going_on = not job.restart and checkpoint.unfinished
+    done = not job.restart and not going_on and checkpoint.finished
+    if job.retry_errors and not (done or (going_on and checkpoint.finished)):
         hint = "run without --retry-errors first"
         raise OutputError(job.output, "is not a finished output", hint)
     rows = rows_of(source)  # before the index is built: an input that holds no texts ends the call
     program = build()
     identity = _identity(program, job)
     if going_on or done:
-        journal.check(identity)
+        checkpoint.check(identity)
     if done and not job.retry_errors:
-        tally = journal.reread(rows)
+        tally = checkpoint.reread(rows)
         logger.warning("%s is complete: nothing to do", job.output)
         return tally
-    journal.open(identity, rows)
+    checkpoint.open(identity, rows)
     try:
-        if journal.tally.texts:
-            logger.warning("going on after row %s", f"{journal.tally.texts:,}")
-        retry = Retry(journal.output, journal.tally.texts) if job.retry_errors else None
+        if checkpoint.tally.texts:
+            logger.warning("going on after row %s", f"{checkpoint.tally.texts:,}")
+        retry = Retry(checkpoint.output, checkpoint.tally.texts) if job.retry_errors else None
         left = retry.failed(rows) if retry else rows
-        with closing(engine(program, left, journal.tally.texts)) as answers:
+        with closing(engine(program, left, checkpoint.tally.texts)) as answers:
             for one in retry.among(answers) if retry else answers:
-                journal.write(one)
-                watch(journal.tally, source.share())
+                checkpoint.write(one)
+                watch(checkpoint.tally, source.share())
     except BaseException as e:
-        journal.close()
-        if not journal.tally.texts:
-            journal.drop()  # no answer is lost, and a corrected call need not be the same run
+        checkpoint.close()
+        if not checkpoint.tally.texts:
+            checkpoint.drop()  # no answer is lost, and a corrected call need not be the same run
         stopped = isinstance(e, KeyboardInterrupt | SystemExit)
-        if stopped or (isinstance(e, LMUnavailableError) and journal.tally.texts):
-            logger.warning("stopped after row %s: repeat the same call to go on", f"{journal.tally.texts:,}")
+        if stopped or (isinstance(e, LMUnavailableError) and checkpoint.tally.texts):
+            row = f"{checkpoint.tally.texts:,}"
+            logger.warning("stopped after row %s: repeat the same call to go on", row)
         raise
-    journal.finish()
-    return journal.tally
+    checkpoint.finish()
+    return checkpoint.tally
 
 
 def _identity(program: InferRetrieveRank, job: Job) -> Identity:

@@ -47,16 +47,16 @@ def review(options: ReviewOptions) -> None:
     from irr.errors import InputError
     from irr.io.outputs import check_output, open_output
     from irr.review.export import export
-    from irr.review.journal import Journal
     from irr.review.judgment import standing
+    from irr.review.store import JudgmentStore
 
     if options.action == "export" and options.output is None:
         raise UsageError("no output", "give --output FILE")
     if not options.decisions.is_dir():
         hint = "name the folder that irr serve --review writes"
         raise InputError(options.decisions, "no such folder", hint)
-    journal = Journal(options.decisions)
-    judged = standing(journal.judgments())
+    store = JudgmentStore(options.decisions)
+    judged = standing(store.judgments())
     if not judged:
         raise InputError(options.decisions, "holds no judgments", "review some texts first: see irr serve")
     found = export(judged, options.only_random)

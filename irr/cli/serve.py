@@ -64,7 +64,7 @@ class ReviewPageOptions:
             UsageError: If they do not fit together.
             TextsError: If the texts cannot be read.
         """
-        from irr.review.journal import Journal
+        from irr.review.store import JudgmentStore
         from irr.review.texts import read_texts
         from irr.serve.review import ReviewPage
 
@@ -76,7 +76,7 @@ class ReviewPageOptions:
         if workers > 1:
             raise UsageError("a review is served by one process", "leave --workers out")
         texts = tuple(read_texts(self.review))
-        Journal(self.decisions).check()
+        JudgmentStore(self.decisions).check()
         return ReviewPage(texts=texts, folder=self.decisions, seed=self.seed)
 
 

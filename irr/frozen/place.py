@@ -14,6 +14,7 @@ from pathlib import Path
 
 from irr.errors import ProgramError
 from irr.frozen.manifest import FILES, LABELS, MANIFEST, is_dropped, names_in
+from irr.io.durable import sync_folder
 
 _HERE = -100  # AT_FDCWD: paths are relative to the current folder
 _EXCHANGE = 2  # RENAME_EXCHANGE on Linux, RENAME_SWAP on macOS
@@ -94,7 +95,7 @@ class Place:
                 self.path.rename(old)
                 beside.rename(self.path)
             _remove(old)
-        _sync(self.path.parent)
+        sync_folder(self.path.parent)
 
     def _failed(self, why: str, rescued: Path | None) -> ProgramError:
         if rescued:
@@ -115,7 +116,7 @@ def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-        _sync(folder)
+        sync_folder(folder)
     except BaseException:
         _remove(folder)
         raise
@@ -128,15 +129,6 @@ def _rescue(contents: Mapping[str, bytes]) -> Path | None:
         _write(folder, contents)
         return folder
     return None
-
-
-def _sync(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # not every system can
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _exchange(one: Path, other: Path) -> bool:

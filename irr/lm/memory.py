@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +12,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from irr.errors import LMError, OutputError
+from irr.io.durable import append_line, whole_lines
 from irr.lm.base import ChatRequest, LanguageModel
 from irr.lm.usage import Meter, count, metered
 from irr.types import Usage
@@ -82,10 +82,7 @@ class Answers:
 
     def _write(self, row: _Row) -> None:
         line = json.dumps(row.model_dump(exclude_defaults=True), ensure_ascii=False) + "\n"
-        with self._path.open("ab") as file:
-            file.write(line.encode("utf-8", "replace"))
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(self._path, line.encode("utf-8", "replace"))
         self._count(row)
 
     def _count(self, row: _Row) -> None:
@@ -168,19 +165,16 @@ class RememberingModel:
 
 
 def _read(path: Path) -> list[_Row]:
-    """The rows of a file; what a kill left of the last line is cut off."""
+    """The rows of a file, without what a kill left of the last line."""
     if not path.exists():
         return []
-    whole = path.read_bytes()
-    kept = whole[: whole.rfind(b"\n") + 1]
+    content = path.read_bytes()
     rows = []
-    for number, line in enumerate(kept.splitlines(), 1):
+    for number, line in enumerate(whole_lines(content).splitlines(), 1):
         try:
             rows.append(_Row.model_validate_json(line))
         except ValidationError as e:
             raise OutputError(path, "holds something else than answers", "move it away", number) from e
-    if len(kept) < len(whole):
-        if not rows:
-            raise OutputError(path, "holds something else than answers", "move it away")
-        os.truncate(path, len(kept))
+    if content and not rows:
+        raise OutputError(path, "holds something else than answers", "move it away")
     return rows

@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from irr.errors import UsageError
 from irr.io.texts import TextId
 from irr.pipeline import InferRetrieveRank
-from irr.review.journal import Journal
 from irr.review.judgment import Judgment, Key, Note, Order, Proposal, Reviewer, Verdict, standing
 from irr.review.outlook import SHOWN, Outlook
 from irr.review.progress import Progress, progress
 from irr.review.queue import Queue
+from irr.review.store import JudgmentStore
 from irr.review.texts import ReviewText
 from irr.text.words import clean
 from irr.types import Candidate, LabelId, Prediction, QueryKind
@@ -52,13 +52,13 @@ class Desk:
     Attributes:
         program: Proposes the labels.
         texts: The texts to review.
-        journal: Keeps the judgments.
+        store: Keeps the judgments.
         seed: Of the random order.
     """
 
     program: InferRetrieveRank
     texts: Sequence[ReviewText]
-    journal: Journal
+    store: JudgmentStore
     seed: int = 0
     outlook: Outlook = field(init=False)
     _queue: Queue = field(init=False)
@@ -67,7 +67,7 @@ class Desk:
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self.journal.check()
+        self.store.check()
         self._number_of = {text.id: number for number, text in enumerate(self.texts)}
         for number, text in enumerate(self.texts):
             self._number_of.setdefault(_for_page(text.id), number)
@@ -170,7 +170,7 @@ class Desk:
         if (said.verdict is Verdict.LABELS) != bool(said.labels):
             raise UsageError("the verdict does not fit the labels", "name labels, or say that none fits")
         program, proposed = self._shown.get(text.id, (self.program.digest, ()))
-        return self.journal.append(
+        return self.store.append(
             Judgment(
                 **said.model_dump(exclude={"text_id"}),
                 text_id=text.id,
@@ -194,7 +194,7 @@ class Desk:
             OutputError: If it cannot be written.
         """
         with self._lock:
-            made = {one.key: one for one in self.journal.judgments()}
+            made = {one.key: one for one in self.store.judgments()}
             if key in made:
                 return made[made[key].undoes or key]
             mine = [one for one in self._standing() if one.reviewer == reviewer]
@@ -202,7 +202,7 @@ class Desk:
                 raise UsageError("there is nothing to take back", "judge a text first")
             last = mine[-1]
             back = {"key": key, "at": datetime.now(UTC), "verdict": Verdict.UNDONE, "undoes": last.key}
-            self.journal.append(last.model_copy(update=back | {"labels": (), "rejected": (), "note": ""}))
+            self.store.append(last.model_copy(update=back | {"labels": (), "rejected": (), "note": ""}))
         return last
 
     def progress(self, reviewer: str) -> Progress:
@@ -211,7 +211,7 @@ class Desk:
         return progress(self._standing(), reviewer, len(self.texts), known)
 
     def _standing(self) -> list[Judgment]:
-        return [one for one in standing(self.journal.judgments()) if one.text_id in self._number_of]
+        return [one for one in standing(self.store.judgments()) if one.text_id in self._number_of]
 
 
 def _words(candidate: Candidate) -> list[tuple[int, int]]:

@@ -18,9 +18,9 @@ from starlette.responses import Response
 
 from irr.evaluate.report.document import FOLDER
 from irr.review.desk import Desk, Said
-from irr.review.journal import Journal
 from irr.review.judgment import Judgment, Key, Order, Reviewer
 from irr.review.outlook import SHOWN
+from irr.review.store import JudgmentStore
 from irr.review.texts import ReviewText
 from irr.serve.guard import Access
 from irr.serve.labels import described
@@ -71,7 +71,7 @@ class ReviewPage:
 
     def __call__(self, service: Service) -> APIRouter:
         """The routes over a service whose program is loaded."""
-        desk = Desk(service.loaded.program, self.texts, Journal(self.folder), self.seed)
+        desk = Desk(service.loaded.program, self.texts, JudgmentStore(self.folder), self.seed)
         return router(service, desk)
 
     def allowed(self, access: Access) -> Access:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from irr.batch import Engine, Job, OutputRows, Progress, run
-from irr.batch.journal import Journal
+from irr.batch.checkpoint import Checkpoint
 from irr.batch.rows import Row
 from irr.batch.tally import Tally
 from irr.errors import OutputError
@@ -115,7 +115,7 @@ def work(
     try:
         return run(job, build, to_the_end, watch), ""
     except Stopped as e:
-        Journal(Path(job.output)).publish()
+        Checkpoint(Path(job.output)).publish()
         return None, str(e)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from irr.batch import Engine, Job, OutputRows, Progress
-from irr.batch.journal import Journal
+from irr.batch.checkpoint import Checkpoint
 from irr.batch.rows import OutputRow, Row, json_line
 from irr.batch.tally import Outcome
 from irr.errors import LMError, LMUnavailableError, OutputError
@@ -78,7 +78,7 @@ def write(job: Job, writing: Writing, build: Callable[[], InferRetrieveRank], wa
     asks = "".join(json.dumps(row) + "\n" for row in rows)
     # A call that ended before the first answer leaves the questions, and no run.
     for path, own in ((asked, asks), (output, "")):
-        if not Journal(answers).begun and path.exists() and path.read_bytes() != own.encode():
+        if not Checkpoint(answers).begun and path.exists() and path.read_bytes() != own.encode():
             raise OutputError(path, "exists, and was not written by a run", "name another output")
     with replace_file(asked) as file:
         file.write(asks)

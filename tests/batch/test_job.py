@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from irr.batch import Job, local, run
+from irr.batch.checkpoint import Checkpoint
 from irr.batch.forecast import forecast
-from irr.batch.journal import Journal
 from irr.batch.rows import Row
 from irr.batch.tally import Outcome, Price, Tally
 from irr.cli.monitor import Monitor
@@ -357,10 +357,10 @@ def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(
     assert (rows, pytest.approx(scores, abs=1e-5)) == answers(Path(whole.output).read_bytes())
 
 
-def test_looking_at_a_journal_changes_nothing(job: Job, tmp_path: Path) -> None:
+def test_looking_at_a_checkpoint_changes_nothing(job: Job, tmp_path: Path) -> None:
     Path(job.output + ".part.json").write_text("anything")
     before = files(tmp_path)
-    Journal(Path(job.output))
+    Checkpoint(Path(job.output))
     assert files(tmp_path) == before
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from irr.review.journal import Journal
 from irr.review.judgment import Order
-from tests.review.test_journal import judgment
+from irr.review.store import JudgmentStore
+from tests.review.test_store import judgment
 from tests.support import Irr, read_jsonl
 
 
 def test_an_export_is_gold_that_eval_reads(irr: Irr, labels_file: Path, tmp_path: Path) -> None:
-    journal, gold = Journal(tmp_path / "judgments"), tmp_path / "gold.jsonl"
-    journal.append(judgment(1, text_id="1", text="We bake bread.", order=Order.RANDOM))
-    journal.append(judgment(2, text_id=2, text="Dishes", labels=("wash",), order=Order.UNSURE))
-    journal.append(judgment(3, text_id="1", text="We bake bread.", reviewer="bob"))
+    store, gold = JudgmentStore(tmp_path / "judgments"), tmp_path / "gold.jsonl"
+    store.append(judgment(1, text_id="1", text="We bake bread.", order=Order.RANDOM))
+    store.append(judgment(2, text_id=2, text="Dishes", labels=("wash",), order=Order.UNSURE))
+    store.append(judgment(3, text_id="1", text="We bake bread.", reviewer="bob"))
     result = irr("review", "export", "--decisions", tmp_path / "judgments", "--output", gold)
     assert result.returncode == 0, result.stderr
     assert "chosen by chance" in result.stderr

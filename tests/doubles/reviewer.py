@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from irr.review.journal import Journal
 from irr.review.judgment import Judgment, Verdict, standing
+from irr.review.store import JudgmentStore
 from tests.doubles.served import in_process
 from tests.support import KITCHEN, write_jsonl
 
@@ -142,7 +142,7 @@ def session(browser: Any, folder: Path, texts: int, kills: int, seed: int = 0) -
                 killer.join()
         page.get_by_text("No text of this order is left.").wait_for(timeout=60_000)
         page.context.close()
-        made = Journal(found.decisions).judgments()
+        made = JudgmentStore(found.decisions).judgments()
     kept = standing(made)
     assert len(seen) == len(set(seen)) == texts
     assert len(made) == len(kept) == len({one.key for one in made}) == texts, "none doubled, none lost"

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from irr.review.journal import Journal
 from irr.review.judgment import Verdict, standing
+from irr.review.store import JudgmentStore
 from irr.review.texts import ReviewText
 from irr.serve.guard import Access
 from irr.serve.review import ReviewPage
@@ -81,7 +81,7 @@ def opened(browser: Any, service: Service, tmp_path: Path) -> Iterator[Opened]:
 
 
 def kept(tmp_path: Path) -> list[Any]:
-    return standing(Journal(tmp_path / "decisions").judgments())
+    return standing(JudgmentStore(tmp_path / "decisions").judgments())
 
 
 def press(page: Any, *keys: str) -> None:
@@ -170,9 +170,9 @@ def test_a_page_of_another_site_cannot_judge(service: Service, tmp_path: Path) -
         assert (
             httpx.post(url, content=body, headers=kind | {"Sec-Fetch-Site": "cross-site"}).status_code == 403
         )
-        assert not Journal(tmp_path).judgments()
+        assert not JudgmentStore(tmp_path).judgments()
         assert httpx.post(url, content=body, headers=kind).status_code == 200
-    assert len(Journal(tmp_path).judgments()) == 1
+    assert len(JudgmentStore(tmp_path).judgments()) == 1
 
 
 def test_an_id_that_a_browser_would_round_comes_back_as_it_came(service: Service, tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_an_id_that_a_browser_would_round_comes_back_as_it_came(service: Service
         assert shown == str(large)
         said = where | {"key": "k", "text_id": shown, "verdict": "none_fits"}
         assert httpx.post(f"{address}/v1/review/judgments", json=said).status_code == 200
-    assert [one.text_id for one in Journal(tmp_path).judgments()] == [large]
+    assert [one.text_id for one in JudgmentStore(tmp_path).judgments()] == [large]
 
 
 def test_what_cannot_be_kept_is_said_until_it_can(browser: Any, service: Service, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from irr.review.outlook import Outlook
 from irr.review.progress import progress
 from irr.review.queue import Queue, place, random_sample
 from irr.types import Prediction, RankedLabel
-from tests.review.test_journal import judgment
+from tests.review.test_store import judgment
 
 IDS = [f"text {number}" for number in range(12)]
 # Neighbours share a word; the last ones share none with any.

@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from irr.review.journal import Journal, JudgmentsError
 from irr.review.judgment import Judgment, Order, Proposal, Verdict, standing
+from irr.review.store import JudgmentsError, JudgmentStore
 
 WRITER = """
 import sys
 from pathlib import Path
-from irr.review.journal import Journal
-from tests.review.test_journal import judgment
-journal = Journal(Path(sys.argv[1]))
+from irr.review.store import JudgmentStore
+from tests.review.test_store import judgment
+store = JudgmentStore(Path(sys.argv[1]))
 for number in range(100_000):
-    journal.append(judgment(number, reviewer=sys.argv[2]))
+    store.append(judgment(number, reviewer=sys.argv[2]))
     print(number, flush=True)
 """
 
@@ -45,12 +45,13 @@ def judgment(number: int, **changes: Any) -> Judgment:
 
 
 def test_what_is_kept_is_read_again_and_sent_twice_is_kept_once(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "judgments")
+    store = JudgmentStore(tmp_path / "judgments")
     first, second = judgment(1), judgment(2, reviewer="Jörg / ../ Ünal")
     for one in (first, second, first):
-        assert journal.append(one) == one
-    assert journal.append(judgment(1, labels=())) == first, "the key decides"
-    assert sorted(Journal(tmp_path / "judgments").judgments(), key=lambda one: one.at) == [first, second]
+        assert store.append(one) == one
+    assert store.append(judgment(1, labels=())) == first, "the key decides"
+    kept = JudgmentStore(tmp_path / "judgments").judgments()
+    assert sorted(kept, key=lambda one: one.at) == [first, second]
     assert {path.parent for path in tmp_path.rglob("*.jsonl")} == {tmp_path / "judgments"}
 
 
@@ -73,47 +74,47 @@ def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     for path in tmp_path.glob("*.jsonl"):
         with path.open("ab") as file:
             file.write(b'{"key": "torn')
-    journal = Journal(tmp_path)
-    kept = journal.judgments()
+    store = JudgmentStore(tmp_path)
+    kept = store.judgments()
     for name, numbers in zip(("ada", "bob"), told, strict=True):
         mine = [one.text_id for one in kept if one.reviewer == name]
         assert mine == list(range(len(mine)))
         # Told of were the first and these; one more may have been written.
         assert len(numbers) + 1 <= len(mine) <= len(numbers) + 2
-    journal.append(judgment(-1))
-    assert len(Journal(tmp_path).judgments()) == len(kept) + 1
+    store.append(judgment(-1))
+    assert len(JudgmentStore(tmp_path).judgments()) == len(kept) + 1
 
 
-def test_many_threads_and_journals_write_one_file(tmp_path: Path) -> None:
-    journals = [Journal(tmp_path), Journal(tmp_path)]
+def test_many_threads_and_stores_write_one_file(tmp_path: Path) -> None:
+    stores = [JudgmentStore(tmp_path), JudgmentStore(tmp_path)]
 
     def write(start: int) -> None:
         for number in range(start, 40):
-            journals[start % 2].append(judgment(number))
+            stores[start % 2].append(judgment(number))
 
     threads = [threading.Thread(target=write, args=(start,)) for start in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    kept = Journal(tmp_path).judgments()
+    kept = JudgmentStore(tmp_path).judgments()
     assert sorted(one.text_id for one in kept) == list(range(40))
 
 
 def test_a_file_that_is_moved_away_while_people_judge_begins_anew(tmp_path: Path) -> None:
     folder, kept = tmp_path / "judgments", tmp_path / "kept.jsonl"
-    journal = Journal(folder)
-    journal.append(judgment(1))
+    store = JudgmentStore(folder)
+    store.append(judgment(1))
     next(folder.glob("*.jsonl")).rename(kept)
-    journal.append(judgment(2))
-    assert [one.text_id for one in journal.judgments()] == [2]
-    assert [one.text_id for one in Journal(folder).judgments()] == [2]
-    assert journal.append(judgment(1)) == judgment(1), "it is kept again"
-    assert len(Journal(folder).judgments()) == 2
+    store.append(judgment(2))
+    assert [one.text_id for one in store.judgments()] == [2]
+    assert [one.text_id for one in JudgmentStore(folder).judgments()] == [2]
+    assert store.append(judgment(1)) == judgment(1), "it is kept again"
+    assert len(JudgmentStore(folder).judgments()) == 2
 
 
 def test_no_name_hides_a_file_from_a_backup(tmp_path: Path) -> None:
-    Journal(tmp_path).append(judgment(1, reviewer="../ada"))
+    JudgmentStore(tmp_path).append(judgment(1, reviewer="../ada"))
     assert [path.name[0] for path in tmp_path.glob("*.jsonl")] == ["%"]
 
 
@@ -121,7 +122,7 @@ def test_a_file_that_is_not_ours_is_named_and_left_alone(tmp_path: Path) -> None
     path = tmp_path / "ada.judgments.jsonl"
     path.write_text('{"id": 1}\n')
     with pytest.raises(JudgmentsError, match=r"ada\.judgments\.jsonl, row 1"):
-        Journal(tmp_path).append(judgment(1))
+        JudgmentStore(tmp_path).append(judgment(1))
     assert path.read_text() == '{"id": 1}\n'
 
 

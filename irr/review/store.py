@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from irr.errors import InputError, OutputError
+from irr.io.durable import append_line, whole_lines
 from irr.io.validation import parse_json_row
 from irr.review.judgment import Judgment
 
@@ -32,7 +32,7 @@ class _Known(NamedTuple):
 _NOTHING = _Known(-1, 0, ())
 
 
-class Journal:
+class JudgmentStore:
     """A folder of judgments, for many threads and processes at once.
 
     A line that ends is on the disk when `append` returns. One without its end was torn by a kill before it
@@ -91,20 +91,17 @@ class Journal:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._lock, FileLock(path.with_name(path.name + ".lock")):
-                whole = self._refresh(path)
+                self._refresh(path)
                 if judgment.key not in self._keys:
-                    self._write(path, whole, judgment)
+                    append_line(path, judgment.model_dump_json(exclude_none=True).encode() + b"\n")
                     self._refresh(path)
                 return self._keys[judgment.key]
         except OSError as e:
             hint = "free some space, or name another folder"
             raise OutputError(path, f"cannot be written ({e.strerror})", hint) from e
 
-    def _refresh(self, path: Path) -> int:
-        """Reads the lines that came since, and returns where the last whole one ends.
-
-        A file that was moved away, replaced or cut is read anew.
-        """
+    def _refresh(self, path: Path) -> None:
+        """Reads the lines that came since; a file that was moved away, replaced or cut is read anew."""
         before = self._read.get(path, _NOTHING)
         found = path.stat() if path.exists() else None
         if found is None or found.st_ino != before.inode or found.st_size < before.end:
@@ -113,33 +110,16 @@ class Journal:
             before = _NOTHING
         self._read[path] = before
         if found is None:
-            return 0
+            return
         start, known = before.end, before.judgments
         with path.open("rb") as file:
             file.seek(start)
-            added = file.read()
-        whole = added[: added.rfind(b"\n") + 1]
+            whole = whole_lines(file.read())
         lines = whole.decode("utf-8", "replace").split("\n")[:-1]
         rows = enumerate(lines, len(known) + 1)
         more = [parse_json_row(Judgment, line, path, row, JudgmentsError) for row, line in rows]
         self._read[path] = _Known(found.st_ino, start + len(whole), [*known, *more])
         self._keys.update((one.key, one) for one in more)
-        return start + len(whole)
-
-    def _write(self, path: Path, whole: int, judgment: Judgment) -> None:
-        new = not path.exists()
-        with path.open("ab") as file:
-            if file.tell() != whole:
-                file.truncate(whole)
-            file.write(judgment.model_dump_json(exclude_none=True).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        if new:  # the folder, too, has to know of the file
-            descriptor = os.open(self.folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
 
 
 def _name_of(reviewer: str) -> str:

@@ -21,6 +21,7 @@ from irr.batch.identity import Identity
 from irr.batch.rows import OutputRow, Row, read_output_row
 from irr.batch.tally import Outcome, Tally
 from irr.errors import OtherRunError, OutputError
+from irr.io.durable import LineAppender
 from irr.io.outputs import replace_file
 from irr.io.streams import compress, is_compressed, open_source
 from irr.io.table_output import is_table, write_table
@@ -43,7 +44,7 @@ class _Record(BaseModel):
     complete: bool = False
 
 
-class Journal:
+class Checkpoint:
     """The answers of one run; `open` is the first method that writes.
 
     Args:
@@ -163,24 +164,24 @@ class Journal:
         return self.tally
 
     def open(self, run: Identity, rows: Iterator[Row]) -> None:
-        """Opens the journal for writing, and skips the input rows that it already answers.
+        """Opens the run for writing, and skips the input rows that it already answers.
 
         Raises:
             OtherRunError: If it answers other rows.
         """
         record = _read(self._part_record) if self._part_record.exists() else None
         self._run = run
-        self._file = self.part.open("r+b" if self.part.exists() else "w+b")
-        end = self._pass_over(self._file, rows, self.part, record)
-        self._file.truncate(end)
-        self._file.seek(end)
+        end = 0
+        if self.part.exists():
+            with self.part.open("rb") as lines:
+                end = self._pass_over(lines, rows, self.part, record)
+        self._file = LineAppender(self.part, end)
         self._before, self._began = self.tally.seconds, time.monotonic()
         self._sync()
 
     def write(self, answer: OutputRow) -> None:
         """Appends one answer."""
-        self._file.write(answer.line)
-        self._file.flush()
+        self._file.append(answer.line)
         self._count(self.tally.add(answer.outcome), answer.digest)
         if time.monotonic() - self._synced > _SYNC_SECONDS:
             self._sync()
@@ -239,8 +240,7 @@ class Journal:
         return OtherRunError(path, f"{problem} {self.tally.texts + 1}", _RESTART)
 
     def _sync(self, complete: bool = False) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._file.sync()
         self._synced = time.monotonic()
         tally, rows = self._done
         tally = tally.model_copy(update={"seconds": self._before + self._synced - self._began})
