@@ -143,7 +143,7 @@ def test_stages_do_not_know_one_another_and_two_files_join_them() -> None:
             assert known <= {room_of(module)}, f"{module} imports {known}"
         elif known == STAGES:
             joins.add(module)
-    assert joins == {"irr.builder", "irr.pipeline"}
+    assert joins == {"irr.builder", "irr.stages"}
 
 
 @pytest.mark.parametrize("module", MODULES)
