@@ -12,15 +12,26 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("chromadb", "dspy", "numpy", "sentence-transformers", "torch", "transformers")
 
 
 def command() -> str:
-    """The command that is running, as it would be typed."""
-    path = Path(sys.argv[0])
-    module = path.parent.name if path.stem == "__main__" else f"eval.{path.stem}"
-    return shlex.join(["python", "-m", module, *sys.argv[1:]])
+    """The command that is running, as it would be typed; a folder outside of this repository is DIR."""
+    path = Path(sys.argv[0]).resolve().with_suffix("")
+    parts = path.relative_to(ROOT).parts if path.is_relative_to(ROOT) else ("eval", path.name)
+    module = ".".join(part for part in parts if part != "__main__")
+    return shlex.join(["python", "-m", module, *map(_anywhere, sys.argv[1:])])
+
+
+def _anywhere(argument: str) -> str:
+    """An argument without the folders of this machine: of a path outside, DIR, or DIR/SET/FILE."""
+    option, equals, value = argument.rpartition("=")
+    path = Path(value)
+    if not (path.is_absolute() or value.startswith("..")) or path.resolve().is_relative_to(ROOT):
+        return argument
+    return f"{option}{equals}DIR" + (f"/{path.parent.name}/{path.name}" if path.is_file() else "")
 
 
 def machine() -> dict[str, Any]:

@@ -15,6 +15,7 @@ from sentence_transformers import CrossEncoder
 from eval import task as tasks
 from eval.__main__ import app
 from eval.peers import CrossEncoderRanker, MostSimilarQuery, WholeText, WordsOnly
+from eval.record import command
 from eval.runs import Run, read_runs
 from eval.tables import TABLES, fill
 from irr.config import Settings
@@ -252,3 +253,13 @@ def test_what_cannot_be_run_is_one_line(task_file: Path) -> None:
     task_file.write_text('title = "a"\n')
     with pytest.raises(InputError, match=r'kitchen\.toml: "about"'):
         tasks.read_task(str(task_file))
+
+
+def test_a_recorded_command_names_no_folder_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = write_jsonl(tmp_path / "labels.jsonl", KITCHEN)
+    given = ["--data", str(tmp_path), f"--labels={labels}", "--task", "eval/tasks/house.toml"]
+    monkeypatch.setattr("sys.argv", [str(ROOT / "eval" / "fuzz" / "__main__.py"), *given])
+    said = f"--data DIR --labels=DIR/{tmp_path.name}/labels.jsonl --task eval/tasks/house.toml"
+    assert command() == f"python -m eval.fuzz {said}"

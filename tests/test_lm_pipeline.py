@@ -154,7 +154,7 @@ def test_the_command_answers_every_row_whatever_the_server_does(
         call = ("classify", "--labels", labels_file, "--input", source, "--output", output, "--costs")
         result = irr(*call, "--top-k", "8", "--lm", "openai/simple", "--api-base", desk.api_base)
     assert result.returncode == 1, result.stderr
-    assert "2 of 4 texts were answered WITHOUT THE LANGUAGE MODEL" in result.stderr
+    assert "2 of 4 texts answered WITHOUT THE LANGUAGE MODEL" in result.stderr
     assert "asking without it" in result.stderr
     assert "rank: 3 calls" in result.stderr
     answers = read_jsonl(output)

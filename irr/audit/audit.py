@@ -18,6 +18,7 @@ from irr.audit.slots import Slots, slots_of
 from irr.errors import UsageError
 from irr.io.texts import GoldRow
 from irr.pipeline import InferRetrieveRank
+from irr.text.numbers import counted
 
 Floats = NDArray[np.float64]
 # Fewer texts with gold say too little about what is usual.
@@ -99,9 +100,10 @@ def _check_texts(gold: Sequence[frozenset[int]], unknown: Counter[str]) -> None:
     known = sum(map(bool, gold))
     if known >= FEWEST_TEXTS:
         return
-    problem = f"{known} texts with gold are too few to tell what is unusual"
+    problem = f"{counted(known, 'text')} with gold: too few to tell what is unusual"
     if unknown:
-        problem += f'; {len(unknown):,} gold ids are no labels, as "{unknown.most_common(1)[0][0]}"'
+        problem += f"; {counted(len(unknown), 'gold id is no label', 'gold ids are no labels')}, as "
+        problem += f'"{unknown.most_common(1)[0][0]}"'
     raise UsageError(problem, f"give at least {FEWEST_TEXTS} with labels of this label space")
 
 

@@ -14,6 +14,7 @@ from irr.calibrate.risk_control import precision_promises, recall_promises
 from irr.calibrate.scope import UNUSUAL, Scope
 from irr.calibrate.selection import typical_text
 from irr.errors import UsageError
+from irr.text.numbers import counted
 from irr.types import Trace
 
 Floats = NDArray[np.float64]
@@ -64,7 +65,7 @@ def fit(rankings: Sequence[Ranked], program: str) -> Calibration:
     """
     rankings = [one for one in rankings if one.gold and len(one.features)]
     if len(rankings) < FEWEST_TEXTS:
-        problem = f"{len(rankings)} texts with gold are too few to calibrate on"
+        problem = f"{counted(len(rankings), 'text')} with gold: too few to calibrate on"
         raise UsageError(problem, f"give at least {FEWEST_TEXTS}, better 100")
     scope = Scope.fit(np.array([one.profile for one in rankings]))
     probability = padded(_cross_fitted(rankings), -1.0)

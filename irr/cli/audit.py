@@ -16,6 +16,7 @@ from irr.cli import display
 from irr.cli.command import command
 from irr.cli.options import ProgramOptions, note_language
 from irr.text.lines import short
+from irr.text.numbers import counted
 
 if TYPE_CHECKING:
     from irr.audit.audit import Audit
@@ -82,41 +83,44 @@ def _show(found: Audit) -> None:
         table.add_row(text, f"{one.suspicion:.2f}", *map(Text, cells))
     display.show(table)
     display.say(
-        f"{found.texts:,} texts in the order of their suspicion, which supposes that a twentieth of all "
-        "labels are wrong and as many missing"
+        f"{counted(found.texts, 'text')} in the order of their suspicion, which supposes that a twentieth of "
+        "all labels are wrong and as many missing"
     )
     for title, rows in _sections(found):
         if rows:
-            display.say(title.format(len(rows)))
+            display.say(f"{counted(len(rows), *title)}:")
             for row in rows[:_SHOWN]:
                 display.say(f"  {row}")
             if len(rows) > _SHOWN:
                 display.say(f"  and {len(rows) - _SHOWN:,} more: see --json FILE")
     if found.unreached:
-        display.say(f"{found.unreached:,} labels are in the ranking of no text")
+        display.say(f"{counted(found.unreached, 'label is', 'labels are')} in the ranking of no text")
 
 
-def _sections(found: Audit) -> Iterator[tuple[str, list[str]]]:
+def _sections(found: Audit) -> Iterator[tuple[tuple[str, str], list[str]]]:
     yield (
-        "{:,} gold ids that the label space lacks:",
-        [f"{label}: {count:,} texts" for label, count in found.unknown.items()],
+        ("gold id that the label space lacks", "gold ids that the label space lacks"),
+        [f"{label}: {counted(count, 'text')}" for label, count in found.unknown.items()],
     )
     yield (
-        "{:,} pairs of labels that cannot be told apart:",
+        ("pair of labels that cannot be told apart", "pairs of labels that cannot be told apart"),
         [
-            f"{t.one.name} ({t.one.id}, {t.texts[0]:,} texts) and {t.other.name} ({t.other.id}, "
+            f"{t.one.name} ({t.one.id}, {counted(t.texts[0], 'text')}) and {t.other.name} ({t.other.id}, "
             f"{t.texts[1]:,}): {t.why}"
             for t in found.twins
         ],
     )
     yield (
-        "{:,} labels that are proposed for many texts and hardly ever right:",
+        (
+            "label that is proposed for many texts and hardly ever right",
+            "labels that are proposed for many texts and hardly ever right",
+        ),
         [
-            f"{hub.label.name} ({hub.label.id}): {hub.texts:,} texts, {hub.right:,} right"
+            f"{hub.label.name} ({hub.label.id}): {counted(hub.texts, 'text')}, {hub.right:,} right"
             for hub in found.hubs
         ],
     )
     yield (
-        "{:,} gold labels that none of their texts reaches:",
-        [f"{one.label.name} ({one.label.id}): {one.texts:,} texts" for one in found.orphans],
+        ("gold label that none of its texts reaches", "gold labels that none of their texts reaches"),
+        [f"{one.label.name} ({one.label.id}): {counted(one.texts, 'text')}" for one in found.orphans],
     )

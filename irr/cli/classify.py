@@ -19,6 +19,7 @@ from irr.cli.command import command
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.cli.options import DecisionOptions, LimitOptions, PricePerMillion, ProgramOptions, note_language
 from irr.errors import OtherRunError, OutputError
+from irr.text.numbers import counted
 
 if TYPE_CHECKING:
     from irr.batch.forecast import Forecast
@@ -147,14 +148,15 @@ def _show_summary(tally: Tally, price: Price | None) -> None:
     if tally.without_model:
         display.note(display.without_model(tally.fallbacks, tally.texts))
     pace = f" ({tally.texts / tally.seconds:,.1f}/s)" if tally.seconds else ""
-    display.note(f"{tally.texts:,} texts in {display.duration(tally.seconds)}{pace}")
+    texts = counted(tally.texts, "text")
+    display.note(f"{texts} in {display.duration(tally.seconds)}{pace}")
     if tally.errors:
-        display.note(f'{tally.errors} of {tally.texts} texts carry an error: see "error" in their rows')
+        display.note(f'{tally.errors:,} of {texts} with an error: see "error" in their rows')
     if tally.abstained:
-        display.note(f'{tally.abstained} of {tally.texts} texts have no labels ("abstained")')
+        display.note(f'{tally.abstained:,} of {texts} without labels ("abstained")')
     if tally.fallbacks and not tally.without_model:
         display.note(
-            f"{tally.fallbacks} of {tally.texts} texts were answered without the language model: "
+            f"{tally.fallbacks:,} of {texts} answered without the language model: "
             'see "fallbacks" in their rows'
         )
     for line in display.costs(tally.costs):
@@ -178,10 +180,10 @@ def _show_shift(tally: Tally, calibration: Calibration | None) -> None:
 def _show_forecast(expected: Forecast) -> None:
     """Shows the expected time and cost of a batch."""
     bad = f", {expected.bad_rows:,} of them bad" if expected.bad_rows else ""
-    display.say(f"{expected.rows:,} rows{bad}")
+    display.say(f"{counted(expected.rows, 'row')}{bad}")
     display.say(f"about {display.duration(expected.seconds)} at the pace of {expected.sample} of them")
     if expected.calls:
         tokens = f"{expected.prompt_tokens:,} prompt tokens, {expected.completion_tokens:,} completion tokens"
-        display.say(f"about {expected.calls:,} calls, {tokens}")
+        display.say(f"about {counted(expected.calls, 'call')}, {tokens}")
     if expected.price is not None:
         display.say(f"about {expected.price:,.2f} in the unit of the price")

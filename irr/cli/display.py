@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
+from irr.text.numbers import counted
 from irr.text.printable import printable
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def skos(path: Path, counts: SkosCounts | None) -> None:
     if counts is None:
         return
     languages = ", ".join(f"{tag} {n:,}" for tag, n in counts.named_in.items())
-    note(f"{path}: {counts.labels:,} labels of {counts.concepts:,} concepts; named in {languages}")
+    read = f"{counted(counts.labels, 'label')} of {counted(counts.concepts, 'concept')}"
+    note(f"{path}: {read}; named in {languages}")
     left = {
         "deprecated concepts": counts.deprecated,
         "concepts without a name": counts.unnamed,
@@ -89,7 +91,7 @@ def skos(path: Path, counts: SkosCounts | None) -> None:
         note("left out: " + ", ".join(f"{n:,} {what}" for what, n in left.items() if n))
     if counts.fallbacks:
         asked = ", ".join(counts.languages)
-        note(f"{counts.fallbacks:,} labels have no name in {asked}, and get one in another language")
+        note(f"{counted(counts.fallbacks, 'label')} without a name in {asked}, named in another language")
     if counts.language_hint:
         note(counts.language_hint)
 
@@ -105,7 +107,7 @@ def usage(whose: str, used: Usage) -> str:
     """The usage of language models in one line."""
     share = used.cached_tokens / used.prompt_tokens if used.prompt_tokens else 0.0
     return (
-        f"{whose}: {used.calls:,} calls, {used.prompt_tokens:,} prompt tokens ({share:.0%} cached), "
+        f"{whose}: {counted(used.calls, 'call')}, {used.prompt_tokens:,} prompt tokens ({share:.0%} cached), "
         f"{used.completion_tokens:,} completion tokens, {used.seconds:,.1f} s waited"
     )
 
@@ -113,7 +115,7 @@ def usage(whose: str, used: Usage) -> str:
 def without_model(fallbacks: int, texts: int) -> str:
     """The warning that too many texts were answered without their language model."""
     return (
-        f"{fallbacks:,} of {texts:,} texts were answered WITHOUT THE LANGUAGE MODEL: "
+        f"{fallbacks:,} of {counted(texts, 'text')} answered WITHOUT THE LANGUAGE MODEL: "
         "see the reason in their rows, and correct it"
     )
 

@@ -13,6 +13,7 @@ from irr.cli.gaps import LANGUAGE_TEXTS, end, propose_changes, refuse
 from irr.cli.options import note_language
 from irr.cli.options.draft import SIZE, DraftOptions
 from irr.errors import UsageError
+from irr.text.numbers import counted
 
 if TYPE_CHECKING:
     from irr.draft.corpus import Corpus
@@ -58,6 +59,14 @@ def draft(options: DraftOptions) -> None:
     if options.program.labels or options.program.program:
         propose_changes(options)
         return
+    part = {
+        "--within": options.program.within or None,
+        "--only": options.program.only,
+        "--without": options.program.without,
+    }
+    refuse(part, "there is no label space to take a part of", "--labels FILE or --program DIR")
+    rebind = {"--rebind": options.program.rebind or None}
+    refuse(rebind, "there is no program", "--program DIR and --labels FILE")
     asked = any(name not in (None, NO_MODEL) for name in options.program.lms.names)
     refuse(
         {"--budget": options.budget, "--lm-texts": options.texts} if not asked else {}, "--lm is not given"
@@ -116,7 +125,7 @@ def _by_model(
     answers = _answers(options)
     with display.progress("requests", None) as on_call:
         found = propose(corpus.texts, model, answers, wanted, on_call)
-    display.note(f"{found.calls:,} answers of {model.name}, {found.unusable:,} of them of no use")
+    display.note(f"{counted(found.calls, 'answer')} of {model.name}, {found.unusable:,} of no use")
     stopped = ""
     if not found.labels:
         problem = found.stopped or f"{model.name} proposed no label"
@@ -124,7 +133,7 @@ def _by_model(
     if found.stopped:
         stopped = f"{found.stopped}: repeat the call with a larger --budget to go on"
     elif found.unusable > _TOLERATED * found.calls:
-        stopped = f"{found.unusable:,} of {found.calls:,} answers were of no use: look at the labels"
+        stopped = f"{found.unusable:,} of {counted(found.calls, 'answer')} of no use: look at the labels"
     return sort_under(corpus, found.labels, encoder, seeds), stopped
 
 
@@ -171,8 +180,8 @@ def _show(drafted: Draft, options: DraftOptions, seeds: int) -> None:
         display.table(("label", "texts", "also called"), rows, "the largest labels drafted", right=(1,))
     left = int((drafted.label_of < 0).sum())
     display.note(
-        f"{len(drafted.labels):,} labels ({seeds:,} of them given) of {int(counts.sum()):,} texts, "
-        f"{len(counts):,} of them distinct; {left:,} were left over"
+        f"{counted(len(drafted.labels), 'label')} ({seeds:,} given) of {counted(int(counts.sum()), 'text')}, "
+        f"{len(counts):,} distinct; {left:,} left over"
     )
     where = f"--program {options.freeze}" if options.freeze else f"--labels {options.output}"
     if options.output != "-":

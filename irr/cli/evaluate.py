@@ -16,6 +16,7 @@ from irr.cli.command import command
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.cli.options import DecisionOptions, ProgramOptions, note_language
 from irr.errors import UsageError
+from irr.text.numbers import counted
 
 if TYPE_CHECKING:
     from irr.calibrate.selection import Decision
@@ -139,7 +140,8 @@ def _show_sets(sets: SetScores, cutoffs: bool) -> None:
     title = f"sets of labels: {given or 'the best ten'}"
     display.table(("mean over", "precision", "recall", "F1"), rows, title)
     mean, gold = (sum(sizes) / len(sizes) for sizes in (sets.sizes, sets.gold_sizes))
-    display.say(f"{mean:.2f} labels a text, {gold:.2f} gold; {sets.abstained} texts without labels")
+    without = counted(sets.abstained, "text")
+    display.say(f"{mean:.2f} labels a text, {gold:.2f} gold; {without} without labels")
     error = sets.calibration_error
     display.say(f"expected calibration error {error.mean:.3f} ({error.low:.3f} – {error.high:.3f})")
     if sets.promise:
@@ -160,7 +162,7 @@ def _show_sets(sets: SetScores, cutoffs: bool) -> None:
 
 def _warn_of_known_texts(known: int, texts: int) -> None:
     display.note(
-        f"{known:,} of {texts:,} texts are examples of the program: each is scored without its own example. "
+        f"{known:,} of {counted(texts, 'text')} among the examples of the program, scored without their own. "
         "Settings and prompts were chosen on them all the same, so other texts will score lower"
     )
 
@@ -171,14 +173,14 @@ def _show(evaluation: Evaluation, title: str) -> None:
         display.say(display.without_model(evaluation.fallbacks, evaluation.texts))
     display.say(title)
     means = ((name, mean.percent()) for name, mean in evaluation.metrics.items())
-    display.table(("metric", "mean (95 % interval)"), means, f"{evaluation.texts} texts", right=(1,))
+    display.table(("metric", "mean (95 % interval)"), means, counted(evaluation.texts, "text"), right=(1,))
     display.say(f"{evaluation.texts_per_second:.1f} texts per second")
     if evaluation.texts_without_gold:
-        display.say(f"{evaluation.texts_without_gold} texts have no gold labels and count in no mean")
+        display.say(f"{counted(evaluation.texts_without_gold, 'text')} without gold labels, in no mean")
     if evaluation.errors:
-        display.say(f"{evaluation.errors} texts were answered with an error")
+        display.say(f"{counted(evaluation.errors, 'text')} answered with an error")
     if evaluation.fallbacks and not evaluation.without_model:
-        display.say(f"{evaluation.fallbacks} texts were answered without the language model")
+        display.say(f"{counted(evaluation.fallbacks, 'text')} answered without the language model")
     for line in display.costs(evaluation.costs):
         display.say(line)
 

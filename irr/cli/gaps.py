@@ -13,6 +13,7 @@ from irr.cli import display
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.cli.options import note_language
 from irr.errors import UsageError
+from irr.text.numbers import counted
 
 if TYPE_CHECKING:
     from irr.cli.options.draft import DraftOptions
@@ -64,32 +65,39 @@ def _show_gaps(changes: Sequence[Change], seen: Seen, output: str) -> None:
             for change in changes[:_SHOWN_CHANGES]
         ]
         display.table(("change", "what", "texts"), rows, "the first changes proposed", right=(2,))
+    proposed = (
+        counted(kinds["new"], "new label"),
+        counted(kinds["split"], "split"),
+        counted(kinds["merge"], "merge"),
+    )
     display.note(
-        f"{int(seen.unsure.sum()):,} of {len(seen.corpus):,} distinct texts are unsure; proposed are "
-        f"{kinds['new']:,} new labels, {kinds['split']:,} splits and {kinds['merge']:,} merges"
+        f"{int(seen.unsure.sum()):,} of {counted(len(seen.corpus), 'distinct text')} unsure; "
+        f"proposed: {', '.join(proposed)}"
     )
     if output != "-" and changes:
         display.note(f"strike what is wrong, then: irr labels LABELS --apply {output} --output next.jsonl")
 
 
-def refuse(given: Mapping[str, object], why: str) -> None:
+def refuse(given: Mapping[str, object], why: str, add: str = "") -> None:
     """Refuses options that would have no effect.
 
     Args:
         given: Their values by name; None where one was not given.
         why: Why they have none.
+        add: What gives them one, if anything does.
 
     Raises:
         UsageError: If one was given.
     """
     for name, value in given.items():
         if value is not None:
-            raise UsageError(f"{name} has no effect: {why}", f"leave {name} out")
+            hint = f"add {add}, or leave {name} out" if add else f"leave {name} out"
+            raise UsageError(f"{name} has no effect: {why}", hint)
 
 
 def end(unread: int, stopped: bool = False) -> None:
     """Says how many rows could not be read, and ends the call with 1 if there are any, or it was stopped."""
     if unread:
-        display.note(f"{unread:,} rows could not be read, or hold nothing to read")
+        display.note(f"{counted(unread, 'row')} that could not be read, or held nothing to read")
     if unread or stopped:
         raise typer.Exit(EXIT_ROW_ERRORS)

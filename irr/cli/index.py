@@ -12,6 +12,7 @@ from irr.cli import display
 from irr.cli.command import command
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.cli.options import IndexFolder
+from irr.text.numbers import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +38,17 @@ def index(options: IndexOptions) -> None:
     root = options.index_folder or default_index_folder()
     if options.action == "prune":
         indexes, vectors = prune(root, options.days)
-        display.say(f"{indexes:,} indexes and {vectors:,} vectors deleted under {root}")
+        display.say(
+            f"{counted(indexes, 'index', 'indexes')} and {counted(vectors, 'vector')} deleted under {root}"
+        )
     elif options.action == "verify":
         damaged = 0
         for found, problem in verify(root):
             damaged += bool(problem)
             display.say(f"{found.path}: {problem or 'whole'}")
         if damaged:
-            hint = "delete their folders, and the next use builds them again"
-            display.note(f"irr: {damaged:,} indexes are damaged: {hint}")
+            hint = "delete the folder of each, and the next use builds it again"
+            display.note(f"irr: {counted(damaged, 'index is', 'indexes are')} damaged: {hint}")
             raise typer.Exit(EXIT_ROW_ERRORS)
     else:
         rows = [

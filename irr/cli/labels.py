@@ -15,6 +15,7 @@ from irr.cli.command import command
 from irr.cli.options import ColumnNames, Encoder, Language
 from irr.errors import UsageError
 from irr.text.lines import short
+from irr.text.numbers import counted
 
 if TYPE_CHECKING:
     from irr.labels.diagnostics import LabelDiagnostics, SharedTexts
@@ -89,7 +90,7 @@ def labels(options: LabelsOptions) -> None:
         display.skos(options.file, space.counts)
         if options.apply:
             space = apply(space, changes)
-            display.note(f"{len(changes):,} changes made: {len(space):,} labels")
+            display.note(f"{counted(len(changes), 'change')} made: {counted(len(space), 'label')}")
             gold.writelines(row.model_dump_json() + "\n" for row in carry_gold(rows, changes))
         out.writelines(label.model_dump_json(exclude_defaults=True) + "\n" for label in space)
         found = survey(space, window, only_english=options.encoder in (None, DEFAULT_ENCODER))
@@ -126,7 +127,7 @@ def _show_counts(found: LabelDiagnostics) -> None:
     from irr.labels.skos.languages import UNTAGGED
 
     counts = [
-        ("with aliases", found.with_aliases, f"{found.aliases:,} aliases"),
+        ("with aliases", found.with_aliases, counted(found.aliases, "alias", "aliases")),
         ("with a description", found.with_description, ""),
         ("with parents", found.tree.with_parents, f"{found.tree.several_parents:,} with several"),
         ("with a prior", found.with_prior, ""),

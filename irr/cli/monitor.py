@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from irr.batch.tally import Price, Tally
 from irr.cli import display
+from irr.text.numbers import counted
 
 _LOG_SECONDS, _LIVE_SECONDS = 60.0, 0.2
 
@@ -61,9 +62,9 @@ class Monitor:
         assert self._first is not None
         first, first_share, began = self._first
         seconds = max(now - began, 1e-9)
-        parts = [f"{tally.texts:,} texts", f"{(tally.texts - first.texts) / seconds:,.1f}/s"]
+        parts = [counted(tally.texts, "text"), f"{(tally.texts - first.texts) / seconds:,.1f}/s"]
         if tally.errors:
-            parts.append(f"{tally.errors:,} errors")
+            parts.append(counted(tally.errors, "error"))
         if tally.fallbacks:
             parts.append(f"{tally.fallbacks:,} without the model")
         usage, before = tally.usage, first.usage

@@ -19,6 +19,7 @@ from irr.cli.command import command
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.cli.options import BuildOptions, LMOptions
 from irr.cli.show import show_scores
+from irr.text.numbers import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -114,7 +115,7 @@ def optimize(options: OptimizeOptions) -> None:
     else:
         trainset, valset = split(trainset, options.seed)
         half, rest = len(trainset), len(valset)
-        display.note(f"no --val: {half} examples are the trainset, {rest} others the valset")
+        display.note(f"no --val: {half:,} of the examples for the trainset, {rest:,} for the valset")
     models = Students(*lms.open(), *teachers.open())
     with ExitStack() as entries, _trial_progress() as shown:
         on_entries = entries.enter_context(display.progress("label entries", None))
@@ -231,7 +232,7 @@ def _show(result: Optimized, folder: Path) -> None:
         display.say(f"{stage}: {model.name if model else 'no language model'}")
     if usage["calls"]:
         tokens = f"{usage['prompt_tokens']:,} prompt and {usage['completion_tokens']:,} completion tokens"
-        display.say(f"{usage['calls']:,} calls, {tokens}")
+        display.say(f"{counted(usage['calls'], 'call')}, {tokens}")
     if calibration := result.program.calibration:
         for line in lines(calibration):
             display.say(line)

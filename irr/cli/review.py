@@ -11,6 +11,7 @@ from typer import Argument, Option
 from irr.cli import display
 from irr.cli.command import command
 from irr.errors import UsageError
+from irr.text.numbers import counted
 
 if TYPE_CHECKING:
     from irr.review.export import Exported
@@ -89,16 +90,16 @@ def _show(judged: list[Judgment], found: Exported) -> None:
 def _lines(found: Exported) -> list[str]:
     rows = len(found.rows)
     lines = [
-        f"{found.random:,} of {rows:,} texts were chosen by chance: only these give honest figures"
+        f"{found.random:,} of {counted(rows, 'text')} chosen by chance: only these give honest figures"
         + (" (--only-random exports them alone)" if found.random < rows else ""),
     ]
     if found.none_fits:
-        lines.append(f"{found.none_fits:,} texts that no label fits: they have no labels")
+        lines.append(f"{counted(found.none_fits, 'text')} that no label fits: without labels in the gold")
     if found.unsure:
-        lines.append(f"{found.unsure:,} texts are left out: people were unsure of them")
+        lines.append(f"{counted(found.unsure, 'text')} left out: people were unsure")
     if found.disputed:
-        lines.append(f"{found.disputed:,} texts were given different labels: the majority counts")
+        lines.append(f"{counted(found.disputed, 'text')} with labels that differ: the majority counts")
     if found.shared:
         alpha = "cannot be told" if found.alpha is None else f"{found.alpha:.2f}"
-        lines.append(f"Krippendorff's alpha on the {found.shared:,} texts of several people: {alpha}")
+        lines.append(f"Krippendorff's alpha on {counted(found.shared, 'text')} of several people: {alpha}")
     return lines

@@ -13,6 +13,7 @@ from irr.cli import display
 from irr.cli.command import command
 from irr.cli.options import LimitOptions, ProgramOptions
 from irr.errors import MissingExtraError, UsageError
+from irr.text.numbers import counted
 
 if TYPE_CHECKING:
     from irr.serve.guard import Access
@@ -151,13 +152,15 @@ def serve(options: ServeOptions) -> None:
     with listen(options.host, options.port) as listening:
         host, port = listening.getsockname()[:2]
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        what = f"{len(space):,} labels, {options.workers} process{'es' * (options.workers > 1)}"
+        what = f"{counted(len(space), 'label')}, {counted(options.workers, 'process', 'processes')}"
 
         def ready() -> None:
             display.note(
                 f"serving {options.program.program or options.program.labels} ({what}) at http://{address}"
             )
             if page:
-                display.note(f"review: http://{address}/review ({len(page.texts):,} texts, {page.folder})")
+                display.note(
+                    f"review: http://{address}/review ({counted(len(page.texts), 'text')}, {page.folder})"
+                )
 
         run(setup, listening, ready)

@@ -12,6 +12,7 @@ from typer import Argument
 from irr.cli import display
 from irr.cli.calibrate import lines
 from irr.cli.command import command
+from irr.text.numbers import counted
 
 if TYPE_CHECKING:
     from irr.frozen.manifest import Manifest, Scores
@@ -86,4 +87,4 @@ def show_scores(scores: Mapping[str, Scores]) -> None:
         (name, *(found.metrics[metric].percent() for metric in _SHOWN_METRICS))
         for name, found in scores.items()
     )
-    display.table(("program", *_SHOWN_METRICS), rows, f"on the {texts} examples of the valset")
+    display.table(("program", *_SHOWN_METRICS), rows, f"on {counted(texts, 'example')} of the valset")

@@ -14,6 +14,7 @@ from irr.cli.command import command
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.cli.options import LimitOptions, ProgramOptions
 from irr.errors import UsageError
+from irr.text.numbers import counted
 
 if TYPE_CHECKING:
     from irr.batch import Job, Progress
@@ -135,9 +136,8 @@ def _show(taught: Taught, used: Usage, output: str) -> None:
     if taught.stopped:
         display.note(f"{taught.stopped}: repeat the call with a larger --budget to go on")
     elif taught.tally and taught.tally.errors:
-        display.note(
-            f'{taught.tally.errors} of {taught.tally.texts} rows carry an error: see "error" in them'
-        )
-    display.note(f"{taught.examples:,} examples in {output}")
+        rows = counted(taught.tally.texts, "row")
+        display.note(f'{taught.tally.errors:,} of {rows} with an error: see "error" in them')
+    display.note(f"{counted(taught.examples, 'example')} in {output}")
     if used.calls:
         display.note(display.usage("in all", used))

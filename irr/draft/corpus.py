@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from irr.batch.rows import rows_of
 from irr.config import InferSettings
 from irr.encoders.base import Encoder, encode_whole
-from irr.errors import UsageError
+from irr.errors import TextsError, UsageError
 from irr.infer.spans import SpanInferer
 from irr.io.columns import Columns
 from irr.io.records import open_rows
@@ -92,11 +92,13 @@ def texts_of(name: str, columns: Columns) -> tuple[list[str], int]:
     """The texts of an input, and how many of its rows hold none.
 
     Raises:
-        TextsError: If it cannot be read.
+        TextsError: If it cannot be read, or no text holds anything to read.
     """
     with open_rows(name, columns) as source:
         rows = [row.text if row.error is None else "" for row in rows_of(source)]
-    texts = [text for text in rows if clean(text)]
+        texts = [text for text in rows if clean(text)]
+        if not texts:
+            raise TextsError(source.name, "no text holds anything to read", "give texts")
     return texts, len(rows) - len(texts)
 
 

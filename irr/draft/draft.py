@@ -15,6 +15,7 @@ from irr.draft.naming import Names, name_clusters
 from irr.encoders.base import Encoder, encode_whole, unit_mean
 from irr.errors import UsageError
 from irr.text.lines import short
+from irr.text.numbers import counted
 from irr.types import Label
 
 Ints = NDArray[np.int64]
@@ -74,7 +75,8 @@ def draft(corpus: Corpus, encoder: Encoder, options: DraftOptions) -> Draft:
         UsageError: If there are fewer texts than labels wanted, or as many seed labels.
     """
     if len(corpus) < options.size:
-        raise UsageError(f"{len(corpus):,} distinct texts make no {options.size:,} labels", "ask for fewer")
+        problem = f"{counted(len(corpus), 'distinct text')}, too few for {options.size:,} labels"
+        raise UsageError(problem, "ask for fewer")
     check_seeds(options.seeds, options.size)
     clusters = clusters_of(corpus, options.size, options.seed)
     seed_of = _seeded(corpus, clusters, encoder, options.seeds)
@@ -98,8 +100,8 @@ def check_seeds(seeds: Sequence[Label], size: int) -> None:
         UsageError: If there are as many as labels wanted.
     """
     if seeds and len(seeds) >= size:
-        problem = f"{len(seeds):,} seed labels leave nothing to add to {size:,} labels"
-        raise UsageError(problem, "ask for more labels")
+        given = counted(len(seeds), "seed label leaves", "seed labels leave")
+        raise UsageError(f"{given} nothing to add to {size:,} labels", "ask for more labels")
 
 
 def clusters_of(corpus: Corpus, size: int, seed: int = 0) -> Clusters:

@@ -11,6 +11,7 @@ from irr.labels.skos.counts import SkosCounts
 from irr.labels.space import LabelSpace
 from irr.labels.tree import Tree, survey_tree
 from irr.text.languages import language_note
+from irr.text.numbers import counted
 from irr.text.words import words
 
 _EXAMPLES = 5
@@ -202,8 +203,8 @@ def _lengths(texts: Sequence[str], window: Window | None) -> Lengths:
 def _warnings(found: LabelDiagnostics) -> Iterator[str]:
     if found.indistinct.count:
         yield (
-            f"{found.indistinct.count:,} labels share a name and have neither description nor parents: "
-            "nothing tells them apart; add a description, or make them one label"
+            f"{counted(found.indistinct.count, 'label shares', 'labels share')} a name, without description "
+            "or parents: nothing tells them apart; add a description, or make them one label"
         )
     elif found.shared_names.labels > _SOME * found.labels:
         yield (
@@ -212,29 +213,29 @@ def _warnings(found: LabelDiagnostics) -> Iterator[str]:
         )
     if found.codes.count > _SOME * found.labels:
         yield (
-            f"{found.codes.count:,} names look like codes, which no text resembles: "
-            "put words into the name, and the code into the id or an alias"
+            f"{counted(found.codes.count, 'name looks like a code', 'names look like codes')}, which no text "
+            "resembles: put words into the name, and the code into the id or an alias"
         )
     if found.names.cut:
-        yield f"{found.names.cut:,} names are longer than the encoder reads: shorten them"
+        yield f"{counted(found.names.cut, 'name is', 'names are')} longer than the encoder reads: shorten it"
     if found.descriptions.cut:
         yield (
-            f"{found.descriptions.cut:,} descriptions are longer than the encoder reads, which is "
-            f"{found.window} tokens: put what matters first"
+            f"{counted(found.descriptions.cut, 'description is', 'descriptions are')} longer than the "
+            f"encoder reads, which is {found.window} tokens: put what matters first"
         )
     if found.shared_aliases.labels > _SOME * found.labels:
         yield (
-            f"{found.shared_aliases.texts:,} aliases stand for several labels: "
+            f"{counted(found.shared_aliases.texts, 'alias stands', 'aliases stand')} for several labels: "
             "a text that has one cannot choose between them"
         )
     if not found.with_aliases and not found.with_description:
         yield "no label has aliases or a description: add some, because both help retrieval"
     if found.tree.unknown_parents.count:
         count = found.tree.unknown_parents.count
-        yield f"{count:,} labels have a parent that is not a label: it is ignored; correct its id"
+        yield f"{counted(count, 'label has', 'labels have')} an unknown parent, ignored: correct its id"
     if found.tree.in_cycles.count:
         yield (
-            f"{found.tree.in_cycles.count:,} labels are their own ancestors: "
+            f"{counted(found.tree.in_cycles.count, 'label')} in cycles of parents: "
             "remove one parent from each cycle"
         )
     if found.read and (hint := found.read.language_hint):

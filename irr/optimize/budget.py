@@ -13,6 +13,7 @@ from irr.batch.tally import TOLERATED
 from irr.errors import LMError, LMUnavailableError
 from irr.lm.base import ChatRequest, LanguageModel
 from irr.lm.usage import Meter, count, metered
+from irr.text.numbers import counted
 from irr.types import Usage
 
 
@@ -69,7 +70,8 @@ class Budget:
         before = self._unanswered
         yield
         if (unanswered := self._unanswered - before) > TOLERATED * texts:
-            self.stop(f"the model left {unanswered:,} requests of a trial of {texts:,} texts unanswered")
+            left = counted(unanswered, "request")
+            self.stop(f"the model left {left} of a trial of {counted(texts, 'text')} unanswered")
             self.silent = True
             raise Stopped(self.reason)
 
@@ -84,7 +86,7 @@ class Budget:
         """Takes one request off the budget, or raises as `check`."""
         with self._lock:
             if self._calls is not None and self._started >= self._calls:
-                self.stop(f"the budget of {self._calls:,} calls is spent")
+                self.stop(f"the budget of {counted(self._calls, 'call')} is spent")
             self.check()
             self._started += 1
 

@@ -23,6 +23,7 @@ from uvicorn.supervisors.multiprocess import SIGNALS
 from irr.errors import IrrError, ProgramError, UsageError
 from irr.pipeline import InferRetrieveRank
 from irr.serve.app import create_app
+from irr.serve.flood import sparse_warnings
 from irr.serve.guard import Access
 from irr.serve.metrics import MULTIPROCESS
 from irr.serve.refusals import Refusal
@@ -211,7 +212,8 @@ class _Swaps:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._begin, service)
         if self._missed:
             self._begin(service)
-        yield
+        with sparse_warnings():
+            yield
         service.ready = False
 
     def _begin(self, service: Service) -> None:

@@ -19,6 +19,7 @@ from irr.pipeline import InferRetrieveRank
 from irr.serve.metrics import Metrics
 from irr.serve.refusals import Refusal, refusal_of
 from irr.serve.search import LabelSearch
+from irr.text.numbers import counted
 from irr.types import Prediction
 
 # Parts of the label space that are kept ready.
@@ -183,7 +184,7 @@ class Service:
         if self._taken + many > self._queue:
             seconds = self._taken / self._texts_per_second if self._texts_per_second else 1.0
             after = str(min(60, max(1, math.ceil(seconds / 2))))
-            message = f"{self._taken:,} texts wait already: ask again later"
+            message = f"{counted(self._taken, 'text waits', 'texts wait')} already: ask again later"
             raise Refusal(429, "busy", message, retry_after=after)
         self._taken += many
         self.metrics.queue.inc(many)

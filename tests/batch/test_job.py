@@ -415,5 +415,5 @@ def test_a_log_gets_a_line_a_minute(
             tally = tally.add(Outcome(error=i == 1, costs=Costs(rank=usage)))
             monitor(tally, i / 600)
     first, second = capsys.readouterr().err.splitlines()
-    assert first == "61 texts, 1.0/s, 1 errors, 1,000 tokens/s (50% cached), price 0.12, 9.0 min left"
+    assert first == "61 texts, 1.0/s, 1 error, 1,000 tokens/s (50% cached), price 0.12, 9.0 min left"
     assert second.startswith("121 texts")

@@ -69,7 +69,7 @@ def test_a_calibration_is_the_same_after_json() -> None:
 
 def test_too_few_texts_and_texts_without_a_right_label_are_refused() -> None:
     rankings, _ = draw(80, np.random.default_rng(0))
-    with pytest.raises(UsageError, match="20 texts with gold are too few"):
+    with pytest.raises(UsageError, match="20 texts with gold: too few"):
         fit([one for one in rankings if one.gold][:20], "x")
     wrong = [one._replace(right=np.zeros(20, bool), gold=1) for one in rankings]
     with pytest.raises(UsageError, match="none of the labels that the program ranks are right"):

@@ -155,7 +155,7 @@ def test_freeze_calibrate_move_and_classify(
     }
     abstained = sum("abstained" in row for row in rows)
     assert json.loads(summary.read_text())["abstained"] == abstained
-    assert f'{abstained} of 49 texts have no labels ("abstained")' in ran.stderr
+    assert f'{abstained} of 49 texts without labels ("abstained")' in ran.stderr
     assert "calibrated on 48 texts" in irr("show", there).stdout
 
 

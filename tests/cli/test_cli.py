@@ -28,7 +28,7 @@ def test_classify_answers_every_row_in_order(irr: Irr, labels_file: Path, tmp_pa
     assert result.returncode == 1, result.stderr
     came_to = json.loads(summary.read_text())
     assert (came_to["texts"], came_to["errors"], came_to["price"]) == (5, 3, 0)
-    assert "3 of 5 texts carry an error" in result.stderr
+    assert "3 of 5 texts with an error" in result.stderr
     assert result.stdout == ""
     rows = read_jsonl(output)
     assert [row["id"] for row in rows] == ["t1", "t2", "t3", "t4", "t5"]
@@ -75,7 +75,7 @@ def test_eval_prints_a_table_and_writes_the_metrics(irr: Irr, labels_file: Path,
     result = irr("eval", "--labels", labels_file, "--gold", gold, "--json", scores)
     assert result.returncode == 0, result.stderr
     assert "rp@10" in result.stdout
-    assert "1 texts have no gold" in result.stdout
+    assert "1 text without gold labels" in result.stdout
     metrics = json.loads(scores.read_text())
     assert metrics["rp@1"] == 1.0
     assert metrics["recall@50"] == 1.0

@@ -56,7 +56,7 @@ def test_a_text_that_is_an_example_is_scored_without_it(
     for name, folder in folders.items():
         result = irr("eval", "--program", folder, "--gold", gold, "--json", tmp_path / f"{name}.json")
         assert result.returncode == 0, result.stderr
-        assert ("1 of 4 texts are examples of the program" in result.stderr) == (name == "with")
+        assert ("1 of 4 texts among the examples of the program" in result.stderr) == (name == "with")
         found[name] = scores(tmp_path / f"{name}.json")
     assert found["with"]["examples"] == {"count": 1, "left_out": 1}
     assert found["with"]["per_text"]["scores"] == found["without"]["per_text"]["scores"]

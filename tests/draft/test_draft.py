@@ -125,10 +125,16 @@ def test_the_command_writes_labels_that_classify_takes(irr: Irr, tmp_path: Path)
 def test_what_cannot_be_drafted_is_said_at_once(irr: Irr, tmp_path: Path) -> None:
     texts = write_jsonl(tmp_path / "t.jsonl", [{"id": i, "text": text} for i, text in enumerate(TEXTS)])
     seeds = write_jsonl(tmp_path / "s.jsonl", [{"id": str(i), "name": str(i)} for i in range(6)])
+    empty, out = write_jsonl(tmp_path / "empty.jsonl", []), tmp_path / "out.jsonl"
     call = ("draft", "--input", texts, "--size", 6, "--lm", "embedded", "--output")
     for more, said in (
         (("-",), "name a file for --output"),
-        ((tmp_path / "out.jsonl", "--seed-labels", seeds), "leave nothing to add"),
+        ((out, "--seed-labels", seeds), "leave nothing to add"),
+        ((out, "--within", "bake"), "--within has no effect"),
+        ((out, "--only", seeds), "add --labels FILE or --program DIR"),
+        ((out, "--without", seeds), "add --labels FILE or --program DIR"),
+        ((out, "--rebind"), "add --program DIR and --labels FILE"),
+        ((out, "--input", empty), f"{empty}: no text holds anything to read"),
     ):
         result = irr(*call, *more)
         assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
@@ -143,7 +149,7 @@ def test_rows_that_cannot_be_read_are_counted(irr: Irr, tmp_path: Path) -> None:
         file.write(json.dumps({"id": "x"}) + "\n")
     call = irr("draft", "--input", texts, "--output", "-", "--size", 6)
     assert call.returncode == 1
-    assert "2 rows could not be read" in call.stderr
+    assert "2 rows that could not be read" in call.stderr
     assert len([json.loads(line) for line in call.stdout.splitlines()]) == 6
 
 

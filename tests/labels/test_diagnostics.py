@@ -41,7 +41,7 @@ def test_names_that_several_labels_have() -> None:
     assert (found.indistinct.count, found.indistinct.examples) == (1, ("1",))
     assert found.shared_aliases.texts == 2, "cold is a name elsewhere, storm another's alias"
     assert [example.text for example in found.shared_aliases.examples] == ["cold", "storm"]
-    assert any("1 labels share a name and have neither" in warning for warning in found.warnings)
+    assert any("1 label shares a name, without" in warning for warning in found.warnings)
 
 
 def test_codes_and_texts_longer_than_the_window_are_warned_of() -> None:
@@ -59,7 +59,7 @@ def test_codes_and_texts_longer_than_the_window_are_warned_of() -> None:
     assert found.names.longest[0][0] == 302, "300 words and the two marks of its ends"
     assert (found.names.cut, found.descriptions.cut) == (1, 1)
     text = "\n".join(found.warnings)
-    for said in ("4 names look like codes", "1 names are longer", "1 descriptions are longer"):
+    for said in ("4 names look like codes", "1 name is longer", "1 description is longer"):
         assert said in text
 
 

@@ -168,7 +168,7 @@ def test_texts_that_were_not_recorded_are_said_to_have_done_without(
         "classify", "--labels", labels_file, "--input", source, "--output", "-", "--lm", f"recorded/{FILE}"
     )
     assert result.returncode == 1
-    assert "1 of 1 texts were answered WITHOUT THE LANGUAGE MODEL" in result.stderr
+    assert "1 of 1 text answered WITHOUT THE LANGUAGE MODEL" in result.stderr
 
 
 def test_its_name_opens_it_again_and_a_servers_name_does_not() -> None:

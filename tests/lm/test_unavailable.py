@@ -151,7 +151,7 @@ def test_more_than_a_tenth_without_the_model_is_said_first(
     result = irr(command, "--labels", labels_file, *options, *lm)
     assert result.returncode == code, result.stderr
     said = result.stderr if command == "classify" else result.stdout
-    warning = f"{20 // share} of 20 texts were answered WITHOUT THE LANGUAGE MODEL"
+    warning = f"{20 // share} of 20 texts answered WITHOUT THE LANGUAGE MODEL"
     first = next(line for line in said.splitlines() if not line.startswith("label entries "))
     assert first.startswith(warning) == bool(code)
     assert (warning in said) == bool(code)

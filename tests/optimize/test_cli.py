@@ -56,7 +56,7 @@ def test_examples_to_a_frozen_program_to_labels(irr: Irr, files: dict[str, Path]
     call = ("optimize", "--labels", files["labels"], "--train", files["rows"], "--output", program)
     made = irr(*call)
     assert made.returncode == 0, made.stderr
-    assert "no --val: 8 examples are the trainset, 8 others the valset" in made.stderr
+    assert "no --val: 8 of the examples for the trainset, 8 for the valset" in made.stderr
     assert "programs tried" in made.stdout
     assert "retrieve.example_weight=" in made.stdout
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +21,7 @@ import pytest
 from irr.errors import UsageError
 from irr.pipeline import InferRetrieveRank
 from irr.rank.base import RetrievalRanker
+from irr.serve.flood import sparse_warnings
 from irr.serve.guard import Access
 from irr.serve.server import Setup, listen, serve
 from irr.serve.service import Service
@@ -144,6 +147,18 @@ def test_a_caller_who_sends_slowly_holds_up_nobody(program: InferRetrieveRank) -
         for connection in slow:
             assert connection.recv(100).startswith(b"HTTP/1.1 504")
             connection.close()
+
+
+def test_a_flood_of_malformed_requests_is_counted_in_few_lines(caplog: pytest.LogCaptureFixture) -> None:
+    async def flood() -> None:
+        with sparse_warnings(0.05):
+            for _ in range(1_000):
+                logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+            await asyncio.sleep(0.2)
+
+    asyncio.run(flood())
+    said = "Invalid HTTP request received."
+    assert caplog.messages == [said, f"{said} (999 more times)"]
 
 
 def test_nothing_is_worked_on_for_callers_who_left(program: InferRetrieveRank) -> None:

@@ -106,7 +106,7 @@ def test_a_budget_is_kept_over_all_calls(programs: Callable[..., InferRetrieveRa
 
     # A budget that ends within a group of texts: what was paid for is kept.
     model.concurrency = 4
-    assert again(1)[1] == "the budget of 1 calls is spent"
+    assert again(1)[1] == "the budget of 1 call is spent"
     assert len(model.requests) == 1
     model.concurrency = 1
     # The same four texts come three times, and what a model said once is not asked again.
@@ -228,7 +228,7 @@ def test_what_was_written_before_a_budget_ended_is_not_paid_for_twice(
 
     # The three labels are asked about together; one is under way when the next is not sent any more.
     first = again(1)
-    assert (first.examples, first.stopped) == (2, "the budget of 1 calls is spent")
+    assert (first.examples, first.stopped) == (2, "the budget of 1 call is spent")
     assert len(read_jsonl(answers.with_name(f"{answers.name}.lm"))) == 1
     assert again(None).examples == 4
     assert len(writing.model.requests) == 3

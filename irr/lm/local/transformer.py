@@ -194,7 +194,7 @@ class Transformer:
         import torch
 
         answer = self.model(
-            torch.tensor([ids]), past_key_values=cache, use_cache=True, logits_to_keep=logits_to_keep, **more
+            torch.tensor([ids]), cache=cache, use_cache=True, logits_to_keep=logits_to_keep, **more
         )
         logits: torch.Tensor = answer.logits[0]
         return logits
