@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import numpy as np
 
-from eval.service import TOP_K, ask, rows_of, service, session_at
+from eval.service import TOP_K, ask, differs, rows_of, service, session_at
 from irr.builder import build
 from irr.config import Settings
 from irr.frozen.freeze import freeze
@@ -110,7 +110,7 @@ async def good(
             seen.lost += 1
             continue
         seen.lost += status != 200
-        seen.wrong += status == 200 and row["labels"] != expected[program][text]
+        seen.wrong += status == 200 and differs(row["labels"], expected[program][text])
         seen.answered[program[:8]] += status == 200
 
 

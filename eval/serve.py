@@ -24,7 +24,7 @@ import numpy as np
 
 from eval.load import load
 from eval.record import record
-from eval.service import ask, rows_of, service, session_at
+from eval.service import ask, differs, rows_of, service, session_at
 from irr.builder import build
 from irr.frozen.freeze import freeze
 from irr.io.texts import TextRow, read_rows
@@ -49,7 +49,7 @@ async def speed(
             began = time.perf_counter()
             status, _program, row = await ask(session, texts[number])
             latencies.append(time.perf_counter() - began)
-            wrong += status != 200 or row["labels"] != expected[number]
+            wrong += status != 200 or differs(row["labels"], expected[number])
 
     with service(folder) as (address, _pid):
         async with session_at(address) as session:
