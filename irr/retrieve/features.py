@@ -54,6 +54,8 @@ FEATURES: dict[str, str] = {
     "example_share": "share of the examples with the label, the similar ones first",
 }
 _TEMPERATURE = 0.05
+# Two labels of one name match a span equally, but for the last bits of a product.
+_TIE = np.float32(1e-5)
 _COMPANY = 20
 # Labels whose mean is the origin of every feature but the score.
 _REFERENCE = 30
@@ -171,7 +173,7 @@ def _of_spans(passages: Sequence[Part], vectors: Floats, proposal: Proposal) -> 
         "description_span": descriptions.max(axis=0),
         "attributed": _damped(times @ (means * above_5)),
         "attributed_spans": np.log1p(times @ (means * at_6)),
-        "first_choice": np.log1p(times @ (at_6 & (matches >= top))),
+        "first_choice": np.log1p(times @ (at_6 & (matches >= top - _TIE))),
         "shared": _damped(times @ (means / total * above_5)),
         "sum_6": _damped(times @ above_6),
         "rare_6": _damped((times / sharing) @ above_6),
