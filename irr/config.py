@@ -130,6 +130,7 @@ class RankSettings(_Settings):
         demos: Demos of the task in the prompt; by likelihood, all of them.
         near_demos: The most similar examples of the program in their place; 0 for none.
         window: For listwise: candidates in one prompt; 0 for all.
+        passes: For listwise: times that the model is asked, each with the candidates in another order.
         description_characters: For listwise: characters of a candidate's description that the model is shown;
             0 for names alone.
         score_gap: Candidates whose retrieval score is further below the best are not shown; 0 for no limit.
@@ -145,6 +146,7 @@ class RankSettings(_Settings):
     demos: Demos = 2
     near_demos: Demos = 0
     window: Annotated[int, Field(ge=0)] = 0
+    passes: Annotated[int, Field(ge=1, le=10)] = 1
     description_characters: Annotated[int, Field(ge=0)] = 0
     score_gap: Weight = 0.0
     listwise_count: Count = 10

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
+from statistics import fmean
 from textwrap import shorten
 
 from irr.config import RankSettings
 from irr.errors import LMError
 from irr.lm.base import LanguageModel
+from irr.lm.loop import gather
 from irr.prompts.pack import Demo, TaskPack
 from irr.prompts.templates import RankingPrompt
 from irr.types import Candidate, Label
@@ -21,9 +24,9 @@ class Listwise:
     Args:
         model: Ranks.
         task: The task pack of its prompt.
-        settings: The numbers of demos and of candidates to choose, the characters of descriptions, and the
-            window: if it is not 0, the model reads so many candidates at a time, from the last to the first,
-            and each window overlaps the one before by half (Sun et al. 2023, arXiv 2304.09542).
+        settings: The numbers of demos, of candidates to choose and of passes, the characters of descriptions,
+            and the window: if it is not 0, the model reads so many candidates at a time, from the last to the
+            first, and each window overlaps the one before by half (Sun et al. 2023, arXiv 2304.09542).
     """
 
     def __init__(self, model: LanguageModel, task: TaskPack, settings: RankSettings) -> None:
@@ -31,14 +34,26 @@ class Listwise:
         self._prompt = RankingPrompt(task, settings.demos)
         self._count = settings.listwise_count
         self._window = settings.window
+        self._passes = settings.passes
         self._characters = settings.description_characters
 
     async def weigh(
         self, text: str, candidates: Sequence[Candidate], demos: Sequence[Demo] | None = None
     ) -> list[float]:
-        """Returns 1 down to 1 / n for the n candidates that the model chose, 0 for the others."""
+        """Returns 1 down to 1 / n for the n candidates that the model chose, 0 for the others.
+
+        Of several passes, each over the candidates in another order, it is the mean, so that no candidate
+        gains by its place in the prompt (Tang et al. 2023, arXiv 2310.07712).
+        """
         names = [shown(candidate.label, self._characters) for candidate in candidates]
-        order = list(range(len(names)))
+        orders = _orders(len(names), self._passes)
+        found = await gather(*(self._weigh_in(order, text, names, demos) for order in orders))
+        return [fmean(evidence) for evidence in zip(*found, strict=True)]
+
+    async def _weigh_in(
+        self, order: list[int], text: str, names: Sequence[str], demos: Sequence[Demo] | None
+    ) -> list[float]:
+        """The evidence of one pass over the candidates in this order."""
         size = self._window or len(names)
         named: list[int] = []
         for start in _window_starts(len(names), size):
@@ -68,6 +83,17 @@ def places(named: Sequence[int], count: int) -> list[float]:
     for position, i in enumerate(named):
         evidence[i] = 1 - position / len(named)
     return evidence
+
+
+def _orders(count: int, passes: int) -> list[list[int]]:
+    """The order of each pass: as retrieved, then reversed, then shuffled, then that reversed, and so on."""
+    orders = []
+    for number in range(passes):
+        order = list(range(count))
+        if number > 1:
+            random.Random(number // 2).shuffle(order)
+        orders.append(order[::-1] if number % 2 else order)
+    return orders
 
 
 def _window_starts(count: int, size: int) -> list[int]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from irr.config import RankSettings
 from irr.errors import LMError
+from irr.lm.base import ChatRequest
 from irr.prompts.pack import load_task
 from irr.rank.base import Evidence
 from irr.rank.likelihood import Likelihood
@@ -114,6 +115,31 @@ def test_a_sliding_window_carries_the_best_to_the_front() -> None:
     assert len(model.requests) == 3
     assert ids(ranking)[0] == "l1"
     assert sorted(ids(ranking)) == sorted(c.label.id for c in CANDIDATES)
+
+
+def test_a_second_pass_takes_the_advantage_of_a_place_away() -> None:
+    def ranked(answer: Callable[[list[str]], list[int]], passes: int) -> Ranking:
+        def reply(request: ChatRequest) -> str:
+            lines = re.findall(r"^\d+ (.*)$", request.messages[-1][1], re.M)
+            return json.dumps({"ranking": answer(lines)})
+
+        evidence = Listwise(ScriptedModel(reply), TASK, RankSettings(passes=passes))
+        (ranking,) = LMRanker(evidence, 2.0, Depth(50)).rank(["t"], [CANDIDATES])
+        return ranking
+
+    def as_they_stand(names: list[str]) -> list[int]:
+        return [*range(1, len(names) + 1)]
+
+    def by_meaning(names: list[str]) -> list[int]:
+        return [names.index("plan menus") + 1]
+
+    gains = [
+        label.score - c.score for label, c in zip(ranked(as_they_stand, 2).labels, CANDIDATES, strict=True)
+    ]
+    assert gains == pytest.approx([1.2] * len(CANDIDATES)), "an order that says nothing changes nothing"
+    for passes in (1, 2, 5):
+        assert ids(ranked(by_meaning, passes)) == ["l3", "l0", "l1", "l2", "l4"]
+    assert ranked(by_meaning, 5) == ranked(by_meaning, 5)
 
 
 def test_candidates_far_below_the_best_are_not_shown_and_follow() -> None:
