@@ -22,6 +22,7 @@ from typing import Any
 
 import aiohttp
 
+from eval import reference
 from eval.record import record
 from irr.builder import build
 from irr.config import RankMethod, Settings
@@ -30,17 +31,11 @@ from irr.io.texts import TextRow, read_rows
 from irr.labels.space import LabelSpace
 from irr.lm.openai.client import ServedModel
 from irr.lm.vllm_server import Server, ServerOptions, running_server
-from irr.prompts.pack import load_task
 from irr.types import EntryKind
 
 TASK = "esco"
 CONCURRENCY = 16
 ROUNDS = 3
-# The reasoning that the paper's demos carry, at their usual length.
-REASONING = (
-    "Let's think step by step in order to produce the skills. We look at what the snippet says that the "
-    "person has to do and to know, and pick from the options those that are directly expressed in it."
-)
 
 
 class Recorder(ServedModel):
@@ -172,37 +167,20 @@ def _metrics(server: Server) -> dict[str, float]:
 def tokens(bench: Bench) -> dict[str, float]:
     """Prompt and new tokens a text, 50 candidates and 2 demos, against the paper's form of prompt.
 
-    Both are asked of the same model about the same texts and candidates; its form lists the options by name,
-    with commas, in the demos too, and has the model reason before it answers with names.
+    Both are asked of the same model about the same texts and candidates.
     """
     model = Recorder(bench.server)
     settings = settings_of()
     program = build(bench.space, encoder=bench.encoder, settings=settings, rank_lm=model, task=TASK)
     retrieve = build(bench.space, encoder=bench.encoder, settings=settings)
-    ours = reference = 0
-    options = [_options(retrieve(text, trace=True).trace) for text in bench.texts]
+    ours = theirs = 0
     for prediction in program.batch(bench.texts):
         ours += prediction.costs.rank.prompt_tokens + prediction.costs.rank.completion_tokens
-    demos = load_task(TASK).demos[:2]
-    shown = [
-        (demo.text, [*demo.terms, *_options(retrieve(demo.text, trace=True).trace)][:50], demo.terms)
-        for demo in demos
-    ]
-    head = (
-        "Given a snippet from a job vacancy, pick the 10 most applicable skills from the options that are "
-        "directly expressed in the snippet.\n\n---\n\nFollow the following format.\n\nVacancy: ${vacancy}\n"
-        "Options: List of comma-separated options to choose from\n"
-        "Reasoning: Let's think step by step in order to ${produce the skills}. We ...\n"
-        "Skills: list of comma-separated ESCO skills\n\n---\n\n"
-    )
-    for text, names, terms in shown:
-        head += f"Vacancy: {text}\nOptions: {', '.join(names)}\nReasoning: {REASONING}\n"
-        head += f"Skills: {', '.join(terms)}\n\n---\n\n"
-    for text, names in zip(bench.texts, options, strict=True):
-        prompt = f"{head}Vacancy: {text}\nOptions: {', '.join(names)}\nReasoning: Let's think step by step"
+    prompt = reference.prompt_of(retrieve, TASK)
+    for text, names in zip(bench.texts, reference.options(retrieve, bench.texts), strict=True):
         body = {
             "model": bench.server.name,
-            "prompt": prompt,
+            "prompt": prompt(text, names),
             "max_tokens": 300,
             "stop": ["---"],
             "temperature": 0,
@@ -214,13 +192,9 @@ def tokens(bench: Bench) -> dict[str, float]:
         )
         with urllib.request.urlopen(request) as answer:
             usage = json.load(answer)["usage"]
-        reference += usage["prompt_tokens"] + usage["completion_tokens"]
+        theirs += usage["prompt_tokens"] + usage["completion_tokens"]
     count = len(bench.texts)
-    return {"irr": ours / count, "reference": reference / count, "ratio": ours / reference}
-
-
-def _options(trace: Any) -> list[str]:
-    return [candidate.label.name for candidate in trace.candidates[:50]]
+    return {"irr": ours / count, "reference": theirs / count, "ratio": ours / theirs}
 
 
 if __name__ == "__main__":
