@@ -13,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+# Texts that are drawn together, so that memory stays bounded.
+_DRAWN = 2**16
+
 
 class Estimate(BaseModel):
     """A mean over texts and its 95 % bootstrap interval."""
@@ -83,8 +86,9 @@ def ratio(hits: Sequence[float], counts: Sequence[float], seed: int = 0, resampl
     """
     pairs = np.array([hits, counts], dtype=float)
     pairs = pairs[:, pairs[1] > 0]
-    sums = (pairs[:, drawn].sum(axis=1) for drawn in resampled(pairs.shape[1], seed, resamples))
-    low, high = interval([found / there for found, there in sums])
+    sums = [pairs[:, drawn].sum(axis=2) for drawn in resampled(pairs.shape[1], seed, resamples)]
+    found, there = np.concatenate(sums, axis=1)
+    low, high = interval(found / there)
     return Estimate(mean=float(pairs[0].sum() / pairs[1].sum()), low=low, high=high)
 
 
@@ -115,7 +119,7 @@ def paired_bootstrap(
         ValueError: If they are not of equal length, or empty.
     """
     differences = np.subtract(ours, theirs, dtype=float)
-    means = np.array([differences[drawn].mean() for drawn in resampled(len(differences), seed, resamples)])
+    means = _means(differences, seed, resamples)
     mean = float(differences.mean())
     low, high = interval(means)
     # With a tolerance, because rounding may make an equal distance smaller.
@@ -126,12 +130,20 @@ def paired_bootstrap(
 def estimate(values: Sequence[float], seed: int = 0, resamples: int = 2000) -> Estimate:
     """The mean over texts with its 95 % percentile bootstrap interval (Efron 1979), seeded."""
     array = np.asarray(values, dtype=float)
-    low, high = interval([array[drawn].mean() for drawn in resampled(len(array), seed, resamples)])
+    low, high = interval(_means(array, seed, resamples))
     return Estimate(mean=float(array.mean()), low=low, high=high)
+
+
+def _means(values: NDArray[np.float64], seed: int, resamples: int) -> NDArray[np.float64]:
+    """The mean of each resample, shape (resamples,)."""
+    return np.concatenate([values[drawn].mean(axis=1) for drawn in resampled(len(values), seed, resamples)])
 
 
 def resampled(texts: int, seed: int, count: int) -> Iterator[NDArray[np.int64]]:
     """Bootstrap resamples: `count` times as many texts as there are, by number, drawn with replacement.
+
+    Yields:
+        Some of the resamples, one a row, shape (some, texts).
 
     Raises:
         ValueError: If there are no texts.
@@ -139,7 +151,8 @@ def resampled(texts: int, seed: int, count: int) -> Iterator[NDArray[np.int64]]:
     if not texts:
         raise ValueError("no values: no text has gold labels")
     rng = np.random.default_rng(seed)
-    return (rng.integers(0, texts, texts) for _ in range(count))
+    step = max(1, _DRAWN // texts)
+    return (rng.integers(0, texts, (min(step, count - start), texts)) for start in range(0, count, step))
 
 
 def interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:

@@ -189,7 +189,9 @@ class SetScorer:
     def _calibration_error(self) -> Estimate:
         count = len(self._texts)
         found = [
-            calibration_error(*self._first(drawn), bins=_BINS) for drawn in resampled(count, 0, _RESAMPLES)
+            calibration_error(*self._first(drawn), bins=_BINS)
+            for some in resampled(count, 0, _RESAMPLES)
+            for drawn in some
         ]
         low, high = interval(found)
         mean = calibration_error(*self._first(range(count)), bins=_BINS)

@@ -95,7 +95,7 @@ def curve(texts: Sequence[TextRecord]) -> list[Estimate]:
             if gold.rank and gold.rank <= DEPTH:
                 values[row, gold.rank - 1 :] += 1
         values[row] /= np.minimum(np.arange(1, DEPTH + 1), len(seen.gold))
-    means = np.array([values[drawn].mean(axis=0) for drawn in resampled(len(judged), 0, _RESAMPLES)])
+    means = np.concatenate([values[drawn].mean(axis=1) for drawn in resampled(len(judged), 0, _RESAMPLES)])
     ends = map(interval, means.T)
     return [
         Estimate(mean=float(mean), low=low, high=high)
