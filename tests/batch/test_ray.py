@@ -37,7 +37,7 @@ def test_two_workers_answer_as_one_process_does_even_if_one_is_killed(
 ) -> None:
     # Ray is polite to other work on the machine; a test would rather end.
     monkeypatch.setenv("RAY_worker_niceness", "0")
-    source = write_texts(tmp_path / "t.jsonl", 6_000)
+    source = write_texts(tmp_path / "t.jsonl", 3_000)
     lines = source.read_bytes().splitlines(keepends=True)
     lines[100] = b"{oops\n"
     source.write_bytes(b"".join(lines))

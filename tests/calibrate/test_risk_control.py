@@ -9,6 +9,7 @@ from scipy.stats import beta
 from irr.calibrate.risk_control import cut_off, precision_bound, precision_promises, recall_promises
 
 _SPLITS = 200
+_TARGETS = (0.8, 0.9)
 
 
 def draw(texts: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -29,9 +30,8 @@ def truth() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("texts", [30, 136])
-@pytest.mark.parametrize("target", [0.8, 0.9])
 def test_a_promised_precision_is_kept_in_95_of_100_draws_of_the_gold(
-    texts: int, target: float, truth: tuple[np.ndarray, np.ndarray, np.ndarray]
+    texts: int, truth: tuple[np.ndarray, np.ndarray, np.ndarray]
 ) -> None:
     rng = np.random.default_rng(texts)
     everywhere, correct, _ = truth
@@ -40,15 +40,17 @@ def test_a_promised_precision_is_kept_in_95_of_100_draws_of_the_gold(
         everywhere.ravel()[order],
         np.cumsum(correct.ravel()[order]) / np.arange(1, 1_000_001),
     )
-    broken = 0
+    broken = dict.fromkeys(_TARGETS, 0)
     for _ in range(_SPLITS):
-        cut = cut_off(precision_promises(*draw(texts, rng)[:2]), target)
-        if cut is not None:
-            broken += precision[np.searchsorted(-falling, -cut, side="right") - 1] < target
-    assert broken <= 0.05 * _SPLITS
+        promises = precision_promises(*draw(texts, rng)[:2])
+        for target in _TARGETS:
+            cut = cut_off(promises, target)
+            if cut is not None:
+                broken[target] += precision[np.searchsorted(-falling, -cut, side="right") - 1] < target
+    assert max(broken.values()) <= 0.05 * _SPLITS
 
 
-@pytest.mark.parametrize("target", [0.8, 0.9])
+@pytest.mark.parametrize("target", _TARGETS)
 def test_a_promised_recall_is_kept_in_the_mean_over_draws_of_the_gold(
     target: float, truth: tuple[np.ndarray, np.ndarray, np.ndarray]
 ) -> None:

@@ -130,7 +130,6 @@ REPLACE = """
 import sys
 from irr.frozen.manifest import FILES
 from irr.frozen.place import Place
-from tests.doubles.small_disk import mounted
 for number in range(10**6):
     Place.at(sys.argv[1]).fill(dict.fromkeys(FILES, b"%d" % number))
 """

@@ -192,12 +192,12 @@ def pack_cases(data: Path, encoder: Encoder, folder: Path) -> Iterator[tuple[str
 
 # Texts and labels of each data set, fewer where they are long.
 PACKS = {
-    "esco": (30, 600),
-    "attack": (30, 600),
-    "icd10": (8, 1_000),
-    "clinc150": (30, 150),
-    "eurovoc": (4, 1_000),
-    "gnd": (15, 1_000),
+    "esco": (20, 200),
+    "attack": (20, 200),
+    "icd10": (6, 300),
+    "clinc150": (20, 150),
+    "eurovoc": (3, 300),
+    "gnd": (12, 300),
 }
 
 

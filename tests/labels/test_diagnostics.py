@@ -89,7 +89,7 @@ def test_depths_roots_and_parents_that_are_not_there() -> None:
 
 
 def test_a_deep_hierarchy_and_a_large_cycle_are_surveyed_in_a_moment() -> None:
-    n = 50_000
+    n = 20_000
     chain = [{"id": str(i), "name": "x", "parents": [str((i + 1) % n)]} for i in range(n)]
     random.Random(0).shuffle(chain)
     assert survey_tree(LabelSpace(chain)).in_cycles.count == n

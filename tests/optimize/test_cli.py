@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 
 from irr.frozen.manifest import read_manifest
+from irr.hub import cache_folder
 from irr.lm.base import ChatRequest
 from tests.doubles.faulty_server import Call, Desk, completion, faulty_server
 from tests.optimize.test_optimize import NAMES, ODD, ROWS, knowing
@@ -89,9 +90,12 @@ def test_prompts_are_frozen_and_the_key_is_nowhere(
     irr: Irr, files: dict[str, Path], desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    encoders = cache_folder("encoders")
     for name in ("HOME", "XDG_CACHE_HOME", "DSPY_CACHEDIR", "TMPDIR"):
         (tmp_path / name).mkdir()
         monkeypatch.setenv(name, str(tmp_path / name))
+    cache_folder("encoders").parent.mkdir()
+    cache_folder("encoders").symlink_to(encoders)  # so that it is not exported once more
     program = tmp_path / "program"
     lm = ("--lm", "openai/student", "--teacher-lm", "openai/teacher", "--api-base", desk.api_base)
     made = irr(
