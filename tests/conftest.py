@@ -15,6 +15,7 @@ from hypothesis import settings
 from irr.builder import build
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.labels.space import LabelSpace
+from irr.lm.local import smollm
 from irr.pipeline import InferRetrieveRank
 from tests.support import KITCHEN, Irr, run_here, run_process, write_jsonl
 
@@ -65,6 +66,16 @@ def irr_process(index_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Irr:
     """Runs `irr ARGUMENTS` in a process of its own, for what only a process has."""
     monkeypatch.setenv("IRR_INDEX_FOLDER", str(index_folder))
     return lambda *arguments, stdin=None: run_process(list(map(str, arguments)), stdin)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The small model, converted once for all processes of a run, in a folder of its own."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IRR_MODEL_FOLDER", str(shared / "models"))
+        yield smollm.converted_folder()
 
 
 @pytest.fixture(scope="module")

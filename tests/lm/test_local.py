@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -47,15 +47,6 @@ RANKING = {
     },
     "required": ["ranking"],
 }
-
-
-@pytest.fixture(scope="session")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where the tests' model is: a folder of their own, so that the conversion runs too."""
-    folder = tmp_path_factory.mktemp("models")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("IRR_MODEL_FOLDER", str(folder))
-        yield smollm.converted_folder()
 
 
 @pytest.fixture(scope="session")

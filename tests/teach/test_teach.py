@@ -267,7 +267,9 @@ def test_calls_that_cannot_teach(irr: Irr, labels_file: Path, tmp_path: Path) ->
     assert table.returncode == 2 and "name the examples FILE.jsonl" in table.stderr
 
 
-def test_the_small_model_teaches_in_one_command(irr: Irr, labels_file: Path, tmp_path: Path) -> None:
+def test_the_small_model_teaches_in_one_command(
+    irr: Irr, model_folder: Path, labels_file: Path, tmp_path: Path
+) -> None:
     rows = [{"id": n, "text": text} for n, text in enumerate(TEXTS[:2])]
     texts = write_jsonl(tmp_path / "texts.jsonl", rows)
     output = tmp_path / "examples.jsonl"
