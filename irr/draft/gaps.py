@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from irr.calibrate.scope import UNUSUAL
 from irr.draft.clusters import cluster, tight
-from irr.draft.corpus import Corpus, Floats
+from irr.draft.corpus import Corpus, Floats, encode
 from irr.draft.draft import new_ids, new_label
 from irr.draft.naming import name_clusters
 from irr.encoders.base import unit_mean
@@ -24,6 +24,11 @@ Ints = NDArray[np.int64]
 
 # The texts that are surest: what a good answer scores.
 _SUREST = 0.9
+# Fewer examples say nothing of where labels are known.
+_FEWEST_EXAMPLES = 30
+# Texts and examples around a text among which examples are counted, at most a tenth of all.
+_AROUND = 20
+_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class GapOptions:
         unsure: The score, as a share of what the surest tenth of the texts have, below which a text is
             unsure, where the program is not calibrated.
         probability: Texts whose best label is less probable are unsure, where it is.
+        known: The share of examples among the nearest texts, as a share of the mean over all texts, at most,
+            for a proposal, where the labels that its texts get have examples.
         coherent: Mean similarity of a proposal's texts to one another, at least.
         apart: Similarity of the centers of a split's parts, at most.
         close: Share of two labels' texts for which the other one is a close second, at least, to merge them.
@@ -44,6 +51,7 @@ class GapOptions:
     texts: int = 3
     unsure: float = 0.7
     probability: float = 0.5
+    known: float = 0.5
     coherent: float = 0.5
     apart: float = 0.35
     close: float = 0.6
@@ -61,6 +69,8 @@ class Seen:
         margin: By how much the best is better, shape (texts,).
         sure: How sure the program is: the best label's probability, or its score; shape (texts,).
         unsure: Whether that is too little for an answer.
+        known: The share of the program's examples among the texts and examples that are nearest to each text,
+            shape (texts,); NaN where they say nothing: the best label has none, or the program has too few.
     """
 
     corpus: Corpus
@@ -69,6 +79,7 @@ class Seen:
     margin: NDArray[np.float64]
     sure: NDArray[np.float64]
     unsure: NDArray[np.bool_]
+    known: NDArray[np.float64]
 
 
 def look(
@@ -99,6 +110,7 @@ def look(
         np.array(margin),
         values,
         (values <= limit) | np.array(outside),
+        _known(program, corpus, np.array(best)),
     )
 
 
@@ -141,13 +153,40 @@ def _sureness(found: Prediction) -> float:
     return first.score if first.probability is None else first.probability
 
 
+def _known(program: InferRetrieveRank, corpus: Corpus, best: Ints) -> NDArray[np.float64]:
+    """The share of examples among the nearest of each text: where a label is missing, no example has it."""
+    examples = [example for example in program.examples if example.labels]
+    if len(examples) < _FEWEST_EXAMPLES:
+        return np.full(len(corpus), np.nan)
+    vectors = encode([example.text for example in examples], program.encoder)
+    around = np.concatenate([corpus.vectors, vectors])
+    count = min(_AROUND, len(around) // 10)
+    shares = []
+    for start in range(0, len(corpus), _BLOCK):
+        similarity = corpus.vectors[start : start + _BLOCK] @ around.T
+        similarity[np.arange(len(similarity)), np.arange(start, start + len(similarity))] = -np.inf
+        nearest = np.argpartition(-similarity, count, axis=1)[:, :count]
+        shares.append((nearest >= len(corpus)).mean(axis=1))
+    having = {program.space.number_of[label] for example in examples for label in example.labels}
+    return np.where(np.isin(best, sorted(having)), np.concatenate(shares), np.nan)
+
+
 def _missing(seen: Seen, options: GapOptions) -> list[Ints]:
-    """Clusters of texts that are near to one another, most of them unsure; the least sure first."""
+    """Clusters of texts that are near to one another and to no label; the least sure first.
+
+    Few examples are near where those say something of most of the texts; elsewhere most texts are unsure.
+    """
     vectors = seen.corpus.vectors
+    unheard = np.isnan(seen.known)
+    limit = options.known * float(seen.known[~unheard].mean()) if not unheard.all() else 0.0
     found = [
         _central(vectors, rows)
         for rows in tight(vectors, options.coherent, options.texts)
-        if seen.unsure[rows].mean() > 0.5
+        if (
+            seen.unsure[rows].mean() > 0.5
+            if unheard[rows].mean() >= 0.5
+            else np.nanmean(seen.known[rows]) <= limit
+        )
     ]
     return sorted(found, key=lambda rows: float(seen.sure[rows].mean()))
 
@@ -200,8 +239,10 @@ def _alike(program: InferRetrieveRank, seen: Seen, options: GapOptions) -> list[
 def _evidence(program: InferRetrieveRank, seen: Seen, rows: Ints) -> dict[str, object]:
     nearest = Counter(seen.best[rows].tolist()).most_common(3)
     vectors: Floats = seen.corpus.vectors[rows]
+    known = seen.known[rows][~np.isnan(seen.known[rows])]
     return {
         "texts": int(seen.corpus.counts[rows].sum()),
+        **({"examples_near": round(float(known.mean()), 3)} if len(known) else {}),
         "unsure": round(float(seen.unsure[rows].mean()), 3),
         "coherence": round(float((vectors @ unit_mean(vectors)).mean()), 3),
         "nearest": [

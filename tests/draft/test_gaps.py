@@ -12,10 +12,20 @@ from irr.draft.gaps import GapOptions, find_gaps, look
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.labels.changes import Change, Merge, New, apply
 from irr.labels.space import LabelSpace
-from irr.types import Label
+from irr.types import Example, Label
 from tests.draft.test_draft import GOLD, TEXTS, THINGS
 from tests.support import Irr, read_jsonl, write_jsonl
 
+EXAMPLE_WAYS = (
+    "advice on",
+    "tell me about",
+    "my neighbour has trouble with",
+    "a friend of mine wrote a book on",
+    "i have read that one can save money with",
+    "my children learn at school about",
+    "is there a shop in town for",
+    "which is the best sort of",
+)
 KNOWN = [Label(id=thing, name=thing.split()[-1]) for thing in THINGS if thing not in ("the guitar", "bread")]
 
 
@@ -69,3 +79,18 @@ def test_the_command_writes_changes_that_labels_applies(irr: Irr, tmp_path: Path
     assert {label.id for label in KNOWN} <= {row["id"] for row in read_jsonl(after)}
     call = irr("draft", "--labels", labels, "--input", texts, "--output", changes, "--size", 3)
     assert (call.returncode, "--size" in call.stderr) == (2, True)
+
+
+def test_labels_whose_names_say_nothing_are_known_by_their_examples(
+    encoder: SentenceEncoder, tmp_path: Path
+) -> None:
+    coded = [Label(id=label.id, name=f"code {number}") for number, label in enumerate(KNOWN)]
+    examples = [
+        Example(text=f"{way} {label.id}", labels=(label.id,)) for label in coded for way in EXAMPLE_WAYS
+    ]
+    options = GapOptions()
+    for shown, wanted in (((), set()), (examples, {"the guitar", "bread"})):
+        program = build(coded, encoder=encoder, examples=shown, index_folder=tmp_path)
+        found = find_gaps(program, look(program, Corpus.read(TEXTS, encoder), options), options)
+        proposed = [text for change in found if isinstance(change, New) for text in change.label.examples]
+        assert {GOLD[TEXTS.index(text)] for text in proposed} == wanted
