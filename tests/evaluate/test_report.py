@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -401,13 +400,12 @@ def test_ten_thousand_texts_open_in_two_seconds(
     path = tmp_path / "report.html"
     large = report.model_copy(update={"per_text": per_text, "texts": len(many.texts)})
     path.write_text(page_of(large, many), "utf-8")
-    seconds = []
-    while not seconds or (min(seconds) >= 2 and len(seconds) < 4):  # a machine can be busy for a moment
-        start = time.perf_counter()
-        page = opened(path)
-        page.locator("ol.texts > li").first.wait_for()
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 2
+    page = opened(path)
+    page.locator("ol.texts > li").first.wait_for()
+    inspector = page.context.new_cdp_session(page)
+    inspector.send("Performance.enable")
+    spent = {one["name"]: one["value"] for one in inspector.send("Performance.getMetrics")["metrics"]}
+    assert 0 < spent["ProcessTime"] < 2, "of a processor, however busy the machine is"
     page.get_by_label("Order").select_option("lowest RP@10 first")
     page.get_by_role("button", name="Next").click()
     assert page.get_by_role("status").inner_text() == "21 – 40 of 10,000 texts"
