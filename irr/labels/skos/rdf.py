@@ -35,8 +35,8 @@ FORMATS = {
 _BASE = "file:///"
 _TURTLE_ERROR = re.compile(r"at line (\d+) of <.*?>:\s*Bad syntax \((.*?)\) at \^", re.DOTALL)
 _XML_ERROR = re.compile(re.escape(_BASE) + r":(\d+):\d+: (.*)", re.DOTALL)
-# Values of a JSON-LD file; as many as 256 MiB of concepts with names and aliases have.
-_MOST_VALUES = 12_000_000
+# Values of a JSON-LD file: 600,000 concepts with a name and two aliases, which take 1.8 GiB of memory.
+_MOST_VALUES = 10_000_000
 
 Add = Callable[["Node", "Node", "Node"], None]
 
