@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from irr.encoders.base import Encoder
 from irr.index.lexical import LexicalIndex, Postings
-from irr.index.vectors import Progress, VectorStore, key_of
+from irr.index.vectors import DamagedStoreError, Progress, VectorStore, key_of
 from irr.labels.space import LabelSpace
 from irr.types import EntryKind, Label
 
@@ -100,8 +100,7 @@ class IndexBuilder:
         logger.info("the index has %d texts, of which %d are new", len(text_of), len(new))
         if new:
             row_of |= {key: row for row, key in enumerate(new, len(parts[0]) if parts else 0)}
-            with VectorStore(self.server or self.home / STORE, collection_of(self.home)) as store:
-                parts.append(store.vectors([text_of[key] for key in new], self.encoder, self.progress))
+            parts.append(self._encoded([text_of[key] for key in new]))
         rows = np.array([row_of[key] for key in keys])
         # Written as a stream: on a full disk, writing to a memory map would end the process.
         with (folder / VECTORS).open("wb") as file:
@@ -111,18 +110,36 @@ class IndexBuilder:
                 file.write(_rows_of(parts, rows[start : start + _BLOCK]).astype("<f4", copy=False).tobytes())
         (folder / KEYS).write_text("\n".join(keys), "ascii")
 
+    def _encoded(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The vectors of texts from the store, which encodes those that are new to it."""
+        try:
+            with VectorStore(self.server or self.home / STORE, collection_of(self.home)) as store:
+                return store.vectors(texts, self.encoder, self.progress)
+        except DamagedStoreError:
+            logger.warning("a kill left the vectors in %s damaged: taking those of the indexes", self.home)
+        shutil.rmtree(self.home / STORE)
+        with VectorStore(self.home / STORE, collection_of(self.home)) as store:
+            for path in self._whole():
+                vectors = np.load(path / VECTORS, mmap_mode="r")
+                row_of = {key: row for row, key in enumerate((path / KEYS).read_text("ascii").split())}
+                store.add(list(row_of), vectors[list(row_of.values())])
+            return store.vectors(texts, self.encoder, self.progress)
+
     def _last(self) -> Path | None:
         """The encoder's whole index that was opened last."""
+        return next(self._whole(), None)
+
+    def _whole(self) -> Iterator[Path]:
+        """The encoder's whole indexes, the one that was opened last first."""
         found = sorted((self.home / SPACES).glob(f"*/{ABOUT}"), key=lambda path: path.stat().st_mtime)
         for about in reversed(found):
             try:
                 entries = json.loads(about.read_text("utf-8"))["entries"]
                 keys = (about.parent / KEYS).stat().st_size
                 if len(np.load(about.parent / VECTORS, mmap_mode="r")) == entries == (keys + 1) // 33:
-                    return about.parent
+                    yield about.parent
             except (OSError, ValueError, EOFError, KeyError):
                 continue
-        return None
 
 
 def _rows_of(parts: Sequence[NDArray[np.float32]], rows: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -26,6 +26,10 @@ _BLOCK = 4_096
 _CHEAPEST = {"space": "ip", "ef_construction": 2, "max_neighbors": 2}
 
 
+class DamagedStoreError(LabelIndexError):
+    """Chroma's files of the vectors are damaged, as a kill can leave them."""
+
+
 def key_of(text: str) -> str:
     """The key of a text, a hash of its content."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
@@ -61,6 +65,7 @@ class VectorStore:
         """The vectors of distinct texts, shape (texts, dimensions), in their order.
 
         Raises:
+            DamagedStoreError: If a kill left Chroma's files damaged.
             LabelIndexError: If Chroma cannot be read or written.
         """
         keys = [key_of(text) for text in texts]
@@ -109,6 +114,14 @@ class VectorStore:
             found |= zip(block["ids"], np.asarray(block["embeddings"], np.float32), strict=True)
         return found
 
+    def add(self, keys: Sequence[str], vectors: Floats) -> None:
+        """Adds vectors by key, without their texts."""
+        for start in range(0, len(keys), _BLOCK):
+            with self._named("written"):
+                self._entries.upsert(
+                    ids=list(keys[start : start + _BLOCK]), embeddings=vectors[start : start + _BLOCK]
+                )
+
     def delete(self, keys: Sequence[str]) -> None:
         """Deletes the vectors of these keys."""
         for start in range(0, len(keys), _BLOCK):
@@ -127,7 +140,8 @@ class VectorStore:
             if isinstance(self._place, str):
                 hint = "start a Chroma server there"
             problem = f"the index in {self._place} cannot be {done} ({printable(str(cause))})"
-            raise LabelIndexError(problem, hint) from e
+            damaged = done == "read" and isinstance(self._place, Path) and "hnsw segment" in str(cause)
+            raise (DamagedStoreError if damaged else LabelIndexError)(problem, hint) from e
 
 
 def open_chroma(place: Path | str) -> Any:

@@ -15,11 +15,14 @@ import numpy as np
 import pytest
 from chromadb.config import Settings
 
+from irr.encoders.base import Encoder
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import LabelIndexError
+from irr.index.maintenance import verify
 from irr.index.store import LabelIndex, open_index
 from irr.labels.space import LabelSpace
 from irr.types import EntryKind
+from tests.doubles.hash_encoder import HashEncoder
 from tests.doubles.small_disk import enlarge, mounted
 from tests.support import KITCHEN
 
@@ -74,9 +77,9 @@ def test_the_graph_finds_what_a_scan_finds(
 
 
 class Counting:
-    """The real encoder, and every text that it was given."""
+    """An encoder, and every text that it was given."""
 
-    def __init__(self, encoder: SentenceEncoder) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         self.name = encoder.name
         self.texts: list[str] = []
         self._encoder = encoder
@@ -172,6 +175,23 @@ def test_a_damaged_index_is_built_again(
     assert len(index.nearest(encoder.encode(["bread"]), 3)[0]) == 3
 
 
+def test_vectors_that_a_kill_left_damaged_are_taken_from_the_indexes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder = Counting(HashEncoder())
+    names = [f"label {number}" for number in range(1_100)]  # so many that Chroma writes its graph
+    before, _ = opened(LabelSpace(names), encoder, tmp_path, NAMES)
+    (damaged,) = tmp_path.glob("*/chroma/*/index_metadata.pickle")
+    damaged.write_bytes(damaged.read_bytes()[:1_000])
+    encoder.texts.clear()
+    after, _ = opened(LabelSpace([*names, "another"]), encoder, tmp_path, NAMES)
+    assert "a kill left the vectors" in caplog.text
+    assert encoder.texts.count("another") == 1
+    assert not set(encoder.texts) & set(names[1:]), "encoded again"
+    np.testing.assert_array_equal(after.vectors[:-1], before.vectors)
+    assert all(problem == "" for _, problem in verify(tmp_path))
+
+
 def test_a_damaged_graph_is_named(kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path) -> None:
     index, _ = opened(kitchen, encoder, tmp_path, NAMES)
     index.nearest(encoder.encode(["bread"]), 3)
@@ -184,6 +204,7 @@ def test_a_damaged_graph_is_named(kitchen: LabelSpace, encoder: SentenceEncoder,
 BUILD_SLOWLY = """
 import sys, time
 from pathlib import Path
+from irr.encoders.base import Encoder
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.index.store import open_index
 from irr.labels.space import LabelSpace
