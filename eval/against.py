@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.record import record
+from tests.support import read_jsonl, write_jsonl
 
 ROUNDS, TEXTS, LONG_TEXTS, CHARACTERS, LABELS = 3, 100, 6, 8_000, 3_000
 _LOADED = """
@@ -108,11 +109,10 @@ def main() -> None:
 
 def compare(here: Version, other: Version, data: Path, folder: Path, rounds: int) -> dict[str, Any]:
     """Medians of both versions, and the ratios of here to the other."""
-    skills = map(json.loads, (data / "esco" / "labels.jsonl").read_text("utf-8").splitlines())
-    names = [json.dumps({"id": skill["id"], "name": skill["name"]}) for skill in skills]
-    esco = written(folder / "esco.jsonl", names)
-    codes = (data / "icd10" / "labels.jsonl").read_text("utf-8").splitlines()[:LABELS]
-    icd10 = written(folder / "icd10.jsonl", codes)
+    skills = read_jsonl(data / "esco" / "labels.jsonl")
+    names = [{"id": skill["id"], "name": skill["name"]} for skill in skills]
+    esco = write_jsonl(folder / "esco.jsonl", names)
+    icd10 = write_jsonl(folder / "icd10.jsonl", read_jsonl(data / "icd10" / "labels.jsonl")[:LABELS])
     attack = data / "attack" / "labels.jsonl"
     sentences = texts_of(data / "esco" / "test.jsonl")[:TEXTS]
     short = texts_file(folder / "short.jsonl", sentences)
@@ -151,7 +151,7 @@ def compare(here: Version, other: Version, data: Path, folder: Path, rounds: int
 
 def texts_of(file: Path) -> list[str]:
     """The texts of a file of gold."""
-    return [json.loads(line)["text"] for line in file.read_text("utf-8").splitlines()]
+    return [row["text"] for row in read_jsonl(file)]
 
 
 def joined(texts: Sequence[str]) -> list[str]:
@@ -162,13 +162,7 @@ def joined(texts: Sequence[str]) -> list[str]:
 
 def texts_file(path: Path, texts: Sequence[str]) -> Path:
     """A file of texts to classify."""
-    return written(path, [json.dumps({"id": f"{row}", "text": text}) for row, text in enumerate(texts)])
-
-
-def written(path: Path, lines: Sequence[str]) -> Path:
-    """A file of these lines."""
-    path.write_text("\n".join(lines) + "\n", "utf-8")
-    return path
+    return write_jsonl(path, ({"id": f"{row}", "text": text} for row, text in enumerate(texts)))
 
 
 if __name__ == "__main__":

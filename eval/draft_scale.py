@@ -8,12 +8,11 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from eval.record import record
+from eval.record import peak_gib, record
 from irr.draft.corpus import Corpus
 from irr.draft.draft import DraftOptions, draft
 from irr.encoders.sentence_transformers import SentenceEncoder
@@ -49,7 +48,7 @@ def main() -> None:
             "seconds": round(time.perf_counter() - start, 1),
             "seconds_of_encoding": round(encoded, 1),
             "cpu_seconds": round(time.process_time() - busy, 1),
-            "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+            "peak_gib": round(peak_gib(), 2),
             "load_of_the_machine": os.getloadavg()[2],
         },
     )

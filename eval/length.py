@@ -6,12 +6,11 @@ python -m eval.length --labels DIR/labels.jsonl --texts DIR/reports_dev.jsonl
 from __future__ import annotations
 
 import argparse
-import resource
 import sys
 import time
 from pathlib import Path
 
-from eval.record import record
+from eval.record import peak_gib, record
 from irr.builder import build
 from irr.io.texts import read_gold
 from irr.labels.space import LabelSpace
@@ -45,7 +44,7 @@ def main() -> None:
             if prediction.error:
                 raise SystemExit(prediction.error.message)
         seconds = (time.process_time() - start) / repeats
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        peak = peak_gib()
         rows.append({"characters": length, "cpu_seconds": round(seconds, 3), "peak_gib": round(peak, 2)})
         sys.stderr.write(f"{length:>9,} characters: {seconds:8.3f} s of CPU, peak {peak:.2f} GiB\n")
     if arguments.name:

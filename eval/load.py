@@ -147,12 +147,17 @@ def _raw(text: str) -> bytes:
     return "\r\n".join([*head, "", ""]).encode() + body
 
 
+async def _connected(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection of its own to the service."""
+    host, port = address.removeprefix("http://").split(":")
+    return await asyncio.open_connection(host, int(port))
+
+
 async def slow(address: str, texts: Sequence[str], seen: Rough, number: int) -> None:
     """Sends a request piece by piece over seconds, and expects its answer."""
     chance = random.Random(number)
-    host, port = address.removeprefix("http://").split(":")
     while True:
-        reader, writer = await asyncio.open_connection(host, int(port))
+        reader, writer = await _connected(address)
         request = _raw(chance.choice(texts))
         cuts = sorted(chance.sample(range(len(request)), 4))
         for start, end in zip([0, *cuts], [*cuts, len(request)], strict=True):
@@ -168,9 +173,8 @@ async def slow(address: str, texts: Sequence[str], seen: Rough, number: int) -> 
 async def leaving(address: str, texts: Sequence[str], seen: Rough, number: int) -> None:
     """Leaves at any moment: in the middle of a request, or before the answer."""
     chance = random.Random(number)
-    host, port = address.removeprefix("http://").split(":")
     while True:
-        _, writer = await asyncio.open_connection(host, int(port))
+        _, writer = await _connected(address)
         request = _raw(chance.choice(texts))
         writer.write(request[: chance.choice([len(request), len(request), chance.randrange(len(request))])])
         await writer.drain()

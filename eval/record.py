@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import resource
 import shlex
 import sys
 from datetime import UTC, datetime
@@ -32,6 +33,11 @@ def _anywhere(argument: str) -> str:
     if not (path.is_absolute() or value.startswith("..")) or path.resolve().is_relative_to(ROOT):
         return argument
     return f"{option}{equals}DIR" + (f"/{path.parent.name}/{path.name}" if path.is_file() else "")
+
+
+def peak_gib() -> float:
+    """The most memory that this process has held, in GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def machine() -> dict[str, Any]:

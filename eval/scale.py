@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import resource
 import statistics
 import tempfile
 import time
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.record import record
+from eval.record import peak_gib, record
 from irr.config import Settings
 from irr.encoders.base import Encoder
 from irr.encoders.sentence_transformers import SentenceEncoder
@@ -113,7 +112,7 @@ def measure(
             "encoding_seconds": encoder.seconds,
             "encoding_seconds_by_cpu": _by_cpu(space) * size,
             "build_seconds_besides_encoding": build - encoder.seconds,
-            "build_peak_gib": _peak(),
+            "build_peak_gib": peak_gib(),
         }
         print(json.dumps(figures), flush=True)
         queries = [inference.queries for inference in inferer.infer(texts)]
@@ -142,7 +141,7 @@ def measure(
                 "recall_at_50": float(np.mean(shared)),
                 "lowest_recall": min(shared),
             }
-        figures["peak_gib"] = _peak()
+        figures["peak_gib"] = peak_gib()
     return figures
 
 
@@ -173,10 +172,6 @@ def _by_cpu(space: LabelSpace) -> float:
     start = time.perf_counter()
     encoder.encode(sample)
     return (time.perf_counter() - start) / len(sample)
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 if __name__ == "__main__":

@@ -94,8 +94,8 @@ class IndexBuilder:
         row_of: dict[str, int] = {}
         parts: list[NDArray[np.float32]] = []
         if last is not None:
-            parts.append(np.load(last / VECTORS, mmap_mode="r"))
-            row_of = {key: row for row, key in enumerate((last / KEYS).read_text("ascii").split())}
+            vectors, row_of = _held(last)
+            parts.append(vectors)
         new = [key for key in text_of if key not in row_of]
         logger.info("the index has %d texts, of which %d are new", len(text_of), len(new))
         if new:
@@ -120,8 +120,7 @@ class IndexBuilder:
         shutil.rmtree(self.home / STORE)
         with VectorStore(self.home / STORE, collection_of(self.home)) as store:
             for path in self._whole():
-                vectors = np.load(path / VECTORS, mmap_mode="r")
-                row_of = {key: row for row, key in enumerate((path / KEYS).read_text("ascii").split())}
+                vectors, row_of = _held(path)
                 store.add(list(row_of), vectors[list(row_of.values())])
             return store.vectors(texts, self.encoder, self.progress)
 
@@ -140,6 +139,16 @@ class IndexBuilder:
                     yield about.parent
             except (OSError, ValueError, EOFError, KeyError):
                 continue
+
+
+def keys_in(index: Path) -> list[str]:
+    """The keys of an index's entries, in their order."""
+    return (index / KEYS).read_text("ascii").split()
+
+
+def _held(index: Path) -> tuple[NDArray[np.float32], dict[str, int]]:
+    """The vectors of an index, and a row of them for each key."""
+    return np.load(index / VECTORS, mmap_mode="r"), {key: row for row, key in enumerate(keys_in(index))}
 
 
 def _rows_of(parts: Sequence[NDArray[np.float32]], rows: NDArray[np.int64]) -> NDArray[np.float32]:

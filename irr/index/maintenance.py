@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irr.errors import LabelIndexError
-from irr.index.build import ABOUT, KEYS, SPACES, STORE, VECTORS, collection_of
+from irr.index.build import ABOUT, KEYS, SPACES, STORE, VECTORS, collection_of, keys_in
 from irr.index.vectors import VectorStore
 
 _DAY = 86_400
@@ -79,7 +79,7 @@ def prune(root: Path, days: float) -> tuple[int, int]:
                 vectors += len(_held(home))
                 shutil.rmtree(home)
             elif (home / STORE).is_dir():
-                used = {key for file in home.glob(f"{SPACES}/*/{KEYS}") for key in _keys(file)}
+                used = {key for file in home.glob(f"{SPACES}/*/{KEYS}") for key in keys_in(file.parent)}
                 with VectorStore(home / STORE, collection_of(home)) as store:
                     unused = [key for key in store.all_keys() if key not in used]
                     store.delete(unused)
@@ -99,7 +99,7 @@ def verify(root: Path) -> Iterator[tuple[Kept, str]]:
 def _problem(index: Kept) -> str:
     home = index.path.parent.parent
     try:
-        keys = _keys(index.path / KEYS)
+        keys = keys_in(index.path)
         vectors = np.load(index.path / VECTORS, mmap_mode="r")
     except (OSError, ValueError, EOFError) as e:
         return f"it cannot be read ({e})"
@@ -132,10 +132,6 @@ def _held(home: Path) -> list[str]:
         return []
     with VectorStore(home / STORE, collection_of(home)) as store:
         return store.all_keys()
-
-
-def _keys(file: Path) -> list[str]:
-    return file.read_text("ascii").split()
 
 
 def _size(folder: Path) -> int:
