@@ -46,9 +46,9 @@ $(BIN)/pip:
 demo: $(READY)
 	@$(BIN)/python -m eval.demo
 
-# Files go to processes, at most four, each of which has one thread to itself.
+# Files go to processes, at most four, each of which has one thread to itself. If one dies, its test is named.
 test: lint
-	@OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 # Looks for inputs that break the program, for a bounded time: CASES inputs and a seed of its own each time.
 CASES ?= 10000

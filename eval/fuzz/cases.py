@@ -220,6 +220,8 @@ def fuzzer(folder: Path, seed: int, keep: Path | None = None) -> Iterator[Fuzzer
         ),
         patch("irr.encoders.sentence_transformers.open_fast", lambda *_: HashEncoder()),
         patch("tempfile.tempdir", str(folder / "tmp")),
+        # A first import would write beside the sources.
+        patch("sys.dont_write_bytecode", True),
         drawn_server() as server,
     ):
         resource.setrlimit(resource.RLIMIT_AS, (_mapped() + 2 * MOST_BYTES, hard))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 # Rows travel in blocks. Small blocks keep all workers busy, and little is repeated when a worker dies.
 _BLOCK_BYTES = 64 * 1024
 _BLOCK_ROWS = 256
+# Seconds that the end of a run waits for a thread.
+_LONGEST_WAIT = 10.0
 
 
 def on_ray(job: Job, make: Callable[[], InferRetrieveRank], workers: int) -> Engine:
@@ -67,6 +71,7 @@ def _answers(job: Job, make: Callable[[], InferRetrieveRank], workers: int, done
     # The workers take one processor each, the reader one more.
     size: dict[str, Any] = {"num_cpus": workers + 1, "include_dashboard": False} if local else {}
     ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=local, **size)
+    before = set(threading.enumerate())
     try:
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
@@ -87,12 +92,15 @@ def _answers(job: Job, make: Callable[[], InferRetrieveRank], workers: int, done
             compute=ray.data.ActorPoolStrategy(size=workers),
             num_cpus=1,
         )
-        for table in answers.iter_batches(batch_size=None, batch_format="pyarrow"):
-            for row in table.to_pylist():
-                if failure := row.pop("failure"):
-                    raise pickle.loads(failure)
-                outcome = Outcome.model_validate_json(row["outcome"])
-                yield OutputRow(row["digest"], row["line"], outcome)
+        with closing(
+            iter(answers.iter_batches(prefetch_batches=0, batch_size=None, batch_format="pyarrow"))
+        ) as tables:
+            for table in tables:
+                for row in table.to_pylist():
+                    if failure := row.pop("failure"):
+                        raise pickle.loads(failure)
+                    outcome = Outcome.model_validate_json(row["outcome"])
+                    yield OutputRow(row["digest"], row["line"], outcome)
     except IrrError:
         raise
     except Exception as e:
@@ -101,7 +109,15 @@ def _answers(job: Job, make: Callable[[], InferRetrieveRank], workers: int, done
             raise IrrError(str(own).splitlines()[0]) from e
         raise
     finally:
+        _wait_for_others(before)
         ray.shutdown()
+
+
+def _wait_for_others(before: set[threading.Thread]) -> None:
+    """Waits for threads of Ray Data: one that asks Ray after its end would end this process with code 1."""
+    for thread in set(threading.enumerate()) - before:
+        if thread.name != "Prefetcher":  # waits for work for ever
+            thread.join(_LONGEST_WAIT)
 
 
 def _own(error: BaseException | None) -> IrrError | None:
