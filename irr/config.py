@@ -134,6 +134,8 @@ class RankSettings(_Settings):
         description_characters: For listwise: characters of a candidate's description that the model is shown;
             0 for names alone.
         score_gap: Candidates whose retrieval score is further below the best are not shown; 0 for no limit.
+        none_fits: For listwise: whether the model may answer that no candidate applies; the candidates then
+            keep their retrieval scores.
         listwise_count: Candidates that a listwise answer names, at most; so many are shown in any case.
         listwise_weight: Weight of a place in the model's list, from 1 down to 0.
         pointwise_weight: Weight of the model's probability of "yes".
@@ -149,6 +151,7 @@ class RankSettings(_Settings):
     passes: Annotated[int, Field(ge=1, le=10)] = 1
     description_characters: Annotated[int, Field(ge=0)] = 0
     score_gap: Weight = 0.0
+    none_fits: bool = False
     listwise_count: Count = 10
     listwise_weight: Weight = 2.0
     pointwise_weight: Weight = 1.0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from irr.optimize.dspy_adapter import prepare_dspy, schema_config
-from irr.prompts.chat import Prompt, list_schema
+from irr.prompts.chat import Prompt
 from irr.prompts.pack import demo_text
 from irr.prompts.templates import RANKING_TOKENS, TERMS_TOKENS, RankingPrompt, TermPrompt, numbered
 
@@ -20,11 +20,13 @@ class _PromptModule(dspy.Module):  # type: ignore[misc]
     """A prompt as a DSPy predictor.
 
     Attributes:
+        prompt: The prompt.
         model: The model; each call names it, because optimizers drop the model of a predictor.
     """
 
     def __init__(self, prompt: Prompt, model: dspy.LM) -> None:
         super().__init__()
+        self.prompt = prompt
         self.model = model
         fields: dict[str, Any] = {
             **{name: (str, dspy.InputField(desc=described)) for name, described in prompt.inputs.items()},
@@ -36,7 +38,7 @@ class _PromptModule(dspy.Module):  # type: ignore[misc]
     def _list(self, output: str, items: dict[str, Any], most: int, tokens: int, **inputs: str) -> list[Any]:
         # Optimizers make demos of whole texts, a task pack of their beginning.
         demos = [{**demo, "text": demo_text(demo["text"])} for demo in self.predict.demos]
-        config = schema_config(list_schema(output, items, most)) | {"max_tokens": tokens}
+        config = schema_config(self.prompt.schema(items, most)) | {"max_tokens": tokens}
         found: list[Any] = self.predict(config=config, lm=self.model, demos=demos, **inputs)[output]
         return found
 

@@ -159,10 +159,11 @@ def stage_program(
     rank: LanguageModel | None,
 ) -> StageProgram:
     """The stages that have a model here, with the prompts of a task."""
+    ranking = RankingPrompt(task, settings.rank.demos, settings.rank.none_fits)
     return StageProgram(
         fixed,
         ProposeTerms(TermPrompt(task, settings.infer.demos), dspy_model(infer)) if infer else None,
-        OrderCandidates(RankingPrompt(task, settings.rank.demos), dspy_model(rank)) if rank else None,
+        OrderCandidates(ranking, dspy_model(rank)) if rank else None,
     )
 
 

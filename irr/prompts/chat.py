@@ -33,6 +33,7 @@ class Prompt:
         item: The type of its items, `str` or `int`.
         described: The description of the output field.
         demos: The demos, in order.
+        least: The fewest items of an answer.
     """
 
     instructions: str
@@ -41,6 +42,7 @@ class Prompt:
     item: type
     described: str
     demos: tuple[Shown, ...] = ()
+    least: int = 1
 
     def request(
         self,
@@ -64,9 +66,13 @@ class Prompt:
             messages=(*head, ("user", self._user(values))),
             max_tokens=max_tokens,
             temperature=0.0,
-            schema=list_schema(self.output, items, most),
+            schema=self.schema(items, most),
             json=True,
         )
+
+    def schema(self, items: Mapping[str, Any], most: int) -> dict[str, Any]:
+        """The JSON schema of an answer of at most so many items."""
+        return list_schema(self.output, items, most, self.least)
 
     def read(self, answer: str) -> list[Any]:
         """The list in an answer, read as DSPy's JSON adapter does: despite prose around it, or torn JSON.
@@ -124,9 +130,9 @@ def assistant_text(outputs: Mapping[str, Any]) -> str:
     return json.dumps(dict(outputs), ensure_ascii=False)
 
 
-def list_schema(name: str, items: Mapping[str, Any], most: int) -> dict[str, Any]:
+def list_schema(name: str, items: Mapping[str, Any], most: int, least: int = 1) -> dict[str, Any]:
     """The JSON schema of an object with one bounded list."""
-    array = {"type": "array", "items": dict(items), "minItems": 1, "maxItems": most}
+    array = {"type": "array", "items": dict(items), "minItems": least, "maxItems": most}
     return {"type": "object", "properties": {name: array}, "required": [name], "additionalProperties": False}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from irr.errors import LMError
 from irr.lm.base import ChatRequest
 from irr.lm.usage import count as count_usage
 from irr.prompts.chat import Prompt, Shown
@@ -67,16 +68,23 @@ class TermPrompt:
 
 
 class RankingPrompt:
-    """Text and numbered candidates → the numbers of those that apply, best first."""
+    """Text and numbered candidates → the numbers of those that apply, best first.
 
-    def __init__(self, task: TaskPack, demos: int) -> None:
+    Args:
+        task: Whose instructions and demos are shown.
+        demos: How many demos.
+        none_fits: Whether the answer may be empty, because no candidate applies.
+    """
+
+    def __init__(self, task: TaskPack, demos: int, none_fits: bool = False) -> None:
         self.prompt = Prompt(
             instructions=_told(task.rank.instructions, task.notes_of(task.rank)),
             inputs={"text": task.text, "candidates": f"candidate {task.labels}"},
             output="ranking",
             item=int,
-            described="candidate numbers, best first",
+            described="candidate numbers, best first" + (", or none if no candidate applies" * none_fits),
             demos=tuple(self.shown(task.demos_of(task.rank))[: task.count_of(task.rank, demos)]),
+            least=0 if none_fits else 1,
         )
 
     @staticmethod
@@ -108,9 +116,13 @@ class RankingPrompt:
         """Positions among the candidates, best first: distinct, in range, as many as the model gave.
 
         Raises:
-            LMError: If it is not the JSON that was asked for.
+            LMError: If it is not the JSON that was asked for, or names no candidate where it has to.
         """
-        return self.kept(self.prompt.read(answer), candidates)
+        numbers = self.prompt.read(answer)
+        named = self.kept(numbers, candidates)
+        if not named and (numbers or self.prompt.least):
+            raise LMError("empty", "the answer names no candidate")
+        return named
 
     @staticmethod
     def kept(numbers: Sequence[int], candidates: int) -> list[int]:

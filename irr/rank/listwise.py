@@ -8,7 +8,6 @@ from statistics import fmean
 from textwrap import shorten
 
 from irr.config import RankSettings
-from irr.errors import LMError
 from irr.lm.base import LanguageModel
 from irr.lm.loop import gather
 from irr.prompts.pack import Demo, TaskPack
@@ -25,13 +24,14 @@ class Listwise:
         model: Ranks.
         task: The task pack of its prompt.
         settings: The numbers of demos, of candidates to choose and of passes, the characters of descriptions,
-            and the window: if it is not 0, the model reads so many candidates at a time, from the last to the
-            first, and each window overlaps the one before by half (Sun et al. 2023, arXiv 2304.09542).
+            whether none may fit, and the window: if it is not 0, the model reads so many candidates at a
+            time, from the last to the first, and each window overlaps the one before by half (Sun et al.
+            2023, arXiv 2304.09542).
     """
 
     def __init__(self, model: LanguageModel, task: TaskPack, settings: RankSettings) -> None:
         self._model = model
-        self._prompt = RankingPrompt(task, settings.demos)
+        self._prompt = RankingPrompt(task, settings.demos, settings.none_fits)
         self._count = settings.listwise_count
         self._window = settings.window
         self._passes = settings.passes
@@ -64,10 +64,7 @@ class Listwise:
 
     async def _name(self, text: str, names: Sequence[str], demos: Sequence[Demo] | None) -> list[int]:
         answer = await self._model.chat(self._prompt.request(text, names, self._count, demos))
-        named = self._prompt.read(answer, len(names))
-        if not named:
-            raise LMError("empty", "the answer names no candidate")
-        return named
+        return self._prompt.read(answer, len(names))
 
 
 def shown(label: Label, characters: int) -> str:

@@ -142,6 +142,25 @@ def test_a_second_pass_takes_the_advantage_of_a_place_away() -> None:
     assert ranked(by_meaning, 5) == ranked(by_meaning, 5)
 
 
+def test_that_none_fits_is_an_answer_only_where_it_was_allowed() -> None:
+    def ranked(answer: str, none_fits: bool) -> tuple[Ranking, ScriptedModel]:
+        model = ScriptedModel(lambda _: answer)
+        evidence = Listwise(model, TASK, RankSettings(none_fits=none_fits))
+        (ranking,) = LMRanker(evidence, 2.0, Depth(50)).rank(["t"], [CANDIDATES])
+        return ranking, model
+
+    ranking, model = ranked('{"ranking": []}', True)
+    assert ranking.fallback is None
+    assert [label.score for label in ranking.labels] == [candidate.score for candidate in CANDIDATES]
+    assert "none if no candidate applies" in model.requests[0].messages[0][1]
+    ranking, model = ranked('{"ranking": []}', False)
+    assert ranking.fallback and ranking.fallback.code == "empty"
+    assert "none if" not in model.requests[0].messages[0][1]
+    # Numbers of no candidate are no such answer.
+    ranking, _ = ranked('{"ranking": [99]}', True)
+    assert ranking.fallback and ranking.fallback.code == "empty"
+
+
 def test_candidates_far_below_the_best_are_not_shown_and_follow() -> None:
     scores = [1.5, 1.4, 1.3, 1.2, 1.1]
     assert Depth(50).of(scores) == 50
