@@ -2,6 +2,7 @@
 
 python -m eval.decisions --data DIR                      # all sets, 200 splits
 python -m eval.decisions --data DIR --limit 300 --splits 40 --sets house tech
+python -m eval.decisions --data DIR --foreign /usr/share/games/fortunes/de/zitate    # of Debian's fortunes-de
 """
 
 from __future__ import annotations
@@ -217,8 +218,8 @@ def refused(
     }
 
 
-def nonsense(data: Path, rows: Sequence[GoldRow], many: int) -> dict[str, list[str]]:
-    """Strings of random letters, of the words of all texts shuffled, and German titles."""
+def nonsense(foreign: Path | None, rows: Sequence[GoldRow], many: int) -> dict[str, list[str]]:
+    """Strings of random letters, of the words of all texts shuffled, and texts of another language."""
     chance = random.Random(0)
     letters = "abcdefghijklmnopqrstuvwxyz"
 
@@ -226,16 +227,14 @@ def nonsense(data: Path, rows: Sequence[GoldRow], many: int) -> dict[str, list[s
         return "".join(chance.choices(letters, k=chance.randint(2, 9)))
 
     words = [word for row in rows for word in row.text.split()]
-    titles = [
-        json.loads(line)["text"] for line in (data / "gnd" / "dev.jsonl").read_text("utf-8").splitlines()
-    ]
-    parts = [part.strip() for title in titles for part in title.replace("\n", ". ").split(". ")]
-    german = [p for p in parts if len(p) > 40 and {"der", "die", "und"} & set(p.split())]
-    return {
+    drawn = {
         "random letters": [" ".join(word() for _ in range(chance.randint(3, 12))) for _ in range(many)],
         "shuffled words": [" ".join(chance.choices(words, k=12)) for _ in range(many)],
-        "another language": german[:many],
     }
+    if not foreign:
+        return drawn
+    texts = foreign.read_text("utf-8").split("\n%\n")
+    return drawn | {"another language": [" ".join(text.split()) for text in texts if text.strip()][:many]}
 
 
 def cost(program: InferRetrieveRank, calibration: Calibration, texts: Sequence[str]) -> dict[str, float]:
@@ -259,6 +258,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", help="only these; all if left out")
     parser.add_argument("--limit", type=int, help="only the first texts of each set")
     parser.add_argument("--splits", type=int, default=200)
+    parser.add_argument("--foreign", type=Path, help="texts of another language, between lines of %%")
     parser.add_argument("--name", default="decisions", help="record the result under this name")
     arguments = parser.parse_args()
     figures: dict[str, Any] = {"limit": arguments.limit, "splits": arguments.splits, "sets": {}}
@@ -288,7 +288,7 @@ def _pack(pack: Pack, wanted: Sequence[str], arguments: argparse.Namespace, figu
             many = min(_NONSENSE, arguments.limit or _NONSENSE)
             figures["nonsense"] = {
                 what: refused(program, calibration, test, texts)
-                for what, texts in nonsense(arguments.data, gold, many).items()
+                for what, texts in nonsense(arguments.foreign, gold, many).items()
             }
             print("nonsense", json.dumps(figures["nonsense"]), flush=True)
             figures["cost"] = cost(program, calibration, [row.text for row in gold[:100]])

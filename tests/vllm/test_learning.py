@@ -1,0 +1,94 @@
+"""Teaching and drafting on a real vLLM: killed on the way, within a budget, and to their end."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.draft.test_draft import TEXTS
+from tests.support import KITCHEN, Irr, read_jsonl, write_jsonl
+from tests.vllm.live import LiveServer
+
+COUNT = 24
+CONCURRENCY = 2
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    return write_jsonl(tmp_path / "t.jsonl", ({"id": str(n), "text": t} for n, t in enumerate(TEXTS[:COUNT])))
+
+
+def asked(live_server: LiveServer) -> float:
+    """Requests that the server has answered."""
+    page = (
+        urllib.request.urlopen(live_server.server.api_base.removesuffix("/v1") + "/metrics").read().decode()
+    )
+    lines = (line for line in page.splitlines() if line.startswith("vllm:request_success_total{"))
+    return sum(float(line.split()[-1]) for line in lines)
+
+
+def killed_once_it_has_answers(call: list[str], answers: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-m", "irr", *call], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while not (answers.exists() and answers.stat().st_size):
+        assert process.poll() is None, "the call ended before it was killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def test_teaching_keeps_its_budget_goes_on_after_a_kill_and_asks_nothing_twice(
+    irr: Irr, live_server: LiveServer, texts: Path, tmp_path: Path
+) -> None:
+    labels, output = write_jsonl(tmp_path / "labels.jsonl", KITCHEN), tmp_path / "examples.jsonl"
+    server = live_server.server
+    call = ["teach", "--labels", str(labels), "--texts", str(texts), "--output", str(output)]
+    call += ["--rank-lm", f"openai/{server.name}", "--api-base", server.api_base, "--top-k", "2"]
+    call += ["--concurrency", str(CONCURRENCY)]
+    before = asked(live_server)
+    killed_once_it_has_answers(call, tmp_path / "examples.jsonl.lm")
+    assert not output.exists()
+
+    ended = irr(*call, "--budget", "15")
+    assert ended.returncode == 1, ended.stderr
+    assert "the budget of 15 calls is spent" in ended.stderr
+    # What was under way at the kill may have been answered to nobody.
+    assert asked(live_server) - before <= 15 + CONCURRENCY
+
+    ended = irr(*call)
+    assert ended.returncode == 0, ended.stderr
+    assert asked(live_server) - before <= COUNT + CONCURRENCY
+    rows = read_jsonl(output)
+    assert [row["id"] for row in rows] == [str(n) for n in range(COUNT)]
+    assert all(len(row["labels"]) == 2 and row["taught"]["by"] == [f"openai/{server.name}"] for row in rows)
+    assert not (tmp_path / "examples.jsonl.lm").exists()
+
+
+def test_drafting_keeps_its_budget_and_goes_on_after_a_kill(
+    irr: Irr, live_server: LiveServer, texts: Path, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.jsonl"
+    server = live_server.server
+    call = ["draft", "--input", str(texts), "--output", str(labels), "--size", "4", "--lm-texts", str(COUNT)]
+    call += ["--lm", f"openai/{server.name}", "--api-base", server.api_base, "--budget", "4"]
+    before = asked(live_server)
+    killed_once_it_has_answers(call, Path(f"{labels}.answers"))
+    assert not labels.exists()
+
+    ended = irr(*call)
+    # The small model's answers may be of no use for labels, which the exit code then says.
+    assert ended.returncode in (0, 1), ended.stderr
+    found = re.search(r"(\d+) answers? of openai", ended.stderr)
+    assert found, ended.stderr
+    assert 1 <= int(found[1]) <= 4
+    assert asked(live_server) - before <= 4 + 1
+    rows = read_jsonl(labels)
+    assert rows and all(row["id"] and row["name"] for row in rows)
