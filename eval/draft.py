@@ -1,7 +1,7 @@
-"""Drafted label spaces: what classify makes of them against BERTopic, their names, gaps, and the pace.
+"""Drafted label spaces: what classify makes of them against BERTopic, and their names.
 
-python -m eval.draft --data DIR --bertopic /tmp/bertopic/bin/python       # all parts
-python -m eval.draft --data DIR --parts quality --sets clinc150 --no-bertopic
+python -m eval.draft --data DIR --bertopic /tmp/bertopic/bin/python       # the test sets
+python -m eval.draft --data DIR --sets clinc150 --no-bertopic
 """
 
 from __future__ import annotations

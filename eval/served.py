@@ -35,7 +35,7 @@ from irr.types import EntryKind
 
 TASK = "esco"
 CONCURRENCY = 16
-ROUNDS = 3
+ROUNDS = 5
 
 
 class Recorder(ServedModel):
