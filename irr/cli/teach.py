@@ -88,14 +88,14 @@ def teach(options: TeachOptions) -> None:
 
 
 def _label(options: TeachOptions, space: LabelSpace, job: Job, monitor: Progress) -> tuple[Taught, Usage]:
-    from irr.teach import label, within_budget
+    from irr.teach import label, sized, within_budget
 
     output = Path(options.output)
 
     def build() -> InferRetrieveRank:
         models = options.program.lms.open(options.limits.read())
         metered = within_budget(models, output, options.budget, options.restart)
-        return options.program.build(space, models=metered)
+        return sized(options.program.build(space, models=metered), output, options.budget)
 
     return _ended(label(job, build, monitor), output)
 

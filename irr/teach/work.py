@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from irr.batch import Engine, Job, OutputRows, Progress, run
@@ -59,6 +59,25 @@ def within_budget(models: Models, output: Path, calls: int | None, restart: bool
     within = {id(m): RememberingModel(MeteredModel(m, budget), answers) for m in models if m}
     infer, rank = (within[id(model)] if model else None for model in models)
     return infer, rank
+
+
+def sized(program: InferRetrieveRank, output: Path, calls: int | None) -> InferRetrieveRank:
+    """The program with no more texts under way than the rest of the budget pays for, at a request a stage.
+
+    A budget that is spent on the first stage of many texts would leave no text that went through both.
+
+    Args:
+        program: The program, with models within a budget.
+        output: The output of the job.
+        calls: Requests that may be sent in all; any number if None.
+    """
+    if calls is None:
+        return program
+    left = calls - spent(output).calls
+    stages = sum(model is not None for model in (program.infer_lm, program.rank_lm))
+    texts = max(1, left // max(1, stages))
+    group = min(program.group_texts, texts)
+    return replace(program, group_texts=group, workers=min(program.workers, max(1, texts // group)))
 
 
 def check_examples(output: str) -> None:

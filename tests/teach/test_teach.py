@@ -19,7 +19,7 @@ from irr.io.texts import read_gold
 from irr.lm.base import ChatRequest
 from irr.pipeline import InferRetrieveRank
 from irr.prompts.pack import load_task
-from irr.teach import Taught, forget, label, spent, within_budget, write
+from irr.teach import Taught, forget, label, sized, spent, within_budget, write
 from irr.teach.write import Writing, answers_of, without_examples
 from irr.types import Usage
 from tests.doubles.hash_encoder import HashEncoder
@@ -128,6 +128,20 @@ def test_a_budget_that_ends_within_a_group_of_texts_leaves_the_rows_that_are_ans
     assert [row["id"] for row in read_jsonl(output)] == ["0", "1", "2"]
     assert label(job, lambda: programs(model, output), quiet).examples == len(TEXTS)
     assert [row["id"] for row in read_jsonl(output)] == [str(n) for n in range(len(TEXTS))]
+
+
+def test_a_small_budget_takes_a_few_texts_through_both_stages(job: Job, tmp_path: Path) -> None:
+    def answers(request: ChatRequest) -> str:
+        terms = "terms" in (request.schema or {})["properties"]
+        return json.dumps({"terms": ["bake"]}) if terms else names_first(request)
+
+    output, model = Path(job.output), ScriptedModel(answers)
+    infer, rank = within_budget((model, model), output, 6)
+    folder = tmp_path / "index"
+    program = build(KITCHEN, encoder=HashEncoder(), infer_lm=infer, rank_lm=rank, index_folder=folder)
+    assert program.group_texts * program.workers > 6
+    taught = label(job, lambda: sized(program, output, 6), quiet)
+    assert (taught.examples, taught.stopped) == (3, "the budget of 6 calls is spent")
 
 
 @pytest.mark.parametrize("method", ["listwise", "likelihood"])
