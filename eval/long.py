@@ -53,12 +53,13 @@ class Restricted:
     """A program that answers with some of its labels only."""
 
     def __init__(self, program: InferRetrieveRank, ids: set[str]) -> None:
+        self.digest = program.digest
         self._program = program
         self._ids = ids
 
-    def batch(self, texts: Iterable[str], top_k: int) -> Iterator[Prediction]:
+    def batch(self, texts: Iterable[str], top_k: int, trace: bool) -> Iterator[Prediction]:
         """Yields predictions, ranked over all labels, of those that are asked for."""
-        for prediction in self._program.batch(texts, len(self._program.space)):
+        for prediction in self._program.batch(texts, len(self._program.space), trace):
             labels = tuple(label for label in prediction.labels if label.id in self._ids)
             yield prediction.model_copy(update={"labels": labels[:top_k]})
 

@@ -148,7 +148,6 @@ def tune(pairs: Sequence[Pair], folder: Path) -> str:
         SentenceTransformerTrainingArguments,
     )
     from sentence_transformers.losses import MultipleNegativesRankingLoss
-    from sentence_transformers.training_args import BatchSamplers
 
     model = SentenceTransformer(str(model_folder(SentenceEncoder().name)), device="cpu")
     columns = {name: [getattr(pair, name) for pair in pairs] for name in Pair._fields}
@@ -157,8 +156,8 @@ def tune(pairs: Sequence[Pair], folder: Path) -> str:
         num_train_epochs=_EPOCHS,
         per_device_train_batch_size=_BATCH,
         learning_rate=_RATE,
-        warmup_ratio=0.1,
-        batch_sampler=BatchSamplers.NO_DUPLICATES,
+        warmup_steps=0.1,
+        batch_sampler="no_duplicates",
         save_strategy="no",
         report_to=[],
         disable_tqdm=True,
