@@ -16,7 +16,7 @@ from tests.draft.test_draft import TEXTS
 from tests.support import KITCHEN, Irr, read_jsonl, write_jsonl
 from tests.vllm.live import LiveServer
 
-COUNT = 24
+COUNT = 16
 CONCURRENCY = 2
 
 
@@ -57,38 +57,41 @@ def test_teaching_keeps_its_budget_goes_on_after_a_kill_and_asks_nothing_twice(
     killed_once_it_has_answers(call, tmp_path / "examples.jsonl.lm")
     assert not output.exists()
 
-    ended = irr(*call, "--budget", "15")
+    ended = irr(*call, "--budget", "9")
     assert ended.returncode == 1, ended.stderr
-    assert "the budget of 15 calls is spent" in ended.stderr
+    assert "the budget of 9 calls is spent" in ended.stderr
     # What was under way at the kill may have been answered to nobody.
-    assert asked(live_server) - before <= 15 + CONCURRENCY
+    assert asked(live_server) - before <= 9 + CONCURRENCY
 
     ended = irr(*call)
     assert ended.returncode == 0, ended.stderr
     assert asked(live_server) - before <= COUNT + CONCURRENCY
     rows = read_jsonl(output)
     assert [row["id"] for row in rows] == [str(n) for n in range(COUNT)]
-    assert all(len(row["labels"]) == 2 and row["taught"]["by"] == [f"openai/{server.name}"] for row in rows)
+    assert all(len(row["labels"]) == 2 and row["taught"]["by"] == [server.name] for row in rows)
     assert not (tmp_path / "examples.jsonl.lm").exists()
 
 
 def test_drafting_keeps_its_budget_and_goes_on_after_a_kill(
-    irr: Irr, live_server: LiveServer, texts: Path, tmp_path: Path
+    irr: Irr, live_server: LiveServer, tmp_path: Path
 ) -> None:
+    texts = write_jsonl(tmp_path / "t.jsonl", ({"id": str(n), "text": text} for n, text in enumerate(TEXTS)))
     labels = tmp_path / "labels.jsonl"
     server = live_server.server
-    call = ["draft", "--input", str(texts), "--output", str(labels), "--size", "4", "--lm-texts", str(COUNT)]
+    call = ["draft", "--input", str(texts), "--output", str(labels), "--size", "4", "--lm-texts", "24"]
     call += ["--lm", f"openai/{server.name}", "--api-base", server.api_base, "--budget", "4"]
     before = asked(live_server)
     killed_once_it_has_answers(call, Path(f"{labels}.answers"))
     assert not labels.exists()
 
     ended = irr(*call)
-    # The small model's answers may be of no use for labels, which the exit code then says.
+    assert asked(live_server) - before <= 4 + 1
+    # The small model's answers may be of no use for labels, which is then said.
+    if "proposed no label" in ended.stderr:
+        assert ended.returncode == 2
+        return
     assert ended.returncode in (0, 1), ended.stderr
-    found = re.search(r"(\d+) answers? of openai", ended.stderr)
+    found = re.search(rf"(\d+) answers? of {re.escape(server.name)}", ended.stderr)
     assert found, ended.stderr
     assert 1 <= int(found[1]) <= 4
-    assert asked(live_server) - before <= 4 + 1
-    rows = read_jsonl(labels)
-    assert rows and all(row["id"] and row["name"] for row in rows)
+    assert all(row["id"] and row["name"] for row in read_jsonl(labels))
