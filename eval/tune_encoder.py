@@ -1,6 +1,7 @@
 """Whether tuning the encoder pays: contrastive tuning on one half of a dev set, judged on the other half.
 
 python -m eval.tune_encoder --data DIR --name tune_encoder      # pip install datasets
+python -m eval.tune_encoder --data DIR --sets clinc150/dev
 
 Each half is judged once, by an encoder that has seen the other half and the label space. The tuned encoder
 and the encoder as it comes stand in programs that are alike otherwise, with the other half as examples.
@@ -53,30 +54,31 @@ class Pair(NamedTuple):
     negative: str
 
 
-SETS = (
-    Set("clinc150", "dev", Settings()),
-    Set("attack", "dev", Settings()),
-    Set("attack", "annoctr_dev", Settings()),
+SETS = {
+    "clinc150/dev": Set("clinc150", "dev", Settings()),
+    "attack/dev": Set("attack", "dev", Settings()),
+    "attack/annoctr_dev": Set("attack", "annoctr_dev", Settings()),
     # All entries would be encoded four times.
-    Set("esco", "dev", Settings().replace({"retrieve.fields": ["name"]})),
-)
+    "esco/dev": Set("esco", "dev", Settings().replace({"retrieve.fields": ["name"]})),
+}
 
 
 def main() -> None:
     """Tunes, judges and records."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--sets", nargs="*", default=[*SETS], choices=list(SETS))
     parser.add_argument("--name", help="record the result under this name")
     arguments = parser.parse_args()
     figures: dict[str, Any] = {"epochs": _EPOCHS, "batch": _BATCH, "learning_rate": _RATE, "sets": {}}
-    for one in SETS:
+    for name in arguments.sets:
+        one = SETS[name]
         space = LabelSpace.read(arguments.data / one.pack / "labels.jsonl")
         rows = read_gold(arguments.data / one.pack / f"{one.file}.jsonl", space)
-        figures["sets"][f"{one.pack}/{one.file}"] = found = judged(space, rows, one.settings)
-        Console(stderr=True).print(one.pack, one.file, found)
-    show(figures)
-    if arguments.name:
-        record(arguments.name, figures)
+        figures["sets"][name] = judged(space, rows, one.settings)
+        show(figures)
+        if arguments.name:
+            record(arguments.name, figures)
 
 
 def judged(space: LabelSpace, rows: Sequence[GoldRow], settings: Settings) -> dict[str, Any]:
