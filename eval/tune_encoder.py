@@ -88,10 +88,11 @@ def judged(space: LabelSpace, rows: Sequence[GoldRow], settings: Settings) -> di
     halves = rows[::2], rows[1::2]
     scores: dict[str, list[float]] = {"as it comes": [], "tuned": []}
     pairs = 0
+    told = of_labels(space)
     for seen, unseen in (halves, halves[::-1]):
         examples = [{"text": row.text, "labels": row.labels} for row in seen]
         plain = build(space, settings=settings, examples=examples)
-        training = [*of_gold(plain, seen), *of_labels(space)]
+        training = [*of_gold(plain, seen), *told]
         pairs += len(training)
         with tempfile.TemporaryDirectory() as folder:
             encoder = SentenceEncoder(tune(training, Path(folder)))

@@ -6,7 +6,9 @@ import json
 import random
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +69,22 @@ def kill_often(folder: Path, kills: int, rows: int, api_base: str | None, seed: 
         start(source, output, api_base).wait()  # and once more: nothing is to do
         assert output.read_bytes() == answers
     return found
+
+
+def kill_once_it_has_answers(call: Sequence[str], answers: Path) -> None:
+    """Runs `irr CALL`, and kills it when the file of a model's answers has one.
+
+    Raises:
+        AssertionError: If the call ends before that, or has none in four minutes.
+    """
+    process = subprocess.Popen([sys.executable, "-m", "irr", *call], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while not (answers.exists() and answers.stat().st_size):
+        assert process.poll() is None, "the call ended before it was killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
 
 
 def same_answers(some: bytes, others: bytes) -> bool:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +14,7 @@ from irr.draft.taxonomy import Taxonomy, TaxonomyOptions, propose
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import LMError, OutputError
 from irr.lm.base import ChatRequest
+from tests.doubles.kills import kill_once_it_has_answers
 from tests.doubles.scripted import ScriptedModel
 from tests.draft.test_draft import TEXTS, THINGS
 from tests.support import Irr, write_jsonl
@@ -101,13 +98,7 @@ def test_the_small_model_runs_to_its_end_though_it_is_killed_on_the_way(
     answers = Path(f"{labels}.answers")
     call = ["draft", "--input", str(texts), "--output", str(labels), "--size", "2"]
     call += ["--lm", "embedded", "--lm-texts", "4", "--budget", "3"]
-    killed = subprocess.Popen([sys.executable, "-m", "irr", *call], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 240
-    while not (answers.exists() and answers.stat().st_size) and killed.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    kill_once_it_has_answers(call, answers)
     assert not labels.exists()
     before = answers.read_bytes()
     ended = irr(*call)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import urllib.request
 from contextlib import ExitStack
 
 from irr.lm.vllm_server import Server, ServerOptions, running_server
@@ -23,6 +24,12 @@ class LiveServer:
     def _start(self, port: int) -> None:
         options = ServerOptions(port=port, python=self._python)
         self.server = self._open.enter_context(running_server("embedded", options))
+
+    def figure(self, name: str) -> float:
+        """A figure of the server's own metrics, summed over its labels."""
+        with urllib.request.urlopen(self.server.api_base.removesuffix("/v1") + "/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(f"vllm:{name}{{"))
 
     def kill(self) -> None:
         """Kills the server and its workers, as a machine that runs out of memory would."""

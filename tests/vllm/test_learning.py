@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
-import signal
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 
+from tests.doubles.kills import kill_once_it_has_answers
 from tests.draft.test_draft import TEXTS
 from tests.support import KITCHEN, Irr, read_jsonl, write_jsonl
 from tests.vllm.live import LiveServer
@@ -27,22 +23,7 @@ def texts(tmp_path: Path) -> Path:
 
 def asked(live_server: LiveServer) -> float:
     """Requests that the server has answered."""
-    page = (
-        urllib.request.urlopen(live_server.server.api_base.removesuffix("/v1") + "/metrics").read().decode()
-    )
-    lines = (line for line in page.splitlines() if line.startswith("vllm:request_success_total{"))
-    return sum(float(line.split()[-1]) for line in lines)
-
-
-def killed_once_it_has_answers(call: list[str], answers: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-m", "irr", *call], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 240
-    while not (answers.exists() and answers.stat().st_size):
-        assert process.poll() is None, "the call ended before it was killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    return live_server.figure("request_success_total")
 
 
 def test_teaching_keeps_its_budget_goes_on_after_a_kill_and_asks_nothing_twice(
@@ -54,7 +35,7 @@ def test_teaching_keeps_its_budget_goes_on_after_a_kill_and_asks_nothing_twice(
     call += ["--rank-lm", f"openai/{server.name}", "--api-base", server.api_base, "--top-k", "2"]
     call += ["--concurrency", str(CONCURRENCY)]
     before = asked(live_server)
-    killed_once_it_has_answers(call, tmp_path / "examples.jsonl.lm")
+    kill_once_it_has_answers(call, tmp_path / "examples.jsonl.lm")
     assert not output.exists()
 
     ended = irr(*call, "--budget", "9")
@@ -81,7 +62,7 @@ def test_drafting_keeps_its_budget_and_goes_on_after_a_kill(
     call = ["draft", "--input", str(texts), "--output", str(labels), "--size", "4", "--lm-texts", "24"]
     call += ["--lm", f"openai/{server.name}", "--api-base", server.api_base, "--budget", "4"]
     before = asked(live_server)
-    killed_once_it_has_answers(call, Path(f"{labels}.answers"))
+    kill_once_it_has_answers(call, Path(f"{labels}.answers"))
     assert not labels.exists()
 
     ended = irr(*call)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,13 +74,7 @@ def test_each_way_to_rank_returns_the_candidates(
 
 
 def cache_counts(live_server: LiveServer) -> tuple[float, float]:
-    url = live_server.server.api_base.removesuffix("/v1") + "/metrics"
-    page = urllib.request.urlopen(url).read().decode()
-    queries, hits = (
-        sum(float(line.split()[-1]) for line in page.splitlines() if line.startswith(f"vllm:{name}{{"))
-        for name in ("prefix_cache_queries_total", "prefix_cache_hits_total")
-    )
-    return queries, hits
+    return live_server.figure("prefix_cache_queries_total"), live_server.figure("prefix_cache_hits_total")
 
 
 @pytest.mark.parametrize(("method", "share"), [(RankMethod.LISTWISE, 0.5), (RankMethod.POINTWISE, 0.7)])
