@@ -144,6 +144,7 @@ def of_labels(space: LabelSpace) -> list[Pair]:
 
 def tune(pairs: Sequence[Pair], folder: Path) -> str:
     """Tunes the default encoder on these pairs, and returns the folder of the tuned one."""
+    import torch
     from datasets import Dataset
     from sentence_transformers import (
         SentenceTransformer,
@@ -152,7 +153,7 @@ def tune(pairs: Sequence[Pair], folder: Path) -> str:
     )
     from sentence_transformers.losses import MultipleNegativesRankingLoss
 
-    model = SentenceTransformer(str(model_folder(SentenceEncoder().name)), device="cpu")
+    model = SentenceTransformer(str(model_folder(SentenceEncoder().name)))
     columns = {name: [getattr(pair, name) for pair in pairs] for name in Pair._fields}
     told = SentenceTransformerTrainingArguments(
         output_dir=str(folder / "steps"),
@@ -165,7 +166,7 @@ def tune(pairs: Sequence[Pair], folder: Path) -> str:
         report_to=[],
         disable_tqdm=True,
         seed=0,
-        use_cpu=True,
+        use_cpu=not torch.cuda.is_available(),
     )
     loss = MultipleNegativesRankingLoss(model)
     SentenceTransformerTrainer(model, told, train_dataset=Dataset.from_dict(columns), loss=loss).train()

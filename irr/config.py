@@ -82,8 +82,8 @@ class RetrieveSettings(_Settings):
         redundancy_pool: Labels with this penalty, as a multiple of those asked for.
         prior_weight: A in score · ln(A · prior + e); 0 ignores label priors.
         candidates: Labels that retrieval passes to the ranker.
-        exact_entries: The most index entries that are all scored; above, a graph proposes labels.
-        graph_neighbors: Entries that the graph returns for a query.
+        exact_entries: The most index entries that are all scored; above, labels are proposed first.
+        neighbors: Entries nearest to a query, and labels sharing words with a passage, that are proposed.
     """
 
     fields: tuple[EntryKind, ...] = tuple(EntryKind)
@@ -104,7 +104,7 @@ class RetrieveSettings(_Settings):
     prior_weight: Weight = 1.0
     candidates: Count = 50
     exact_entries: Annotated[int, Field(ge=0)] = 200_000
-    graph_neighbors: Annotated[int, Field(ge=1, le=200)] = 100
+    neighbors: Count = 200
 
     def kind_weight(self, kind: QueryKind) -> float:
         """The weight of one kind of query."""

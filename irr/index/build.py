@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irr.encoders.base import Encoder
+from irr.index.arrays import save_rows
 from irr.index.lexical import LexicalIndex, Postings
 from irr.index.vectors import DamagedStoreError, Progress, VectorStore, key_of
 from irr.labels.space import LabelSpace
@@ -102,12 +103,8 @@ class IndexBuilder:
             row_of |= {key: row for row, key in enumerate(new, len(parts[0]) if parts else 0)}
             parts.append(self._encoded([text_of[key] for key in new]))
         rows = np.array([row_of[key] for key in keys])
-        # Written as a stream: on a full disk, writing to a memory map would end the process.
-        with (folder / VECTORS).open("wb") as file:
-            header = {"descr": "<f4", "fortran_order": False, "shape": (len(rows), parts[0].shape[1])}
-            np.lib.format.write_array_header_1_0(file, header)
-            for start in range(0, len(rows), _BLOCK):
-                file.write(_rows_of(parts, rows[start : start + _BLOCK]).astype("<f4", copy=False).tobytes())
+        blocks = (_rows_of(parts, rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK))
+        save_rows(folder / VECTORS, blocks, (len(rows), parts[0].shape[1]))
         (folder / KEYS).write_text("\n".join(keys), "ascii")
 
     def _encoded(self, texts: Sequence[str]) -> NDArray[np.float32]:

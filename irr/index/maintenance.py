@@ -18,6 +18,8 @@ from irr.index.build import ABOUT, KEYS, SPACES, STORE, VECTORS, collection_of, 
 from irr.index.vectors import VectorStore
 
 _DAY = 86_400
+# Folders that interrupted builds and older versions left.
+_LEFTOVERS = ("*.building", "*/*.building", "*/graph")
 _OURS = re.compile("[0-9a-f]{32}")
 
 
@@ -73,8 +75,9 @@ def prune(root: Path, days: float) -> tuple[int, int]:
                 if index.path.parent.parent == home and index.unused >= days:
                     shutil.rmtree(index.path)
                     indexes += 1
-            for leftover in home.glob(f"{SPACES}/*.building"):
-                shutil.rmtree(leftover)
+            for pattern in _LEFTOVERS:
+                for leftover in home.glob(f"{SPACES}/{pattern}"):
+                    shutil.rmtree(leftover)
             if not list(home.glob(f"{SPACES}/*")):
                 vectors += len(_held(home))
                 shutil.rmtree(home)

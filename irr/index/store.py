@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,8 @@ from irr.encoders.base import Encoder
 from irr.errors import EncoderError, LabelIndexError
 from irr.index.build import ABOUT, KINDS, SPACES, IndexBuilder, entries_of, gives
 from irr.index.lexical import LexicalIndex
-from irr.index.vectors import Progress, close_chroma, open_chroma
+from irr.index.reduced import ReducedScan, open_reduced
+from irr.index.vectors import Progress
 from irr.labels.space import LabelSpace
 from irr.types import EntryKind
 
@@ -30,14 +30,6 @@ if TYPE_CHECKING:
 
 # The version of the files of an index; a change of them raises it, and older indexes are built again.
 _FORMAT = 3
-_GRAPH = "graph"
-# Entries added to the graph at a time; below Chroma's limit of 5,461 a call.
-_BLOCK = 4_096
-# Queries of one call; each is answered by a hundred ids, which are strings.
-_QUERIES = 1_024
-# Recall falls unless ef_search lies well above n_results.
-_EF_SEARCH = 400
-_MAX_RESULTS = 200
 # Seconds of waiting for another process before a message says so.
 _WAIT_SAID = 2
 
@@ -46,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabelIndex:
-    """The vectors of a label space's entries, and Chroma's graph over them, which is built at first use.
+    """The vectors of a label space's entries, and what finds them.
 
     Entries stand in label order, a label's name first. The vectors are a memory-mapped copy of those in the
     encoder's `VectorStore`; a deleted copy is made again without encoding.
@@ -68,50 +60,16 @@ class LabelIndex:
     path: Path
 
     def nearest(self, vectors: NDArray[np.float32], n_results: int) -> NDArray[np.int64]:
-        """Asks Chroma's graph for the nearest entries of each query vector; the first call builds it.
+        """The entries nearest to each query vector, approximately, as `ReducedScan` finds them.
 
         Returns:
-            Entry numbers, nearest first, shape (queries, n_results). Approximate, as HNSW graphs are.
+            Entry numbers, nearest first, shape (queries, n_results).
         """
-        n_results = min(n_results, _MAX_RESULTS, len(self.vectors))
-        try:
-            found = [
-                self._graph.query(
-                    query_embeddings=vectors[start : start + _QUERIES], n_results=n_results, include=[]
-                )["ids"]
-                for start in range(0, len(vectors), _QUERIES)
-            ]
-        except Exception as e:  # Chroma's errors have no common base
-            raise LabelIndexError(f"the index in {self.path} cannot be queried", "delete that folder") from e
-        return np.concatenate([np.asarray(ids, dtype=np.int64) for ids in found])
+        return self._reduced.nearest(vectors, min(n_results, len(self.vectors)))
 
     @cached_property
-    def _graph(self) -> Any:
-        # Kept open, because Chroma reads the whole graph on opening.
-        from filelock import FileLock
-
-        path = self.path / _GRAPH
-        if not path.is_dir():
-            with FileLock(self.path / f"{_GRAPH}.lock"):
-                if not path.is_dir():
-                    beside = self.path / f"{_GRAPH}.building"
-                    shutil.rmtree(beside, ignore_errors=True)
-                    self._build_graph(beside)
-                    beside.rename(path)
-        return open_chroma(path).get_collection(_GRAPH, embedding_function=None)
-
-    def _build_graph(self, path: Path) -> None:
-        logger.warning("building the graph of %d entries, once", len(self.vectors))
-        client = open_chroma(path)
-        graph = client.create_collection(
-            _GRAPH,
-            embedding_function=None,
-            configuration={"hnsw": {"space": "ip", "ef_search": _EF_SEARCH}},
-        )
-        for start in range(0, len(self.vectors), _BLOCK):
-            block = self.vectors[start : start + _BLOCK]
-            graph.add(ids=[str(start + i) for i in range(len(block))], embeddings=block)
-        close_chroma(client)
+    def _reduced(self) -> ReducedScan:
+        return open_reduced(self.path / "reduced", self.vectors)
 
     def entry_text(self, entry: int) -> str:
         """The text that an entry was made from."""

@@ -1,4 +1,4 @@
-"""The labels that are scored for a text, and their entries: all, or those that Chroma's graph proposes."""
+"""The labels that are scored for a text, and their entries: all, or those that a cheaper search proposes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from irr.index.store import LabelIndex
 from irr.retrieve.examples import ExampleIndex
 from irr.retrieve.parts import Part
 from irr.retrieve.propagation import ParentPropagation
-from irr.retrieve.scoring import Entries, Floats, Ints
+from irr.retrieve.scoring import Entries, Floats, Ints, top_positive
 from irr.types import EntryKind, QueryKind
 
 
@@ -72,10 +72,13 @@ class Pools:
             entries = Entries(self._index.vectors, self._bounds[:-1], self._margins)
             yield asked, Pool(np.arange(len(self._index.space)), entries)
             return
-        near = self._index.nearest(vectors, self._settings.graph_neighbors)
+        near = self._index.nearest(vectors, self._settings.neighbors)
         for number in asked:
             rows = np.concatenate([s.rows for one in parts[number] for s in one.segments.values()])
             labels = np.unique(self._index.label_of[near[rows].ravel()])
+            for one in parts[number]:
+                if one.passage is not None:
+                    labels = np.union1d(labels, self._sharing_words(one.passage))
             if self._examples is not None:
                 labels = np.union1d(labels, self._examples.labels)
             if part is not None:
@@ -89,11 +92,19 @@ class Pools:
         if self._scans:
             similar = np.maximum.reduceat(index.vectors @ vector, self._bounds[:-1])
             return np.arange(len(index.space)), similar
-        entries = index.nearest(vector[None], self._settings.graph_neighbors)[0]
+        entries = index.nearest(vector[None], self._settings.neighbors)[0]
         labels, label = np.unique(index.label_of[entries], return_inverse=True)
         similar = np.zeros(len(labels), np.float32)
         np.maximum.at(similar, label, index.vectors[entries] @ vector)
         return labels, similar
+
+    def _sharing_words(self, passage: str) -> Ints:
+        """The labels of the highest lexical scores for a passage."""
+        settings = self._settings
+        recall, cosine = self._index.words(passage)
+        score = np.float32(settings.name_recall_weight) * recall
+        score += np.float32(settings.word_cosine_weight) * cosine
+        return top_positive(score, settings.neighbors)
 
     def entries_of(self, labels: Ints) -> Entries:
         """The entries of these labels, one label after the other."""

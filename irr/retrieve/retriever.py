@@ -1,4 +1,4 @@
-"""Retrieve: the queries of many texts to candidates, by a scan of all entries or by Chroma's graph."""
+"""Retrieve: the queries of many texts to candidates, of all labels or of those proposed."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _NAMES = tuple(FEATURES)
 class LabelRetriever:
     """Proposes labels by the formula of `retrieve.scoring`, and scores them by the combination of features.
 
-    Up to `exact_entries` index entries, every label is scored. Above, Chroma's graph proposes the labels, and
-    their parents and the labels of examples join them; the scores are exact all the same, but hubness is
-    computed over the names of the proposed labels.
+    Up to `exact_entries` index entries, every label is scored. Above, those are that have an entry near a
+    query or share words with a passage, their parents, and the labels of examples; the scores are exact all
+    the same, but hubness is computed over the names of these labels.
     """
 
     def __init__(

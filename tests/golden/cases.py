@@ -143,7 +143,7 @@ def written_cases(encoder: Encoder, folder: Path) -> Iterator[tuple[str, Case]]:
     yield "alone", case(TEXTS[:1], LABELS)
     yield "names", case(TEXTS, [label["name"] for label in LABELS])
     yield "examples", case(TEXTS, LABELS, examples=EXAMPLES)
-    yield "graph", case(TEXTS, LABELS, examples=EXAMPLES, settings={"retrieve.exact_entries": 0})
+    yield "proposed", case(TEXTS, LABELS, examples=EXAMPLES, settings={"retrieve.exact_entries": 0})
     yield "closed", case(TEXTS, LABELS, settings={"hierarchy": "closed"})
     yield "leaves", case(TEXTS, LABELS, settings={"hierarchy": "leaves"})
     other = {
@@ -181,7 +181,10 @@ def written_cases(encoder: Encoder, folder: Path) -> Iterator[tuple[str, Case]]:
         ),
     )
     yield "trove", case(PACKAGES, sorted_classifiers[::2])
-    yield "trove by graph", case(PACKAGES, sorted_classifiers[::2], 5, settings={"retrieve.exact_entries": 0})
+    yield (
+        "trove by proposal",
+        case(PACKAGES, sorted_classifiers[::2], 5, settings={"retrieve.exact_entries": 0}),
+    )
 
 
 def pack_cases(data: Path, encoder: Encoder, folder: Path) -> Iterator[tuple[str, Case]]:

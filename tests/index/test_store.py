@@ -66,7 +66,7 @@ def test_chroma_holds_each_text_once(kitchen: LabelSpace, encoder: SentenceEncod
     ]
 
 
-def test_the_graph_finds_what_a_scan_finds(
+def test_the_nearest_entries_are_those_of_a_scan(
     kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path
 ) -> None:
     index, _ = opened(kitchen, encoder, tmp_path)
@@ -190,15 +190,6 @@ def test_vectors_that_a_kill_left_damaged_are_taken_from_the_indexes(
     assert not set(encoder.texts) & set(names[1:]), "encoded again"
     np.testing.assert_array_equal(after.vectors[:-1], before.vectors)
     assert all(problem == "" for _, problem in verify(tmp_path))
-
-
-def test_a_damaged_graph_is_named(kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path) -> None:
-    index, _ = opened(kitchen, encoder, tmp_path, NAMES)
-    index.nearest(encoder.encode(["bread"]), 3)
-    again, _ = opened(kitchen, encoder, tmp_path, NAMES)
-    (index.path / "graph" / "chroma.sqlite3").write_bytes(b"oops")
-    with pytest.raises(LabelIndexError, match="delete that folder"):
-        again.nearest(encoder.encode(["bread"]), 3)
 
 
 BUILD_SLOWLY = """

@@ -1,4 +1,4 @@
-"""Retrieve: scores against the formula computed plainly, by scan and by graph."""
+"""Retrieve: scores against the formula computed plainly, of all labels and of those proposed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from irr.index.store import open_index
 from irr.labels.space import LabelSpace
 from irr.retrieve.retriever import LabelRetriever
 from irr.types import EntryKind, Label, Query, QueryKind
+from tests.doubles.hash_encoder import HashEncoder
 
 SETTINGS = Settings()
 
@@ -110,7 +111,7 @@ def plain_scores(
     }
 
 
-@pytest.mark.parametrize("exact_entries", [10_000, 0], ids=["scan", "graph"])
+@pytest.mark.parametrize("exact_entries", [10_000, 0], ids=["all", "proposed"])
 def test_scores_are_the_formula(
     kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path, exact_entries: int
 ) -> None:
@@ -129,20 +130,20 @@ def test_scores_are_the_formula(
             assert candidate.score == pytest.approx(expected[candidate.label.id], abs=1e-4)
 
 
-def test_the_graph_proposes_and_the_scores_stay_exact(
+def test_labels_are_proposed_and_their_scores_stay_exact(
     large: LabelSpace, encoder: SentenceEncoder, tmp_path: Path
 ) -> None:
     index = open_index(large, encoder, SETTINGS.retrieve.fields, tmp_path)
     scan = LabelRetriever(index, encoder, SETTINGS).retrieve(QUERIES, top_k=50)
-    graph_settings = SETTINGS.replace({"retrieve.exact_entries": 0})
-    graph = LabelRetriever(index, encoder, graph_settings).retrieve(QUERIES, top_k=50)
-    for by_scan, by_graph in zip(scan, graph, strict=True):
+    proposing = SETTINGS.replace({"retrieve.exact_entries": 0})
+    proposed = LabelRetriever(index, encoder, proposing).retrieve(QUERIES, top_k=50)
+    for by_scan, by_proposal in zip(scan, proposed, strict=True):
         scores = {c.label.id: c.score for c in by_scan}
-        shared = [c for c in by_graph if c.label.id in scores]
+        shared = [c for c in by_proposal if c.label.id in scores]
         assert len(shared) >= 0.9 * len(by_scan)
         for candidate in shared:
             assert candidate.score == pytest.approx(scores[candidate.label.id], abs=1e-5)
-        assert by_graph[:5] == [
+        assert by_proposal[:5] == [
             c.model_copy(update={"score": pytest.approx(c.score, abs=1e-5)}) for c in by_scan[:5]
         ]
 
@@ -222,3 +223,14 @@ def test_more_candidates_than_labels_gives_all_labels(
     index = open_index(kitchen, encoder, (), tmp_path)
     (candidates,) = LabelRetriever(index, encoder, SETTINGS).retrieve([[query("x")]], top_k=100)
     assert {c.label.id for c in candidates} == {label.id for label in kitchen}
+
+
+def test_a_label_that_only_shares_words_is_proposed(tmp_path: Path) -> None:
+    """Hashed vectors say nothing of meaning, so that only its words speak for the label."""
+    names = [f"{word} {number}" for number in range(60) for word in ("bread", "dishes", "menus")]
+    space = LabelSpace([*names, "wash pots and pans"])
+    index = open_index(space, HashEncoder(), SETTINGS.retrieve.fields, tmp_path)
+    settings = SETTINGS.replace({"retrieve.exact_entries": 0, "retrieve.neighbors": 1})
+    query = Query(kind=QueryKind.TEXT, text="pans and pots are to wash here")
+    (candidates,) = LabelRetriever(index, HashEncoder(), settings).retrieve([[query]], top_k=50)
+    assert "wash pots and pans" in [candidate.label.name for candidate in candidates]

@@ -93,15 +93,15 @@ def test_a_part_of_the_label_space_hides_the_rest(hashed: InferRetrieveRank) -> 
     assert set(ids(search, "bread everything egg")) <= {"food", "bake", "bakery"}
 
 
-def test_the_graph_finds_what_the_scan_finds(tmp_path: Path) -> None:
+def test_proposed_labels_are_found_as_by_a_scan(tmp_path: Path) -> None:
     labels = [f"label {word} {number}" for number in range(40) for word in ("bread", "dishes", "menus")]
     scan = irr.build(labels, encoder=HashEncoder(), index_folder=tmp_path)
-    graph = irr.build(
+    proposed = irr.build(
         labels,
         encoder=HashEncoder(),
         index_folder=tmp_path,
         settings=irr.Settings().replace({"retrieve.exact_entries": 0}),
     )
-    by_scan, by_graph = (one.retriever.nearest("bread 7", 5) for one in (scan, graph))
-    assert by_scan[0].tolist()[0] == by_graph[0].tolist()[0]
-    assert by_scan[1].tolist() == pytest.approx(by_graph[1].tolist(), abs=1e-5)
+    by_scan, by_proposal = (one.retriever.nearest("bread 7", 5) for one in (scan, proposed))
+    assert by_scan[0].tolist()[0] == by_proposal[0].tolist()[0]
+    assert by_scan[1].tolist() == pytest.approx(by_proposal[1].tolist(), abs=1e-5)
