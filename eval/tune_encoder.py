@@ -1,13 +1,15 @@
-"""Whether tuning the encoder pays: contrastive tuning on one half of a dev set, judged on the other half.
+"""Whether tuning the encoder pays beside weights fitted to examples: contrastive tuning on half a dev set.
 
 python -m eval.tune_encoder --data DIR --name tune_encoder      # pip install datasets
 python -m eval.tune_encoder --data DIR --sets clinc150/dev
 
-Each half is judged once, by an encoder that has seen the other half and the label space. The tuned encoder
-and the encoder as it comes stand in programs that are alike otherwise, with the other half as examples.
-Pairs: a text or its best matching span and the name of a gold label, an alias or the beginning of a
-description and its label's name; each with a hard negative, the wrong label that the program puts highest or
-the name that is nearest (MultipleNegativesRanking, Henderson et al. 2017, arXiv 1705.00652).
+Each half is scored once by an encoder that was tuned on the other half and the label space, and once by the
+encoder as it comes; every text has all others as examples. Both are scored with the default weights and, as
+`irr optimize` fits them, with weights cross-validated: on all texts for the encoder as it comes, on the half
+that it has not seen for a tuned one. Pairs: a text or its best matching span and the name of a gold label, an
+alias or the beginning of a description and its label's name; each with a hard negative, the wrong label that
+the program puts highest or the name that is nearest (MultipleNegativesRanking, Henderson et al. 2017, arXiv
+1705.00652).
 """
 
 from __future__ import annotations
@@ -27,11 +29,14 @@ from eval.record import record
 from irr.builder import build
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder, model_folder
-from irr.evaluate.evaluate import evaluate
 from irr.evaluate.metrics import estimate, paired_bootstrap
+from irr.index.store import open_index
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
+from irr.optimize.combining import STRENGTHS, cross_validated
+from irr.optimize.scorer import Plan, Scorer
 from irr.pipeline import InferRetrieveRank
+from irr.prompts.pack import load_task
 
 _EPOCHS, _BATCH, _RATE = 2, 32, 2e-5
 _MOST_OF_LABELS = 2_000
@@ -52,6 +57,13 @@ class Pair(NamedTuple):
     anchor: str
     positive: str
     negative: str
+
+
+class Scores(NamedTuple):
+    """RP@10 of each text with the default weights, and with weights fitted to other texts."""
+
+    default: list[float]
+    own: list[float]
 
 
 SETS = {
@@ -86,29 +98,56 @@ def judged(space: LabelSpace, rows: Sequence[GoldRow], settings: Settings) -> di
     rows = [row for row in rows if row.labels]
     random.Random(0).shuffle(rows)
     halves = rows[::2], rows[1::2]
-    scores: dict[str, list[float]] = {"as it comes": [], "tuned": []}
-    pairs = 0
     told = of_labels(space)
-    for seen, unseen in (halves, halves[::-1]):
-        examples = [{"text": row.text, "labels": row.labels} for row in seen]
-        plain = build(space, settings=settings, examples=examples)
-        training = [*of_gold(plain, seen), *told]
-        pairs += len(training)
-        with tempfile.TemporaryDirectory() as folder:
-            encoder = SentenceEncoder(tune(training, Path(folder)))
-            tuned = build(
-                space, encoder=encoder, settings=settings, examples=examples, index_folder=f"{folder}/index"
-            )
-            for name, program in (("as it comes", plain), ("tuned", tuned)):
-                scores[name] += evaluate(program, unseen).per_text.scores["rp@10"]
-    difference = paired_bootstrap(scores["tuned"], scores["as it comes"])
+    pairs = 0
+    tuned: list[Scores] = []
+    with tempfile.TemporaryDirectory() as folder:
+        as_it_comes = scores(
+            space, SentenceEncoder(), halves, rows=[*halves[1], *halves[0]], settings=settings
+        )
+        for number, (seen, unseen) in enumerate((halves, halves[::-1])):
+            examples = [{"text": row.text, "labels": row.labels} for row in seen]
+            plain = build(space, settings=settings, examples=examples)
+            training = [*of_gold(plain, seen), *told]
+            pairs += len(training)
+            encoder = SentenceEncoder(tune(training, Path(folder) / str(number)))
+            tuned.append(scores(space, encoder, (seen, unseen), rows=unseen, settings=settings))
+    joined = Scores(*([*one, *other] for one, other in zip(*tuned, strict=True)))
     return {
         "texts": len(rows),
         "labels": len(space),
         "pairs_a_half": pairs // 2,
-        **{name: estimate(values).percent() for name, values in scores.items()},
-        "tuned against as it comes": difference.model_dump(),
+        "as it comes": estimate(as_it_comes.default).percent(),
+        "tuned": estimate(joined.default).percent(),
+        "as it comes, own weights": estimate(as_it_comes.own).percent(),
+        "tuned, own weights": estimate(joined.own).percent(),
+        "tuned against as it comes": paired_bootstrap(joined.default, as_it_comes.default).model_dump(),
+        "the same, own weights": paired_bootstrap(joined.own, as_it_comes.own).model_dump(),
     }
+
+
+def scores(
+    space: LabelSpace,
+    encoder: SentenceEncoder,
+    halves: Sequence[Sequence[GoldRow]],
+    *,
+    rows: Sequence[GoldRow],
+    settings: Settings,
+) -> Scores:
+    """RP@10 of these texts by an encoder, all texts of both halves being examples for the others."""
+    plan = Plan(settings, load_task("default"))
+    with tempfile.TemporaryDirectory() as root:
+        index = open_index(space, encoder, settings.retrieve.fields, Path(root))
+        texts = Scorer(index, encoder, *halves).judged(plan, rows)
+    default = [text.rank_precision(plan.combination) for text in texts]
+    found = np.array([text.right.any() for text in texts])
+    usable = [text for text in texts if text.right.any()]
+    tried = []
+    for strength in STRENGTHS:
+        values = np.zeros(len(texts))
+        values[found] = cross_validated(usable, plan.combination, strength, 0)
+        tried.append(values)
+    return Scores(default, max(tried, key=lambda values: float(values.mean())).tolist())
 
 
 def of_gold(program: InferRetrieveRank, rows: Sequence[GoldRow]) -> Iterator[Pair]:
@@ -151,7 +190,7 @@ def tune(pairs: Sequence[Pair], folder: Path) -> str:
         SentenceTransformerTrainer,
         SentenceTransformerTrainingArguments,
     )
-    from sentence_transformers.losses import MultipleNegativesRankingLoss
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
     model = SentenceTransformer(str(model_folder(SentenceEncoder().name)))
     columns = {name: [getattr(pair, name) for pair in pairs] for name in Pair._fields}
@@ -176,12 +215,13 @@ def tune(pairs: Sequence[Pair], folder: Path) -> str:
 
 def show(figures: dict[str, Any]) -> None:
     """Prints RP@10 with intervals."""
-    table = Table("RP@10 (95 % interval)", "as it comes", "tuned", "difference")
+    table = Table("RP@10 (95 % interval)", "as it comes", "tuned", "the same, own weights", "", "difference")
     for name, found in figures["sets"].items():
-        gain = found["tuned against as it comes"]
+        gain = found["the same, own weights"]
         between = f"{100 * gain['mean']:+.1f} ({100 * gain['low']:.1f} – {100 * gain['high']:.1f})"
-        table.add_row(name, found["as it comes"], found["tuned"], between)
-    Console(width=140).print(table)
+        own = (found["as it comes, own weights"], found["tuned, own weights"])
+        table.add_row(name, found["as it comes"], found["tuned"], *own, between)
+    Console(width=160).print(table)
 
 
 if __name__ == "__main__":
