@@ -3,10 +3,10 @@
 python -m eval.teach --data DIR [--name teach]
 
 DIR holds esco/ and recorded/esco.jsonl, as for `eval.recorded`. The recorded model labels the ESCO dev
-sentences through the whole program; `irr optimize` then makes one program of its labels and one of gold, and
-both are evaluated on the three test sets without a language model, and on gold of the dev sentences, each
-without its own example: there the number of labels a text is chosen. A dev sentence that is a test sentence,
-too, is left out.
+sentences through the whole program, and `irr optimize` makes programs of its labels and one of gold. The number
+of labels that a text gets of the model is chosen by gold of the dev sentences, each without its own example;
+that program, the one of gold and one without examples are then evaluated on the three test sets without a
+language model. A dev sentence that is a test sentence, too, is left out.
 """
 
 from __future__ import annotations
@@ -52,22 +52,27 @@ def main() -> None:
         tests = {
             name: read_gold(arguments.data / "esco" / f"{name}_test.jsonl", recorded.space) for name in SETS
         }
-        plain = build(recorded.space, encoder=encoder)
-        programs = {"no examples": plain, "gold": optimized(recorded, recorded.dev)}
+        programs = {"no examples": build(recorded.space, encoder=encoder)}
+        programs["gold"] = optimized(recorded, recorded.dev)
         for top_k in _TOP_K:
             rows = taught(recorded, encoder, Path(folder) / f"taught{top_k}.jsonl", top_k)
             figures[f"agreement with gold, {top_k} labels"] = agreement(rows, recorded.dev)
-            programs[f"taught, {top_k} labels a text"] = optimized(recorded, rows)
+            programs[_named(top_k)] = optimized(recorded, rows)
         for name, program in programs.items():
-            found[name] = {of: evaluate(program, rows) for of, rows in tests.items()}
-            found[name]["dev"] = evaluate(leaving_one_out(program), recorded.dev)
-            Console(stderr=True).print(
-                name, {of: report.metrics["rp@10"].percent() for of, report in found[name].items()}
-            )
+            found[name] = {"dev": evaluate(leaving_one_out(program), recorded.dev)}
+            Console(stderr=True).print(name, found[name]["dev"].metrics["rp@10"].percent())
+        best = max(map(_named, _TOP_K), key=lambda name: found[name]["dev"].metrics["rp@10"].mean)
+        figures["chosen on dev"] = best
+        for name in ("no examples", "gold", best):
+            found[name] |= {of: evaluate(programs[name], rows) for of, rows in tests.items()}
     show(found, figures)
     if arguments.name:
         figures["systems"] = {name: as_json(sets, found["gold"]) for name, sets in found.items()}
         record(arguments.name, figures)
+
+
+def _named(top_k: int) -> str:
+    return f"taught, {top_k} labels a text"
 
 
 def taught(recorded: Recorded, encoder: CachingEncoder, output: Path, top_k: int) -> list[GoldRow]:
@@ -112,7 +117,8 @@ def show(found: dict[str, dict[str, Evaluation]], figures: dict[str, Any]) -> No
     """Prints RP@10 with intervals."""
     table = Table("RP@10 (95 % interval), no model at run time", *SETS, "dev, each by the others")
     for name, sets in found.items():
-        table.add_row(name, *(report.metrics["rp@10"].percent() for report in sets.values()))
+        shown = (sets[of].metrics["rp@10"].percent() if of in sets else "" for of in (*SETS, "dev"))
+        table.add_row(name, *shown)
     console = Console(width=140)
     console.print(table)
     console.print(figures)

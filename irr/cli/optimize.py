@@ -225,6 +225,10 @@ def _show(result: Optimized, folder: Path) -> None:
     header = ("step", "tried", "metric", "mean (95 % interval)", "calls")
     display.table(header, trials, "programs tried", right=(3, 4))
     show_scores(result.scores)
+    for what, gain in (("after against before", result.gain), ("the trainset's examples", result.of_train)):
+        if gain:
+            beyond = "" if gain.low > 0 else ": no gain beyond luck"
+            display.say(f"RP@10 on the valset, {what}: {gain.percent()}{beyond}")
     usage = {name: int(result.history[name]) for name in ("calls", "prompt_tokens", "completion_tokens")}
     display.say(f"examples in the program: {len(result.program.examples):,}")
     display.say(f"settings changed: {display.changed(result.program.settings)}")

@@ -12,7 +12,8 @@ from irr.builder import assemble, default_index_folder
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import LMUnavailableError, UsageError
-from irr.evaluate.evaluate import evaluate
+from irr.evaluate.evaluate import Evaluation, evaluate
+from irr.evaluate.metrics import Difference, paired_bootstrap
 from irr.frozen.manifest import Scores
 from irr.index.store import open_index
 from irr.index.vectors import Progress
@@ -39,6 +40,9 @@ class Optimized:
         program: The best program found.
         trials: All trials, in order.
         scores: The scores on the valset before and after, by name; no example is evidence for itself.
+        gain: RP@10 on the valset after, against before; None if the budget did not suffice for both.
+        of_train: RP@10 on the valset with the trainset as examples, against the valset's own examples alone,
+            no language model being asked; None if the program reads no examples.
         history: Facts about the optimization, for the frozen program.
         stopped: The reason why it ended early; "" if it did not.
         uncalibrated: The reason why the program has no probabilities; "" if it has them.
@@ -47,6 +51,8 @@ class Optimized:
     program: InferRetrieveRank
     trials: Sequence[Trial]
     scores: Mapping[str, Scores]
+    gain: Difference | None
+    of_train: Difference | None
     history: Mapping[str, str | int]
     stopped: str
     uncalibrated: str
@@ -117,7 +123,7 @@ def optimize(
 
     counted = _counted(models, budget)
     given = Plan(settings, task, counted.infer, counted.rank, examples=False)
-    scores = {"before": _scores(scorer, given, budget)}
+    before = _evaluated(scorer, given, budget)
     if budget.silent:
         raise LMUnavailableError("down", budget.reason, "start it again, and repeat the call")
     rows = [*scorer.train, *scorer.val]
@@ -126,7 +132,8 @@ def optimize(
     improver = Improver(scorer, counted, optimizer, budget, seed, tell)
     for step in _steps(counted, end_to_end):
         plan = improver.improve(plan, step)
-    scores["after"] = _scores(scorer, plan, budget)
+    after = _evaluated(scorer, plan, budget)
+    of_train = _gain_of_train(scorer, plan) if _uses_examples(plan) else None
     best = partial(
         assemble,
         index,
@@ -141,7 +148,6 @@ def optimize(
     )
     uncalibrated = ""
     try:
-        rows = [*scorer.train, *scorer.val]
         with budget.trial(len(rows)):
             metered = best(infer_lm=plan.infer_lm, rank_lm=plan.rank_lm)
             found = calibrate(metered, rows, index_folder=root).calibration
@@ -159,8 +165,14 @@ def optimize(
         "prompt_tokens": budget.usage.prompt_tokens,
         "completion_tokens": budget.usage.completion_tokens,
     }
-    known = {name: found for name, found in scores.items() if found is not None}
-    return Optimized(program, trials, known, history, budget.reason, uncalibrated)
+    known = {
+        name: Scores(texts=found.texts, metrics=found.metrics)
+        for name, found in (("before", before), ("after", after))
+        if found is not None
+    }
+    return Optimized(
+        program, trials, known, _gain(before, after), of_train, history, budget.reason, uncalibrated
+    )
 
 
 def split(rows: Sequence[GoldRow], seed: int) -> tuple[list[GoldRow], list[GoldRow]]:
@@ -222,14 +234,28 @@ def _counted(models: Students, budget: Budget) -> Students:
     return Students(one(models.infer), one(models.rank), one(models.infer_teacher), one(models.rank_teacher))
 
 
-def _scores(scorer: Scorer, plan: Plan, budget: Budget) -> Scores | None:
-    """The scores of a plan on the valset; None if the budget does not suffice."""
+def _evaluated(scorer: Scorer, plan: Plan, budget: Budget) -> Evaluation | None:
+    """A plan's evaluation on the valset; None if the budget does not suffice."""
     try:
         with budget.trial(len(scorer.val)):
-            report = evaluate(scorer.program(plan), scorer.val)
+            return evaluate(scorer.program(plan), scorer.val)
     except Stopped:
         return None
-    return Scores(texts=report.texts, metrics=report.metrics)
+
+
+def _gain(before: Evaluation | None, after: Evaluation | None) -> Difference | None:
+    """The gain in RP@10."""
+    if before is None or after is None:
+        return None
+    return paired_bootstrap(after.per_text.scores["rp@10"], before.per_text.scores["rp@10"])
+
+
+def _gain_of_train(scorer: Scorer, plan: Plan) -> Difference:
+    """RP@10 on the valset with all examples against those of the valset alone."""
+    plan = replace(plan, infer_lm=None, rank_lm=None)
+    alone = Scorer(scorer.index, scorer.encoder, [], scorer.val)
+    ours, theirs = (one.values(plan, scorer.val).tolist() for one in (scorer, alone))
+    return paired_bootstrap(ours, theirs)
 
 
 def _uses_examples(plan: Plan) -> bool:

@@ -60,6 +60,8 @@ def test_examples_to_a_frozen_program_to_labels(irr: Irr, files: dict[str, Path]
     assert "no --val: 8 of the examples for the trainset, 8 for the valset" in made.stderr
     assert "programs tried" in made.stdout
     assert "retrieve.example_weight=" in made.stdout
+    assert "RP@10 on the valset, after against before: +" in made.stdout
+    assert "RP@10 on the valset, the trainset's examples:" in made.stdout
 
     shown = irr("show", program)
     assert shown.returncode == 0, shown.stderr

@@ -88,6 +88,16 @@ def test_examples_speak_for_their_labels_and_the_same_seed_gives_the_same_progra
     assert {trial.step for trial in one.trials} == {"tuning"}
 
 
+def test_what_the_trainset_adds_is_measured_on_the_valset(
+    space: package.LabelSpace, index_folder: Path
+) -> None:
+    train = [row for row in ROWS if not row.id.startswith("zorvik")]
+    val = [row for row in ROWS if row.id.endswith("0")]
+    result = optimize(space, [row for row in train if row not in val], val, index_folder=index_folder)
+    assert result.of_train is not None
+    assert result.of_train.mean == pytest.approx(0.75, abs=0.1), "all but one of four words"
+
+
 # What the student has to be shown or told before it knows anything.
 NEEDS = {Optimizer.BOOTSTRAP: "sell shoes", Optimizer.MIPRO: "secret rule", Optimizer.GEPA: "secret rule"}
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.doubles.kills import kill_once_it_has_answers
 from tests.draft.test_draft import TEXTS
+from tests.optimize.test_optimize import NAMES, ODD, ROWS
 from tests.support import KITCHEN, Irr, read_jsonl, write_jsonl
 from tests.vllm.live import LiveServer
 
@@ -51,6 +52,27 @@ def test_teaching_keeps_its_budget_goes_on_after_a_kill_and_asks_nothing_twice(
     assert [row["id"] for row in rows] == [str(n) for n in range(COUNT)]
     assert all(len(row["labels"]) == 2 and row["taught"]["by"] == [server.name] for row in rows)
     assert not (tmp_path / "examples.jsonl.lm").exists()
+
+
+def test_the_optimizer_says_that_a_small_models_examples_add_nothing(
+    irr: Irr, live_server: LiveServer, tmp_path: Path
+) -> None:
+    """Only gold tells what these texts mean."""
+    (tmp_path / "labels.txt").write_text("\n".join(NAMES) + "\n", "utf-8")
+    texts = write_jsonl(tmp_path / "t.jsonl", ({"id": row.id, "text": row.text} for row in ROWS[:8]))
+    gold = write_jsonl(tmp_path / "gold.jsonl", (row.model_dump() for row in ODD))
+    taught, server = tmp_path / "taught.jsonl", live_server.server
+    call = ["teach", "--labels", str(tmp_path / "labels.txt"), "--texts", str(texts), "--output", str(taught)]
+    call += ["--rank-lm", f"openai/{server.name}", "--api-base", server.api_base, "--top-k", "2"]
+    ended = irr(*call)
+    assert ended.returncode == 0, ended.stderr
+    ended = irr(
+        *("optimize", "--labels", tmp_path / "labels.txt", "--output", tmp_path / "program"),
+        *("--train", taught, "--val", gold),
+    )
+    assert ended.returncode == 0, ended.stderr
+    said = next(line for line in ended.stdout.splitlines() if "the trainset's examples" in line)
+    assert said.endswith("no gain beyond luck"), said
 
 
 def test_drafting_keeps_its_budget_and_goes_on_after_a_kill(
