@@ -3,7 +3,7 @@
 python -m eval.teach --data DIR [--name teach]
 
 DIR holds esco/ and recorded/esco.jsonl, as for `eval.recorded`. The recorded model labels the ESCO dev
-sentences through the whole program, and `irr optimize` makes programs of its labels and one of gold. The number
+sentences through the whole program; `irr optimize` makes programs of its labels and one of gold. The number
 of labels that a text gets of the model is chosen by gold of the dev sentences, each without its own example;
 that program, the one of gold and one without examples are then evaluated on the three test sets without a
 language model. A dev sentence that is a test sentence, too, is left out.
