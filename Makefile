@@ -47,8 +47,13 @@ demo: $(READY)
 	@$(BIN)/python -m eval.demo
 
 # Files go to processes, at most four, each of which has one thread to itself. If one dies, its test is named.
-test: lint
-	@OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+# The types are checked beside them: the first check takes a minute. What it says comes last.
+test: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@said=$$(mktemp); $(BIN)/mypy > $$said 2>&1 & types=$$!; \
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0; \
+	tests=$$?; wait $$types; types=$$?; cat $$said; rm $$said; exit $$((tests + types))
 
 # Looks for inputs that break the program, for a bounded time: CASES inputs and a seed of its own each time.
 CASES ?= 10000

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -133,9 +134,25 @@ def file_revision(folder: Path) -> str | None:
         if any(next(place.glob("*.bin"), None) and not (place / _WEIGHTS).exists() for place in places):
             return None
         files = [place / _WEIGHTS for place in sorted(places) if (place / _WEIGHTS).exists()]
-        return _revision(tensor for file in files for tensor in _floats(file)) if files else None
+        return _files_revision(tuple((file, file_stamp(file)) for file in files)) if files else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def file_stamp(path: Path) -> tuple[int, int, int]:
+    """What changes with a file's content: its number, its size, and the time of its last change.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    about = path.stat()
+    return about.st_ino, about.st_size, about.st_mtime_ns
+
+
+@lru_cache
+def _files_revision(files: tuple[tuple[Path, tuple[int, int, int]], ...]) -> str:
+    """The hash of the weights in files; a process reads files that stay as they are once."""
+    return _revision(tensor for file, _ in files for tensor in _floats(file))
 
 
 def _floats(path: Path) -> Iterator[memoryview]:

@@ -55,8 +55,8 @@ def labels_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def irr(index_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Irr:
-    """Runs `irr ARGUMENTS`; the modules that are loaded already serve it, which saves seconds a call."""
+def irr(index_folder: Path, encoder: SentenceEncoder, monkeypatch: pytest.MonkeyPatch) -> Irr:
+    """Runs `irr ARGUMENTS` with the modules and the encoder that are loaded, which saves seconds a call."""
     monkeypatch.setenv("IRR_INDEX_FOLDER", str(index_folder))
     return lambda *arguments, stdin="": run_here(list(map(str, arguments)), stdin)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sentence_transformers import CrossEncoder
 
 from eval import task as tasks
 from eval.__main__ import app
@@ -233,6 +232,8 @@ def test_a_cross_encoder_orders_the_candidates_it_is_given(
     program: InferRetrieveRank, encoder: SentenceEncoder, tmp_path: Path
 ) -> None:
     """Its head is untrained, so that only the order's form can be checked."""
+    from sentence_transformers import CrossEncoder  # here, because each process of a run collects this file
+
     CrossEncoder(str(model_folder(encoder.name)), num_labels=1).save(str(tmp_path / "model"))
     trace = program("bake bread", trace=True).trace
     assert trace

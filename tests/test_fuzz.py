@@ -14,7 +14,7 @@ from eval.fuzz.run import plan, run_cases
 from eval.fuzz.targets import TARGETS
 
 ROOT = Path(__file__).parent.parent
-CASES = 100
+CASES = 60
 
 
 def test_no_input_breaks_a_promise() -> None:

@@ -7,15 +7,18 @@ import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from irr.encoders.model import Model
-from irr.encoders.onnx import OnnxModel
-from irr.hub import cache_folder
+from irr.encoders.onnx import GRAPH, OnnxModel
+from irr.hub import cache_folder, file_stamp
 
 # The version of the exported files; a change of the export raises it.
 _FORMAT = 1
 # The file of a model that has no fast engine, with the reason.
 _REFUSED = "refused.txt"
+# The engines in use, by folder and state of the graph: the programs of a process share them.
+_OPEN: WeakValueDictionary[tuple[Path, tuple[int, int, int]], OnnxModel] = WeakValueDictionary()
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +82,9 @@ def _read(path: Path) -> OnnxModel | None:
     if not path.is_dir() or (path / _REFUSED).exists():
         return None
     try:
-        return OnnxModel(path)
+        key = (path, file_stamp(path / GRAPH))
+        engine = _OPEN.get(key) or OnnxModel(path)
+        return _OPEN.setdefault(key, engine)
     except Exception:  # the libraries raise all kinds of errors for a damaged file
         logger.warning("the fast engine in %s is damaged: making it again", path)
         return None

@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
 from irr.batch import Job, local, run
+from irr.batch.ray_engine import on_ray
 from irr.batch.tally import Tally
 from irr.errors import LMUnavailableError, UsageError
 from irr.pipeline import InferRetrieveRank
 from tests.doubles.batch_process import program, write_texts
 from tests.doubles.kills import same_answers
 
-pytest.importorskip("ray.data")
-from irr.batch.ray_engine import on_ray
+# Looked up, not imported: an import takes seconds in every process that collects the tests.
+pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: make setup")
 
 
 def workers() -> list[int]:
@@ -35,28 +37,52 @@ def workers() -> list[int]:
     return found
 
 
-def apart(report: Path, work: Callable[..., None], *arguments: object) -> None:
-    """Calls `work` in a process of its own: Ray may end its process without a word."""
-    process = get_context("spawn").Process(target=_reported, args=(report, work, *arguments))
-    process.start()
-    process.join(300)
-    process.kill()
-    process.join()
-    assert report.exists(), f"the process ended before the call did, with exit code {process.exitcode}"
+def reported(folder: Path, works: Sequence[Callable[[Path], None]]) -> None:
+    """Calls each of `works` on a folder; what it fails with is written there, nothing if it does not."""
+    for work in works:
+        told = ""
+        try:
+            work(folder)
+        except BaseException:
+            told = traceback.format_exc()
+        (folder / work.__name__).write_text(told)
+
+
+@pytest.fixture(scope="module")
+def worked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of both runs on Ray, in one other process: Ray may end its process without a word."""
+    folder = tmp_path_factory.mktemp("ray")
+    source = write_texts(folder / "t.jsonl", 3_000)
+    lines = source.read_bytes().splitlines(keepends=True)
+    lines[100] = b"{oops\n"
+    source.write_bytes(b"".join(lines))
+    with pytest.MonkeyPatch.context() as patch:
+        # Ray is polite to other work on the machine; a test would rather end.
+        patch.setenv("RAY_worker_niceness", "0")
+        works = (ended_by_an_outage, interrupted_after_a_kill)
+        process = get_context("spawn").Process(target=reported, args=(folder, works))
+        process.start()
+        process.join(300)
+        process.kill()
+        process.join()
+    return folder
+
+
+def went_well(folder: Path, work: Callable[[Path], None]) -> None:
+    report = folder / work.__name__
+    assert report.exists(), "the process ended before the call did"
     assert report.read_text() == ""
 
 
-def _reported(report: Path, work: Callable[..., None], *arguments: object) -> None:
-    told = ""
-    try:
-        work(*arguments)
-    except BaseException:
-        told = traceback.format_exc()
-    report.write_text(told)
+def jobs(folder: Path) -> tuple[Job, Job]:
+    """The job that is worked on in one process, and the one on Ray."""
+    source = str(folder / "t.jsonl")
+    return Job(source, str(folder / "l.jsonl")), Job(source, str(folder / "r.jsonl"))
 
 
-def interrupted_after_a_kill(there: Job, folder: Path) -> None:
-    make = partial(program, folder=folder)
+def interrupted_after_a_kill(folder: Path) -> None:
+    _, there = jobs(folder)
+    make = partial(program, folder=folder / "index")
     others = set(workers())
     killed: list[int] = []
 
@@ -72,20 +98,11 @@ def interrupted_after_a_kill(there: Job, folder: Path) -> None:
     assert killed
 
 
-def test_two_workers_answer_as_one_process_does_even_if_one_is_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Ray is polite to other work on the machine; a test would rather end.
-    monkeypatch.setenv("RAY_worker_niceness", "0")
-    source = write_texts(tmp_path / "t.jsonl", 3_000)
-    lines = source.read_bytes().splitlines(keepends=True)
-    lines[100] = b"{oops\n"
-    source.write_bytes(b"".join(lines))
-    make = partial(program, folder=tmp_path / "index")
-    here, there = Job(str(source), str(tmp_path / "l.jsonl")), Job(str(source), str(tmp_path / "r.jsonl"))
+def test_two_workers_answer_as_one_process_does_even_if_one_is_killed(worked: Path) -> None:
+    went_well(worked, interrupted_after_a_kill)
+    make = partial(program, folder=worked / "index")
+    here, there = jobs(worked)
     assert run(here, make, local(here), lambda *_: None).errors == 1
-
-    apart(tmp_path / "report", interrupted_after_a_kill, there, tmp_path / "index")
     assert len(Path(there.output + ".part").read_bytes().splitlines()) == 1_500
     # The rest here: a run does not mind where it is worked on.
     assert run(there, make, local(there), lambda *_: None).errors == 1
@@ -105,7 +122,7 @@ def away(folder: Path) -> InferRetrieveRank:
 
 
 def ended_by_an_outage(folder: Path) -> None:
-    job = Job(str(write_texts(folder / "t.jsonl", 10)), str(folder / "o.jsonl"))
+    job = Job(str(write_texts(folder / "few.jsonl", 10)), str(folder / "few.out.jsonl"))
     make = partial(program, folder=folder / "index")
     with pytest.raises(LMUnavailableError, match="was down") as caught:
         run(job, make, on_ray(job, partial(away, folder), 1), lambda *_: None)
@@ -113,5 +130,5 @@ def ended_by_an_outage(folder: Path) -> None:
     assert caught.value.hint == "start it, and repeat the same call"
 
 
-def test_an_outage_in_a_worker_ends_the_call_as_it_does_in_this_process(tmp_path: Path) -> None:
-    apart(tmp_path / "report", ended_by_an_outage, tmp_path)
+def test_an_outage_in_a_worker_ends_the_call_as_it_does_in_this_process(worked: Path) -> None:
+    went_well(worked, ended_by_an_outage)

@@ -97,7 +97,7 @@ def test_the_small_model_runs_to_its_end_though_it_is_killed_on_the_way(
     labels = tmp_path / "labels.jsonl"
     answers = Path(f"{labels}.answers")
     call = ["draft", "--input", str(texts), "--output", str(labels), "--size", "2"]
-    call += ["--lm", "embedded", "--lm-texts", "4", "--budget", "3"]
+    call += ["--lm", "embedded", "--lm-texts", "2", "--budget", "3"]
     kill_once_it_has_answers(call, answers)
     assert not labels.exists()
     before = answers.read_bytes()

@@ -195,12 +195,12 @@ def pack_cases(data: Path, encoder: Encoder, folder: Path) -> Iterator[tuple[str
 
 # Texts and labels of each data set, fewer where they are long.
 PACKS = {
-    "esco": (20, 200),
-    "attack": (20, 200),
-    "icd10": (6, 300),
+    "esco": (12, 90),
+    "attack": (12, 70),
+    "icd10": (2, 200),
     "clinc150": (20, 150),
-    "eurovoc": (3, 300),
-    "gnd": (12, 300),
+    "eurovoc": (1, 150),
+    "gnd": (6, 200),
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 from trove_classifiers import sorted_classifiers
 
 import irr as package
+from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import LMError, LMUnavailableError
 from irr.io.texts import GoldRow
 from irr.lm.base import ChatRequest
@@ -68,7 +69,9 @@ def knowing(needs: str = "") -> Callable[[ChatRequest], str]:
 
 
 @pytest.fixture
-def run(space: package.LabelSpace, index_folder: Path) -> Callable[..., Optimized]:
+def run(space: package.LabelSpace, encoder: SentenceEncoder, index_folder: Path) -> Callable[..., Optimized]:
+    """Optimizes on two halves of rows; the runs of a process share the encoder that is open."""
+
     def run(rows: list[GoldRow], **options: object) -> Optimized:
         half = len(rows) // 2
         settings = {"task": "esco", "index_folder": index_folder, **options}

