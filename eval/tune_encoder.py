@@ -1,6 +1,6 @@
 """Whether tuning the encoder pays beside weights fitted to examples: contrastive tuning on half a dev set.
 
-python -m eval.tune_encoder --data DIR --name tune_encoder      # pip install datasets
+python -m eval.tune_encoder --data DIR --name tune_encoder      # pip install datasets accelerate
 python -m eval.tune_encoder --data DIR --sets clinc150/dev
 
 Each half is scored once by an encoder that was tuned on the other half and the label space, and once by the

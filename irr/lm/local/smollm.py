@@ -91,13 +91,14 @@ def _convert(source: Path, target: Path, dtype: str) -> None:
     from safetensors.torch import save_file
     from transformers import AutoTokenizer, LlamaConfig
 
-    from irr.lm.local.gguf import read_config, read_weights
+    from irr.lm.local.gguf import LlamaFile
 
     kind = getattr(torch, dtype)
     # The output layer equals the embeddings.
-    state = {name: torch.from_numpy(values).to(kind) for name, values in read_weights(weights)}
+    file = LlamaFile(weights)
+    state = {name: torch.from_numpy(values).to(kind) for name, values in file.weights()}
     save_file(state, target / "model.safetensors", metadata={"format": "pt"})
-    config = LlamaConfig(architectures=["LlamaForCausalLM"], dtype=dtype, **read_config(weights))
+    config = LlamaConfig(architectures=["LlamaForCausalLM"], dtype=dtype, **file.config())
     config.save_pretrained(target)
     # With the configuration, which transformers takes seconds to read.
     tokenizer = AutoTokenizer.from_pretrained(
