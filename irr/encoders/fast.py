@@ -13,7 +13,7 @@ from irr.encoders.onnx import OnnxModel
 from irr.hub import cache_folder
 
 # The version of the exported files; a change of the export raises it.
-_FORMAT = 1
+_FORMAT = 2
 # The file of a model that has no fast engine, with the reason.
 _REFUSED = "refused.txt"
 
