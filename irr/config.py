@@ -81,6 +81,8 @@ class RetrieveSettings(_Settings):
         redundancy_penalty: Factor of ln(1 + n) for a label when n better ones rest on the same span.
         redundancy_pool: Labels with this penalty, as a multiple of those asked for.
         prior_weight: A in score · ln(A · prior + e); 0 ignores label priors.
+        spans_always: Distinct spans of a text that are encoded in any case.
+        span_share: Share of the distinct spans of a longer text that are encoded: the likeliest to match.
         candidates: Labels that retrieval passes to the ranker.
         exact_entries: The most index entries that are all scored; above, labels are proposed first.
         neighbors: Entries nearest to a query, and labels sharing words with a passage, that are proposed.
@@ -102,6 +104,8 @@ class RetrieveSettings(_Settings):
     redundancy_penalty: Weight = 0.07
     redundancy_pool: Count = 4
     prior_weight: Weight = 1.0
+    spans_always: Annotated[int, Field(ge=0)] = 256
+    span_share: Share = 0.28
     candidates: Count = 50
     exact_entries: Annotated[int, Field(ge=0)] = 200_000
     neighbors: Count = 200

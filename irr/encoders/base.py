@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,22 @@ from numpy.typing import NDArray
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 # Tokens of a batch: some 300 spans or 8 full passages. Larger batches are no faster on a CPU.
 _BATCH_TOKENS = 2_048
+
+
+Places = Sequence[tuple[int, int]]
+
+
+class InContext(NamedTuple):
+    """Texts and places in them, encoded in one pass.
+
+    Attributes:
+        vectors: Unit vectors of the texts, as `encode` gives them, shape (texts, dimensions).
+        places: Unit vectors of the places of each text, shape (places, dimensions); 0 for a place that the
+            encoder does not read.
+    """
+
+    vectors: NDArray[np.float32]
+    places: list[NDArray[np.float32]]
 
 
 class Encoder(Protocol):
@@ -26,6 +42,18 @@ class Encoder(Protocol):
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Returns unit vectors, shape (len(texts), dimensions), in the order of `texts`."""
         ...
+
+
+def encode_places(encoder: Encoder, texts: Sequence[str], places: Sequence[Places]) -> InContext | None:
+    """The vectors of texts, and of places in them, from one pass; None if the encoder has none of places.
+
+    Args:
+        encoder: The encoder.
+        texts: The texts.
+        places: The start and end of places in each text, in characters.
+    """
+    method = getattr(encoder, "encode_places", None)
+    return None if method is None else method(texts, places)
 
 
 def encode_whole(encoder: Encoder, texts: Sequence[Sequence[str]]) -> NDArray[np.float32]:
@@ -58,6 +86,11 @@ class LockedEncoder:
         """Returns the encoder's vectors."""
         with self._free:
             return self.encoder.encode(texts)
+
+    def encode_places(self, texts: Sequence[str], places: Sequence[Places]) -> InContext | None:
+        """Returns the encoder's vectors of texts and places; None if it has none of places."""
+        with self._free:
+            return encode_places(self.encoder, texts, places)
 
 
 def batches(lengths: Sequence[int]) -> Iterator[list[int]]:

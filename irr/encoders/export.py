@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from irr.encoders.model import Model
-from irr.encoders.onnx import ABOUT, GRAPH, TOKENIZER, OnnxModel
+from irr.encoders.onnx import ABOUT, GRAPH, STATES, TOKENIZER, VECTORS, OnnxModel
 
 # The largest difference of a vector's component that rounding explains.
 TOLERANCE = 1e-5
@@ -33,6 +33,8 @@ _ODD = (
 def export(model: Model, folder: Path) -> None:
     """Writes the model's graph, with pooling and normalization inside, and its tokenizer.
 
+    The graph gives the states of tokens too, which `encode_places` reads.
+
     Raises:
         Exception: If torch cannot export the model.
     """
@@ -40,13 +42,14 @@ def export(model: Model, folder: Path) -> None:
     from torch.nn.functional import normalize
 
     transformer = model.module
+    states = model.gives_states
 
     class Graph(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.transformer = transformer
 
-        def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        def forward(self, input_ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
             features = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
             for module in self.transformer:
                 if getattr(module, "pooling_mode", None) == "mean":
@@ -56,7 +59,8 @@ def export(model: Model, folder: Path) -> None:
                     features["sentence_embedding"] = torch.bmm(ones, tokens).squeeze(1) / tokens.shape[1]
                 else:
                     features = module(features)
-            return normalize(features["sentence_embedding"], dim=1)
+            vectors = normalize(features["sentence_embedding"], dim=1)
+            return (vectors, features["token_embeddings"]) if states else (vectors,)
 
     sample = torch.arange(3 * 7).reshape(3, 7)
     sizes = {0: torch.export.Dim("texts"), 1: torch.export.Dim("tokens")}
@@ -72,7 +76,7 @@ def export(model: Model, folder: Path) -> None:
                 folder / GRAPH,
                 dynamo=True,
                 input_names=["input_ids"],
-                output_names=["vectors"],
+                output_names=[VECTORS, STATES] if states else [VECTORS],
                 dynamic_shapes=(sizes,),
                 opset_version=_OPSET,
                 external_data=False,

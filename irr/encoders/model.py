@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.encoders.base import batches
+from irr.encoders.base import InContext, Places, batches
+from irr.encoders.places import in_context
 from irr.errors import EncoderError
 from irr.hub import load_pretrained
 
@@ -60,6 +61,26 @@ class Model:
         if vectors is None:
             return np.empty((0, self.module.get_embedding_dimension() or 0), np.float32)
         return vectors
+
+    @property
+    def gives_states(self) -> bool:
+        """Whether the states of its tokens have the dimensions of its vectors, and their places are known."""
+        states = getattr(self.module[0], "get_embedding_dimension", lambda: None)()
+        return bool(states == self.module.get_embedding_dimension() and self.module.tokenizer.is_fast)
+
+    def encode_places(self, texts: Sequence[str], places: Sequence[Places]) -> InContext | None:
+        """Returns the vectors of texts and of places in them; None if the states of tokens do not fit."""
+        if not self.gives_states:
+            return None
+        read = self.module.tokenizer(
+            list(texts), truncation=True, max_length=self.module.max_seq_length, return_offsets_mapping=True
+        )["offset_mapping"]
+        states = self.module.encode(list(texts), output_value="token_embeddings", show_progress_bar=False)
+        found = [
+            in_context(of_text.float().cpu().numpy(), np.array(offsets), of_places)
+            for of_text, offsets, of_places in zip(states, read, places, strict=True)
+        ]
+        return InContext(self.encode(texts), found)
 
     def _lengths(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text within the model's window."""

@@ -11,12 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.encoders.base import batches
+from irr.encoders.base import InContext, Places, batches
+from irr.encoders.places import in_context
 from irr.hub import prepare_environment
 
 GRAPH = "model.onnx"
 TOKENIZER = "tokenizer.json"
 ABOUT = "engine.json"
+# What the graph gives: a vector a text, and a state a token if it has the dimensions of a vector.
+VECTORS = "vectors"
+STATES = "states"
 # Texts tokenized at a time; the token ids of a whole label space would take hundreds of megabytes.
 _BLOCK = 2_048
 # Sessions of the parent process, kept because closing one in a forked child waits for the parent's threads.
@@ -47,17 +51,37 @@ class OnnxModel:
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Returns unit vectors, shape (len(texts), dimensions), float32."""
-        if os.getpid() != self._process:
-            _INHERITED.append(self._session)
-            self._open()
+        self._reopen_in_fork()
         vectors = np.empty((len(texts), self._dimensions), np.float32)
         for start in range(0, len(texts), _BLOCK):
             block = list(texts[start : start + _BLOCK])
             ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(block)]
             for positions in batches([len(of_text) for of_text in ids]):
                 tokens = np.array([ids[i] for i in positions], np.int64)
-                vectors[[start + i for i in positions]] = self._session.run(None, {"input_ids": tokens})[0]
+                vectors[[start + i for i in positions]] = self._session.run([VECTORS], {"input_ids": tokens})[
+                    0
+                ]
         return vectors
+
+    def encode_places(self, texts: Sequence[str], places: Sequence[Places]) -> InContext | None:
+        """Returns the vectors of texts and of places in them; None if the graph gives no states of tokens."""
+        if not self._gives_states:
+            return None
+        self._reopen_in_fork()
+        encodings = self._tokenizer.encode_batch(list(texts))
+        vectors = np.empty((len(texts), self._dimensions), np.float32)
+        found: list[NDArray[np.float32]] = [vectors[:0]] * len(texts)
+        for positions in batches([len(encoding.ids) for encoding in encodings]):
+            tokens = np.array([encodings[i].ids for i in positions], np.int64)
+            vectors[positions], states = self._session.run([VECTORS, STATES], {"input_ids": tokens})
+            for i, of_text in zip(positions, states, strict=True):
+                found[i] = in_context(of_text, np.array(encodings[i].offsets), places[i])
+        return InContext(vectors, found)
+
+    def _reopen_in_fork(self) -> None:
+        if os.getpid() != self._process:
+            _INHERITED.append(self._session)
+            self._open()
 
     def _open(self) -> None:
         import onnxruntime
@@ -71,4 +95,5 @@ class OnnxModel:
         self._session = onnxruntime.InferenceSession(
             str(self._graph), options, providers=["CPUExecutionProvider"]
         )
+        self._gives_states = STATES in {output.name for output in self._session.get_outputs()}
         self._process = os.getpid()

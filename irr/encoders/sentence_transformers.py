@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.encoders.base import DEFAULT_ENCODER
+from irr.encoders.base import DEFAULT_ENCODER, InContext, Places
 from irr.encoders.fast import open_fast
 from irr.encoders.model import Model
 from irr.errors import EncoderError
@@ -60,6 +60,10 @@ class SentenceEncoder:
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Returns unit vectors, shape (len(texts), dimensions), float32."""
         return self._engine.encode(texts)
+
+    def encode_places(self, texts: Sequence[str], places: Sequence[Places]) -> InContext | None:
+        """Returns the vectors of texts and of places in them; None if the model has no states of tokens."""
+        return self._engine.encode_places(texts, places)
 
 
 def model_folder(name: str) -> Path | None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irr.config import RetrieveSettings
-from irr.encoders.base import Encoder
+from irr.encoders.base import Encoder, InContext, Places, encode_places
 from irr.index.store import LabelIndex
 
 # Queries that are looked up at a time.
@@ -23,6 +23,7 @@ class CachingEncoder:
         self.encoder = encoder
         self.name = encoder.name
         self._vectors: dict[str, NDArray[np.float32]] = {}
+        self._places: dict[tuple[str, Places], tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Returns unit vectors, shape (len(texts), dimensions)."""
@@ -33,6 +34,18 @@ class CachingEncoder:
                 return vectors
             self._vectors.update(zip(new, vectors, strict=True))
         return np.array([self._vectors[text] for text in texts], np.float32)
+
+    def encode_places(self, texts: Sequence[str], places: Sequence[Places]) -> InContext | None:
+        """Returns the vectors of texts and of places in them; None if the encoder has none of places."""
+        keys = [(text, tuple(of_text)) for text, of_text in zip(texts, places, strict=True)]
+        new = [key for key in dict.fromkeys(keys) if key not in self._places]
+        if new:
+            found = encode_places(self.encoder, [text for text, _ in new], [of_text for _, of_text in new])
+            if found is None:
+                return None
+            self._places.update(zip(new, zip(*found, strict=True), strict=True))
+        vectors, of_places = zip(*(self._places[key] for key in keys), strict=True)
+        return InContext(np.array(vectors, np.float32), list(of_places))
 
 
 @dataclass(frozen=True)

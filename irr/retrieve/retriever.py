@@ -20,6 +20,7 @@ from irr.retrieve.parts import Part, ScoredText, blocks, parts_of
 from irr.retrieve.pool import Pool, Pools
 from irr.retrieve.propagation import ParentPropagation
 from irr.retrieve.scoring import Bools, Floats, Ints
+from irr.retrieve.selection import select
 from irr.types import Candidate, Contribution, Match, Query, QueryKind
 
 _NAMES = tuple(FEATURES)
@@ -94,10 +95,15 @@ class LabelRetriever:
 
     def _scan(self, queries: Sequence[Sequence[Query]]) -> Iterator[tuple[int, ScoredText, Pool, Evidence]]:
         """Each text that has queries, by number, with its evidence."""
-        distinct = list(dict.fromkeys(query.text for group in queries for query in group))
-        if not distinct:
+        queries, known = select(queries, self._encoder, self._pools, self._settings)
+        texts = dict.fromkeys(query.text for group in queries for query in group)
+        if not texts:
             return
-        vectors = self._encoder.encode(distinct)
+        new = [text for text in texts if text not in known]
+        vectors = self._encoder.encode(new)
+        if known:
+            vectors = np.concatenate([vectors.reshape(len(new), -1), [*known.values()]])
+        distinct = [*new, *known]
         row_of = {text: row for row, text in enumerate(distinct)}
         parts = [parts_of(group, row_of) for group in queries]
         for numbers, pool in self._pools.of_texts(parts, vectors, self._part):
