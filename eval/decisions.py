@@ -3,57 +3,38 @@
 python -m eval.decisions --data DIR                      # all sets, 200 splits
 python -m eval.decisions --data DIR --limit 300 --splits 40 --sets house tech
 python -m eval.decisions --data DIR --foreign /usr/share/games/fortunes/de/zitate    # of Debian's fortunes-de
+python -m eval.decisions --data DIR --rankings /tmp/rankings    # makes them once, for all calls
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from eval.rankings import PACKS, Pack, Ranker, traces
 from eval.record import record
-from irr.builder import build
+from eval.refusals import nonsense, refused
 from irr.calibrate.calibration import Calibration
 from irr.calibrate.features import DEPTH, features, profile
-from irr.calibrate.fit import Ranked, calibration_error, fit, padded, ranked
+from irr.calibrate.fit import Ranked, calibration_error, fit, padded
 from irr.calibrate.risk_control import cut_off
-from irr.calibrate.scope import count, is_shifted, shift
+from irr.calibrate.scope import UNUSUAL, count, is_shifted, shift
 from irr.calibrate.selection import Decision
-from irr.io.texts import GoldRow, read_gold
-from irr.labels.space import LabelSpace
 from irr.pipeline import InferRetrieveRank
-from irr.types import Trace
 
 Floats = NDArray[np.float64]
 _PROMISES = (0.8, 0.9)
 _DRAWS, _FEW = 50, 30
 _NONSENSE = 1_000
-
-
-class Pack(NamedTuple):
-    """A label space, the texts to calibrate on, which are its examples too, and sets of texts to test on."""
-
-    folder: str
-    dev: str
-    tests: dict[str, str]
-
-
-PACKS = (
-    Pack("esco", "dev", {"house": "house_test", "tech": "tech_test", "techwolf": "techwolf_test"}),
-    Pack("attack", "annoctr_dev", {"annoctr": "annoctr_test"}),
-    Pack("attack", "dev", {"tram": "test"}),
-    Pack("icd10", "dev", {"icd10": "test"}),
-    Pack("clinc150", "dev", {"clinc150": "test"}),
-)
 
 
 @dataclass(frozen=True)
@@ -96,19 +77,6 @@ class Table:
             there = values >= 0
             row[there] = cut.keeps(values[there], 1.0)
         return kept
-
-
-def rank(program: InferRetrieveRank, texts: Sequence[str]) -> list[Trace | None]:
-    """The trace of each text."""
-    return [prediction.trace for prediction in program.batch(texts, DEPTH, trace=True)]
-
-
-def rankings_of(program: InferRetrieveRank, rows: Sequence[GoldRow]) -> list[Ranked]:
-    """The rankings of the texts that have gold and an answer."""
-    judged = [row for row in rows if row.labels]
-    traces = rank(program, [row.text for row in judged])
-    found = [ranked(t, row.labels) for t, row in zip(traces, judged, strict=True) if t]
-    return [one for one in found if len(one.features)]
 
 
 def measured(dev: Sequence[Ranked], test: Sequence[Ranked], splits: int) -> dict[str, Any]:
@@ -155,10 +123,12 @@ def promises(pool: Sequence[Ranked], splits: int) -> dict[str, Any]:
         order = rng.permutation(len(pool))
         half = len(pool) // 2
         calibration = fit([pool[i] for i in order[:half]], "half")
-        table = Table.of([pool[i] for i in order[half:]], calibration)
+        others = [pool[i] for i in order[half:]]
+        table = Table.of(others, calibration)
+        usual = np.array([calibration.scope.p_value(one.profile) > UNUSUAL for one in others])
         for promise in _PROMISES:
             if (at := cut_off(calibration.precision, promise)) is not None:
-                kept[f"precision {promise}"].append(_precision(table, at, promise))
+                kept[f"precision {promise}"].append(_precision(table, usual, at, promise))
             if (at := cut_off(calibration.recall, promise)) is not None:
                 kept[f"recall {promise}"].append(_recall(table, at))
     names = {
@@ -179,14 +149,14 @@ def promises(pool: Sequence[Ranked], splits: int) -> dict[str, Any]:
     }
 
 
-def _precision(table: Table, at: float, promise: float) -> tuple[float, ...]:
-    """Whether a precision is kept, what it is, and the recall beside that of the best cut-off."""
+def _precision(table: Table, usual: NDArray[np.bool_], at: float, promise: float) -> tuple[float, ...]:
+    """Whether a precision is kept on usual texts, what it is, and the recall beside the best cut-off's."""
     order = np.argsort(-table.probability, axis=None)
     right = table.right.ravel()[order]
     shares = np.cumsum(right) / np.arange(1, len(right) + 1)
     proven = np.flatnonzero(shares >= promise)
     oracle = right[: proven[-1] + 1].sum() / table.gold.sum() if len(proven) else 0.0
-    kept = table.probability >= at
+    kept = (table.probability >= at) & usual[:, None]
     precision = (kept & table.right).sum() / max(kept.sum(), 1)
     return precision >= promise, precision, (kept & table.right).sum() / table.gold.sum(), oracle
 
@@ -200,49 +170,11 @@ def _recall(table: Table, at: float) -> tuple[float, ...]:
     return recall, float(kept.sum(axis=1).mean()), fixed
 
 
-def refused(
-    program: InferRetrieveRank, calibration: Calibration, usual: Sequence[Ranked], texts: Sequence[str]
-) -> dict[str, float]:
-    """How well texts that are out of scope are told from those of a test set, 95 % of which are kept."""
-    inside = np.array([calibration.scope.p_value(one.profile) for one in usual])
-    outside = np.array(
-        [calibration.scope.p_value(profile(t.candidates)) if t else 0 for t in rank(program, texts)]
-    )
-    truth = np.concatenate([np.ones(len(inside)), np.zeros(len(outside))])
-    return {
-        "texts": len(texts),
-        "auroc": round(float(roc_auc_score(truth, np.concatenate([inside, outside]))), 4),
-        "refused_at_95_kept": round(float((outside < np.quantile(inside, 0.05)).mean()), 4),
-        "refused_by_default": round(float((outside <= 0.05).mean()), 4),
-        "kept_by_default": round(float((inside > 0.05).mean()), 4),
-    }
-
-
-def nonsense(foreign: Path | None, rows: Sequence[GoldRow], many: int) -> dict[str, list[str]]:
-    """Strings of random letters, of the words of all texts shuffled, and texts of another language."""
-    chance = random.Random(0)
-    letters = "abcdefghijklmnopqrstuvwxyz"
-
-    def word() -> str:
-        return "".join(chance.choices(letters, k=chance.randint(2, 9)))
-
-    words = [word for row in rows for word in row.text.split()]
-    drawn = {
-        "random letters": [" ".join(word() for _ in range(chance.randint(3, 12))) for _ in range(many)],
-        "shuffled words": [" ".join(chance.choices(words, k=12)) for _ in range(many)],
-    }
-    if not foreign:
-        return drawn
-    texts = foreign.read_text("utf-8").split("\n%\n")
-    return drawn | {"another language": [" ".join(text.split()) for text in texts if text.strip()][:many]}
-
-
 def cost(program: InferRetrieveRank, calibration: Calibration, texts: Sequence[str]) -> dict[str, float]:
     """What probabilities and scope add to a text's time."""
     start = time.perf_counter()
-    traces = [prediction.trace for prediction in program.batch(texts, DEPTH, trace=True)]
+    found = [trace for trace in traces(program, texts) if trace]
     whole = time.perf_counter() - start
-    found = [trace for trace in traces if trace]
     start = time.perf_counter()
     for trace in found:
         calibration.curve.probabilities(features(trace.ranking, trace.candidates))
@@ -259,6 +191,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="only the first texts of each set")
     parser.add_argument("--splits", type=int, default=200)
     parser.add_argument("--foreign", type=Path, help="texts of another language, between lines of %%")
+    parser.add_argument("--rankings", type=Path, help="a folder that keeps rankings; each is made once")
     parser.add_argument("--name", default="decisions", help="record the result under this name")
     arguments = parser.parse_args()
     figures: dict[str, Any] = {"limit": arguments.limit, "splits": arguments.splits, "sets": {}}
@@ -270,32 +203,26 @@ def main() -> None:
 
 
 def _pack(pack: Pack, wanted: Sequence[str], arguments: argparse.Namespace, figures: dict[str, Any]) -> None:
-    from irr.builder import leaving_one_out
-
-    folder: Path = arguments.data / pack.folder
-    space = LabelSpace.read(folder / "labels.jsonl")
-    rows = read_gold(folder / f"{pack.dev}.jsonl", space)[: arguments.limit]
-    examples = [{"text": row.text, "labels": row.labels} for row in rows]
-    program = build(space, examples=examples)
-    dev = rankings_of(leaving_one_out(program), rows)
+    ranker = Ranker(pack, arguments.data, arguments.limit, arguments.rankings)
+    dev = ranker.dev()
     calibration = fit(dev, "dev")
     for name in wanted:
-        gold = read_gold(folder / f"{pack.tests[name]}.jsonl", space)[: arguments.limit]
-        test = rankings_of(program, gold)
+        test = ranker.test(name)
         figures["sets"][name] = found = measured(dev, test, arguments.splits)
         print(name, json.dumps(found), flush=True)
         if name == "house":
+            gold = ranker.rows(pack.tests[name])
             many = min(_NONSENSE, arguments.limit or _NONSENSE)
             figures["nonsense"] = {
-                what: refused(program, calibration, test, texts)
+                what: refused(ranker.program, calibration, test, texts)
                 for what, texts in nonsense(arguments.foreign, gold, many).items()
             }
             print("nonsense", json.dumps(figures["nonsense"]), flush=True)
-            figures["cost"] = cost(program, calibration, [row.text for row in gold[:100]])
+            figures["cost"] = cost(ranker.program, calibration, [row.text for row in gold[:100]])
         if name == "clinc150":
-            lines = (folder / "test_oos.jsonl").read_text("utf-8").splitlines()
+            lines = (arguments.data / pack.folder / "test_oos.jsonl").read_text("utf-8").splitlines()
             texts = [json.loads(line)["text"] for line in lines]
-            figures["out_of_scope"] = refused(program, calibration, test, texts)
+            figures["out_of_scope"] = refused(ranker.program, calibration, test, texts)
             print("out of scope", json.dumps(figures["out_of_scope"]), flush=True)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final, Literal
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
@@ -12,6 +14,8 @@ from irr.calibrate.selection import Cut, Decision
 from irr.errors import UsageError
 
 Floats = NDArray[np.float64]
+# Of what a stored calibration means: since 2, a promise of precision is about the next texts.
+VERSION: Final = 2
 
 
 class Curve(BaseModel):
@@ -50,6 +54,7 @@ class Calibration(BaseModel):
     """What a program learned from texts with gold about how far its rankings can be trusted.
 
     Attributes:
+        version: Of what it means.
         program: Digest of the rankings that it was fitted for.
         texts: How many texts with gold it was fitted on.
         error: Expected calibration error of the first ten labels of these texts, each by a curve that did not
@@ -64,6 +69,7 @@ class Calibration(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    version: Literal[2] = VERSION
     program: str
     texts: int
     error: float

@@ -22,8 +22,9 @@ def features(ranking: Sequence[RankedLabel], candidates: Sequence[Candidate]) ->
         candidates: Its candidates, in any order.
 
     Returns:
-        Shape (labels, 7): the score, its distance to the best, the logarithm of the rank, what the ranker
-        added to the score of retrieval, name recall, word cosine, and the similarity to the nearest example.
+        Shape (labels, 8): the score, how far it is above the best other one, the logarithm of the rank, what
+        the ranker added to the score of retrieval, name recall, word cosine, the text's similarity to its
+        nearest example, and that to the label's nearest example.
     """
     found = {candidate.label.id: candidate for candidate in candidates}
     known = np.array(
@@ -35,7 +36,11 @@ def features(ranking: Sequence[RankedLabel], candidates: Sequence[Candidate]) ->
     ).reshape(len(ranking), 5)
     scores = known[:, 0]
     rank = np.log1p(np.arange(len(scores)))
-    return np.column_stack([scores, scores[:1] - scores, rank, scores - known[:, 1], known[:, 2:]])
+    lead = scores - scores[:1]
+    lead[:1] = scores[:1] - scores[1:2] if len(scores) > 1 else 0.0
+    nearest = np.full(len(scores), _nearest(candidates))
+    added = scores - known[:, 1]
+    return np.column_stack([scores, lead, rank, added, known[:, 2:4], nearest, known[:, 4]])
 
 
 def profile(candidates: Sequence[Candidate]) -> Floats:
@@ -51,5 +56,9 @@ def profile(candidates: Sequence[Candidate]) -> Floats:
     if not candidates:
         return np.zeros(4)
     scores = np.array([candidate.score for candidate in candidates[:DEPTH]])
-    nearest = max(candidate.example for candidate in candidates)
-    return np.array([scores[0], scores[0] - scores.mean(), nearest, candidates[0].example])
+    return np.array([scores[0], scores[0] - scores.mean(), _nearest(candidates), candidates[0].example])
+
+
+def _nearest(candidates: Sequence[Candidate]) -> float:
+    """How similar the text is to its nearest example."""
+    return max((candidate.example for candidate in candidates), default=0.0)

@@ -9,6 +9,8 @@ what is not in it cannot be promised.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,34 +19,38 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Promises = tuple[tuple[float, float], ...]
 
-CONFIDENCE = 0.95
+# How rarely a promise is made and broken, over draws of gold and of further texts: in 1 of 100.
+CONFIDENCE = 0.99
 _TARGETS = tuple(round(0.01 * i, 2) for i in range(1, 100))
 # Cut-offs that are tested, from the strictest to the loosest.
 _STEPS = 200
+# Where testing starts, in labels that would prove the target if all were right.
+_AMPLE = 3
 
 
 def precision_promises(probability: Floats, right: Bools, confidence: float = CONFIDENCE) -> Promises:
-    """For each precision that these texts prove, the lowest probability from which on it holds.
+    """For each precision that these texts prove of as many further ones, the lowest probability that has it.
 
     Learn then test (Angelopoulos et al. 2021, arXiv 2110.01052) by fixed-sequence testing: cut-offs are
-    tested from the strictest to the loosest, up to the first whose lower confidence bound is below the
-    target. The sequence starts where the texts return twice as many labels as would have to be right without
-    exception to prove the target.
+    tested from the strictest to the loosest, up to the first whose lower bound is below the target. The
+    sequence starts where the texts return three times as many labels as would have to be right without
+    exception to prove the target: with fewer, luck makes promises that the next texts break.
 
     Args:
         probability: Shape (texts, candidates).
         right: Shape (texts, candidates).
-        confidence: How sure each promise is, over draws of the gold.
+        confidence: How sure each promise is, over draws of the gold and of the further texts.
     """
     values = np.sort(probability[probability >= 0])[::-1]
     if not len(values):
         return ()
     counts = np.unique(np.geomspace(1, len(values), _STEPS).astype(np.int64))
     returned = [probability >= values[count - 1] for count in counts]
-    bounds = np.array([precision_bound((r & right).sum(axis=1), r.sum(axis=1), confidence) for r in returned])
+    bounds = np.array([next_bound((r & right).sum(axis=1), r.sum(axis=1), confidence) for r in returned])
+    faultless = np.array([_next_bound(1.0, float(count), confidence) for count in counts // _AMPLE])
     promises = []
     for target in _TARGETS:
-        start = int(np.searchsorted(counts, 2 * np.ceil(np.log(1 - confidence) / np.log(target))))
+        start = int(np.searchsorted(faultless, target))
         failed = np.flatnonzero(bounds[start:] < target)
         end = start + int(failed[0]) if len(failed) else len(counts)
         if end > start:
@@ -52,12 +58,10 @@ def precision_promises(probability: Floats, right: Bools, confidence: float = CO
     return tuple(promises)
 
 
-def precision_bound(right: Ints, returned: Ints, confidence: float = CONFIDENCE) -> float:
+def precision_bound(right: Ints, returned: Ints, confidence: float = 0.95) -> float:
     """Lower confidence bound of the share of right labels, where labels of one text stand and fall together.
 
-    The Clopper-Pearson bound at the effective sample size (Korn & Graubard 1998, Survey Methodology 24): the
-    number of labels divided by the design effect, which is estimated from the spread over texts and lies
-    between 1 (labels are independent) and the ratio of the sums of n² and n (all labels of a text agree).
+    The Clopper-Pearson bound at the effective sample size.
 
     Args:
         right: Right labels of each text, shape (texts,).
@@ -66,16 +70,55 @@ def precision_bound(right: Ints, returned: Ints, confidence: float = CONFIDENCE)
     """
     from scipy.special import betaincinv
 
+    share, size = _effective(right, returned)
+    if not share:
+        return 0.0
+    return float(betaincinv(share * size, (1 - share) * size + 1, 1 - confidence))
+
+
+def next_bound(right: Ints, returned: Ints, confidence: float = CONFIDENCE) -> float:
+    """Lower prediction bound of the share of right labels among those of as many further texts.
+
+    Args:
+        right: Right labels of each text, shape (texts,).
+        returned: Returned labels of each text, shape (texts,).
+        confidence: Of the bound.
+    """
+    return _next_bound(*_effective(right, returned), confidence)
+
+
+def _next_bound(share: float, size: float, confidence: float) -> float:
+    """The prediction bound for the next `size` independent labels after as many, of which `share` are right.
+
+    Thatcher's bound (1964, J. R. Stat. Soc. B 26), which holds for every pool that both are drawn from
+    without replacement: a quantile of the beta-binomial distribution of the next labels' right ones. It is
+    taken from the beta distribution with the same mean and variance, and rounded down to whole labels.
+    """
+    from scipy.special import betaincinv
+
+    mean, spread = share * size / (size + 1), (size + 2) * size / (2 * size + 1) - 1
+    if mean <= 0 or spread <= 0:
+        return 0.0
+    bound = float(betaincinv(mean * spread, (1 - mean) * spread, 1 - confidence))
+    return math.floor(bound * size + 1e-9) / size
+
+
+def _effective(right: Ints, returned: Ints) -> tuple[float, float]:
+    """The share of right labels, and how many independent labels would tell as much of it.
+
+    The effective sample size (Korn & Graubard 1998, Survey Methodology 24): the number of labels divided by
+    the design effect, which is estimated from the spread over texts and lies between 1 (labels are
+    independent) and the ratio of the sums of n² and n (all labels of a text agree).
+    """
     total, hits = float(returned.sum()), float(right.sum())
     if not hits:
-        return 0.0
+        return 0.0, total
     share = hits / total
     most = float((returned**2).sum()) / total
     spread = float(((right - share * returned) ** 2).sum()) / total
     # Without a mistake there is no spread to estimate from.
     effect = np.clip(spread / (share * (1 - share)), 1.0, most) if share < 1 else most
-    size = total / effect
-    return float(betaincinv(share * size, (1 - share) * size + 1, 1 - confidence))
+    return share, float(total / effect)
 
 
 def recall_promises(probability: Floats, right: Bools, gold: Ints) -> Promises:

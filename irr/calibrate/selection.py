@@ -18,7 +18,7 @@ class Decision(BaseModel):
 
     Attributes:
         min_probability: Those that are at least so probable.
-        precision: Those of which this share is right, with 95 % confidence.
+        precision: Those of which this share is right, with 99 % confidence, of as many texts as the gold has.
         recall: A set that holds this share of a text's right labels, in expectation.
         best_f1: The set of the highest expected F1.
         scope: Texts at least as unusual as this share of the calibration texts get none; if None, 0.05 with

@@ -176,6 +176,9 @@ def load(
         problem = f"irr {__version__} gives other answers than it was frozen with"
         raise ProgramError(f"{folder}: {problem}", f"use irr {manifest.versions['irr']}, or freeze it again")
     calibration = read_calibration(folder)
+    if calibration is None and (folder / CALIBRATION).exists():
+        problem = "%s was calibrated by an older irr: there are no probabilities until it is calibrated again"
+        logger.warning(problem, folder)
     if calibration and not as_frozen and calibration.program != program.ranking_digest:
         logger.warning("%s was calibrated with other models or labels: there are no probabilities", folder)
         return program

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from irr.calibrate.calibration import Calibration
+from irr.calibrate.calibration import VERSION, Calibration
 from irr.errors import ProgramError
 from irr.evaluate.metrics import Estimate
 from irr.io.validation import explain
@@ -102,7 +102,7 @@ def read_manifest(folder: str | Path) -> Manifest:
     except OSError as e:
         raise ProgramError(f"{folder} cannot be read ({e.strerror})", "name another folder") from e
     raw, sums = contents[MANIFEST], contents.pop(SUMS, b"")
-    found = _format(raw)
+    found = _number(raw, "format")
     if found is not None and found > FORMAT:
         problem = f"{folder} was frozen by a newer irr (format {found}; this one reads {FORMAT})"
         raise ProgramError(problem, "upgrade irr")
@@ -123,7 +123,7 @@ def read_manifest(folder: str | Path) -> Manifest:
 
 
 def read_calibration(folder: Path) -> Calibration | None:
-    """Reads the calibration of a frozen program; None if it has none.
+    """Reads the calibration of a frozen program; None if it has none, or one whose promises meant less.
 
     Raises:
         ProgramError: If it is of a newer version.
@@ -131,15 +131,18 @@ def read_calibration(folder: Path) -> Calibration | None:
     path = folder / CALIBRATION
     if not path.exists():
         return None
+    raw = path.read_bytes()
+    if (_number(raw, "version") or 1) < VERSION:
+        return None
     try:
-        return Calibration.model_validate_json(path.read_bytes())
+        return Calibration.model_validate_json(raw)
     except ValidationError as e:
         raise ProgramError(f"{path}: {explain(e)[0]}", "upgrade irr, or calibrate again") from e
 
 
-def _format(raw: bytes) -> int | None:
+def _number(raw: bytes, name: str) -> int | None:
     try:
-        found = json.loads(raw).get("format")
+        found = json.loads(raw).get(name)
     except (ValueError, AttributeError, RecursionError):
         return None
     return found if isinstance(found, int) else None

@@ -39,7 +39,7 @@ class Question(BaseModel):
             holds a row for each, in order.
         top_k: Labels a text, at most 1,000; ten, if nothing else chooses them.
         min_probability: Only labels that are at least so probable.
-        precision: Labels of which this share is right, with 95 % confidence.
+        precision: Labels of which this share is right, with 99 % confidence.
         recall: Sets that hold this share of a text's right labels, in the mean.
         best_f1: The set of the highest expected F1.
         scope: No labels for texts as unusual as this share of the calibration texts.

@@ -20,7 +20,7 @@ def draw(texts: int, rng: np.random.Generator) -> tuple[list[Ranked], list[np.nd
     rankings, probabilities = [], []
     for _ in range(texts):
         score = np.sort(rng.normal(0, 1, 20) + rng.normal(0, 1))[::-1]
-        features = np.column_stack([score, score[0] - score, np.log1p(np.arange(20)), np.zeros((20, 4))])
+        features = np.column_stack([score, score - score[0], np.log1p(np.arange(20)), np.zeros((20, 5))])
         probability = 1 / (1 + np.exp(1 - 1.5 * score + np.log1p(np.arange(20))))
         right = rng.random(20) < probability
         profile = np.array([score[0], score[0] - score.mean(), 0, 0])
@@ -47,7 +47,7 @@ def test_labels_with_one_example_do_not_make_examples_speak_against_a_label() ->
         features = one.features.copy()
         features[:, -1] = np.where(one.right, 0.0, 0.5)
         odd.append(one._replace(features=features))
-    assert fit(odd, "x").curve.weights[-1] == 0
+    assert fit(odd, "x").curve.weights[-2:] == (0, 0)
 
 
 def test_the_calibration_error_is_the_gap_between_promise_and_truth() -> None:

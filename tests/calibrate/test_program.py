@@ -15,6 +15,7 @@ import irr as package
 from irr.calibrate.selection import Decision
 from irr.errors import ProgramError, UsageError
 from irr.frozen.freeze import freeze
+from irr.frozen.manifest import CALIBRATION, SUMS, sums_of
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
 from irr.optimize.calibrating import calibrate
@@ -105,6 +106,27 @@ def test_an_example_does_not_speak_for_its_own_text(
     assert calibration is not None
     nearest = calibration.scope.center[2]
     assert 0.3 < nearest < 0.99
+
+
+def test_a_calibration_of_an_older_version_is_left_out_until_it_is_made_again(
+    irr: Irr, folder: Path, gold: Path, tmp_path: Path
+) -> None:
+    here = tmp_path / "here"
+    shutil.copytree(folder, here)
+    assert irr("calibrate", "--program", here, "--gold", gold).returncode == 0
+    contents = {path.name: path.read_bytes() for path in here.iterdir() if path.name != SUMS}
+    older = json.loads(contents[CALIBRATION])
+    del older["version"]
+    contents[CALIBRATION] = json.dumps(older).encode()
+    (here / CALIBRATION).write_bytes(contents[CALIBRATION])
+    (here / SUMS).write_bytes(sums_of(contents))
+    one = irr("classify", "--program", here, "--input", gold, "--output", "-")
+    assert one.returncode == 0
+    assert "calibrated by an older irr" in one.stderr
+    assert "probability" not in one.stdout
+    again = irr("calibrate", "--program", here, "--gold", gold)
+    assert again.returncode == 0, again.stderr
+    assert "calibrated on 48 texts" in again.stdout
 
 
 def test_what_a_model_did_not_rank_has_no_probability(

@@ -24,7 +24,7 @@ class DecisionOptions:
     ] = None
     precision: Annotated[
         float | None,
-        Option(help="Labels of which this share is right, with 95 % confidence.", metavar="SHARE"),
+        Option(help="Labels of which this share is right, with 99 % confidence.", metavar="SHARE"),
     ] = None
     recall: Annotated[
         float | None,
