@@ -40,7 +40,7 @@ class TeachOptions:
         Option(help="The examples that there are, for --labels-without-examples.", metavar="FILE"),
     ] = None
     per_label: Annotated[int, Option(help="Texts to write for each label.", min=1, max=20)] = 3
-    top_k: Annotated[int, Option(help="Labels that a labelled text gets, at most.", min=1)] = 5
+    top_k: Annotated[int, Option(help="Labels that a labelled text gets, at most.", min=1)] = 3
     budget: Annotated[
         int | None,
         Option(help="Requests that may be sent, those of earlier calls included.", metavar="CALLS", min=0),
