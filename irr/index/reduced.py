@@ -6,6 +6,7 @@ import logging
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,10 @@ class ReducedScan:
                 waiting, spare = np.array(short, np.int64), 4 * spare
         return found
 
+    @cached_property
+    def _sample(self) -> Floats:
+        return self.reduced[_sampled(len(self.reduced))]
+
     def _near(self, queries: Floats, count: int) -> Iterator[Ints]:
         """About so many entries of the highest projected cosines for each query, ascending; all, if so many.
 
@@ -81,9 +86,8 @@ class ReducedScan:
             yield from (np.arange(total) for _ in queries)
             return
         projected = queries @ self.components
-        sample = self.reduced[:: -(-total // _SAMPLE)]
-        rank = max(1, round(count * len(sample) / total))
-        floor = np.partition(projected @ sample.T, -rank, axis=1)[:, [-rank]]
+        rank = max(1, round(count * len(self._sample) / total))
+        floor = np.partition(projected @ self._sample.T, -rank, axis=1)[:, [-rank]]
         hits: list[Ints] = []
         for first in range(0, total, _BLOCK):
             block = self.reduced[first : first + _BLOCK]
@@ -102,7 +106,7 @@ def open_reduced(folder: Path, vectors: Floats) -> ReducedScan:
 
     if found := _read(folder, vectors):
         return found
-    components = principal(np.asarray(vectors[:: -(-len(vectors) // _SAMPLE)]), DIMENSIONS)
+    components = principal(vectors[_sampled(len(vectors))], DIMENSIONS)
     try:
         with FileLock(folder.with_suffix(".lock")):
             if not (found := _read(folder, vectors)):
@@ -111,6 +115,12 @@ def open_reduced(folder: Path, vectors: Floats) -> ReducedScan:
     except OSError as e:
         logger.warning("%s cannot be written (%s): holding it in memory", folder, e.strerror or e)
     return found or ReducedScan(vectors, components, vectors @ components)
+
+
+def _sampled(count: int) -> Ints:
+    """Rows that stand for so many, ascending; by chance, as each label's entries come in the same order."""
+    rows = np.random.default_rng(0).choice(count, min(count, _SAMPLE), replace=False, shuffle=False)
+    return np.sort(rows)
 
 
 def principal(sample: Floats, dimensions: int) -> Floats:
