@@ -46,13 +46,15 @@ $(BIN)/pip:
 demo: $(READY)
 	@$(BIN)/python -m eval.demo
 
-# Files go to processes, at most four, each of which has one thread to itself. If one dies, its test is named.
+# Files go to processes, one more than there are processors, since some tests wait, and at most four. Each has
+# one thread to itself. If one dies, its test is named.
+PROCESSES = $$($(BIN)/python -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
 # The types are checked beside them: the first check takes a minute. What it says comes last.
 test: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@said=$$(mktemp); $(BIN)/mypy > $$said 2>&1 & types=$$!; \
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0; \
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 0; \
 	tests=$$?; wait $$types; types=$$?; cat $$said; rm $$said; exit $$((tests + types))
 
 # Looks for inputs that break the program, for a bounded time: CASES inputs and a seed of its own each time.
