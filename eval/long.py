@@ -102,7 +102,7 @@ def main() -> None:
         for name, program in programs.items():
             answering = cast(InferRetrieveRank, Restricted(program, some)) if some else program
             report = evaluate(answering, rows)
-            figures.setdefault(gold.stem, {})[name] = report.as_json()
+            figures.setdefault(gold.stem, {})[name] = report.as_json(per_text=False)
             cells = [
                 f"{100 * e.mean:.1f} ({100 * e.low:.1f} – {100 * e.high:.1f})"
                 for e in (report.metrics[metric] for metric in SHOWN)
