@@ -92,9 +92,9 @@ def main() -> None:
     texts = [row.text for _, row in list(read_rows(arguments.texts, TextRow))[: arguments.limit]]
     with running_server("embedded", ServerOptions(python=arguments.python)) as server:
         bench = Bench(server, LabelSpace.read(arguments.labels), SentenceEncoder(), texts)
-        figures = {
-            "texts": len(texts),
-            "throughput": throughput(bench),
+        figures: dict[str, Any] = {"texts": len(texts), "throughput": throughput(bench)}
+        print(json.dumps(figures), flush=True)
+        figures |= {
             "prefix_cache": {
                 "listwise_4_demos": cache_share(bench, RankMethod.LISTWISE),
                 "pointwise_4_demos": cache_share(bench, RankMethod.POINTWISE),
