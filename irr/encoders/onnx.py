@@ -58,9 +58,8 @@ class OnnxModel:
             ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(block)]
             for positions in batches([len(of_text) for of_text in ids]):
                 tokens = np.array([ids[i] for i in positions], np.int64)
-                vectors[[start + i for i in positions]] = self._session.run([VECTORS], {"input_ids": tokens})[
-                    0
-                ]
+                (found,) = self._session.run([VECTORS], {"input_ids": tokens})
+                vectors[[start + i for i in positions]] = found
         return vectors
 
     def encode_places(self, texts: Sequence[str], places: Sequence[Places]) -> InContext | None:

@@ -33,9 +33,8 @@ def in_context(
     first = np.searchsorted(ends, wanted[:, 0], side="right")
     last = np.searchsorted(starts, wanted[:, 1], side="left")
     count = np.maximum(last - first, 0)[:, None].astype(np.float32)
-    vectors: NDArray[np.float32] = (sums[last] - sums[first]) / np.maximum(count, 1) - _SHARED * states.mean(
-        axis=0
-    )
+    shared = _SHARED * states.mean(axis=0)
+    vectors: NDArray[np.float32] = (sums[last] - sums[first]) / np.maximum(count, 1) - shared
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
     vectors[count[:, 0] == 0] = 0
     return vectors

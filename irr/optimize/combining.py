@@ -16,7 +16,7 @@ Values = NDArray[np.float64]
 
 # With fewer examples the weights stay as they are.
 FEWEST = 30
-STRENGTHS = (10.0, 100.0, 1_000.0)
+_STRENGTHS = (10.0, 100.0, 1_000.0)
 _FOLDS = 5
 _DEPTH = 10
 _ITERATIONS = 15
@@ -80,7 +80,7 @@ def fit_by_cross_validation(texts: Sequence[Judged], start: Combination, seed: i
         return None
     before = np.array([text.rank_precision(start) for text in usable])
     tried: list[tuple[float, float, Values]] = []
-    for strength in STRENGTHS:
+    for strength in _STRENGTHS:
         after = cross_validated(usable, start, strength, seed)
         tried.append((float(after.mean()), strength, after))
     # Of equal strengths the highest, which stays nearest to the prior.
