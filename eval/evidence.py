@@ -41,9 +41,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.own:
         own = [dev for dev in DEV_SETS if dev.name in arguments.own]
-        figures = {"dev sets": {dev.name: by_own_texts(read(arguments.data, dev)[1]) for dev in own}}
+        figures = {"dev sets": {dev.name: by_own_texts(read(arguments.data, dev, examples=True)) for dev in own}}
     else:
-        figures = by_other_packs({dev: read(arguments.data, dev)[0] for dev in DEV_SETS})
+        figures = by_other_packs({dev: read(arguments.data, dev) for dev in DEV_SETS})
     show(figures)
     if arguments.name:
         record(arguments.name, figures)

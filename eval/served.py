@@ -165,14 +165,17 @@ def _metrics(server: Server) -> dict[str, float]:
 
 
 def tokens(bench: Bench) -> dict[str, float]:
-    """Prompt and new tokens a text, 50 candidates and 2 demos, against the paper's form of prompt.
+    """Prompt and new tokens of the ranking of a text, against the paper's form of prompt with 50 candidates.
 
-    Both are asked of the same model about the same texts and candidates.
+    Both are asked of the same model about the same texts and candidates, of which irr shows those whose score
+    is near the best.
     """
     model = Recorder(bench.server)
     settings = settings_of()
-    program = build(bench.space, encoder=bench.encoder, settings=settings, rank_lm=model, task=TASK)
-    retrieve = build(bench.space, encoder=bench.encoder, settings=settings)
+    retrieve = build(bench.space, encoder=bench.encoder, settings=settings, infer_lm=model, task=TASK)
+    program = build(
+        bench.space, encoder=bench.encoder, settings=settings, infer_lm=model, rank_lm=model, task=TASK
+    )
     ours = theirs = 0
     for prediction in program.batch(bench.texts):
         ours += prediction.costs.rank.prompt_tokens + prediction.costs.rank.completion_tokens

@@ -54,7 +54,7 @@ class InferSettings(_Settings):
 
     passage_words: Count = 60
     passage_characters: Count = 500
-    passage_overlap: Annotated[int, Field(ge=0)] = 20
+    passage_overlap: Annotated[int, Field(ge=0)] = 0
     span_words: Annotated[int, Field(ge=1, le=10)] = 5
     span_content_words: Annotated[int, Field(ge=1, le=10)] = 3
     demos: Demos = 2
@@ -105,7 +105,7 @@ class RetrieveSettings(_Settings):
     redundancy_pool: Count = 4
     prior_weight: Weight = 1.0
     spans_always: Annotated[int, Field(ge=0)] = 256
-    span_share: Share = 0.28
+    span_share: Share = 0.2
     candidates: Count = 50
     exact_entries: Annotated[int, Field(ge=0)] = 200_000
     neighbors: Count = 200
@@ -154,7 +154,7 @@ class RankSettings(_Settings):
     window: Annotated[int, Field(ge=0)] = 0
     passes: Annotated[int, Field(ge=1, le=10)] = 1
     description_characters: Annotated[int, Field(ge=0)] = 0
-    score_gap: Weight = 0.0
+    score_gap: Weight = 0.7
     none_fits: bool = False
     listwise_count: Count = 10
     listwise_weight: Weight = 2.0

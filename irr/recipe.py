@@ -13,7 +13,7 @@ from irr.retrieve.combination import PLAIN, Combination
 from irr.types import Example
 
 # The version of formulas and prompts; a change raises it, and programs frozen before are refused.
-ALGORITHM = 3
+ALGORITHM = 4
 
 
 class Model(BaseModel):

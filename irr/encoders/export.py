@@ -50,8 +50,10 @@ def export(model: Model, folder: Path) -> None:
             self.transformer = transformer
 
         def forward(self, input_ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            features = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
-            for module in self.transformer:
+            first, *others = self.transformer
+            # Without a mask, because no batch holds padding.
+            features = first({"input_ids": input_ids}) | {"attention_mask": torch.ones_like(input_ids)}
+            for module in others:
                 if getattr(module, "pooling_mode", None) == "mean":
                     # A product, because a sum has another order of additions for a batch of one.
                     tokens = features["token_embeddings"]
@@ -67,6 +69,9 @@ def export(model: Model, folder: Path) -> None:
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)
+    network = transformer[0].model
+    attention = network.config._attn_implementation
+    network.set_attn_implementation("eager")  # of products that onnxruntime joins with transpositions
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -84,6 +89,7 @@ def export(model: Model, folder: Path) -> None:
             )
     finally:
         log.setLevel(level)
+        network.set_attn_implementation(attention)
     transformer.tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
     about = {"dimensions": transformer.get_embedding_dimension(), "tokens": transformer.max_seq_length}
     (folder / ABOUT).write_text(json.dumps(about), "utf-8")

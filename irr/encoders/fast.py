@@ -14,7 +14,7 @@ from irr.encoders.onnx import GRAPH, OnnxModel
 from irr.hub import cache_folder, file_stamp
 
 # The version of the exported files; a change of the export raises it.
-_FORMAT = 2
+_FORMAT = 3
 # The file of a model that has no fast engine, with the reason.
 _REFUSED = "refused.txt"
 # The engines in use, by folder and state of the graph: the programs of a process share them.

@@ -31,13 +31,11 @@ class Judged:
         features: The features of the proposed labels.
         right: Whether each of them is gold, shape (labels,).
         gold: The number of gold labels, proposed or not.
-        weight: The weight of the text.
     """
 
     features: Features
     right: NDArray[np.bool_]
     gold: int
-    weight: float = 1.0
 
     def rank_precision(self, combination: Combination, depth: int = _DEPTH) -> float:
         """RP@k of the labels by this combination, k being the depth."""
@@ -85,7 +83,7 @@ def fit_by_cross_validation(texts: Sequence[Judged], start: Combination, seed: i
         tried.append((float(after.mean()), strength, after))
     # Of equal strengths the highest, which stays nearest to the prior.
     _, strength, after = max(tried, key=lambda item: item[:2])
-    return Fitted(fit(usable, start, strength, strength), strength, before, after)
+    return Fitted(fit(usable, start, strength), strength, before, after)
 
 
 def cross_validated(
@@ -104,16 +102,16 @@ def cross_validated(
     values = np.empty(len(texts))
     for held in range(_FOLDS):
         rest = [text for text, own in zip(texts, fold, strict=True) if own != held]
-        found = fit(rest, start, strength, strength)
+        found = fit(rest, start, strength)
         for at in np.flatnonzero(fold == held).tolist():
             values[at] = texts[at].rank_precision(found, depth)
     return values
 
 
-def fit(texts: Sequence[Judged], start: Combination, short: float, long: float) -> Combination:
+def fit(texts: Sequence[Judged], start: Combination, strength: float) -> Combination:
     """The weights that minimize
 
-        sum over texts t: weight(t) · mean over gold l of -ln softmax(SCALE · score)(l)
+        sum over texts t: mean over gold l of -ln softmax(SCALE · score)(l)
         + 1/2 · strength · |w - start|^2
 
     with w in standard deviations of the features: the listwise loss of ListNet (Cao et al. 2007) with a
@@ -122,8 +120,7 @@ def fit(texts: Sequence[Judged], start: Combination, short: float, long: float) 
     Args:
         texts: Examples; those without a gold label among the proposed are ignored.
         start: The prior.
-        short: The strength for the weights of short texts.
-        long: The strength for the weights of long texts.
+        strength: The strength of the prior.
     """
     texts = [text for text in texts if text.right.any()]
     width = len(_NAMES)
@@ -134,10 +131,9 @@ def fit(texts: Sequence[Judged], start: Combination, short: float, long: float) 
     shares = np.repeat([length_share(text.features.passages) for text in texts], counts)[:, None]
     rows = np.concatenate([values * (1 - shares), values * shares], axis=1) / deviation
     target = np.concatenate([text.right / text.right.sum() for text in texts])
-    weight = np.array([text.weight for text in texts])
     prior = _flat(start) * SCALE * deviation
-    starts, strength = np.cumsum([0, *counts[:-1]]), np.repeat([short, long], width)
-    found = _Listwise(rows, target, starts, weight, prior, strength).minimum() / deviation / SCALE
+    starts = np.cumsum([0, *counts[:-1]])
+    found = _Listwise(rows, target, starts, prior, strength).minimum() / deviation / SCALE
     short_weights, long_weights = (
         {name: round(float(w), 6) for name, w in zip(_NAMES, part, strict=True) if abs(w) >= 5e-7}
         for part in (found[:width], found[width:])
@@ -158,30 +154,26 @@ class _Listwise:
         rows: Shape (rows, weights).
         target: The share of each row in its text's gold, shape (rows,).
         starts: The first row of each text, shape (texts,).
-        weight: The weight of each text, shape (texts,).
         prior: The prior, shape (weights,).
-        strength: The strength of the prior, shape (weights,).
+        strength: The strength of the prior.
     """
 
     rows: Values
     target: Values
     starts: NDArray[np.int64]
-    weight: Values
     prior: Values
-    strength: Values
+    strength: float
 
     def minimum(self) -> Values:
         """The weights with the lowest loss, by Newton's method with a line search."""
         weights = self.prior
         value, probability = self._at(weights)
-        text = np.repeat(np.arange(len(self.starts)), np.diff([*self.starts, len(self.rows)]))
         for _ in range(_ITERATIONS):
-            mass = self.weight[text] * probability
-            gradient = self.rows.T @ (mass - self.weight[text] * self.target)
+            gradient = self.rows.T @ (probability - self.target)
             gradient += self.strength * (weights - self.prior)
             mean = np.add.reduceat(self.rows * probability[:, None], self.starts)
-            curvature = (self.rows * mass[:, None]).T @ self.rows - (mean * self.weight[:, None]).T @ mean
-            step = np.linalg.solve(curvature + np.diag(self.strength), gradient)
+            curvature = (self.rows * probability[:, None]).T @ self.rows - mean.T @ mean
+            step = np.linalg.solve(curvature + self.strength * np.eye(len(weights)), gradient)
             length = 1.0
             while length > 1e-3:
                 lower, probability = self._at(weights - length * step)
@@ -203,7 +195,6 @@ class _Listwise:
         highest = np.maximum.reduceat(logits, self.starts)
         raised = np.exp(logits - np.repeat(highest, counts))
         total = np.add.reduceat(raised, self.starts)
-        likelihood = (self.weight * (np.log(total) + highest)).sum()
-        likelihood -= (np.repeat(self.weight, counts) * self.target * logits).sum()
-        penalty = 0.5 * (self.strength * (weights - self.prior) ** 2).sum()
+        likelihood = (np.log(total) + highest).sum() - (self.target * logits).sum()
+        penalty = 0.5 * self.strength * ((weights - self.prior) ** 2).sum()
         return float(likelihood + penalty), raised / np.repeat(total, counts)

@@ -48,9 +48,9 @@ class Combination(BaseModel):
         """What each feature adds to the score of each label, shape (labels, features)."""
         return features.values * self._weights(features.passages)
 
-    def only_score(self, passages: int) -> bool:
-        """Whether a text of so many passages is scored by the hand-weighted score alone."""
-        return not self._weights(passages)[1:].any()
+    def reads(self, passages: int) -> frozenset[str]:
+        """The features that have a weight in a text of so many passages."""
+        return frozenset(np.array(list(FEATURES))[self._weights(passages) != 0].tolist())
 
     @property
     def reads_examples(self) -> bool:

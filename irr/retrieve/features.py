@@ -114,17 +114,22 @@ def features_of(parts: Sequence[Part], vectors: Floats, proposal: Proposal) -> F
     if passages:
         found |= _of_passages(passages, vectors, proposal)
         found |= _of_spans(passages, vectors, proposal)
-    nothing = np.zeros(len(proposal.labels), np.float32)
-    values = np.stack([found.get(name, nothing) for name in FEATURES], axis=1).astype(np.float32)
-    values[:, 1:] -= values[proposal.common, 1:][:_REFERENCE].mean(axis=0)
-    return Features(proposal.labels, values, len(passages), found.get("example", nothing))
+    return scored_features(proposal.labels, proposal.common, found, len(passages))
 
 
-def score_alone(labels: Ints, score: Floats, passages: int, example: Floats) -> Features:
-    """Features of which the score alone is computed; the others are 0."""
-    values = np.zeros((len(labels), len(FEATURES)), np.float32)
-    values[:, list(FEATURES).index("score")] = score
-    return Features(labels, values, passages, example)
+def scored_features(labels: Ints, common: Bools, known: dict[str, Floats], passages: int) -> Features:
+    """Features of which these are known; the others are 0.
+
+    Args:
+        labels: As in `Proposal`.
+        common: As in `Proposal`.
+        known: The values of features, by name, each of shape (labels,).
+        passages: How many passages the text has.
+    """
+    nothing = np.zeros(len(labels), np.float32)
+    values = np.stack([known.get(name, nothing) for name in FEATURES], axis=1).astype(np.float32)
+    values[:, 1:] -= values[common, 1:][:_REFERENCE].mean(axis=0)
+    return Features(labels, values, passages, known.get("example", nothing))
 
 
 def _of_labels(proposal: Proposal) -> dict[str, Floats]:

@@ -15,7 +15,7 @@ from irr.retrieve.combination import PLAIN, Combination
 from irr.retrieve.evidence import Evidence, join, of_passage, of_terms
 from irr.retrieve.examples import ExampleEvidence, ExampleIndex
 from irr.retrieve.explain import matches_of
-from irr.retrieve.features import FEATURES, Features, Proposal, features_of, score_alone
+from irr.retrieve.features import FEATURES, Features, Proposal, features_of, scored_features
 from irr.retrieve.parts import Part, ScoredText, blocks, parts_of
 from irr.retrieve.pool import Pool, Pools
 from irr.retrieve.propagation import ParentPropagation
@@ -199,28 +199,28 @@ class LabelRetriever:
         spans = self._best_spans(text, labels[best], evidence.part[best])
         lost = scoring.redundancy(spans, 1.0)
         score = scores[best] - np.float32(settings.redundancy_penalty) * lost
-        if quick and self._combination.only_score(len(passages)):
-            return score_alone(labels[best], score, len(passages), example[best]), best
-        parent, child = self._propagation.relatives(labels, scores)
-        recall, cosine = evidence.recall, evidence.cosine
-        if len(passages) != 1:  # of one passage, the words are looked up already
-            whole = self._index.words("\n".join(part.passage or "" for part in passages))
-            recall, cosine = (of_all[labels] for of_all in whole)
-        rows, starts = self._pools.rows_of(labels[best])
+        reads = self._combination.reads(len(passages)) if quick else frozenset(FEATURES)
         known = {
             "score": score,
             "passage_scores": evidence.total[best] / max(1, len(passages)),
             "first_passage": evidence.first[best],
             "words": evidence.cosine[best],
             "recall": evidence.recall[best],
-            "text_words": cosine[best],
-            "text_recall": recall[best],
             "redundancy": lost,
-            "parent": parent[best],
-            "child": child[best],
             "example": example[best],
             "example_share": examples.share[labels[best]],
         }
+        if reads & {"parent", "child"}:
+            parent, child = self._propagation.relatives(labels, scores)
+            known |= {"parent": parent[best], "child": child[best]}
+        if reads <= known.keys():
+            return scored_features(labels[best], common, known, len(passages)), best
+        recall, cosine = evidence.recall, evidence.cosine
+        if len(passages) != 1:  # of one passage, the words are looked up already
+            whole = self._index.words("\n".join(part.passage or "" for part in passages))
+            recall, cosine = (of_all[labels] for of_all in whole)
+        known |= {"text_words": cosine[best], "text_recall": recall[best]}
+        rows, starts = self._pools.rows_of(labels[best])
         proposed = Proposal(
             labels[best], common, self._index.vectors[rows], self._index.kind_of[rows], starts, known
         )

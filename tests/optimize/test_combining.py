@@ -45,5 +45,5 @@ def test_too_few_examples_move_nothing() -> None:
 
 def test_the_stronger_it_is_drawn_the_nearer_it_stays() -> None:
     examples = texts(60, telling=True)
-    near, far = (fit(examples, PLAIN, s, s).short["shared"] for s in (1e6, 10.0))
+    near, far = (fit(examples, PLAIN, s).short["shared"] for s in (1e6, 10.0))
     assert 0 < near < 0.01 * far
