@@ -154,7 +154,7 @@ class RankSettings(_Settings):
     window: Annotated[int, Field(ge=0)] = 0
     passes: Annotated[int, Field(ge=1, le=10)] = 1
     description_characters: Annotated[int, Field(ge=0)] = 0
-    score_gap: Weight = 0.7
+    score_gap: Weight = 0.0
     none_fits: bool = False
     listwise_count: Count = 10
     listwise_weight: Weight = 2.0

@@ -29,7 +29,7 @@ _FLAGS = (
     # JSON without line breaks and indents takes half the tokens.
     *("--structured-outputs-config", '{"backend": "guidance", "disable_any_whitespace": true}'),
 )
-# Without such instructions a processor multiplies bfloat16 more slowly than float32: with avx512_bf16 alone half as fast.
+# Without such instructions a processor multiplies bfloat16 at half of float32's rate (avx512_bf16), or less.
 _BFLOAT16 = {"amx_bf16", "bf16"}
 # No usage statistics are sent.
 _QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}

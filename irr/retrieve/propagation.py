@@ -60,6 +60,8 @@ class ParentPropagation:
 
         0 for a label without a scored parent or child.
         """
+        if not len(self._children):
+            return np.zeros_like(scores), np.zeros_like(scores)
         known = np.full(self._count, _UNSCORED)
         known[labels] = scores
         best = np.full((2, self._count), _UNSCORED)

@@ -1,4 +1,4 @@
-"""Splits a long text into overlapping passages of whole sentences, and excerpts it."""
+"""Splits a long text into passages of whole sentences, and excerpts it."""
 
 from __future__ import annotations
 
