@@ -41,7 +41,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.own:
         own = [dev for dev in DEV_SETS if dev.name in arguments.own]
-        figures = {"dev sets": {dev.name: by_own_texts(read(arguments.data, dev, examples=True)) for dev in own}}
+        read_own = {dev.name: read(arguments.data, dev, examples=True) for dev in own}
+        figures = {"dev sets": {name: by_own_texts(texts) for name, texts in read_own.items()}}
     else:
         figures = by_other_packs({dev: read(arguments.data, dev) for dev in DEV_SETS})
     show(figures)

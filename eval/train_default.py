@@ -2,8 +2,8 @@
 
 python -m eval.train_default --data DIR
 
-Few features, with weights on a grid: fitted by their likelihood, weights of all features served a pack without
-its own texts less well.
+Few features, with weights on a grid: weights of all features, fitted by their likelihood, served a pack
+without its own texts less well.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ DEV_SETS = (
     DevSet("eurovoc", "dev"),
     DevSet("gnd", "dev"),
 )
-# The weights that are tried: in long texts beside the hand-weighted score, in short ones against the best parent,
-# which the score raises with its children.
+# The weights that are tried: in long texts beside the hand-weighted score, in short ones against the best
+# parent, which the score raises with its children.
 SCORE = 0.14
 LONG = {
     "passage_scores": (0.07, 0.14, 0.21),

@@ -7,6 +7,7 @@ import logging
 import random
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -69,7 +70,7 @@ def export(model: Model, folder: Path) -> None:
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)
-    network = transformer[0].model
+    network: Any = transformer[0].model
     attention = network.config._attn_implementation
     network.set_attn_implementation("eager")  # of products that onnxruntime joins with transpositions
     try:

@@ -13,6 +13,7 @@ from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.index.lexical import LexicalIndex, Postings
 from irr.index.store import open_index
 from irr.labels.space import LabelSpace
+from irr.retrieve.combination import Combination
 from irr.retrieve.retriever import LabelRetriever
 from irr.types import EntryKind, Label, Query, QueryKind
 from tests.doubles.hash_encoder import HashEncoder
@@ -128,6 +129,23 @@ def test_scores_are_the_formula(
         assert [c.label.id for c in candidates] == best
         for candidate in candidates:
             assert candidate.score == pytest.approx(expected[candidate.label.id], abs=1e-4)
+
+
+@pytest.mark.parametrize("feature", ["parent", "words", "text_words", "rare_6"])
+def test_features_without_a_weight_are_left_out_and_change_no_score(
+    kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path, feature: str
+) -> None:
+    index = open_index(kitchen, encoder, SETTINGS.retrieve.fields, tmp_path)
+    weights = {"score": 1.0, feature: -0.3}
+    combination = Combination(short=weights, long=weights)
+    retriever = LabelRetriever(index, encoder, SETTINGS, combination=combination)
+    for candidates, features in zip(
+        retriever.retrieve(QUERIES, 5), retriever.features(QUERIES, 5), strict=True
+    ):
+        if features is None:
+            continue
+        scores = np.sort(combination.scores(features))[::-1][: len(candidates)]
+        assert [one.score for one in candidates] == pytest.approx(scores.tolist(), abs=1e-5)
 
 
 def test_labels_are_proposed_and_their_scores_stay_exact(
