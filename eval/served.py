@@ -167,8 +167,7 @@ def _metrics(server: Server) -> dict[str, float]:
 def tokens(bench: Bench) -> dict[str, float]:
     """Prompt and new tokens of the ranking of a text, against the paper's form of prompt with 50 candidates.
 
-    Both are asked of the same model about the same texts and candidates, of which irr shows those whose score
-    is near the best.
+    Both are asked of the same model about the same texts and candidates, those of the model's terms included.
     """
     model = Recorder(bench.server)
     settings = settings_of()

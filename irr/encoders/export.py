@@ -67,12 +67,12 @@ def export(model: Model, folder: Path) -> None:
 
     sample = torch.arange(3 * 7).reshape(3, 7)
     sizes = {0: torch.export.Dim("texts"), 1: torch.export.Dim("tokens")}
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
     network: Any = transformer[0].model
     attention = network.config._attn_implementation
     network.set_attn_implementation("eager")  # of products that onnxruntime joins with transpositions
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -50,7 +50,8 @@ class Combination(BaseModel):
 
     def reads(self, passages: int) -> frozenset[str]:
         """The features that have a weight in a text of so many passages."""
-        return frozenset(np.array(list(FEATURES))[self._weights(passages) != 0].tolist())
+        weights = zip(FEATURES, self._weights(passages).tolist(), strict=True)
+        return frozenset(name for name, weight in weights if weight)
 
     @property
     def reads_examples(self) -> bool:

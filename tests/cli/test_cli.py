@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from irr.builder import build
+from irr.encoders.sentence_transformers import SentenceEncoder
+from irr.frozen.freeze import freeze
+from irr.retrieve.combination import Combination
 from tests.support import Irr, read_jsonl, write_jsonl
 
 TEXTS = [
@@ -99,12 +103,27 @@ def test_inspect_says_that_the_text_is_in_another_language(irr: Irr, labels_file
     assert "--encoder intfloat/multilingual-e5-small" in result.stderr
 
 
-def test_inspect_shows_what_adds_up_to_a_score(irr: Irr, labels_file: Path) -> None:
+@pytest.mark.parametrize("many", [False, True], ids=["default weights", "many weights"])
+def test_inspect_shows_what_adds_up_to_a_score(
+    irr: Irr, labels_file: Path, tmp_path: Path, encoder: SentenceEncoder, many: bool
+) -> None:
     long = " ".join(f"On day {n} you will bake bread and cakes for {n} guests." for n in range(40))
-    result = irr("inspect", "--labels", labels_file, "--text", long, "--top-k", 1)
+    program: tuple[str | Path, ...] = ("--labels", labels_file)
+    end = r"[\w ]+ [+-][\d.]+"
+    if many:
+        names = "passage_scores words text_words name_span name_passage first_passage first_span".split()
+        weights = {"score": 0.3} | dict.fromkeys(names, 0.1)
+        combination = Combination(short=weights, long=weights)
+        built = build(
+            labels_file, encoder=encoder, combination=combination, index_folder=tmp_path / "indexes"
+        )
+        freeze(built, tmp_path / "program")
+        program, end = ("--program", tmp_path / "program"), r"\d+ others [+-][\d.]+"
+    result = irr("inspect", *program, "--text", long, "--top-k", 1)
     assert result.returncode == 0, result.stderr
     shown = " ".join(re.sub("[│|]", " ", result.stdout).split())
-    score, parts = re.search(r"([\d.]+) bake bread .*? score = ((?:[\w ]+ [+-][\d.]+,? ?)+)", shown).groups()
+    pattern = rf"([\d.]+) bake bread .*? score = ((?:\w+ [+-][\d.]+, )+{end})"
+    score, parts = re.search(pattern, shown).groups()
     assert sum(map(float, re.findall(r"[+-][\d.]+", parts))) == pytest.approx(float(score), abs=5e-3)
 
 
