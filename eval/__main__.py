@@ -12,14 +12,15 @@ import typer
 from eval.runs import RUNS, Run, append, new_session, read_runs, run_of
 from eval.tables import SYSTEMS, TABLES, fill
 from eval.task import Loaded, Split, Task, load_data, read_task, task_names
-from irr.builder import build, default_index_folder
 from irr.cli import display
 from irr.cli.options import RankMethodName
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import IrrError, UsageError
 from irr.evaluate.evaluate import Classifier, evaluate
+from irr.hub import cache_folder
 from irr.lm.registry import NO_MODEL, open_model
+from irr.program.build import build
 from irr.types import EntryKind
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -141,7 +142,7 @@ def _rivals(
     from eval.peers import CrossEncoderRanker, MostSimilarQuery, WholeText, WordsOnly
     from irr.index.store import open_index
 
-    root = index_folder or default_index_folder()
+    root = index_folder or cache_folder("indexes")
     for suffix, settings in (
         ("", Settings()),
         ("/names", Settings().replace({"retrieve.fields": (EntryKind.NAME,)})),

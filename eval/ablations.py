@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.record import record
-from irr.builder import build
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.evaluate.evaluate import evaluate
 from irr.io.texts import read_gold
 from irr.labels.space import LabelSpace
+from irr.program.build import build
 from irr.types import EntryKind
 
 SETS = (

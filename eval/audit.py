@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.record import record
-from irr.audit.audit import judged
-from irr.audit.findings import suspicion_of_texts
-from irr.audit.reading import Readings, read
-from irr.audit.slots import Slots
-from irr.builder import build
-from irr.evaluate.metrics import estimate
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
+from irr.program.build import build
+from irr.statistics import estimate
+from irr.workbench.audit.audit import judged
+from irr.workbench.audit.findings import suspicion_of_texts
+from irr.workbench.audit.reading import Readings, read
+from irr.workbench.audit.slots import Slots
 
 Floats = NDArray[np.float64]
 Gold = Sequence[frozenset[int]]

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from eval.record import record
-from irr.builder import build
 from irr.io.texts import TextRow, read_rows
-from irr.pipeline import InferRetrieveRank
+from irr.program.build import build
+from irr.program.program import InferRetrieveRank
 from irr.types import Prediction
 
 THREADS, TASKS = 32, 200

@@ -29,7 +29,7 @@ from irr.calibrate.fit import Ranked, calibration_error, fit, padded
 from irr.calibrate.risk_control import cut_off
 from irr.calibrate.scope import UNUSUAL, count, is_shifted, shift
 from irr.calibrate.selection import Decision
-from irr.pipeline import InferRetrieveRank
+from irr.program.program import InferRetrieveRank
 
 Floats = NDArray[np.float64]
 _PROMISES = (0.8, 0.9)

@@ -21,13 +21,13 @@ import numpy as np
 from sklearn.metrics import adjusted_mutual_info_score
 
 from eval.record import record
-from irr.builder import build
-from irr.draft.corpus import Corpus
-from irr.draft.draft import SETTINGS, DraftOptions, draft
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
+from irr.program.build import build
 from irr.types import Label
+from irr.workbench.draft.corpus import Corpus
+from irr.workbench.draft.draft import SETTINGS, DraftOptions, draft
 
 _PIP = "python3 -m venv DIR && DIR/bin/pip install bertopic"
 _SEEDS = 5

@@ -17,16 +17,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eval.record import record
-from irr.builder import build
-from irr.draft.clusters import tight
-from irr.draft.corpus import Corpus
-from irr.draft.gaps import GapOptions, find_gaps, look
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.io.texts import read_gold
 from irr.labels.changes import New
 from irr.labels.space import LabelSpace
+from irr.program.build import build
 from irr.text.words import clean
 from irr.types import Example
+from irr.workbench.draft.clusters import tight
+from irr.workbench.draft.corpus import Corpus
+from irr.workbench.draft.gaps import GapOptions, find_gaps, look
 
 _FILES = ("dev", "test", "annoctr_dev", "annoctr_test", "procedures_test")
 _REMOVED = 100

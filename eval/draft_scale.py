@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from eval.record import peak_gib, record
-from irr.draft.corpus import Corpus
-from irr.draft.draft import DraftOptions, draft
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.labels.space import LabelSpace
+from irr.workbench.draft.corpus import Corpus
+from irr.workbench.draft.draft import DraftOptions, draft
 
 
 def short_texts(data: Path) -> Iterator[str]:

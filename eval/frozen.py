@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from eval.record import record
-from irr.builder import build
 from irr.config import Settings
 from irr.frozen.freeze import freeze, load
 from irr.io.texts import TextRow, read_rows
@@ -29,6 +28,7 @@ from irr.lm.loop import run_on_loop
 from irr.lm.openai.client import ServedModel
 from irr.lm.registry import open_model
 from irr.optimize.dspy_adapter import dspy_model, lean_json, prepare_dspy, schema_config
+from irr.program.build import build
 from irr.prompts.chat import list_schema
 from irr.prompts.pack import load_task
 from irr.prompts.templates import RankingPrompt, numbered

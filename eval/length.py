@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 from eval.record import peak_gib, record
-from irr.builder import build
 from irr.io.texts import read_gold
 from irr.labels.space import LabelSpace
+from irr.program.build import build
 
 LENGTHS = (150, 1_500, 15_000, 150_000, 1_000_000)
 

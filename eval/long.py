@@ -14,14 +14,15 @@ from rich.console import Console
 from rich.table import Table
 
 from eval.record import record
-from irr.builder import build, default_index_folder
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.evaluate.evaluate import evaluate
+from irr.hub import cache_folder
 from irr.index.store import open_index
 from irr.io.texts import read_gold
 from irr.labels.space import LabelSpace
-from irr.pipeline import InferRetrieveRank
+from irr.program.build import build
+from irr.program.program import InferRetrieveRank
 from irr.rank.base import RetrievalRanker
 from irr.retrieve.retriever import LabelRetriever
 from irr.types import Inference, Prediction, Query, QueryKind
@@ -79,7 +80,7 @@ def main() -> None:
     space = LabelSpace.read(arguments.labels)
     encoder = SentenceEncoder()
     plain = settings.replace(PLAIN)
-    index = open_index(space, encoder, settings.retrieve.fields, default_index_folder())
+    index = open_index(space, encoder, settings.retrieve.fields, cache_folder("indexes"))
     retriever = LabelRetriever(index, encoder, plain)
     programs = {
         "whole-text cosine": InferRetrieveRank(

@@ -15,14 +15,14 @@ from rich.console import Console
 from rich.table import Table
 
 from eval.record import record
-from irr.builder import build
 from irr.evaluate.evaluate import evaluate
-from irr.evaluate.metrics import estimate
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
 from irr.lm.registry import open_model
 from irr.optimize import Budget, Optimizer, Students, optimize
-from irr.pipeline import InferRetrieveRank
+from irr.program.build import build
+from irr.program.program import InferRetrieveRank
+from irr.statistics import estimate
 
 METRIC = "rp@10"
 

@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from eval.record import record
-from irr.builder import build
 from irr.config import Settings
 from irr.evaluate.evaluate import evaluate
 from irr.io.texts import read_gold
 from irr.labels.space import LabelSpace
 from irr.lm.registry import open_model
+from irr.program.build import build
 
 SHOWN = ("rp@5", "rp@10", "rp@50", "recall@50", "mrr")
 

@@ -24,12 +24,10 @@ from rich.console import Console
 from rich.table import Table
 
 from eval.record import record
-from irr.builder import build
 from irr.config import HYPERPARAMETERS, Settings
 from irr.encoders.base import Encoder
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.evaluate.evaluate import Evaluation, evaluate
-from irr.evaluate.metrics import paired_bootstrap
 from irr.frozen.freeze import freeze, load
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
@@ -37,7 +35,9 @@ from irr.lm.base import LanguageModel
 from irr.lm.recorded import Answer, RecordedModel
 from irr.optimize import Optimizer, Students, optimize
 from irr.optimize.caching import CachingEncoder
-from irr.pipeline import InferRetrieveRank
+from irr.program.build import build
+from irr.program.program import InferRetrieveRank
+from irr.statistics import paired_bootstrap
 
 SETS = ("house", "tech", "techwolf")
 SHOWN = ("rp@5", "rp@10", "rp@50")

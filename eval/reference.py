@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from irr.pipeline import InferRetrieveRank
+from irr.program.program import InferRetrieveRank
 from irr.prompts.pack import load_task
 
 OPTIONS = 50

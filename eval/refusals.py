@@ -14,7 +14,7 @@ from irr.calibrate.calibration import Calibration
 from irr.calibrate.features import profile
 from irr.calibrate.fit import Ranked
 from irr.io.texts import GoldRow
-from irr.pipeline import InferRetrieveRank
+from irr.program.program import InferRetrieveRank
 
 
 def refused(

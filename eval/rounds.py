@@ -13,19 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.builder import build
 from irr.calibrate.fit import FEWEST_TEXTS
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import UsageError
-from irr.evaluate.metrics import estimate, paired_bootstrap, rp_at_k
+from irr.evaluate.metrics import rp_at_k
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
 from irr.optimize import calibrate
-from irr.pipeline import InferRetrieveRank
-from irr.review.judgment import Judgment, Order, Verdict
-from irr.review.outlook import Outlook
-from irr.review.queue import Queue
+from irr.program.build import build
+from irr.program.program import InferRetrieveRank
+from irr.statistics import estimate, paired_bootstrap
 from irr.types import Example
+from irr.workbench.review.judgment import Judgment, Order, Verdict
+from irr.workbench.review.outlook import Outlook
+from irr.workbench.review.queue import Queue
 
 ROUNDS, SIZE = 10, 20
 DEPTHS = (1, 10)

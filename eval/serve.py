@@ -25,11 +25,11 @@ import numpy as np
 from eval.load import load
 from eval.record import record
 from eval.service import ask, differs, rows_of, service, session_at
-from irr.builder import build
 from irr.frozen.freeze import freeze
 from irr.io.texts import TextRow, read_rows
 from irr.labels.space import LabelSpace
-from irr.pipeline import InferRetrieveRank
+from irr.program.build import build
+from irr.program.program import InferRetrieveRank
 
 CLIENTS = 64
 

@@ -24,13 +24,13 @@ import aiohttp
 
 from eval import reference
 from eval.record import record
-from irr.builder import build
 from irr.config import RankMethod, Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.io.texts import TextRow, read_rows
 from irr.labels.space import LabelSpace
 from irr.lm.openai.client import ServedModel
 from irr.lm.vllm_server import Server, ServerOptions, running_server
+from irr.program.build import build
 from irr.types import EntryKind
 
 TASK = "esco"

@@ -13,7 +13,7 @@ from typing import Any
 
 import aiohttp
 
-from irr.pipeline import InferRetrieveRank
+from irr.program.program import InferRetrieveRank
 
 TOP_K = 5
 

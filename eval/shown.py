@@ -25,17 +25,18 @@ from rich.table import Table
 from eval import reference
 from eval.record import record
 from eval.recorded import read
-from irr.builder import build, evidence_of
 from irr.config import RankMethod, Settings
-from irr.evaluate.metrics import estimate, paired_bootstrap, rp_at_k
+from irr.evaluate.metrics import rp_at_k
 from irr.io.texts import GoldRow
 from irr.lm.base import ChatRequest
 from irr.lm.local.smollm import converted_folder
 from irr.lm.recorded import RecordedModel
 from irr.lm.usage import count
-from irr.pipeline import InferRetrieveRank
+from irr.program.build import build, evidence_of
+from irr.program.program import InferRetrieveRank
 from irr.prompts.pack import load_task
 from irr.rank.lm import Depth, LMRanker
+from irr.statistics import estimate, paired_bootstrap
 from irr.text.words import clean
 from irr.types import Candidate, Usage
 

@@ -23,14 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.record import record
-from irr.builder import build, default_index_folder
 from irr.config import Settings
 from irr.encoders.base import Encoder
 from irr.encoders.sentence_transformers import SentenceEncoder
+from irr.hub import cache_folder
 from irr.index.store import open_index
 from irr.infer.spans import SpanInferer
 from irr.io.texts import TextRow, read_rows
 from irr.labels.space import LabelSpace
+from irr.program.build import build
 from irr.retrieve.retriever import LabelRetriever
 from irr.types import EntryKind, Query, QueryKind
 
@@ -132,7 +133,7 @@ def against_reference(space: LabelSpace, texts: Sequence[str], encoder: Sentence
     ]
     distinct = list(dict.fromkeys(q.text for groups in (spans, five) for group in groups for q in group))
     remembered = Remembered(encoder, distinct)
-    index = open_index(space, encoder, SETTINGS.retrieve.fields, default_index_folder())
+    index = open_index(space, encoder, SETTINGS.retrieve.fields, cache_folder("indexes"))
     retriever = LabelRetriever(index, remembered, SETTINGS)
     labels = torch.from_numpy(np.array(index.vectors))
     vectors = [torch.from_numpy(remembered.encode([query.text for query in group])) for group in five]

@@ -24,15 +24,15 @@ from rich.table import Table
 from eval.record import record
 from eval.recorded import SETS, Recorded, read
 from irr.batch import Job
-from irr.builder import build, leaving_one_out
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.evaluate.evaluate import Evaluation, evaluate
-from irr.evaluate.metrics import paired_bootstrap
 from irr.io.texts import GoldRow, read_gold
 from irr.optimize import optimize
 from irr.optimize.caching import CachingEncoder
-from irr.pipeline import InferRetrieveRank
-from irr.teach import label
+from irr.program.build import build, leaving_one_out
+from irr.program.program import InferRetrieveRank
+from irr.statistics import paired_bootstrap
+from irr.workbench.teach import label
 
 # Labels a text gets from the model.
 _TOP_K = (1, 2, 3, 5)

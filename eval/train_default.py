@@ -17,9 +17,9 @@ from statistics import fmean
 import numpy as np
 
 from irr import retrieve
-from irr.builder import default_index_folder
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
+from irr.hub import cache_folder
 from irr.index.store import open_index
 from irr.io.texts import read_gold
 from irr.labels.space import LabelSpace
@@ -86,7 +86,7 @@ def read(data: Path, dev: DevSet, examples: bool = False) -> list[Judged]:
         chosen = np.random.default_rng(0).permutation(len(rows))[: dev.texts]
         rows = [rows[at] for at in sorted(chosen.tolist())]
     settings, encoder = Settings(), SentenceEncoder()
-    index = open_index(space, encoder, settings.retrieve.fields, default_index_folder())
+    index = open_index(space, encoder, settings.retrieve.fields, cache_folder("indexes"))
     scorer = Scorer(index, encoder, rows, [])
     judged = scorer.judged(Plan(settings, load_task("default"), examples=examples), rows)
     if examples:

@@ -26,17 +26,17 @@ from rich.console import Console
 from rich.table import Table
 
 from eval.record import record
-from irr.builder import build
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder, model_folder
-from irr.evaluate.metrics import estimate, paired_bootstrap
 from irr.index.store import open_index
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
 from irr.optimize.combining import fit_by_cross_validation
 from irr.optimize.scorer import Plan, Scorer
-from irr.pipeline import InferRetrieveRank
+from irr.program.build import build
+from irr.program.program import InferRetrieveRank
 from irr.prompts.pack import load_task
+from irr.statistics import estimate, paired_bootstrap
 
 _EPOCHS, _BATCH, _RATE = 2, 32, 2e-5
 _MOST_OF_LABELS = 2_000

@@ -6,7 +6,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from irr.builder import build
     from irr.calibrate.selection import Decision
     from irr.config import Settings
     from irr.encoders.base import Encoder
@@ -17,7 +16,8 @@ if TYPE_CHECKING:
     from irr.lm.base import LanguageModel
     from irr.lm.openai.limits import Limits
     from irr.lm.registry import open_model
-    from irr.pipeline import InferRetrieveRank
+    from irr.program.build import build
+    from irr.program.program import InferRetrieveRank
     from irr.rank.base import Ranker
     from irr.types import Candidate, Label, Prediction, RankedLabel
 
@@ -28,7 +28,7 @@ _HOMES = {
     "Candidate": "types",
     "Decision": "calibrate.selection",
     "Encoder": "encoders.base",
-    "InferRetrieveRank": "pipeline",
+    "InferRetrieveRank": "program.program",
     "IrrError": "errors",
     "Label": "types",
     "LabelSpace": "labels.space",
@@ -39,7 +39,7 @@ _HOMES = {
     "Ranker": "rank.base",
     "SentenceEncoder": "encoders.sentence_transformers",
     "Settings": "config",
-    "build": "builder",
+    "build": "program.build",
     "freeze": "frozen.freeze",
     "load": "frozen.freeze",
     "open_model": "lm.registry",

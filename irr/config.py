@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from irr.errors import UsageError
 from irr.types import EntryKind, QueryKind
 
+# The share of texts that may be answered without their language model.
+TOLERATED = 0.1
+
 Weight = Annotated[float, Field(ge=0.0, le=10.0)]
 Margin = Annotated[float, Field(ge=0.0, le=2.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]

@@ -110,7 +110,9 @@ def hub_folder(name: str) -> Path | None:
 
 
 def cache_folder(name: str) -> Path:
-    """A folder of irr in the user's cache."""
+    """A folder of irr in the user's cache; that of language models may be named in IRR_MODEL_FOLDER."""
+    if name == "models" and (folder := os.environ.get("IRR_MODEL_FOLDER")):
+        return Path(folder).expanduser()
     from platformdirs import user_cache_path
 
     return user_cache_path("irr", appauthor=False) / name

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from irr.builder import build
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.labels.space import LabelSpace
 from irr.lm.local import smollm
-from irr.pipeline import InferRetrieveRank
+from irr.program.build import build
+from irr.program.program import InferRetrieveRank
 from tests.support import KITCHEN, Irr, run_here, run_process, write_jsonl
 
 os.environ["COLUMNS"] = "160"  # read when the consoles are made

@@ -23,7 +23,7 @@ from irr.errors import InputError, IrrError, UsageError
 from irr.frozen.freeze import freeze
 from irr.index.store import LabelIndex, open_index
 from irr.labels.space import LabelSpace
-from irr.pipeline import InferRetrieveRank
+from irr.program.program import InferRetrieveRank
 from irr.types import EntryKind
 from tests.support import KITCHEN, write_jsonl
 

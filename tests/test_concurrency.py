@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 import irr
-from irr.coalescing import Coalescer
 from irr.errors import LMError, UsageError
-from irr.pipeline import InferRetrieveRank
+from irr.program.coalescing import Coalescer
+from irr.program.program import InferRetrieveRank
 from irr.rank.base import RetrievalRanker
 from irr.types import Candidate, Prediction, Ranking
 from tests.doubles.batch_process import program as hashed_program

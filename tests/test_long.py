@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from irr.builder import build
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.labels.space import LabelSpace
-from irr.pipeline import InferRetrieveRank
+from irr.program.build import build
+from irr.program.program import InferRetrieveRank
 from irr.rank.base import RetrievalRanker
 from irr.types import Candidate, Ranking
 from tests.support import Irr

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import irr
-from irr.pipeline import InferRetrieveRank
+from irr.program.program import InferRetrieveRank
+from irr.program.spec import ALGORITHM
 from irr.rank.base import by_score
-from irr.recipe import ALGORITHM
 from irr.types import Candidate, Ranking
 from tests.doubles.scripted import ScriptedModel
 from tests.support import KITCHEN

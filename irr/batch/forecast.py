@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from irr.batch.rows import Row
 from irr.batch.tally import Price
-from irr.pipeline import InferRetrieveRank
+from irr.program.program import InferRetrieveRank
 from irr.types import Usage
 
 _SAMPLE = 100

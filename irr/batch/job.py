@@ -25,7 +25,7 @@ from irr.io.table_output import check_table, is_table
 from irr.types import Prediction, RowError
 
 if TYPE_CHECKING:
-    from irr.pipeline import InferRetrieveRank
+    from irr.program.program import InferRetrieveRank
 
 # After so many texts in a row that raise an exception, the program itself is taken to be broken.
 _MOST_BREAKING = 20

@@ -24,7 +24,7 @@ from irr.io.streams import STANDARD
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from irr.pipeline import InferRetrieveRank
+    from irr.program.program import InferRetrieveRank
 
 # Rows travel in blocks. Small blocks keep all workers busy, and little is repeated when a worker dies.
 _BLOCK_BYTES = 64 * 1024

@@ -9,11 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from irr.calibrate.calibration import Calibration
 from irr.calibrate.scope import count, shift, unusual
+from irr.config import TOLERATED
 from irr.errors import UsageError
 from irr.types import Costs, Prediction, Usage
-
-# The share of a run's rows that may be answered without their language model.
-TOLERATED = 0.1
 
 
 class Price(BaseModel):

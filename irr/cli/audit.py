@@ -19,7 +19,7 @@ from irr.text.lines import short
 from irr.text.numbers import counted
 
 if TYPE_CHECKING:
-    from irr.audit.audit import Audit
+    from irr.workbench.audit.audit import Audit
 
 _SHOWN = 10
 
@@ -48,10 +48,10 @@ class AuditOptions:
 @command("audit --labels skills.jsonl --gold gold.jsonl --output suspects.jsonl")
 def audit(options: AuditOptions) -> None:
     """Find gold labels that are probably wrong or missing, and labels that cannot be told apart."""
-    from irr.audit.audit import audit as run
     from irr.io.outputs import check_outputs, open_output
     from irr.io.streams import STANDARD
     from irr.io.texts import GoldRow, read_rows
+    from irr.workbench.audit.audit import audit as run
 
     outputs = {"--output": options.output, "--json": options.json_file}
     check_outputs(outputs)

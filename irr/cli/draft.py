@@ -12,21 +12,21 @@ from irr.cli.command import command
 from irr.cli.gaps import LANGUAGE_TEXTS, end, propose_changes, refuse
 from irr.cli.options import note_language
 from irr.cli.options.draft import SIZE, DraftOptions
+from irr.config import TOLERATED
 from irr.errors import UsageError
 from irr.text.numbers import counted
 
 if TYPE_CHECKING:
-    from irr.draft.corpus import Corpus
-    from irr.draft.draft import Draft
-    from irr.draft.draft import DraftOptions as Wanted
     from irr.encoders.sentence_transformers import SentenceEncoder
     from irr.frozen.place import Place
     from irr.types import Label
+    from irr.workbench.draft.corpus import Corpus
+    from irr.workbench.draft.draft import Draft
+    from irr.workbench.draft.draft import DraftOptions as Wanted
 
 _SHOWN_LABELS = 20
 _READ = 1_000
 # A larger share of answers of no use is an error.
-_TOLERATED = 0.1
 
 
 @command("draft --input texts.jsonl --output labels.jsonl --size 100")
@@ -43,15 +43,15 @@ def draft(options: DraftOptions) -> None:
 
     Exit code 0: all rows were read; 1: some could not be; 2: the call could not be used.
     """
-    from irr.draft.corpus import Corpus, texts_of
-    from irr.draft.draft import check_seeds
-    from irr.draft.draft import draft as run
-    from irr.draft.report import write_report
     from irr.encoders.base import DEFAULT_ENCODER
     from irr.encoders.sentence_transformers import SentenceEncoder
     from irr.frozen.place import Place
     from irr.io.outputs import check_outputs, is_stream, open_output
     from irr.lm.registry import NO_MODEL
+    from irr.workbench.draft.corpus import Corpus, texts_of
+    from irr.workbench.draft.draft import check_seeds
+    from irr.workbench.draft.draft import draft as run
+    from irr.workbench.draft.report import write_report
 
     options.program.lms.check()
     check_outputs({"--output": options.output, "--report": options.report})
@@ -113,9 +113,9 @@ def _by_model(
     options: DraftOptions, corpus: Corpus, encoder: SentenceEncoder, seeds: Sequence[Label]
 ) -> tuple[Draft, str]:
     """A draft by a language model, and why it ended early; "" if it did not."""
-    from irr.draft.sorting import sort_under
-    from irr.draft.taxonomy import TaxonomyOptions, propose
     from irr.errors import LMError
+    from irr.workbench.draft.sorting import sort_under
+    from irr.workbench.draft.taxonomy import TaxonomyOptions, propose
 
     model = next(model for model in options.program.lms.open(options.limits.read()) if model)
     size = (options.size or SIZE) - len(seeds)
@@ -132,13 +132,13 @@ def _by_model(
         raise LMError("empty", problem, "allow more calls with --budget, or ask a stronger model")
     if found.stopped:
         stopped = f"{found.stopped}: repeat the call with a larger --budget to go on"
-    elif found.unusable > _TOLERATED * found.calls:
+    elif found.unusable > TOLERATED * found.calls:
         stopped = f"{found.unusable:,} of {counted(found.calls, 'answer')} of no use: look at the labels"
     return sort_under(corpus, found.labels, encoder, seeds), stopped
 
 
 def _wanted(options: DraftOptions, seeds: Sequence[Label]) -> Wanted:
-    from irr.draft.draft import DraftOptions as Wanted
+    from irr.workbench.draft.draft import DraftOptions as Wanted
 
     return Wanted(options.size or SIZE, options.levels or 1, options.seed, tuple(seeds))
 
@@ -153,9 +153,9 @@ def _seeds(options: DraftOptions) -> Sequence[Label]:
 
 
 def _freeze(drafted: Draft, encoder: SentenceEncoder, options: DraftOptions, place: Place) -> None:
-    from irr.builder import build
-    from irr.draft.draft import SETTINGS
     from irr.frozen.freeze import freeze
+    from irr.program.build import build
+    from irr.workbench.draft.draft import SETTINGS
 
     with display.progress("label entries", None) as on_entries:
         program = build(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from irr.evaluate.evaluate import Evaluation
     from irr.evaluate.sets import SetScorer, SetScores
     from irr.io.texts import GoldRow
-    from irr.pipeline import InferRetrieveRank
+    from irr.program.program import InferRetrieveRank
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,6 @@ class EvalOptions:
 @command("eval --labels skills.jsonl --gold test.jsonl --json scores.json")
 def evaluate(options: EvalOptions) -> None:
     """Measure the answers against gold labels, with 95 % intervals."""
-    from irr.builder import leaving_one_out
     from irr.evaluate.compare import compare, read_baseline
     from irr.evaluate.evaluate import evaluate as measure
     from irr.evaluate.report import Diagnoser, write_page
@@ -68,6 +67,7 @@ def evaluate(options: EvalOptions) -> None:
     from irr.io.outputs import check_outputs, open_output
     from irr.io.streams import STANDARD
     from irr.io.texts import gold_within, read_gold
+    from irr.program.build import leaving_one_out
 
     outputs = {"--report": options.report, "--json": options.json_file}
     check_outputs(outputs)

@@ -17,8 +17,8 @@ from irr.text.numbers import counted
 
 if TYPE_CHECKING:
     from irr.cli.options.draft import DraftOptions
-    from irr.draft.gaps import Seen
     from irr.labels.changes import Change
+    from irr.workbench.draft.gaps import Seen
 
 LANGUAGE_TEXTS = 50
 _SHOWN_CHANGES = 20
@@ -26,9 +26,9 @@ _SHOWN_CHANGES = 20
 
 def propose_changes(options: DraftOptions) -> None:
     """Writes what a label space lacks for some texts, as changes."""
-    from irr.draft.corpus import Corpus, texts_of
-    from irr.draft.gaps import GapOptions, find_gaps, look
     from irr.io.outputs import open_output
+    from irr.workbench.draft.corpus import Corpus, texts_of
+    from irr.workbench.draft.gaps import GapOptions, find_gaps, look
 
     given = {
         "--size": options.size,

@@ -32,10 +32,10 @@ class IndexOptions:
 @command("index prune --days 30")
 def index(options: IndexOptions) -> None:
     """List the label indexes, verify them, or delete unused ones."""
-    from irr.builder import default_index_folder
+    from irr.hub import cache_folder
     from irr.index.maintenance import kept, prune, verify
 
-    root = options.index_folder or default_index_folder()
+    root = options.index_folder or cache_folder("indexes")
     if options.action == "prune":
         indexes, vectors = prune(root, options.days)
         display.say(

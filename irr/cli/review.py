@@ -14,8 +14,8 @@ from irr.errors import UsageError
 from irr.text.numbers import counted
 
 if TYPE_CHECKING:
-    from irr.review.export import Exported
-    from irr.review.judgment import Judgment
+    from irr.workbench.review.export import Exported
+    from irr.workbench.review.judgment import Judgment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +47,9 @@ def review(options: ReviewOptions) -> None:
 
     from irr.errors import InputError
     from irr.io.outputs import check_output, open_output
-    from irr.review.export import export
-    from irr.review.judgment import standing
-    from irr.review.store import JudgmentStore
+    from irr.workbench.review.export import export
+    from irr.workbench.review.judgment import standing
+    from irr.workbench.review.store import JudgmentStore
 
     if options.action == "export" and options.output is None:
         raise UsageError("no output", "give --output FILE")

@@ -16,8 +16,8 @@ from irr.errors import MissingExtraError, UsageError
 from irr.text.numbers import counted
 
 if TYPE_CHECKING:
-    from irr.serve.guard import Access
-    from irr.serve.review import ReviewPage
+    from irr.workbench.serve.guard import Access
+    from irr.workbench.serve.review import ReviewPage
 
 TOKEN = "IRR_TOKEN"
 
@@ -65,9 +65,9 @@ class ReviewPageOptions:
             UsageError: If they do not fit together.
             TextsError: If the texts cannot be read.
         """
-        from irr.review.store import JudgmentStore
-        from irr.review.texts import read_texts
-        from irr.serve.review import ReviewPage
+        from irr.workbench.review.store import JudgmentStore
+        from irr.workbench.review.texts import read_texts
+        from irr.workbench.serve.review import ReviewPage
 
         if self.review is None or self.decisions is None:
             if self.review is None and self.decisions is None:
@@ -117,7 +117,7 @@ class ServeOptions:
         Raises:
             UsageError: If others than this machine could ask without a token.
         """
-        from irr.serve.guard import Access, is_local
+        from irr.workbench.serve.guard import Access, is_local
 
         token = os.environ.get(TOKEN) or None
         if token is None and not is_local(self.host):
@@ -134,8 +134,8 @@ def serve(options: ServeOptions) -> None:
     answered what it took.
     """
     try:
-        from irr.serve.server import Setup, listen
-        from irr.serve.server import serve as run
+        from irr.workbench.serve.server import Setup, listen
+        from irr.workbench.serve.server import serve as run
     except ImportError as e:
         raise MissingExtraError(f"serving needs {e.name}", "pip install 'irr[serve]'") from e
 

@@ -19,9 +19,9 @@ from irr.text.numbers import counted
 if TYPE_CHECKING:
     from irr.batch import Job, Progress
     from irr.labels.space import LabelSpace
-    from irr.pipeline import InferRetrieveRank
-    from irr.teach import Taught
+    from irr.program.program import InferRetrieveRank
     from irr.types import Usage
+    from irr.workbench.teach import Taught
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def teach(options: TeachOptions) -> None:
 
 
 def _label(options: TeachOptions, space: LabelSpace, job: Job, monitor: Progress) -> tuple[Taught, Usage]:
-    from irr.teach import label, sized, within_budget
+    from irr.workbench.teach import label, sized, within_budget
 
     output = Path(options.output)
 
@@ -103,8 +103,8 @@ def _label(options: TeachOptions, space: LabelSpace, job: Job, monitor: Progress
 def _write(options: TeachOptions, space: LabelSpace, job: Job, monitor: Progress) -> tuple[Taught, Usage]:
     from irr.io.texts import read_gold
     from irr.prompts.pack import load_task
-    from irr.teach import within_budget, write
-    from irr.teach.write import Writing, answers_of, without_examples
+    from irr.workbench.teach import within_budget, write
+    from irr.workbench.teach.write import Writing, answers_of, without_examples
 
     rows = read_gold(options.examples, space, options.program.column_names) if options.examples else []
     labels = without_examples(space, [row.labels for row in rows])
@@ -124,7 +124,7 @@ def _write(options: TeachOptions, space: LabelSpace, job: Job, monitor: Progress
 
 def _ended(taught: Taught, answers: Path) -> tuple[Taught, Usage]:
     """The result, and what all calls for it cost; the answers are forgotten when the job is done."""
-    from irr.teach import forget, spent
+    from irr.workbench.teach import forget, spent
 
     used = spent(answers)
     if not taught.stopped:

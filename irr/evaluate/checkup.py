@@ -11,12 +11,12 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.builder import evidence_of
 from irr.config import RankMethod, Settings
 from irr.errors import LMError, LMUnavailableError
 from irr.lm.base import LanguageModel
 from irr.lm.loop import gather, run_on_loop
 from irr.lm.usage import metered
+from irr.program.build import evidence_of
 from irr.prompts.pack import Demo, TaskPack, load_task
 from irr.prompts.templates import TermPrompt
 from irr.rank.base import by_score

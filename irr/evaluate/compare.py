@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from irr.errors import InputError
 from irr.evaluate.evaluate import PerText, Share, texts_digest
-from irr.evaluate.metrics import Difference, paired_bootstrap
 from irr.io.streams import read_lines
 from irr.io.texts import GoldRow
 from irr.io.validation import explain
+from irr.statistics import Difference, paired_bootstrap
 
 
 class Baseline(BaseModel):

@@ -12,20 +12,13 @@ from typing import Annotated, Protocol
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from irr.batch.tally import TOLERATED, Outcome, Tally
+from irr.batch.tally import Outcome, Tally
+from irr.config import TOLERATED
 from irr.errors import UsageError
-from irr.evaluate.metrics import (
-    Estimate,
-    estimate,
-    ndcg_at_k,
-    precision_at_k,
-    recall_at_k,
-    reciprocal_rank,
-    rp_at_k,
-    rp_curve,
-)
+from irr.evaluate.metrics import ndcg_at_k, precision_at_k, recall_at_k, reciprocal_rank, rp_at_k, rp_curve
 from irr.evaluate.sets import SetScorer, SetScores
 from irr.io.texts import GoldRow
+from irr.statistics import Estimate, estimate
 from irr.types import Costs, Prediction
 
 Metric = Callable[[Sequence[str], set[str]], float]

@@ -1,4 +1,4 @@
-"""Ranking metrics over one text, and their means with bootstrap intervals.
+"""Ranking metrics over one text.
 
 Every metric takes `predicted`, label ids best first, and `gold`, the set of right ids. A predicted id
 counts once, at its first place. Texts without gold have no metric and stay out of every mean.
@@ -7,28 +7,10 @@ counts once, at its first place. Texts without gold have no metric and stay out 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
-
-# Texts that are drawn together, so that memory stays bounded.
-_DRAWN = 2**16
-
-
-class Estimate(BaseModel):
-    """A mean over texts and its 95 % bootstrap interval."""
-
-    model_config = ConfigDict(frozen=True)
-
-    mean: float
-    low: float
-    high: float
-
-    def percent(self) -> str:
-        """The estimate in percent, as in 67.2 (62.1 – 72.3)."""
-        return f"{100 * self.mean:.1f} ({100 * self.low:.1f} – {100 * self.high:.1f})"
 
 
 def _hits(predicted: Sequence[str], gold: Collection[str], k: int | None) -> NDArray[np.bool_]:
@@ -73,89 +55,3 @@ def reciprocal_rank(predicted: Sequence[str], gold: Collection[str]) -> float:
     """1 / the rank of the first right label, 0 when there is none; its mean is the MRR."""
     hits = np.flatnonzero(_hits(predicted, gold, None))
     return 1 / (int(hits[0]) + 1) if len(hits) else 0.0
-
-
-def ratio(hits: Sequence[float], counts: Sequence[float], seed: int = 0, resamples: int = 2000) -> Estimate:
-    """sum(hits) / sum(counts) with its 95 % bootstrap interval over texts.
-
-    Args:
-        hits: The numerator, by text.
-        counts: The denominator, by text; at least one is above 0.
-        seed: The seed of the resampling.
-        resamples: The number of resamples.
-    """
-    pairs = np.array([hits, counts], dtype=float)
-    pairs = pairs[:, pairs[1] > 0]
-    sums = [pairs[:, drawn].sum(axis=2) for drawn in resampled(pairs.shape[1], seed, resamples)]
-    found, there = np.concatenate(sums, axis=1)
-    low, high = interval(found / there)
-    return Estimate(mean=float(pairs[0].sum() / pairs[1].sum()), low=low, high=high)
-
-
-class Difference(Estimate):
-    """The mean difference of two evaluations on the same texts, and its interval.
-
-    Attributes:
-        p: The two-sided p-value.
-    """
-
-    p: float
-
-    def percent(self) -> str:
-        """The difference in points, as in +1.2 (-0.3 – +2.7), p 0.110."""
-        p = f"p {self.p:.3f}" if self.p >= 0.001 else "p < 0.001"
-        return f"{100 * self.mean:+.1f} ({100 * self.low:+.1f} – {100 * self.high:+.1f}), {p}"
-
-
-def paired_bootstrap(
-    ours: Sequence[float], theirs: Sequence[float], seed: int = 0, resamples: int = 10_000
-) -> Difference:
-    """Compares two evaluations by a seeded paired bootstrap over texts (Efron & Tibshirani 1993, ch. 16).
-
-    The p-value is the share of resamples whose mean is at least as far from the observed mean as that is
-    from 0, as it would be with the same spread and no difference: (1 + their count) / (1 + resamples).
-
-    Raises:
-        ValueError: If they are not of equal length, or empty.
-    """
-    differences = np.subtract(ours, theirs, dtype=float)
-    means = _means(differences, seed, resamples)
-    mean = float(differences.mean())
-    low, high = interval(means)
-    # With a tolerance, because rounding may make an equal distance smaller.
-    as_far = int((np.abs(means - mean) >= abs(mean) - 1e-12).sum())
-    return Difference(mean=mean, low=low, high=high, p=(1 + as_far) / (1 + resamples))
-
-
-def estimate(values: Sequence[float], seed: int = 0, resamples: int = 2000) -> Estimate:
-    """The mean over texts with its 95 % percentile bootstrap interval (Efron 1979), seeded."""
-    array = np.asarray(values, dtype=float)
-    low, high = interval(_means(array, seed, resamples))
-    return Estimate(mean=float(array.mean()), low=low, high=high)
-
-
-def _means(values: NDArray[np.float64], seed: int, resamples: int) -> NDArray[np.float64]:
-    """The mean of each resample, shape (resamples,)."""
-    return np.concatenate([values[drawn].mean(axis=1) for drawn in resampled(len(values), seed, resamples)])
-
-
-def resampled(texts: int, seed: int, count: int) -> Iterator[NDArray[np.int64]]:
-    """Bootstrap resamples: `count` times as many texts as there are, by number, drawn with replacement.
-
-    Yields:
-        Some of the resamples, one a row, shape (some, texts).
-
-    Raises:
-        ValueError: If there are no texts.
-    """
-    if not texts:
-        raise ValueError("no values: no text has gold labels")
-    rng = np.random.default_rng(seed)
-    step = max(1, _DRAWN // texts)
-    return (rng.integers(0, texts, (min(step, count - start), texts)) for start in range(0, count, step))
-
-
-def interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:
-    """The 95 % percentile interval of a statistic of resamples, shape (count,)."""
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(low), float(high)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from irr.calibrate.fit import calibration_error, padded
 from irr.calibrate.selection import Cut, Decision
-from irr.evaluate.metrics import Estimate, estimate, interval, ratio, resampled
+from irr.statistics import Estimate, estimate, interval, ratio, resampled
 from irr.types import Prediction, RankedLabel
 
 _FIRST = 10

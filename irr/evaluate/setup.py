@@ -14,7 +14,7 @@ from irr.config import Settings
 from irr.evaluate.compare import Comparison
 from irr.evaluate.evaluate import Evaluation
 from irr.io.texts import GoldRow
-from irr.pipeline import InferRetrieveRank
+from irr.program.program import InferRetrieveRank
 from irr.text.words import clean
 
 

@@ -14,7 +14,6 @@ from typing import Any
 from pydantic import BaseModel
 
 from irr import __version__
-from irr.builder import build
 from irr.calibrate.calibration import Calibration
 from irr.encoders.sentence_transformers import SentenceEncoder, model_folder
 from irr.errors import ProgramError
@@ -40,9 +39,10 @@ from irr.labels.space import LabelSpace
 from irr.lm.base import LanguageModel
 from irr.lm.openai.limits import Limits
 from irr.lm.registry import NO_MODEL, capabilities_of, name_of, open_models
-from irr.pipeline import InferRetrieveRank
+from irr.program.build import build
+from irr.program.program import InferRetrieveRank
+from irr.program.spec import Model, model_of
 from irr.prompts.pack import TaskPack, load_task
-from irr.recipe import Model, model_of
 from irr.types import Example
 
 logger = logging.getLogger(__name__)

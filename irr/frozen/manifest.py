@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from irr.calibrate.calibration import VERSION, Calibration
 from irr.errors import ProgramError
-from irr.evaluate.metrics import Estimate
 from irr.io.validation import explain
-from irr.recipe import Recipe
+from irr.program.spec import Recipe
+from irr.statistics import Estimate
 
 FORMAT = 2
 MANIFEST = "program.json"

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from irr.builder import leaving_one_out
 from irr.calibrate.features import DEPTH
 from irr.calibrate.fit import fit, ranked
 from irr.io.texts import GoldRow
-from irr.pipeline import InferRetrieveRank
+from irr.program.build import leaving_one_out
+from irr.program.program import InferRetrieveRank
 
 
 def calibrate(

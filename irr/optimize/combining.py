@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.optimize.luck import gain_beyond_luck
 from irr.retrieve.combination import SCALE, Combination, length_share
 from irr.retrieve.features import FEATURES, Features
+from irr.statistics import lower_bound
 
 Values = NDArray[np.float64]
 
@@ -62,7 +62,7 @@ class Fitted:
     @property
     def pays(self) -> bool:
         """Whether the gain on held-out examples is beyond luck."""
-        return gain_beyond_luck(self.after - self.before) > 0
+        return lower_bound(self.after - self.before) > 0
 
 
 def fit_by_cross_validation(texts: Sequence[Judged], start: Combination, seed: int) -> Fitted | None:

@@ -8,26 +8,27 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from irr.builder import assemble, default_index_folder
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import LMUnavailableError, UsageError
 from irr.evaluate.evaluate import Evaluation, evaluate
-from irr.evaluate.metrics import Difference, paired_bootstrap
 from irr.frozen.manifest import Scores
+from irr.hub import cache_folder
 from irr.index.store import open_index
 from irr.index.vectors import Progress
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
 from irr.lm.base import Capabilities, LanguageModel
-from irr.optimize.budget import Budget, MeteredModel, Stopped
+from irr.lm.budget import Budget, MeteredModel, Stopped
 from irr.optimize.calibrating import calibrate
 from irr.optimize.scorer import Plan, Scorer, Trial
 from irr.optimize.search import Optimizer, check_optimizer
 from irr.optimize.stages import BOTH, INFER, RANK, Improver, Students
 from irr.optimize.tuning import combine, tune
-from irr.pipeline import InferRetrieveRank
+from irr.program.build import assemble
+from irr.program.program import InferRetrieveRank
 from irr.prompts.pack import TaskPack, load_task
+from irr.statistics import Difference, paired_bootstrap
 
 _FEWEST = 4
 
@@ -112,7 +113,7 @@ def optimize(
     settings = settings or Settings()
     task = load_task(task) if isinstance(task, str) else task
     sentence_encoder = SentenceEncoder(encoder) if encoder else SentenceEncoder()
-    root = Path(index_folder) if index_folder else default_index_folder()
+    root = Path(index_folder) if index_folder else cache_folder("indexes")
     index = open_index(space, sentence_encoder, settings.retrieve.fields, root, progress, index_server)
     scorer = Scorer(index, sentence_encoder, train, val)
     trials: list[Trial] = []

@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.builder import assemble
 from irr.config import Settings
 from irr.encoders.base import Encoder
 from irr.evaluate.evaluate import METRICS
-from irr.evaluate.metrics import Estimate, estimate
 from irr.index.store import LabelIndex
 from irr.io.texts import GoldRow
 from irr.lm.base import LanguageModel
 from irr.optimize.caching import CachingEncoder, CachingIndex
 from irr.optimize.combining import Judged
-from irr.pipeline import InferRetrieveRank
+from irr.program.build import assemble
+from irr.program.program import InferRetrieveRank
 from irr.prompts.pack import TaskPack
 from irr.retrieve.combination import Combination, default_combination
 from irr.retrieve.retriever import LabelRetriever
+from irr.statistics import Estimate, estimate
 from irr.text.words import clean
 from irr.types import Example
 

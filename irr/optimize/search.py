@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from irr.errors import MissingExtraError, UsageError
 from irr.lm.base import Capabilities, LanguageModel
-from irr.optimize.budget import Budget, Stopped
+from irr.lm.budget import Budget, Stopped
 from irr.optimize.dspy_adapter import as_lm_error, dspy_model, prepare_dspy
 
 if TYPE_CHECKING:

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from irr.builder import rank_method
 from irr.config import HYPERPARAMETERS, RankMethod
 from irr.lm.base import LanguageModel
-from irr.optimize.budget import Budget, Stopped
-from irr.optimize.luck import gain_beyond_luck
+from irr.lm.budget import Budget, Stopped
 from irr.optimize.scorer import Plan, Scorer, Trial, Values, scored
 from irr.optimize.search import TRIALS, Optimizer, Search
+from irr.program.build import rank_method
 from irr.prompts.pack import Demo, TaskPack
 from irr.retrieve.examples import demo_of
+from irr.statistics import lower_bound
 from irr.types import Example
 
 INFER, RANK, BOTH = "infer", "rank", "infer+rank"
@@ -77,7 +77,7 @@ class Improver:
         for what, weighted in self._weights(best, step):
             others = self._try(weighted, step, what)
             # The best of several weights is overestimated, so that it must be better beyond luck.
-            if others is not None and gain_beyond_luck(others - score) > 0:
+            if others is not None and lower_bound(others - score) > 0:
                 best, score = weighted, others
         return best if score.mean() > values.mean() else plan
 

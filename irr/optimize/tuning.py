@@ -8,10 +8,10 @@ from dataclasses import replace
 from irr.config import HYPERPARAMETERS
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
-from irr.optimize.budget import Budget
+from irr.lm.budget import Budget
 from irr.optimize.combining import fit_by_cross_validation
-from irr.optimize.luck import gain_beyond_luck
 from irr.optimize.scorer import Plan, Scorer, Trial, Values, scored
+from irr.statistics import lower_bound
 from irr.types import EntryKind
 
 # The most passes over all hyperparameters.
@@ -47,7 +47,7 @@ def tune(
             other = plan.set({name: option})
             others = scorer.values(other, rows, quick=True)
             on_trial(scored("tuning", f"{name}={option:g}", "rp@10", others, 0), most)
-            tried.append((gain_beyond_luck(others - values), other, others))
+            tried.append((lower_bound(others - values), other, others))
         gain, other, others = max(tried, key=lambda item: item[0], default=(0.0, plan, values))
         if gain > 0:
             plan, values, unchanged = other, others, 0

@@ -26,7 +26,7 @@ from irr.batch.tally import Outcome, Price, Tally
 from irr.cli.monitor import Monitor
 from irr.errors import IrrError, UsageError
 from irr.io.streams import LONGEST_LINE, _zstd
-from irr.pipeline import InferRetrieveRank
+from irr.program.program import InferRetrieveRank
 from irr.types import Costs, RowError, Usage
 from tests.doubles.batch_process import program as hashing_program
 from tests.doubles.batch_process import text, write_texts

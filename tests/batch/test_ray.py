@@ -17,7 +17,7 @@ from irr.batch import Job, local, run
 from irr.batch.ray_engine import on_ray
 from irr.batch.tally import Tally
 from irr.errors import LMUnavailableError, UsageError
-from irr.pipeline import InferRetrieveRank
+from irr.program.program import InferRetrieveRank
 from tests.doubles.batch_process import program, write_texts
 from tests.doubles.kills import same_answers
 

@@ -16,7 +16,7 @@ from irr.batch.tally import Tally
 from irr.errors import TextsError, UsageError
 from irr.io.columns import Columns
 from irr.io.streams import _zstd
-from irr.pipeline import InferRetrieveRank
+from irr.program.program import InferRetrieveRank
 from tests.support import Irr, read_jsonl
 
 COLUMNS = Columns.parse("id=Signatur,text=Zusammenfassung")

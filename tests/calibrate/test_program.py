@@ -19,7 +19,7 @@ from irr.frozen.manifest import CALIBRATION, SUMS, sums_of
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
 from irr.optimize.calibrating import calibrate
-from irr.pipeline import InferRetrieveRank
+from irr.program.program import InferRetrieveRank
 from tests.doubles.scripted import ScriptedModel
 from tests.support import Irr, read_jsonl, write_jsonl
 

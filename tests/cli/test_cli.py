@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from irr.builder import build
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.frozen.freeze import freeze
+from irr.program.build import build
 from irr.retrieve.combination import Combination
 from tests.support import Irr, read_jsonl, write_jsonl
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from irr.builder import build
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.frozen.freeze import freeze
 from irr.labels.space import LabelSpace
+from irr.program.build import build
 from tests.support import Irr, write_jsonl
 
 # What no wording leads to: only an example of it does.

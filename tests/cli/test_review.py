@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from irr.review.judgment import Order
-from irr.review.store import JudgmentStore
-from tests.review.test_store import judgment
+from irr.workbench.review.judgment import Order
+from irr.workbench.review.store import JudgmentStore
 from tests.support import Irr, read_jsonl
+from tests.workbench.review.test_store import judgment
 
 
 def test_an_export_is_gold_that_eval_reads(irr: Irr, labels_file: Path, tmp_path: Path) -> None:

@@ -16,11 +16,11 @@ from functools import partial
 from pathlib import Path
 
 from irr.batch import Job, local, run
-from irr.builder import build
 from irr.cli.monitor import Monitor
 from irr.lm.openai.limits import Limits
 from irr.lm.registry import open_model
-from irr.pipeline import InferRetrieveRank
+from irr.program.build import build
+from irr.program.program import InferRetrieveRank
 from tests.doubles.hash_encoder import HashEncoder
 
 LABELS = [

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from irr.review.judgment import Judgment, Verdict, standing
-from irr.review.store import JudgmentStore
+from irr.workbench.review.judgment import Judgment, Verdict, standing
+from irr.workbench.review.store import JudgmentStore
 from tests.doubles.served import in_process
 from tests.support import KITCHEN, write_jsonl
 

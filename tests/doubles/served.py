@@ -20,14 +20,14 @@ from typing import Any
 
 import uvicorn
 
-from irr.builder import build
-from irr.pipeline import InferRetrieveRank
-from irr.review.texts import read_texts
-from irr.serve.app import create_app
-from irr.serve.guard import Access
-from irr.serve.review import ReviewPage
-from irr.serve.server import Setup, listen, serve
-from irr.serve.service import Service
+from irr.program.build import build
+from irr.program.program import InferRetrieveRank
+from irr.workbench.review.texts import read_texts
+from irr.workbench.serve.app import create_app
+from irr.workbench.serve.guard import Access
+from irr.workbench.serve.review import ReviewPage
+from irr.workbench.serve.server import Setup, listen, serve
+from irr.workbench.serve.service import Service
 from tests.doubles.hash_encoder import HashEncoder
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from irr.builder import build
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import InputError
@@ -16,7 +15,8 @@ from irr.evaluate.evaluate import evaluate
 from irr.evaluate.setup import Setup, as_text
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
-from irr.pipeline import InferRetrieveRank
+from irr.program.build import build
+from irr.program.program import InferRetrieveRank
 from tests.support import Irr, write_jsonl
 
 GOLD = [

@@ -16,7 +16,6 @@ import pytest
 from trove_classifiers import sorted_classifiers
 
 from eval.loaders import trove as trove_task
-from irr.builder import build
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.evaluate.compare import Comparison, compare, read_baseline
@@ -26,7 +25,8 @@ from irr.evaluate.report.diagnoser import GoldOutcome
 from irr.evaluate.setup import Setup, as_text
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
-from irr.pipeline import InferRetrieveRank
+from irr.program.build import build
+from irr.program.program import InferRetrieveRank
 from irr.rank.base import by_score
 from irr.types import Candidate, EntryKind, QueryKind, Ranking
 from tests.support import KITCHEN, Irr, write_jsonl

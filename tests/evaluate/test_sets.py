@@ -12,7 +12,7 @@ from irr.calibrate.selection import Cut, Decision
 from irr.evaluate.sets import SetScorer
 from irr.frozen.freeze import freeze
 from irr.optimize import calibrate
-from irr.pipeline import InferRetrieveRank
+from irr.program.program import InferRetrieveRank
 from irr.types import Prediction, RankedLabel
 from tests.calibrate.test_program import GOLD
 from tests.evaluate.test_report import opened  # noqa: F401

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from irr.encoders.sentence_transformers import SentenceEncoder
-from irr.recipe import ALGORITHM
+from irr.program.spec import ALGORITHM
 from tests.golden.cases import FILES, Case, data_folder, pack_cases, written_cases
 from tests.support import write_jsonl
 

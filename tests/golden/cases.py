@@ -13,10 +13,10 @@ from typing import Any
 
 from trove_classifiers import sorted_classifiers
 
-from irr.builder import build
 from irr.config import Settings
 from irr.encoders.base import Encoder
 from irr.lm.base import ChatRequest
+from irr.program.build import build
 from tests.doubles.scripted import ScriptedModel
 
 FILES = {name: Path(__file__).parent / f"{name}.jsonl" for name in ("written", "packs")}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from irr.encoders.sentence_transformers import SentenceEncoder
-from irr.recipe import ALGORITHM
+from irr.program.spec import ALGORITHM
 from tests.golden.cases import FILES, Case, data_folder, pack_cases, written_cases
 from tests.support import read_jsonl
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from irr.builder import build
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import LabelIndexError
 from irr.index.maintenance import kept, prune, verify
 from irr.index.store import open_index
 from irr.labels.space import LabelSpace
+from irr.program.build import build
 from irr.types import EntryKind
 from tests.support import KITCHEN, Irr
 

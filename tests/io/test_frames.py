@@ -12,11 +12,11 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from irr.builder import build
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import UsageError
 from irr.labels.space import LabelSpace
-from irr.pipeline import InferRetrieveRank
+from irr.program.build import build
+from irr.program.program import InferRetrieveRank
 
 LABELS = {"ID": [1, 2], "name": ["bake bread", "wash dishes"], "aliases": ["make loaves|bake", None]}
 FRAMES = [pd.DataFrame, pl.DataFrame, pa.table]

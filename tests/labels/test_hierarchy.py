@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from irr import freeze, load
-from irr.builder import build
 from irr.cli.options import ProgramOptions
 from irr.config import Hierarchy, Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import UsageError
 from irr.labels.hierarchy import ancestors, arrange
 from irr.labels.space import LabelSpace
+from irr.program.build import build
 from irr.types import RankedLabel
 from tests.support import write_jsonl
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from irr.builder import build
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import ProgramError, UsageError
 from irr.frozen.freeze import freeze
 from irr.labels.part import part_of
 from irr.labels.space import LabelSpace
-from irr.pipeline import InferRetrieveRank
+from irr.program.build import build
+from irr.program.program import InferRetrieveRank
 from tests.support import Irr, write_jsonl
 
 TREE = [

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from irr.builder import build
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import InputError, LMError
@@ -21,7 +20,8 @@ from irr.lm.loop import run_on_loop
 from irr.lm.recorded import Answer, RecordedModel
 from irr.lm.registry import name_of, open_model
 from irr.lm.usage import metered
-from irr.pipeline import InferRetrieveRank
+from irr.program.build import build
+from irr.program.program import InferRetrieveRank
 from irr.prompts.pack import Demo, load_task
 from irr.prompts.templates import RankingPrompt, TermPrompt
 from irr.text.words import clean

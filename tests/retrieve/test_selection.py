@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from irr.builder import build
 from irr.config import Settings
 from irr.encoders.base import Encoder
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.index.store import open_index
 from irr.infer.spans import SpanInferer
 from irr.labels.space import LabelSpace
+from irr.program.build import build
 from irr.retrieve.pool import Pools
 from irr.retrieve.propagation import ParentPropagation
 from irr.retrieve.scoring import Entries

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from irr.builder import build
 from irr.config import RankMethod, Settings
 from irr.labels.space import LabelSpace
 from irr.lm.openai.client import ServedModel
-from irr.pipeline import InferRetrieveRank
+from irr.program.build import build
+from irr.program.program import InferRetrieveRank
 from irr.types import QueryKind
 from tests.vllm.live import LiveServer
 

@@ -12,7 +12,7 @@ from irr.errors import UsageError
 if TYPE_CHECKING:
     from irr.lm.base import Capabilities, LanguageModel
     from irr.lm.openai.limits import Limits
-    from irr.recipe import Recipe
+    from irr.program.spec import Recipe
 
     # The models of infer and of rank.
     Models = tuple[LanguageModel | None, LanguageModel | None]

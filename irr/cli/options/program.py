@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from irr.cli.options.models import Models
     from irr.labels.space import LabelSpace
     from irr.lm.openai.limits import Limits
-    from irr.pipeline import InferRetrieveRank
+    from irr.program.program import InferRetrieveRank
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from irr.evaluate.evaluate import DEPTH
 from irr.io.texts import GoldRow
-from irr.pipeline import InferRetrieveRank
+from irr.program.program import InferRetrieveRank
 from irr.types import Candidate, EntryKind, Match, Prediction, Query
 
 # The ranks that count as found.

@@ -10,10 +10,10 @@ import numpy as np
 
 from irr.encoders.base import Encoder
 from irr.evaluate.evaluate import DEPTH
-from irr.evaluate.metrics import Estimate, estimate, interval, ratio, resampled
 from irr.evaluate.report.diagnoser import TOP, GoldOutcome, TextRecord
 from irr.labels.hierarchy import depths, known_parents
 from irr.labels.space import LabelSpace
+from irr.statistics import Estimate, estimate, interval, ratio, resampled
 
 _RESAMPLES = 1_000
 # Lower ends of the groups.

@@ -10,13 +10,13 @@ from typing import Any, TextIO
 from irr import __version__
 from irr.evaluate.compare import Comparison
 from irr.evaluate.evaluate import Evaluation
-from irr.evaluate.metrics import Estimate
 from irr.evaluate.report import figures
 from irr.evaluate.report.diagnoser import TOP, Diagnoser, Gold, TextRecord
-from irr.evaluate.report.document import script, write_document
 from irr.evaluate.sets import SetScores
 from irr.evaluate.setup import Setup
 from irr.labels.space import LabelSpace
+from irr.pages.document import script, write_document
+from irr.statistics import Estimate
 from irr.text.lines import cut
 from irr.types import Match, QueryKind
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 from irr.errors import IrrError, MissingExtraError
+from irr.hub import cache_folder
 
 NAME = "SmolLM2-135M-Instruct"
 # Its name in options.
@@ -43,7 +43,7 @@ def converted_folder(dtype: str = "float32") -> Path:
     from filelock import FileLock
 
     source = _package_folder()
-    root = _models_folder()
+    root = cache_folder("models")
     path = root / f"{NAME}-{dtype}-{version(_PACKAGE)}-{_FORMAT}"
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -61,14 +61,6 @@ def converted_folder(dtype: str = "float32") -> Path:
             "make room, or name another folder in the variable IRR_MODEL_FOLDER",
         ) from e
     return path
-
-
-def _models_folder() -> Path:
-    if folder := os.environ.get("IRR_MODEL_FOLDER"):
-        return Path(folder).expanduser()
-    from platformdirs import user_cache_path
-
-    return user_cache_path("irr", appauthor=False) / "models"
 
 
 def _package_folder() -> Path:

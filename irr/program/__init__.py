@@ -1,0 +1,1 @@
+"""Programs: composed, called, identified."""

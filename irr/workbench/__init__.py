@@ -1,0 +1,1 @@
+"""The workbench: what is made with programs, on the public API alone."""
