@@ -20,7 +20,7 @@ from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
 from irr.lm.registry import open_model
 from irr.optimize import Budget, Optimizer, Students, optimize
-from irr.program.build import build
+from irr.program.program import build
 from irr.program.program import InferRetrieveRank
 from irr.statistics import estimate
 

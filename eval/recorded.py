@@ -35,7 +35,7 @@ from irr.lm.base import LanguageModel
 from irr.lm.recorded import Answer, RecordedModel
 from irr.optimize import Optimizer, Students, optimize
 from irr.optimize.caching import CachingEncoder
-from irr.program.build import build
+from irr.program.program import build
 from irr.program.program import InferRetrieveRank
 from irr.statistics import paired_bootstrap
 

@@ -26,7 +26,7 @@ from irr.labels.space import LabelSpace
 from irr.optimize.combining import Judged
 from irr.optimize.scorer import Plan, Scorer
 from irr.prompts.pack import load_task
-from irr.retrieve.combination import PLAIN, Combination
+from irr.retrieve.features import PLAIN, Combination
 
 OUTPUT = Path(retrieve.__file__).with_name("default.json")
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from irr.calibrate.selection import Decision
+    from irr.calibrate.decision import Decision
     from irr.config import Settings
     from irr.encoders.base import Encoder
     from irr.encoders.sentence_transformers import SentenceEncoder
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from irr.lm.base import LanguageModel
     from irr.lm.openai.limits import Limits
     from irr.lm.registry import open_model
-    from irr.program.build import build
-    from irr.program.program import InferRetrieveRank
+    from irr.program.program import InferRetrieveRank, build
     from irr.rank.base import Ranker
     from irr.types import Candidate, Label, Prediction, RankedLabel
 

@@ -154,7 +154,7 @@ def _seeds(options: DraftOptions) -> Sequence[Label]:
 
 def _freeze(drafted: Draft, encoder: SentenceEncoder, options: DraftOptions, place: Place) -> None:
     from irr.frozen.freeze import freeze
-    from irr.program.build import build
+    from irr.program.program import build
     from irr.workbench.draft.draft import SETTINGS
 
     with display.progress("label entries", None) as on_entries:

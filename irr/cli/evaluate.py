@@ -19,7 +19,7 @@ from irr.errors import UsageError
 from irr.text.numbers import counted
 
 if TYPE_CHECKING:
-    from irr.calibrate.selection import Decision
+    from irr.calibrate.decision import Decision
     from irr.evaluate.compare import Comparison
     from irr.evaluate.evaluate import Evaluation
     from irr.evaluate.sets import SetScorer, SetScores
@@ -67,7 +67,7 @@ def evaluate(options: EvalOptions) -> None:
     from irr.io.outputs import check_outputs, open_output
     from irr.io.streams import STANDARD
     from irr.io.texts import gold_within, read_gold
-    from irr.program.build import leaving_one_out
+    from irr.program.program import leaving_one_out
 
     outputs = {"--report": options.report, "--json": options.json_file}
     check_outputs(outputs)

@@ -16,7 +16,7 @@ from irr.errors import LMError, LMUnavailableError
 from irr.lm.base import LanguageModel
 from irr.lm.loop import gather, run_on_loop
 from irr.lm.usage import metered
-from irr.program.build import evidence_of
+from irr.program.program import evidence_of
 from irr.prompts.pack import Demo, TaskPack, load_task
 from irr.prompts.templates import TermPrompt
 from irr.rank.base import by_score

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from irr.calibrate.decision import Cut, Decision
 from irr.calibrate.fit import calibration_error, padded
-from irr.calibrate.selection import Cut, Decision
 from irr.statistics import Estimate, estimate, interval, ratio, resampled
 from irr.types import Prediction, RankedLabel
 

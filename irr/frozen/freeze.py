@@ -39,8 +39,7 @@ from irr.labels.space import LabelSpace
 from irr.lm.base import LanguageModel
 from irr.lm.openai.limits import Limits
 from irr.lm.registry import NO_MODEL, capabilities_of, name_of, open_models
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, build
 from irr.program.spec import Model, model_of
 from irr.prompts.pack import TaskPack, load_task
 from irr.types import Example

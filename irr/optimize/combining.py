@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.retrieve.combination import SCALE, Combination, length_share
-from irr.retrieve.features import FEATURES, Features
+from irr.retrieve.features import FEATURES, SCALE, Combination, Features, length_share
 from irr.statistics import lower_bound
 
 Values = NDArray[np.float64]

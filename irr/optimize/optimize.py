@@ -25,8 +25,7 @@ from irr.optimize.scorer import Plan, Scorer, Trial
 from irr.optimize.search import Optimizer, check_optimizer
 from irr.optimize.stages import BOTH, INFER, RANK, Improver, Students
 from irr.optimize.tuning import combine, tune
-from irr.program.build import assemble
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, assemble
 from irr.prompts.pack import TaskPack, load_task
 from irr.statistics import Difference, paired_bootstrap
 

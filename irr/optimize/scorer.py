@@ -17,10 +17,9 @@ from irr.io.texts import GoldRow
 from irr.lm.base import LanguageModel
 from irr.optimize.caching import CachingEncoder, CachingIndex
 from irr.optimize.combining import Judged
-from irr.program.build import assemble
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, assemble
 from irr.prompts.pack import TaskPack
-from irr.retrieve.combination import Combination, default_combination
+from irr.retrieve.features import Combination, default_combination
 from irr.retrieve.retriever import LabelRetriever
 from irr.statistics import Estimate, estimate
 from irr.text.words import clean

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from irr.config import RankMethod, Settings
 from irr.errors import LMUnavailableError
 from irr.evaluate.evaluate import METRICS
+from irr.index.examples import demo_of
 from irr.io.texts import GoldRow
 from irr.lm.base import LanguageModel
 from irr.optimize.dspy_adapter import as_lm_error, dspy_model, lean_json, prepare_dspy
@@ -21,7 +22,6 @@ from irr.prompts.templates import RankingPrompt, TermPrompt, numbered
 from irr.rank.base import by_score
 from irr.rank.listwise import places
 from irr.rank.lm import fuse
-from irr.retrieve.examples import demo_of
 from irr.text.words import clean
 from irr.types import Candidate, Example, Query, QueryKind
 

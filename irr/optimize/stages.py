@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from irr.config import HYPERPARAMETERS, RankMethod
+from irr.index.examples import demo_of
 from irr.lm.base import LanguageModel
 from irr.lm.budget import Budget, Stopped
 from irr.optimize.scorer import Plan, Scorer, Trial, Values, scored
 from irr.optimize.search import TRIALS, Optimizer, Search
-from irr.program.build import rank_method
+from irr.program.program import rank_method
 from irr.prompts.pack import Demo, TaskPack
-from irr.retrieve.examples import demo_of
 from irr.statistics import lower_bound
 from irr.types import Example
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from irr.calibrate.selection import Cut, Decision
+from irr.calibrate.decision import Cut, Decision
 from irr.evaluate.sets import SetScorer
 from irr.frozen.freeze import freeze
 from irr.optimize import calibrate

@@ -16,7 +16,7 @@ from irr.errors import ProgramError, UsageError
 
 if TYPE_CHECKING:
     from irr.calibrate.calibration import Calibration
-    from irr.calibrate.selection import Decision
+    from irr.calibrate.decision import Decision
     from irr.cli.options.models import Models
     from irr.labels.space import LabelSpace
     from irr.lm.openai.limits import Limits

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from irr.encoders.base import encode_whole
 from irr.infer.spans import SpanInferer
-from irr.program.build import leaving_one_out
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, leaving_one_out
 from irr.text.words import clean
 from irr.types import Candidate, Prediction, QueryKind
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from irr.labels.hierarchy import known_parents
 from irr.program.program import InferRetrieveRank
-from irr.retrieve.scoring import top_positive
+from irr.retrieve.score import top_positive
 from irr.text.words import clean, words
 from irr.types import Label
 

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from irr.calibrate.selection import BEST, Decision
+from irr.calibrate.decision import BEST, Decision
 from irr.errors import IrrError
 from irr.program.program import InferRetrieveRank
 from irr.text.numbers import counted
