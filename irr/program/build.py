@@ -234,28 +234,22 @@ def _lm_ranker(
 
 def evidence_of(method: RankMethod, model: LanguageModel, task: TaskPack, settings: RankSettings) -> Evidence:
     """A model's evidence for candidates by one method."""
-    from irr.rank.likelihood import Likelihood
     from irr.rank.listwise import Listwise
     from irr.rank.pointwise import Pointwise
 
-    match method:
-        case RankMethod.POINTWISE:
-            return Pointwise(model, task, settings.demos)
-        case RankMethod.LIKELIHOOD:
-            return Likelihood(model, task, settings.likelihood_correction)
-        case _:
-            return Listwise(model, task, settings)
+    if method is RankMethod.POINTWISE:
+        return Pointwise(model, task, settings.demos)
+    return Listwise(model, task, settings)
 
 
 def rank_method(model: LanguageModel, settings: Settings) -> RankMethod:
-    """The rank method of a model; with `auto`, the one that suits it best.
+    """The rank method of a model; `auto` is listwise.
 
     Raises:
         UsageError: If the model lacks the method.
     """
-    method = settings.rank.method
-    if method is RankMethod.AUTO:
-        return model.capabilities.ranks_by
-    if method is not RankMethod.LISTWISE and not model.capabilities.scores:
+    if settings.rank.method is not RankMethod.POINTWISE:
+        return RankMethod.LISTWISE
+    if not model.capabilities.scores:
         raise UsageError(f'the model "{model.name}" gives no probabilities', "use --rank-method listwise")
-    return method
+    return RankMethod.POINTWISE
