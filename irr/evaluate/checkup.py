@@ -115,7 +115,7 @@ async def _examine(model: LanguageModel, asked: Sequence[Question]) -> list[Find
         return ask.read(await model.chat(ask.request(question.text, question.demos)))
 
     findings = [await _finding(TERMS, propose, asked)]
-    for method in (RankMethod.LISTWISE, RankMethod.POINTWISE, RankMethod.LIKELIHOOD):
+    for method in (RankMethod.LISTWISE, RankMethod.POINTWISE):
         findings.append(await _finding(method, _orderer(method, model, asked), asked))
     return findings
 

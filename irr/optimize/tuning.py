@@ -91,10 +91,5 @@ def _applicable(space: LabelSpace, plan: Plan, scorer: Scorer) -> list[str]:
         "retrieve.parent_share": not any(label.parents for label in space),
         "retrieve.prior_weight": not any(label.prior for label in space),
     }
-    of_model = {
-        "retrieve.term_weight",
-        "rank.listwise_weight",
-        "rank.pointwise_weight",
-        "rank.likelihood_weight",
-    }
+    of_model = {"retrieve.term_weight", "rank.listwise_weight", "rank.pointwise_weight"}
     return [name for name in HYPERPARAMETERS if name not in of_model and not idle.get(name)]

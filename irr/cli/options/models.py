@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Models = tuple[LanguageModel | None, LanguageModel | None]
 
 # The names of `irr.config.RankMethod`, whose import would slow `irr --help`; a test compares them.
-RankMethodName = Literal["auto", "listwise", "pointwise", "likelihood"]
+RankMethodName = Literal["auto", "listwise", "pointwise"]
 # The most requests at a time that `--concurrency auto` tries.
 _MOST_REQUESTS = 256
 

@@ -143,7 +143,7 @@ def test_a_small_budget_takes_a_few_texts_through_both_stages(job: Job, tmp_path
     assert (taught.examples, taught.stopped) == (3, "the budget of 6 calls is spent")
 
 
-@pytest.mark.parametrize("method", ["listwise", "likelihood"])
+@pytest.mark.parametrize("method", ["listwise", "pointwise"])
 def test_what_all_calls_cost_is_counted_after_a_stop(
     programs: Callable[..., InferRetrieveRank], job: Job, method: str
 ) -> None:
