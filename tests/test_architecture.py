@@ -92,7 +92,7 @@ MANY_OPTIONS = {
     "irr.program.program.assemble",
     "irr.program.program.build",
     "irr.frozen.freeze.load",
-    "irr.optimize.optimize.optimize",
+    "irr.optimize.optimization.optimize",
 }
 
 MODULES = [module for module in files() if module not in FRONT]

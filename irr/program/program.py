@@ -19,8 +19,8 @@ from irr.encoders.base import Encoder
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import ProgramError, UsageError
 from irr.hub import cache_folder
-from irr.index.build import Progress
 from irr.index.store import LabelIndex, open_index
+from irr.index.vectors import Progress
 from irr.io.frames import records
 from irr.io.frames import texts as texts_of
 from irr.io.records import EXAMPLES
@@ -220,6 +220,10 @@ class InferRetrieveRank:
         if self.part is not None:
             alone = alone.within(only=self.part)
         return alone.calibrated(self.calibration)
+
+    def in_groups(self, texts: int, workers: int = 1) -> InferRetrieveRank:
+        """The program with so many texts in a group, and so many groups under way at a time."""
+        return replace(self, stages=replace(self.stages, group_texts=texts, workers=workers))
 
     def within(
         self,

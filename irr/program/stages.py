@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from irr.calibrate.calibration import Calibration
+from irr.calibrate.calibration import Calibration, label_features, text_profile
 from irr.calibrate.decision import Thresholds
-from irr.calibrate.rankings import label_features, text_profile
 from irr.config import RankMethod, RankSettings, Settings
 from irr.encoders.base import LockedEncoder
 from irr.errors import UsageError

@@ -16,9 +16,10 @@ from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import LMError, LMUnavailableError
 from irr.io.texts import GoldRow
 from irr.lm.base import ChatRequest
-from irr.lm.budget import MeteredModel, Stopped
+from irr.lm.budget import Budget, MeteredModel, Stopped
 from irr.lm.loop import run_on_loop
-from irr.optimize import Budget, Optimized, Optimizer, Students, optimize
+from irr.optimize.optimization import Optimized, optimize
+from irr.optimize.prompt_search import Optimizer, Students
 from tests.doubles.scripted import ScriptedModel
 
 # What the texts mean stands in none of their words: only an example, or a model, can know it.
