@@ -16,7 +16,7 @@ _SERVED = "openai/"
 # The class of a name, or of names that begin so if it ends in "/". A class has `open` and `capabilities`,
 # and is imported at first use.
 _CLASSES = {
-    "embedded": ("irr.lm.local.model", "EmbeddedModel"),
+    "embedded": ("irr.lm.embedded", "EmbeddedModel"),
     "recorded/": ("irr.lm.recorded", "RecordedModel"),
     _SERVED: ("irr.lm.openai.client", "ServedModel"),
 }
