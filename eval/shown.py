@@ -28,10 +28,9 @@ from eval.recorded import read
 from irr.config import RankMethod, Settings
 from irr.evaluate.metrics import rp_at_k
 from irr.io.texts import GoldRow
-from irr.lm.base import ChatRequest
 from irr.lm.embedded import packaged_folder
+from irr.lm.protocol import ChatRequest, count
 from irr.lm.recorded import RecordedModel
-from irr.lm.usage import count
 from irr.program.build import build, evidence_of
 from irr.program.program import InferRetrieveRank
 from irr.prompts.pack import load_task

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from irr.errors import IrrError
     from irr.frozen.freeze import freeze, load
     from irr.labels.space import LabelSpace
-    from irr.lm.base import LanguageModel
     from irr.lm.openai.limits import Limits
+    from irr.lm.protocol import LanguageModel
     from irr.lm.registry import open_model
     from irr.program.build import build
     from irr.program.program import InferRetrieveRank

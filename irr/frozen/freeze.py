@@ -36,8 +36,8 @@ from irr.frozen.place import Place
 from irr.hub import hub_folder
 from irr.index.vectors import Progress
 from irr.labels.space import LabelSpace
-from irr.lm.base import LanguageModel
 from irr.lm.openai.limits import Limits
+from irr.lm.protocol import LanguageModel
 from irr.lm.registry import NO_MODEL, capabilities_of, name_of, open_models
 from irr.program.build import build
 from irr.program.program import InferRetrieveRank

@@ -16,9 +16,8 @@ from typing import Any
 
 from irr.errors import IrrError, LMError, MissingExtraError
 from irr.hub import cache_folder, load_pretrained, prepare_environment, weights_revision
-from irr.lm.base import Capabilities, ChatRequest
 from irr.lm.openai.limits import Limits
-from irr.lm.usage import count
+from irr.lm.protocol import Capabilities, ChatRequest, count
 from irr.types import Usage
 
 # The packaged model, and its name in options.
@@ -178,7 +177,7 @@ class EmbeddedModel:
         """What follows an answer token by token, and allows those that lead to JSON of the schema."""
         from llguidance import LLMatcher
 
-        compact = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+        compact: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
         grammar = LLMatcher.grammar_from_json_schema(dict(schema), overrides=compact)
         matcher = LLMatcher(self._vocabulary, grammar, log_level=0)
         if error := matcher.get_error():

@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import Any
 
 from irr.errors import UsageError
-from irr.lm.base import Capabilities, LanguageModel
 from irr.lm.openai.address import check_address, read_key
 from irr.lm.openai.limits import Limits
+from irr.lm.protocol import Capabilities, LanguageModel
 
 NO_MODEL = "none"
 _SERVED = "openai/"

@@ -1,6 +1,6 @@
 """Optimize on tens of examples: hyperparameters without a language model, prompts with DSPy."""
 
-from irr.lm.budget import Budget
+from irr.lm.cache import Budget
 from irr.optimize.calibrating import calibrate
 from irr.optimize.optimize import Optimized, check_models, optimize, split
 from irr.optimize.search import Optimizer

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from irr.errors import LMError
-from irr.lm.base import ChatRequest, LanguageModel
+from irr.errors import BudgetSpentError, LMError
 from irr.lm.loop import run_on_loop
+from irr.lm.protocol import ChatRequest, LanguageModel, StageInput
 from irr.prompts.chat import assistant_text, system_text, user_text
 
 if TYPE_CHECKING:
     import dspy
+
+_about: ContextVar[StageInput | None] = ContextVar("irr_about", default=None)
 
 
 def prepare_dspy() -> Any:
@@ -39,6 +43,16 @@ def dspy_model(model: LanguageModel, **kwargs: Any) -> dspy.LM:
     return dspy.LM(
         f"irr/{model.name}", engine=_BlockingEngine(model), async_engine=_AsyncEngine(model), **settings
     )
+
+
+@contextmanager
+def asking_about(about: StageInput) -> Iterator[None]:
+    """Says what the requests in this block ask about, which DSPy's own requests cannot carry."""
+    token = _about.set(about)
+    try:
+        yield
+    finally:
+        _about.reset(token)
 
 
 def schema_config(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,6 +121,7 @@ def as_lm_error(error: Exception) -> LMError:
     """The LMError inside an exception of a DSPy call; raise it `from None`.
 
     Raises:
+        BudgetSpentError: If the budget refused the request.
         Exception: `error` itself, if it does not come from a model.
     """
     dspy = prepare_dspy()
@@ -116,6 +131,8 @@ def as_lm_error(error: Exception) -> LMError:
         seen.add(id(link))
         if isinstance(link, LMError):
             return link
+        if isinstance(link, BudgetSpentError):
+            raise link
         if isinstance(link, dspy.utils.exceptions.AdapterParseError):
             return LMError("unparsable", "the answer is not the JSON that was asked for")
         link = link.__cause__ or link.__context__
@@ -175,4 +192,5 @@ def _chat_request(request: Any) -> ChatRequest:
         schema=wanted.get("schema"),
         json=bool(wanted),
         extra=dict(config.extensions or {}),
+        about=_about.get(),
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from irr.optimize.dspy_adapter import prepare_dspy, schema_config
+from irr.lm.protocol import StageInput
+from irr.optimize.dspy_adapter import asking_about, prepare_dspy, schema_config
 from irr.prompts.chat import Prompt
 from irr.prompts.pack import demo_text
 from irr.prompts.templates import RANKING_TOKENS, TERMS_TOKENS, RankingPrompt, TermPrompt, numbered
@@ -35,11 +36,15 @@ class _PromptModule(dspy.Module):  # type: ignore[misc]
         self.predict = dspy.Predict(dspy.Signature(fields, prompt.instructions))
         self.predict.demos = [dspy.Example(**demo).with_inputs(*prompt.inputs) for demo in prompt.demos]
 
-    def _list(self, output: str, items: dict[str, Any], most: int, tokens: int, **inputs: str) -> list[Any]:
+    def _list(
+        self, about: StageInput, items: dict[str, Any], most: int, tokens: int, **inputs: str
+    ) -> list[Any]:
         # Optimizers make demos of whole texts, a task pack of their beginning.
         demos = [{**demo, "text": demo_text(demo["text"])} for demo in self.predict.demos]
         config = schema_config(self.prompt.schema(items, most)) | {"max_tokens": tokens}
-        found: list[Any] = self.predict(config=config, lm=self.model, demos=demos, **inputs)[output]
+        with asking_about(about):
+            answer = self.predict(config=config, lm=self.model, demos=demos, **inputs)
+        found: list[Any] = answer[self.prompt.output]
         return found
 
 
@@ -51,7 +56,9 @@ class ProposeTerms(_PromptModule):
 
     def forward(self, text: str) -> list[str]:
         """Returns the terms, without duplicates."""
-        terms = self._list("terms", TermPrompt.items, TermPrompt.most, TERMS_TOKENS, text=text)
+        terms = self._list(
+            StageInput("infer", text), TermPrompt.items, TermPrompt.most, TERMS_TOKENS, text=text
+        )
         return TermPrompt.kept(terms)
 
 
@@ -65,6 +72,5 @@ class OrderCandidates(_PromptModule):
         """Returns positions in `candidates`, best first."""
         items, most = RankingPrompt.items(len(candidates)), min(count, len(candidates))
         inputs = {"text": text, "candidates": numbered(candidates)}
-        return RankingPrompt.kept(
-            self._list("ranking", items, most, RANKING_TOKENS, **inputs), len(candidates)
-        )
+        about = StageInput("rank", text, tuple(candidates))
+        return RankingPrompt.kept(self._list(about, items, most, RANKING_TOKENS, **inputs), len(candidates))

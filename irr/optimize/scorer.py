@@ -14,7 +14,7 @@ from irr.encoders.base import Encoder
 from irr.evaluate.evaluate import METRICS
 from irr.index.store import LabelIndex
 from irr.io.texts import GoldRow
-from irr.lm.base import LanguageModel
+from irr.lm.protocol import LanguageModel
 from irr.optimize.caching import CachingEncoder, CachingIndex
 from irr.optimize.combining import Judged
 from irr.program.build import assemble

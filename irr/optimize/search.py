@@ -12,8 +12,8 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from irr.errors import MissingExtraError, UsageError
-from irr.lm.base import Capabilities, LanguageModel
-from irr.lm.budget import Budget, Stopped
+from irr.lm.cache import Budget
+from irr.lm.protocol import Capabilities, LanguageModel
 from irr.optimize.dspy_adapter import as_lm_error, dspy_model, prepare_dspy
 
 if TYPE_CHECKING:
@@ -80,12 +80,10 @@ class Search:
                 dspy.context(lm=lm, disable_history=True, num_threads=self.threads, max_errors=_ERRORS),
             ):
                 self._compile(dspy, log, lm)
-        except Stopped:
-            pass
         except Exception as e:
             if not budget.failure and log.fixed.mistakes:
                 raise log.fixed.mistakes[0] from e
-            if not (budget.failure or budget.reason):  # otherwise DSPy was interrupted
+            if not (budget.failure or budget.reason):  # otherwise the budget ended it
                 logger.warning("%s ended early: %s", self.optimizer, as_lm_error(e))
         if budget.failure:
             raise budget.failure

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from irr.config import RankMethod, Settings
-from irr.errors import LMUnavailableError
+from irr.errors import BudgetSpentError, LMUnavailableError
 from irr.evaluate.evaluate import METRICS
 from irr.io.texts import GoldRow
-from irr.lm.base import LanguageModel
+from irr.lm.protocol import LanguageModel
 from irr.optimize.dspy_adapter import as_lm_error, dspy_model, lean_json, prepare_dspy
 from irr.optimize.modules import OrderCandidates, ProposeTerms
 from irr.optimize.scorer import Plan, Scorer
@@ -52,6 +52,8 @@ class FixedStages:
         """Records the exceptions of a block in `mistakes`, and raises them again."""
         try:
             yield
+        except BudgetSpentError:
+            raise
         except Exception as e:
             self.mistakes.append(e)
             raise

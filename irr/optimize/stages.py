@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from irr.config import HYPERPARAMETERS, RankMethod
-from irr.lm.base import LanguageModel
-from irr.lm.budget import Budget, Stopped
+from irr.errors import BudgetSpentError
+from irr.lm.cache import Budget
+from irr.lm.protocol import LanguageModel
 from irr.optimize.scorer import Plan, Scorer, Trial, Values, scored
 from irr.optimize.search import TRIALS, Optimizer, Search
 from irr.program.build import rank_method
@@ -94,7 +95,7 @@ class Improver:
         try:
             with self.budget.trial(len(self.scorer.val)):
                 values = self.scorer.values(plan, self.scorer.val, metric)
-        except Stopped:
+        except BudgetSpentError:
             return None
         self.on_trial(scored(step, what, metric, values, self.budget.usage.calls), self._most(step))
         return values

@@ -8,7 +8,7 @@ from dataclasses import replace
 from irr.config import HYPERPARAMETERS
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
-from irr.lm.budget import Budget
+from irr.lm.cache import Budget
 from irr.optimize.combining import fit_by_cross_validation
 from irr.optimize.scorer import Plan, Scorer, Trial, Values, scored
 from irr.statistics import lower_bound

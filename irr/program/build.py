@@ -21,7 +21,7 @@ from irr.io.frames import records
 from irr.io.records import EXAMPLES
 from irr.io.validation import explain
 from irr.labels.space import LabelSpace
-from irr.lm.base import LanguageModel
+from irr.lm.protocol import LanguageModel
 from irr.program.program import InferRetrieveRank
 from irr.prompts.pack import ChooseDemos, TaskPack, load_task
 from irr.rank.base import Evidence, Ranker, RetrievalRanker

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 
-from irr.lm.base import LanguageModel
+from irr.lm.protocol import LanguageModel
 from irr.prompts.pack import Demo, TaskPack
 from irr.rank.content_free import ContentFree
 from irr.text.lines import one_line

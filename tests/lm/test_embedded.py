@@ -20,7 +20,7 @@ import pytest
 from irr.errors import IrrError, LMError, MissingExtraError
 from irr.lm import embedded
 from irr.lm.embedded import EmbeddedModel
-from irr.lm.usage import metered
+from irr.lm.protocol import metered
 from irr.optimize.dspy_adapter import as_lm_error, dspy_model, prepare_dspy, schema_config
 from tests.doubles.dspy_calls import dspy_context
 
@@ -94,9 +94,7 @@ def test_probabilities_are_those_of_one_pass_for_each(model: EmbeddedModel, one_
 
 
 def test_many_continuations_are_read_in_several_passes(model: EmbeddedModel) -> None:
-    labels = [
-        f" {word} number {n}\n" for n in range(8) for word in ("baking", "tax law", "bread and butter")
-    ]
+    labels = [f" {word} number {n}\n" for n in range(8) for word in ("baking", "tax law", "bread and butter")]
     some = judge(model, labels[:3])
     assert judge(model, labels)[:3] == pytest.approx(some, abs=1e-3)
     assert judge(model, labels[::-1])[-3:] == pytest.approx(some[::-1], abs=1e-3)

@@ -12,7 +12,7 @@ from tests.doubles.faulty_server import Call, completion, faulty_server
 
 FORKS = """
 import os, sys, threading, time
-from irr.lm.base import ChatRequest
+from irr.lm.protocol import ChatRequest
 from irr.lm.loop import run_on_loop
 from irr.lm.registry import open_model
 

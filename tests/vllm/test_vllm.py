@@ -17,7 +17,7 @@ from irr.errors import IrrError, LMError, MissingExtraError, UsageError
 from irr.lm.embedded import packaged_folder
 from irr.lm.loop import run_on_loop
 from irr.lm.openai.client import ServedModel
-from irr.lm.usage import metered
+from irr.lm.protocol import metered
 from irr.lm.vllm_server import ServerOptions, running_server
 from irr.optimize.dspy_adapter import as_lm_error, dspy_model, prepare_dspy, schema_config
 from tests.doubles.dspy_calls import dspy_context

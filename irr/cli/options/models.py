@@ -10,8 +10,8 @@ from typer import Option
 from irr.errors import UsageError
 
 if TYPE_CHECKING:
-    from irr.lm.base import Capabilities, LanguageModel
     from irr.lm.openai.limits import Limits
+    from irr.lm.protocol import Capabilities, LanguageModel
     from irr.program.spec import Recipe
 
     # The models of infer and of rank.

@@ -8,12 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from irr.errors import LMError
-from irr.lm.base import Capabilities, ChatRequest
 from irr.lm.openai.address import answer_without_key
 from irr.lm.openai.limits import Limits
 from irr.lm.openai.scoring import VLLMScoring
 from irr.lm.openai.transport import Endpoint
-from irr.lm.usage import count
+from irr.lm.protocol import Capabilities, ChatRequest, count
 from irr.types import Usage
 
 OPENAI = "https://api.openai.com/v1"
