@@ -1,4 +1,4 @@
-"""A model within a budget: what is known costs nothing, what is paid for is kept, nothing exceeds the budget."""
+"""A model within a budget: what is known costs nothing, what is paid for is kept, the budget is kept."""
 
 from __future__ import annotations
 
