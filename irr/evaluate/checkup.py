@@ -15,7 +15,7 @@ from irr.config import RankMethod, Settings
 from irr.errors import LMError, LMUnavailableError
 from irr.lm.loop import gather, run_on_loop
 from irr.lm.protocol import LanguageModel, metered
-from irr.program.build import evidence_of
+from irr.program.stages import evidence_by
 from irr.prompts.pack import Demo, TaskPack, load_task
 from irr.prompts.templates import TermPrompt
 from irr.rank.base import by_score
@@ -123,7 +123,7 @@ def _orderer(
     method: RankMethod, model: LanguageModel, asked: Sequence[Question]
 ) -> Callable[[Question], Awaitable[list[str]]]:
     tasks = {question.task.title: question.task for question in asked}
-    evidence = {title: evidence_of(method, model, task, Settings().rank) for title, task in tasks.items()}
+    evidence = {title: evidence_by(method, model, task, Settings().rank) for title, task in tasks.items()}
 
     async def order(question: Question) -> list[str]:
         weights = await evidence[question.task.title].weigh(

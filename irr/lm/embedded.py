@@ -16,8 +16,8 @@ from typing import Any
 
 from irr.errors import IrrError, LMError, MissingExtraError
 from irr.hub import cache_folder, load_pretrained, prepare_environment, weights_revision
-from irr.lm.openai.limits import Limits
 from irr.lm.protocol import Capabilities, ChatRequest, count
+from irr.lm.server_limits import Limits
 from irr.types import Usage
 
 # The packaged model, and its name in options.

@@ -19,8 +19,8 @@ from pathlib import Path
 from irr.errors import IrrError, LMError, MissingExtraError, UsageError
 from irr.lm.embedded import ALIAS, NAME, packaged_folder
 from irr.lm.loop import run_on_loop
-from irr.lm.openai.address import KEY_VARIABLE
-from irr.lm.openai.client import ServedModel
+from irr.lm.server_client import ServedModel
+from irr.lm.server_errors import KEY_VARIABLE
 
 _FLAGS = (
     "--enable-prefix-caching",

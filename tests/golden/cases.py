@@ -16,7 +16,7 @@ from trove_classifiers import sorted_classifiers
 from irr.config import Settings
 from irr.encoders.base import Encoder
 from irr.lm.protocol import ChatRequest
-from irr.program.build import build
+from irr.program.program import build
 from tests.doubles.scripted import ScriptedModel
 
 FILES = {name: Path(__file__).parent / f"{name}.jsonl" for name in ("written", "packs")}

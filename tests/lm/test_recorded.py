@@ -19,8 +19,7 @@ from irr.lm.loop import run_on_loop
 from irr.lm.protocol import ChatRequest, metered
 from irr.lm.recorded import RecordedAnswer, RecordedModel
 from irr.lm.registry import name_of, open_model
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, build
 from irr.prompts.pack import Demo, load_task
 from irr.prompts.templates import RankingPrompt, TermPrompt
 from irr.text.words import clean

@@ -16,10 +16,10 @@ import pytest
 from irr.errors import IrrError, LMError, MissingExtraError, UsageError
 from irr.lm.embedded import packaged_folder
 from irr.lm.loop import run_on_loop
-from irr.lm.openai.client import ServedModel
 from irr.lm.protocol import metered
+from irr.lm.server_client import ServedModel
 from irr.lm.vllm_server import ServerOptions, running_server
-from irr.optimize.dspy_adapter import as_lm_error, dspy_model, prepare_dspy, schema_config
+from irr.optimize.dspy_program import as_lm_error, dspy_model, prepare_dspy, schema_config
 from tests.doubles.dspy_calls import dspy_context
 from tests.vllm.live import VARIABLE, LiveServer
 

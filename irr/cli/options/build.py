@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from irr.config import Settings
     from irr.io.columns import Columns
     from irr.labels.space import LabelSpace
-    from irr.lm.openai.limits import Limits
+    from irr.lm.server_limits import Limits
     from irr.program.program import InferRetrieveRank
 
 # The names of `irr.config.Hierarchy`, whose import would slow `irr --help`; a test compares them.
@@ -117,7 +117,7 @@ class BuildOptions:
         self, space: LabelSpace, limits: Limits | None = None, models: Models | None = None
     ) -> InferRetrieveRank:
         """Builds the program, with these models for infer and rank if given; a bar shows the progress."""
-        from irr.program.build import build
+        from irr.program.program import build
 
         infer_lm, rank_lm = models or self.lms.open(limits)
         with display.progress("label entries", None) as on_entries:

@@ -10,9 +10,9 @@ from typer import Option
 from irr.errors import UsageError
 
 if TYPE_CHECKING:
-    from irr.lm.openai.limits import Limits
     from irr.lm.protocol import Capabilities, LanguageModel
-    from irr.program.spec import Recipe
+    from irr.lm.server_limits import Limits
+    from irr.program.spec import ProgramSpec
 
     # The models of infer and of rank.
     Models = tuple[LanguageModel | None, LanguageModel | None]
@@ -74,7 +74,7 @@ class LMOptions:
         infer, rank = (capabilities_of(name) if name and name != NO_MODEL else None for name in self.names)
         return infer, rank
 
-    def check(self, frozen: Recipe | None = None) -> None:
+    def check(self, frozen: ProgramSpec | None = None) -> None:
         """Checks the options before any slow work.
 
         Args:
@@ -142,7 +142,7 @@ class LimitOptions:
         Raises:
             UsageError: If `concurrency` is neither a number nor `auto`.
         """
-        from irr.lm.openai.limits import Limits
+        from irr.lm.server_limits import Limits
 
         auto = self.concurrency == "auto"
         if not auto and not (self.concurrency.isdecimal() and int(self.concurrency) > 0):

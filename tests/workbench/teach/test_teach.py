@@ -16,8 +16,7 @@ from irr.config import Settings
 from irr.errors import IrrError, LMError, OutputError
 from irr.io.texts import read_gold
 from irr.lm.protocol import ChatRequest
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, build
 from irr.prompts.pack import load_task
 from irr.types import Usage
 from irr.workbench.teach import Taught, forget, label, sized, spent, within_budget, write
