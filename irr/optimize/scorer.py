@@ -18,7 +18,7 @@ from irr.lm.protocol import LanguageModel
 from irr.program.program import InferRetrieveRank
 from irr.program.spec import Models, ProgramSpec
 from irr.prompts.pack import TaskPack
-from irr.retrieve.features import Combination, Features, default_combination
+from irr.retrieve.features import Combination, Features
 from irr.retrieve.retriever import LabelRetriever
 from irr.statistics import Estimate, estimate
 from irr.text.words import clean
@@ -35,10 +35,17 @@ class Plan:
 
     settings: Settings
     task: TaskPack
+    combination: Combination
     infer_lm: LanguageModel | None = None
     rank_lm: LanguageModel | None = None
     examples: bool = True
-    combination: Combination = field(default_factory=default_combination)
+
+    @property
+    def uses_examples(self) -> bool:
+        """Whether its answers depend on its examples."""
+        settings = self.settings
+        near = settings.infer.near_demos + settings.rank.near_demos
+        return bool(settings.retrieve.example_weight or near or self.combination.reads_examples)
 
     def set(self, changes: Mapping[str, Any]) -> Plan:
         """The plan with other settings, by dotted name."""
