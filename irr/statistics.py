@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 _DRAWN = 2**16
 # A smaller gain can come from two or three texts, and did not carry over from one set to another.
 _STANDARD_ERRORS = 2.0
+_FOLDS = 5
 
 
 class Estimate(BaseModel):
@@ -118,3 +119,42 @@ def lower_bound(differences: NDArray[np.float64]) -> float:
     """The mean of paired differences, shape (texts,), less two standard errors."""
     error = float(differences.std(ddof=1)) / np.sqrt(len(differences)) if len(differences) > 1 else 0.0
     return float(differences.mean()) - _STANDARD_ERRORS * float(error)
+
+
+def cross_fitted_probabilities(
+    features: NDArray[np.float64],
+    target: NDArray[np.bool_],
+    group: NDArray[np.int64],
+    weight: NDArray[np.float64] | None = None,
+    not_negative: Sequence[int] = (),
+) -> NDArray[np.float64]:
+    """The probability of the target of each row, by logistic curves that did not see the row's group.
+
+    Five-fold cross-fitting on standardized features with an L2 penalty of 1. A feature that must not have a
+    negative weight gets the weight 0 instead.
+
+    Args:
+        features: Shape (rows, features).
+        target: Shape (rows,).
+        group: The number of each row's group, from 0; shape (rows,).
+        weight: The weight of each row, shape (rows,); equal weights if None.
+        not_negative: Columns of features whose weight must not be negative.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    weight = np.ones(len(target)) if weight is None else weight
+    fold = (np.random.default_rng(0).permutation(int(group.max()) + 1) % _FOLDS)[group]
+    probability = np.zeros(len(target))
+    for held_out in np.unique(fold):
+        rest, own = fold != held_out, fold == held_out
+        center, scale = features[rest].mean(axis=0), features[rest].std(axis=0)
+        standard = (features - center) / np.where(scale < 1e-9, 1.0, scale)
+        while True:
+            curve = LogisticRegression(max_iter=2_000)
+            curve.fit(standard[rest], target[rest], sample_weight=weight[rest])
+            negative = [column for column in not_negative if curve.coef_[0, column] < 0]
+            if not negative:
+                break
+            standard[:, negative] = 0.0  # a column of zeros gets the weight 0
+        probability[own] = curve.predict_proba(standard[own])[:, 1]
+    return probability
