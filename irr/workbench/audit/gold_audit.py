@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from irr import InferRetrieveRank, LabelSpace
 from irr.errors import UsageError
 from irr.io.texts import GoldRow
-from irr.statistics import cross_fitted_probabilities
+from irr.statistics import cross_fitted
 from irr.text.lines import short
 from irr.text.numbers import counted
 from irr.workbench.audit.label_findings import Hub, Orphan, Twins, hubs, orphans, twins, unreached
@@ -21,8 +21,7 @@ from irr.workbench.audit.pairs import (
     FROM_OTHER_TEXTS,
     Floats,
     Pairs,
-    RankedTexts,
-    feature_matrix,
+    TextRankings,
     pairs_by_text,
     pairs_of,
     rank_texts,
@@ -163,7 +162,7 @@ class ErrorRates(NamedTuple):
     dropped: float
 
 
-def judge(ranked: RankedTexts, gold: Sequence[Set[int]], labels: int) -> tuple[Pairs, ErrorRates]:
+def judge(ranked: TextRankings, gold: Sequence[Set[int]], labels: int) -> tuple[Pairs, ErrorRates]:
     """The pairs of all texts with their probability and suspicion, and the error rates of the gold.
 
     Args:
@@ -172,9 +171,10 @@ def judge(ranked: RankedTexts, gold: Sequence[Set[int]], labels: int) -> tuple[P
         labels: The size of the label space.
     """
     pairs = pairs_of(ranked, gold, labels)
-    not_negative = [FEATURES.index(name) for name in FROM_OTHER_TEXTS]
-    pairs["probability"] = cross_fitted_probabilities(
-        feature_matrix(pairs), pairs["given"], pairs["text"], pairs["weight"], not_negative
+    features = np.column_stack([pairs[name] for name in FEATURES])
+    from_others = [(FEATURES.index(name),) for name in FROM_OTHER_TEXTS]
+    pairs["probability"] = cross_fitted(
+        features, pairs["given"], pairs["text"], len(gold), pairs["weight"], from_others
     )
     rates = add_suspicion(pairs)
     return pairs, rates
@@ -223,7 +223,7 @@ def suspicion_of_texts(pairs: Pairs, texts: int) -> Floats:
 
 
 def _suspects(
-    rows: Sequence[GoldRow], space: LabelSpace, ranked: RankedTexts, pairs: Pairs
+    rows: Sequence[GoldRow], space: LabelSpace, ranked: TextRankings, pairs: Pairs
 ) -> list[Suspect]:
     """All texts, the most suspicious first."""
     suspicion = suspicion_of_texts(pairs, len(rows))
@@ -260,7 +260,7 @@ def _suspects(
     return suspects
 
 
-def _reasons_against(pair: np.void, ranked: RankedTexts, space: LabelSpace) -> list[str]:
+def _reasons_against(pair: np.void, ranked: TextRankings, space: LabelSpace) -> list[str]:
     """The reasons why a given label may be wrong."""
     rank, labels = pair["rank"], ranked.texts[pair["text"]].labels
     if rank == 1:
@@ -269,7 +269,7 @@ def _reasons_against(pair: np.void, ranked: RankedTexts, space: LabelSpace) -> l
     return [f"the program {where}", f'it sees "{space[int(labels[0])].name}"']
 
 
-def _reasons_for(pair: np.void, ranked: RankedTexts, space: LabelSpace) -> list[str]:
+def _reasons_for(pair: np.void, ranked: TextRankings, space: LabelSpace) -> list[str]:
     """The reasons why a label that is not given may be missing."""
     reasons = [f"the program ranks it {pair['rank']}"] if pair["rank"] else []
     if match := ranked.texts[pair["text"]].matches.get(int(pair["label"])):

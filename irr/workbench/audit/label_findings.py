@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from irr import LabelSpace
-from irr.workbench.audit.pairs import Pairs, RankedTexts, pairs_by_text
+from irr.workbench.audit.pairs import Pairs, TextRankings, pairs_by_text
 
 # Names whose vectors are at least so similar mean the same to the program.
 _SAME_MEANING = 0.95
@@ -74,7 +74,7 @@ class Orphan(BaseModel):
     texts: int
 
 
-def twins(space: LabelSpace, ranked: RankedTexts, pairs: Pairs, gold: Sequence[Set[int]]) -> list[Twins]:
+def twins(space: LabelSpace, ranked: TextRankings, pairs: Pairs, gold: Sequence[Set[int]]) -> list[Twins]:
     """Pairs of labels with like names, or with texts that look like each other's, the most mixed first.
 
     Args:
@@ -125,7 +125,7 @@ def _swapped(pairs: Pairs, gold: Sequence[Set[int]]) -> Counter[tuple[int, int]]
     return swapped
 
 
-def _similar_names(ranked: RankedTexts) -> dict[tuple[int, int], float]:
+def _similar_names(ranked: TextRankings) -> dict[tuple[int, int], float]:
     """The similarity of names that mean the same, by the numbers of the two labels."""
     numbers = sorted(ranked.names)
     vectors = np.array([ranked.names[number] for number in numbers])
@@ -137,7 +137,7 @@ def _similar_names(ranked: RankedTexts) -> dict[tuple[int, int], float]:
     return found
 
 
-def hubs(space: LabelSpace, ranked: RankedTexts, gold: Sequence[Set[int]]) -> list[Hub]:
+def hubs(space: LabelSpace, ranked: TextRankings, gold: Sequence[Set[int]]) -> list[Hub]:
     """Labels that are proposed for many texts and hardly ever right, the most frequent first."""
     proposed: Counter[int] = Counter()
     right: Counter[int] = Counter()
@@ -155,7 +155,7 @@ def hubs(space: LabelSpace, ranked: RankedTexts, gold: Sequence[Set[int]]) -> li
     return sorted(found, key=lambda hub: (-hub.texts, hub.label.id))
 
 
-def orphans(space: LabelSpace, ranked: RankedTexts, gold: Sequence[Set[int]]) -> list[Orphan]:
+def orphans(space: LabelSpace, ranked: TextRankings, gold: Sequence[Set[int]]) -> list[Orphan]:
     """Gold labels that are in the ranking of none of their texts, those of most texts first."""
     counts = Counter(label for own in gold for label in own)
     for ranking, own in zip(ranked.texts, gold, strict=True):
@@ -165,7 +165,7 @@ def orphans(space: LabelSpace, ranked: RankedTexts, gold: Sequence[Set[int]]) ->
     return sorted(found, key=lambda orphan: (-orphan.texts, orphan.label.id))
 
 
-def unreached(space: LabelSpace, ranked: RankedTexts) -> int:
+def unreached(space: LabelSpace, ranked: TextRankings) -> int:
     """The number of labels that are in the ranking of no text."""
     return len(space) - len({label for ranking in ranked.texts for label in ranking.labels.tolist()})
 

@@ -52,7 +52,7 @@ _NO_TEXTS = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
-class RankedText:
+class TextRanking:
     """A program's ranking of a text.
 
     Attributes:
@@ -68,7 +68,7 @@ class RankedText:
 
 
 @dataclass(frozen=True)
-class RankedTexts:
+class TextRankings:
     """A program's rankings of all texts, which do not depend on the gold.
 
     Attributes:
@@ -78,7 +78,7 @@ class RankedTexts:
         names: The vector of the name of each label that can become a pair, by number.
     """
 
-    texts: Sequence[RankedText]
+    texts: Sequence[TextRanking]
     vectors: Vectors
     random_labels: Ints
     names: Mapping[int, Vectors]
@@ -89,7 +89,7 @@ def rank_texts(
     texts: Sequence[str],
     gold: Sequence[int],
     on_text: Callable[[], None] = lambda: None,
-) -> RankedTexts:
+) -> TextRankings:
     """Ranks the labels of all texts; a text that is an example of the program is no evidence for itself.
 
     Args:
@@ -98,23 +98,22 @@ def rank_texts(
         gold: Numbers of all labels that are gold of any text.
         on_text: Called after each text.
     """
-    if program.examples:
-        program = program.leave_examples_out()
+    program = program.leaving_examples_out()
     ranked = []
     for prediction in program.batch(texts, min(_DEPTH, len(program.space)), trace=True):
-        ranked.append(_ranked_text(program, prediction))
+        ranked.append(_text_ranking(program, prediction))
         on_text()
     random_labels = np.random.default_rng(0).permutation(len(program.space))[:_RANDOM_LABELS]
     numbers = sorted({*gold, *random_labels.tolist(), *(n for one in ranked for n in one.labels.tolist())})
     names = program.encoder.encode([program.space[number].name for number in numbers])
     vectors = program.encode(texts)
-    return RankedTexts(ranked, vectors, random_labels, dict(zip(numbers, names, strict=True)))
+    return TextRankings(ranked, vectors, random_labels, dict(zip(numbers, names, strict=True)))
 
 
-def _ranked_text(program: InferRetrieveRank, prediction: Prediction) -> RankedText:
+def _text_ranking(program: InferRetrieveRank, prediction: Prediction) -> TextRanking:
     trace = prediction.trace
     if trace is None:
-        return RankedText(_NO_TEXTS, np.zeros((0, 4)), {})
+        return TextRanking(_NO_TEXTS, np.zeros((0, 4)), {})
     candidate_of = {candidate.label.id: candidate for candidate in trace.candidates}
     numbers, features, matches = [], [], {}
     for label in trace.ranking[:_DEPTH]:
@@ -126,10 +125,10 @@ def _ranked_text(program: InferRetrieveRank, prediction: Prediction) -> RankedTe
         if spans:
             best = max(spans, key=lambda match: match.score)
             matches[number] = (best.query, best.entry)
-    return RankedText(np.array(numbers, np.int64), np.array(features).reshape(-1, 4), matches)
+    return TextRanking(np.array(numbers, np.int64), np.array(features).reshape(-1, 4), matches)
 
 
-def pairs_of(ranked: RankedTexts, gold: Sequence[Set[int]], labels: int, seed: int = 0) -> Pairs:
+def pairs_of(ranked: TextRankings, gold: Sequence[Set[int]], labels: int, seed: int = 0) -> Pairs:
     """The pairs of all texts, in text order: an array of dtype `PAIR`; probability and suspicion are 0.
 
     Args:
@@ -161,11 +160,6 @@ def pairs_of(ranked: RankedTexts, gold: Sequence[Set[int]], labels: int, seed: i
     return np.concatenate(parts)
 
 
-def feature_matrix(pairs: Pairs) -> Floats:
-    """The features of pairs, shape (pairs, features)."""
-    return np.column_stack([pairs[name] for name in FEATURES])
-
-
 def pairs_by_text(pairs: Pairs, texts: int) -> list[Pairs]:
     """The pairs of each text: views, without copies."""
     return np.split(pairs, np.searchsorted(pairs["text"], np.arange(1, texts)))
@@ -182,7 +176,7 @@ def _similarities(vectors: Vectors) -> Iterator[Floats]:
 
 
 def _pairs_of_text(
-    ranked: RankedTexts,
+    ranked: TextRankings,
     text: int,
     gold: Set[int],
     gold_nearby: Sequence[int],
