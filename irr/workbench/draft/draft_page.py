@@ -71,8 +71,8 @@ def _map(drafted: LabelDraft) -> list[list[float]]:
         return []
     rows = np.sort(np.random.default_rng(0).permutation(len(points))[:_POINTS])
     flat = PCA(2, random_state=0).fit_transform(points)[rows]
-    places = np.round(flat / max(float(np.abs(flat).max()), 1e-9), 3)
-    return [[*place, label] for place, label in zip(places.tolist(), drafted.label_of[rows].tolist(), strict=True)]
+    places = np.round(flat.astype(float) / max(float(np.abs(flat).max()), 1e-9), 3).tolist()
+    return [[*place, int(label)] for place, label in zip(places, drafted.label_of[rows], strict=True)]
 
 
 def _overlaps(drafted: LabelDraft) -> list[dict[str, Any]]:
