@@ -24,11 +24,11 @@ from eval.rankings import PACKS, Pack, Ranker, traces
 from eval.record import record
 from eval.refusals import nonsense, refused
 from irr.calibrate.calibration import Calibration
-from irr.calibrate.features import DEPTH, features, profile
+from irr.calibrate.calibration import DEPTH, features, profile
 from irr.calibrate.fit import Ranked, calibration_error, fit, padded
 from irr.calibrate.risk_control import cut_off
 from irr.calibrate.scope import UNUSUAL, count, is_shifted, shift
-from irr.calibrate.selection import Decision
+from irr.calibrate.decision import Decision
 from irr.program.program import InferRetrieveRank
 
 Floats = NDArray[np.float64]

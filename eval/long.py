@@ -21,7 +21,7 @@ from irr.hub import cache_folder
 from irr.index.store import open_index
 from irr.io.texts import read_gold
 from irr.labels.space import LabelSpace
-from irr.program.build import build
+from irr.program.program import build
 from irr.program.program import InferRetrieveRank
 from irr.rank.base import RetrievalRanker
 from irr.retrieve.retriever import LabelRetriever

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from irr.calibrate.features import DEPTH
+from irr.calibrate.calibration import DEPTH
 from irr.calibrate.fit import Ranked, ranked
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
-from irr.program.build import build, leaving_one_out
+from irr.program.program import build, leaving_one_out
 from irr.program.program import InferRetrieveRank
 from irr.types import Trace
 

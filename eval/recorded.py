@@ -33,9 +33,10 @@ from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
 from irr.lm.base import LanguageModel
 from irr.lm.recorded import Answer, RecordedModel
-from irr.optimize import Optimizer, Students, optimize
-from irr.optimize.caching import CachingEncoder
-from irr.program.build import build
+from irr.optimize.prompt_search import Optimizer, Students
+from irr.optimize.optimization import optimize
+from irr.optimize.scorer import CachingEncoder
+from irr.program.program import build
 from irr.program.program import InferRetrieveRank
 from irr.statistics import paired_bootstrap
 

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from eval.rankings import traces
 from irr.calibrate.calibration import Calibration
-from irr.calibrate.features import profile
+from irr.calibrate.calibration import profile
 from irr.calibrate.fit import Ranked
 from irr.io.texts import GoldRow
 from irr.program.program import InferRetrieveRank

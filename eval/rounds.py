@@ -19,8 +19,8 @@ from irr.errors import UsageError
 from irr.evaluate.metrics import rp_at_k
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
-from irr.optimize import calibrate
-from irr.program.build import build
+from irr.calibrate.fit import calibrate
+from irr.program.program import build
 from irr.program.program import InferRetrieveRank
 from irr.statistics import estimate, paired_bootstrap
 from irr.types import Example

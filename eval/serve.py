@@ -28,7 +28,7 @@ from eval.service import ask, differs, rows_of, service, session_at
 from irr.frozen.freeze import freeze
 from irr.io.texts import TextRow, read_rows
 from irr.labels.space import LabelSpace
-from irr.program.build import build
+from irr.program.program import build
 from irr.program.program import InferRetrieveRank
 
 CLIENTS = 64

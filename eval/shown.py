@@ -32,7 +32,7 @@ from irr.lm.base import ChatRequest
 from irr.lm.local.smollm import converted_folder
 from irr.lm.recorded import RecordedModel
 from irr.lm.usage import count
-from irr.program.build import build, evidence_of
+from irr.program.program import build, evidence_of
 from irr.program.program import InferRetrieveRank
 from irr.prompts.pack import load_task
 from irr.rank.lm import Depth, LMRanker

@@ -31,7 +31,7 @@ from irr.index.store import open_index
 from irr.infer.spans import SpanInferer
 from irr.io.texts import TextRow, read_rows
 from irr.labels.space import LabelSpace
-from irr.program.build import build
+from irr.program.program import build
 from irr.retrieve.retriever import LabelRetriever
 from irr.types import EntryKind, Query, QueryKind
 

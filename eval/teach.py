@@ -27,9 +27,9 @@ from irr.batch import Job
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.evaluate.evaluate import Evaluation, evaluate
 from irr.io.texts import GoldRow, read_gold
-from irr.optimize import optimize
-from irr.optimize.caching import CachingEncoder
-from irr.program.build import build, leaving_one_out
+from irr.optimize.optimization import optimize
+from irr.optimize.scorer import CachingEncoder
+from irr.program.program import build, leaving_one_out
 from irr.program.program import InferRetrieveRank
 from irr.statistics import paired_bootstrap
 from irr.workbench.teach import label

@@ -23,10 +23,10 @@ from irr.hub import cache_folder
 from irr.index.store import open_index
 from irr.io.texts import read_gold
 from irr.labels.space import LabelSpace
-from irr.optimize.combining import Judged
+from irr.optimize.tuning import Judged
 from irr.optimize.scorer import Plan, Scorer
 from irr.prompts.pack import load_task
-from irr.retrieve.combination import PLAIN, Combination
+from irr.retrieve.features import PLAIN, Combination
 
 OUTPUT = Path(retrieve.__file__).with_name("default.json")
 

@@ -16,7 +16,7 @@ import pytest
 
 import irr
 from irr.errors import LMError, UsageError
-from irr.program.coalescing import Coalescer
+from irr.program.grouping import Coalescer
 from irr.program.program import InferRetrieveRank
 from irr.rank.base import RetrievalRanker
 from irr.types import Candidate, Prediction, Ranking

@@ -52,7 +52,7 @@ app = Typer(
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, Option("--version", help="Print the version.")] = False) -> None:
     if version:
-        from irr import __version__
+        from irr.version import __version__
 
         echo(__version__)
         raise Exit

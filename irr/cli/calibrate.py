@@ -32,11 +32,11 @@ def calibrate(
     texts.
     """
     from irr.frozen.freeze import freeze_calibration, load
-    from irr.frozen.place import Place
+    from irr.calibrate.fit import calibrate as run
+    from irr.frozen.folder import ProgramFolder
     from irr.io.texts import read_gold
-    from irr.optimize import calibrate as run
 
-    Place.at(program)
+    ProgramFolder.at(program)
     limits = options.limits(concurrency, requests_per_minute, tokens_per_minute, patience)
     with display.progress("label entries", None) as on_entries:
         loaded = load(
@@ -44,7 +44,7 @@ def calibrate(
         )
     rows = read_gold(gold, loaded.space)
     with display.progress("texts", sum(bool(row.labels) for row in rows)) as on_text:
-        calibration = run(loaded, rows, index_folder=index_folder, on_text=on_text).calibration
+        calibration = run(loaded, rows, on_text).calibration
     assert calibration is not None
     freeze_calibration(calibration, program)
     for line in calibration_lines(calibration):

@@ -89,10 +89,10 @@ def draft(
     from irr.encoders.base import DEFAULT_ENCODER
     from irr.encoders.sentence_transformers import SentenceEncoder
     from irr.frozen.freeze import freeze as freeze_program
-    from irr.frozen.place import Place
+    from irr.frozen.folder import ProgramFolder
     from irr.io.outputs import check_outputs, is_stream, open_output
     from irr.labels.space import LabelSpace
-    from irr.program.build import build
+    from irr.program.program import build
     from irr.workbench.draft import SETTINGS, DraftPlan, check_seed_labels, texts_of
     from irr.workbench.draft import draft as run
     from irr.workbench.draft.report import write_report
@@ -100,7 +100,7 @@ def draft(
     source.models.check()
     limits = options.limits(concurrency, requests_per_minute, tokens_per_minute, patience)
     check_outputs({"--output": output, "--report": report})
-    place = Place.at(freeze) if freeze else None
+    place = ProgramFolder.at(freeze) if freeze else None
     has_model = lm not in (None, "none")
     for name, value in {"--budget": budget, "--lm-texts": lm_texts}.items():
         if value is not None and not has_model:

@@ -17,7 +17,7 @@ from irr.errors import UsageError
 from irr.text.numbers import counted
 
 if TYPE_CHECKING:
-    from irr.calibrate.selection import Decision
+    from irr.calibrate.decision import Decision
     from irr.evaluate.compare import Comparison
     from irr.evaluate.evaluate import Evaluation
     from irr.evaluate.sets import SetScorer, SetScores
@@ -141,7 +141,7 @@ def _sets(program: InferRetrieveRank, decision: Decision, rows: Sequence[GoldRow
     arranged = decision.cuts and program.settings.hierarchy is not Hierarchy.NONE
     texts = (row.text for row in rows if row.labels)
     answers = program.batch(texts, decision=decision) if arranged else None
-    return SetScorer(decision, program.calibration.cut(decision), answers)
+    return SetScorer(decision, program.calibration.thresholds(decision), answers)
 
 
 def _show_sets(sets: SetScores, cutoffs: bool) -> None:

@@ -21,8 +21,8 @@ from irr.cli.show import show_scores
 from irr.text.numbers import counted
 
 if TYPE_CHECKING:
-    from irr.optimize import Budget
-    from irr.optimize.optimize import Optimized
+    from irr.lm.budget import Budget
+    from irr.optimize.optimization import Optimized
     from irr.optimize.scorer import Trial
     from irr.types import Usage
 
@@ -83,7 +83,7 @@ def optimize(
     teachers = StageModels(
         infer_teacher_lm or teacher_lm, rank_teacher_lm or teacher_lm, teacher_api_base or api_base
     )
-    from irr.frozen.place import Place
+    from irr.frozen.folder import ProgramFolder
     from irr.io.outputs import check_output
     from irr.io.texts import read_gold
     from irr.lm.registry import check_name
@@ -95,11 +95,13 @@ def optimize(
     # DSPy's own progress bars would overwrite this one.
     os.environ.setdefault("TQDM_DISABLE", "1")
     from irr.frozen.freeze import freeze
-    from irr.optimize import Budget, Optimizer, Students, check_models, split
-    from irr.optimize import optimize as run
+    from irr.lm.budget import Budget
+    from irr.optimize.optimization import check_models, split
+    from irr.optimize.optimization import optimize as run
+    from irr.optimize.prompt_search import Optimizer, Students
 
     check_models(Optimizer(optimizer), end_to_end, source.models.capabilities, teachers.capabilities)
-    place = Place.at(Path(output))
+    place = ProgramFolder.at(Path(output))
     trainset = read_gold(train, space, source.column_names)
     if val:
         valset = read_gold(val, space, source.column_names)
@@ -204,7 +206,7 @@ def _show_result(result: Optimized, folder: str) -> None:
             display.say(f"RP@10 on the valset, {what}: {gain.percent()}{beyond}")
     display.say(f"examples in the program: {len(program.examples):,}")
     display.say(f"settings changed: {display.changed(program.settings)}")
-    for stage, model in (("infer", program.infer_lm), ("rank", program.rank_lm)):
+    for stage, model in (("infer", program.models.infer_lm), ("rank", program.models.rank_lm)):
         display.say(f"{stage}: {model.name if model else 'no language model'}")
     calls, sent, generated = (
         int(result.history[name]) for name in ("calls", "prompt_tokens", "completion_tokens")

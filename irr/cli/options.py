@@ -11,7 +11,7 @@ from typer import Option
 from irr.errors import UsageError
 
 if TYPE_CHECKING:
-    from irr.calibrate.selection import Decision
+    from irr.calibrate.decision import Decision
     from irr.lm.openai.limits import Limits
 
 # The names of `irr.config.Hierarchy` and `irr.config.RankMethod`, whose import would slow `irr --help`.
@@ -234,7 +234,7 @@ def decision(
     """
     from pydantic import ValidationError
 
-    from irr.calibrate.selection import Decision
+    from irr.calibrate.decision import Decision
 
     try:
         return Decision(

@@ -14,7 +14,7 @@ from irr.errors import ProgramError, UsageError
 
 if TYPE_CHECKING:
     from irr.calibrate.calibration import Calibration
-    from irr.calibrate.selection import Decision
+    from irr.calibrate.decision import Decision
     from irr.config import Settings
     from irr.io.columns import Columns
     from irr.labels.space import LabelSpace
@@ -165,7 +165,7 @@ class ProgramOptions:
 
         manifest = read_manifest(program)
         self._check_task()
-        own = (manifest.recipe.infer, manifest.recipe.rank)
+        own = (manifest.spec.infer, manifest.spec.rank)
         infer, rank = (name_of(model.name) if model else NO_MODEL for model in own)
         self.models.check((infer, rank))
         fixed = {
@@ -174,7 +174,7 @@ class ProgramOptions:
             "--rank-method": None if self.rank_method == "auto" else self.rank_method,
             "--hierarchy": self.hierarchy,
             "--set": self.settings or None,
-            "--task": self.task if manifest.recipe.task else None,
+            "--task": self.task if manifest.spec.task else None,
         }
         for name, value in fixed.items():
             if value is not None:
@@ -241,7 +241,7 @@ class ProgramOptions:
                 raise UsageError(problem, "leave out the options that change these")
             return None
         if calibration:
-            calibration.cut(decision)
+            calibration.thresholds(decision)
         elif decision.calibrated:
             problem = "the program is not calibrated, and so has no probabilities"
             hint = f"run irr calibrate --program {self.program or 'DIR'} --gold FILE first"
@@ -255,7 +255,7 @@ class ProgramOptions:
         from irr.frozen.manifest import read_manifest
         from irr.text.languages import language_note
 
-        encoder = read_manifest(self.program).recipe.encoder.name if self.program else self.encoder
+        encoder = read_manifest(self.program).spec.encoder.name if self.program else self.encoder
         window = open_window() if encoder in (None, DEFAULT_ENCODER) else None
         if window and (note := language_note(what, texts, window.pieces)):
             display.note(note)
@@ -266,7 +266,7 @@ class ProgramOptions:
         """Builds or loads the program, with these models if given; a bar shows the progress."""
         from irr.frozen.freeze import load
         from irr.lm.registry import NO_MODEL
-        from irr.program.build import build
+        from irr.program.program import build
 
         with display.progress("label entries", None) as on_entries:
             if self.program is None:

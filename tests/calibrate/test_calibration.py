@@ -9,9 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from irr.calibrate.calibration import Calibration
+from irr.calibrate.decision import Cut, Decision, best_f1_size, typical_text
 from irr.calibrate.fit import Ranked, calibration_error, fit
 from irr.calibrate.scope import SHIFTED, Scope, count, is_shifted, shift, unusual
-from irr.calibrate.selection import Cut, Decision, best_f1_size, typical_text
 from irr.errors import UsageError
 
 

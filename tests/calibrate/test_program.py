@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from irr.optimize.calibrating import calibrate
 
 import irr as package
-from irr.calibrate.selection import Decision
+from irr.calibrate.decision import Decision
 from irr.errors import ProgramError, UsageError
 from irr.frozen.freeze import freeze
 from irr.frozen.manifest import CALIBRATION, SUMS, sums_of
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
-from irr.optimize.calibrating import calibrate
 from irr.program.program import InferRetrieveRank
 from tests.doubles.scripted import ScriptedModel
 from tests.support import Irr, read_jsonl, write_jsonl

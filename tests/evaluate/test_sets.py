@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from irr.calibrate.selection import Cut, Decision
+from irr.calibrate.decision import Cut, Decision
+from irr.calibrate.fit import calibrate
 from irr.evaluate.sets import SetScorer
 from irr.frozen.freeze import freeze
-from irr.optimize import calibrate
 from irr.program.program import InferRetrieveRank
 from irr.types import Prediction, RankedLabel
 from tests.calibrate.test_program import GOLD

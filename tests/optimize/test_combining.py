@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from irr.optimize.combining import FEWEST, Judged, fit, fit_by_cross_validation
-from irr.retrieve.combination import PLAIN
-from irr.retrieve.features import FEATURES, Features
+from irr.optimize.tuning import FEWEST, Judged, fit, fit_by_cross_validation
+from irr.retrieve.features import FEATURES, PLAIN, Features
 
 NAMES = list(FEATURES)
 LABELS = 40

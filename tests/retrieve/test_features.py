@@ -6,10 +6,18 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from irr.retrieve.combination import PLAIN, Combination, default_combination, length_share
-from irr.retrieve.features import FEATURES, Features, Proposal, features_of
-from irr.retrieve.parts import Part
-from irr.retrieve.scoring import Segment
+from irr.retrieve.features import (
+    FEATURES,
+    PLAIN,
+    Combination,
+    Features,
+    Proposal,
+    default_combination,
+    features_of,
+    length_share,
+)
+from irr.retrieve.queries import Part
+from irr.retrieve.score import Segment
 from irr.types import EntryKind, QueryKind
 
 NAMES = list(FEATURES)

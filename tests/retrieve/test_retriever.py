@@ -13,7 +13,7 @@ from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.index.lexical import LexicalIndex, Postings
 from irr.index.store import open_index
 from irr.labels.space import LabelSpace
-from irr.retrieve.combination import Combination
+from irr.retrieve.features import Combination
 from irr.retrieve.retriever import LabelRetriever
 from irr.types import EntryKind, Label, Query, QueryKind
 from tests.doubles.hash_encoder import HashEncoder

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from irr.retrieve import scoring
-from irr.retrieve.evidence import Evidence, join, of_passage, of_terms
-from irr.retrieve.scoring import Entries, Floats, Segment
+from irr.retrieve.score import Entries, Evidence, Floats, Segment, join, of_passage, of_terms
 from irr.types import QueryKind
 
 TEXT, SPAN, TERM = QueryKind.TEXT, QueryKind.SPAN, QueryKind.TERM
