@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from irr.errors import IrrError as IrrError
     from irr.frozen.freeze import freeze as freeze
     from irr.frozen.freeze import load as load
+    from irr.infer.spans import SpanInferer as SpanInferer
     from irr.labels.space import LabelSpace as LabelSpace
     from irr.lm.base import LanguageModel as LanguageModel
     from irr.lm.openai.limits import Limits as Limits
@@ -35,6 +36,7 @@ _MODULES = {
     "encoders.sentence_transformers": "SentenceEncoder",
     "errors": "IrrError",
     "frozen.freeze": "freeze load",
+    "infer.spans": "SpanInferer",
     "labels.space": "LabelSpace",
     "lm.base": "LanguageModel",
     "lm.openai.limits": "Limits",
