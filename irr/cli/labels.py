@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
-from irr.cli import display
-from irr.cli.command import command
-from irr.cli.options import ColumnNames, Encoder, Language
-from irr.errors import UsageError
+from irr.cli import display, options
 from irr.text.lines import short
 from irr.text.numbers import counted
 
@@ -23,92 +19,47 @@ if TYPE_CHECKING:
 _SHOWN_IDS = 3
 
 
-@dataclass(frozen=True, kw_only=True)
-class LabelsOptions:
-    """The label file, and where to write labels and diagnostics."""
-
-    file: Annotated[Path, Argument(help="A label file, as --labels takes it.", metavar="FILE")]
+def labels(
+    file: Annotated[Path, Argument(help="A label file, as --labels takes it.", metavar="FILE")],
     output: Annotated[
         str | None,
         Option(
             help='Write the labels there as JSONL, which is read fastest; "-" writes stdout.', metavar="FILE"
         ),
-    ] = None
+    ] = None,
     json_file: Annotated[
         str | None, Option("--json", help='Write the diagnostics there; "-" writes stdout.', metavar="FILE")
-    ] = None
-    apply: Annotated[
-        Path | None,
-        Option(
-            help="Make these changes first: a file that irr draft --labels wrote, of which you may strike "
-            "or edit lines. Give --output.",
-            metavar="FILE",
-        ),
-    ] = None
-    gold: Annotated[
-        Path | None, Option(help="With --apply: texts with gold, to carry over.", metavar="FILE")
-    ] = None
-    gold_output: Annotated[
-        str | None, Option(help="Where the gold of the next version goes, as JSONL.", metavar="FILE")
-    ] = None
-    language: Language = None
-    columns: ColumnNames = None
-    encoder: Encoder = None
-
-
-@command("labels eurovoc.rdf.gz --language fi,en --output eurovoc.jsonl")
-def labels(options: LabelsOptions) -> None:
+    ] = None,
+    language: options.Language = None,
+    columns: options.ColumnNames = None,
+    encoder: options.Encoder = None,
+) -> None:
     """Show a label space: its contents, its hierarchy, and what hurts retrieval."""
     from irr.encoders.base import DEFAULT_ENCODER
     from irr.encoders.window import open_window
     from irr.io.columns import Columns
     from irr.io.outputs import check_outputs, open_output
     from irr.io.streams import STANDARD
-    from irr.io.texts import read_gold
-    from irr.labels.changes import apply, carry_gold, read_changes
     from irr.labels.diagnostics import survey
     from irr.labels.space import LabelSpace
 
-    outputs = {
-        "--output": options.output,
-        "--json": options.json_file,
-        "--gold-output": options.gold_output,
-    }
+    outputs = {"--output": output, "--json": json_file}
     check_outputs(outputs)
-    _check(options)
-    window = open_window(options.encoder)
-    columns = Columns.parse(options.columns)
-    space = LabelSpace.read(options.file, options.language, columns)
-    changes = read_changes(options.apply) if options.apply else []
-    rows = read_gold(options.gold, space, columns) if options.gold else []
-    reads = (options.file, options.apply, options.gold)
+    window = open_window(encoder)
+    space = LabelSpace.read(file, language, Columns.parse(columns))
     with (
-        open_output(options.output or os.devnull, *reads) as out,
-        open_output(options.json_file or os.devnull, *reads) as diagnostics,
-        open_output(options.gold_output or os.devnull, *reads) as gold,
+        open_output(output or os.devnull, file) as out,
+        open_output(json_file or os.devnull, file) as json_out,
     ):
-        display.skos(options.file, space.counts)
-        if options.apply:
-            space = apply(space, changes)
-            display.note(f"{counted(len(changes), 'change')} made: {counted(len(space), 'label')}")
-            gold.writelines(row.model_dump_json() + "\n" for row in carry_gold(rows, changes))
+        display.skos(file, space.counts)
         out.writelines(label.model_dump_json(exclude_defaults=True) + "\n" for label in space)
-        found = survey(space, window, only_english=options.encoder in (None, DEFAULT_ENCODER))
-        diagnostics.write(found.model_dump_json(indent=2) + "\n")
+        diagnostics = survey(space, window, only_english=encoder in (None, DEFAULT_ENCODER))
+        json_out.write(diagnostics.model_dump_json(indent=2) + "\n")
     if STANDARD not in outputs.values():
-        _show(found)
+        _show_diagnostics(diagnostics)
 
 
-def _check(options: LabelsOptions) -> None:
-    if options.apply and not options.output:
-        raise UsageError("--apply makes another version of the labels", "say where to, with --output FILE")
-    if bool(options.gold) != bool(options.gold_output):
-        raise UsageError("gold is carried over from one file to another", "give --gold and --gold-output")
-    if options.gold and not options.apply:
-        raise UsageError("gold is carried over with changes", "give --apply FILE")
-
-
-def _show(found: LabelDiagnostics) -> None:
+def _show_diagnostics(found: LabelDiagnostics) -> None:
     _show_counts(found)
     if found.tree.with_parents:
         _show_tree(found)
@@ -133,8 +84,8 @@ def _show_counts(found: LabelDiagnostics) -> None:
         ("with a prior", found.with_prior, ""),
     ]
     for language, count in found.read.named_in.items() if found.read else ():
-        said = "language not said" if language == UNTAGGED else f"named in {language}"
-        counts.append((said, count, ""))
+        named = "language not said" if language == UNTAGGED else f"named in {language}"
+        counts.append((named, count, ""))
     rows = (
         (what, f"{count:,} ({count / found.labels:.0%})", more if count else "")
         for what, count, more in counts

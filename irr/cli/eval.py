@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Option
 
-from irr.cli import display
-from irr.cli.command import command
+from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
-from irr.cli.options import DecisionOptions, ProgramOptions, note_language
+from irr.cli.program_options import ProgramOptions
 from irr.errors import UsageError
 from irr.text.numbers import counted
 
@@ -27,75 +25,95 @@ if TYPE_CHECKING:
     from irr.program.program import InferRetrieveRank
 
 
-@dataclass(frozen=True, kw_only=True)
-class EvalOptions:
-    """The texts and the program to evaluate, and where to write the scores."""
-
-    gold: Annotated[
-        Path, Option(help='JSONL rows {"id", "text", "labels": ["ID"]}, or a table.', metavar="FILE")
-    ]
+def evaluate(
+    gold: options.Gold,
     name: Annotated[
         str | None, Option(help="The name of this run in reports and comparisons.", metavar="NAME")
-    ] = None
+    ] = None,
     json_file: Annotated[
         str | None, Option("--json", help='Also write the metrics there; "-" writes stdout.', metavar="FILE")
-    ] = None
+    ] = None,
     report: Annotated[
         str | None, Option(help="Write a report there that shows where labels are lost.", metavar="FILE")
-    ] = None
+    ] = None,
     compare: Annotated[
-        list[Path],
+        list[Path] | None,
         Option(
             help="The --json of an earlier evaluation on the same gold; may be given many times.",
             metavar="FILE",
         ),
-    ] = field(default_factory=list)
-    cutoffs: Annotated[bool, Option(help="Show precision and recall at many cut-offs on probabilities.")] = (
-        False
-    )
-    decision: DecisionOptions
-    program: ProgramOptions
-
-
-@command("eval --labels skills.jsonl --gold test.jsonl --json scores.json")
-def evaluate(options: EvalOptions) -> None:
+    ] = None,
+    cutoffs: Annotated[
+        bool, Option("--cutoffs", help="Show precision and recall at many cut-offs on probabilities.")
+    ] = False,
+    min_probability: options.MinProbability = None,
+    precision: options.Precision = None,
+    recall: options.Recall = None,
+    best_f1: options.BestF1 = False,
+    scope: options.Scope = None,
+    labels: options.Labels = None,
+    language: options.Language = None,
+    columns: options.ColumnNames = None,
+    encoder: options.Encoder = None,
+    fields: options.Fields = None,
+    hierarchy: options.HierarchyChoice = None,
+    settings: options.SettingValues = None,
+    index_folder: options.IndexFolder = None,
+    index_server: options.IndexServer = None,
+    lm: options.LM = None,
+    api_base: options.APIBase = None,
+    infer_lm: options.InferLM = None,
+    rank_lm: options.RankLM = None,
+    rank_method: options.RankMethodChoice = "auto",
+    task: options.Task = None,
+    program: options.Program = None,
+    rebind: options.Rebind = False,
+    within: options.Within = None,
+    only: options.Only = None,
+    without: options.Without = None,
+) -> None:
     """Measure the answers against gold labels, with 95 % intervals."""
-    from irr.evaluate.compare import compare, read_baseline
+    source = ProgramOptions.of(locals())
+    from irr.evaluate.compare import compare as compared_with
+    from irr.evaluate.compare import read_baseline
     from irr.evaluate.evaluate import evaluate as measure
     from irr.evaluate.report import Diagnoser, write_page
     from irr.evaluate.setup import Setup, as_text
     from irr.io.outputs import check_outputs, open_output
     from irr.io.streams import STANDARD
     from irr.io.texts import gold_within, read_gold
+    from irr.program.build import leaving_one_out
 
-    outputs = {"--report": options.report, "--json": options.json_file}
+    outputs = {"--report": report, "--json": json_file}
     check_outputs(outputs)
-    source = options.program
     space = source.read_space()
-    rows = read_gold(options.gold, space, source.column_names)
-    note_language("texts", (row.text for row in rows), source.encoder_name)
-    baselines = [read_baseline(path, rows) for path in options.compare]
-    decision = options.decision.read()
-    calibration = source.calibration(decision)
-    if options.cutoffs and not calibration:
+    rows = read_gold(gold, space, source.column_names)
+    source.note_language("texts", (row.text for row in rows))
+    baselines = [read_baseline(path, rows) for path in compare or ()]
+    decision = options.decision(min_probability, precision, recall, best_f1, scope)
+    calibration = source.read_calibration(decision)
+    if cutoffs and not calibration:
         raise UsageError("--cutoffs needs a calibrated program", "run irr calibrate first")
-    read = (options.gold, *options.compare, *source.reads)
+    files = (gold, *(compare or ()), *source.files_read)
     with (
-        open_output(options.json_file or os.devnull, *read) as scores,
-        open_output(options.report or os.devnull, *read) as page,
+        open_output(json_file or os.devnull, *files) as scores,
+        open_output(report or os.devnull, *files) as page,
     ):
-        program = source.build(space)
-        rows = gold_within(program.part, rows)
-        labels = source.program or source.labels or Path()
-        setup = Setup.of(program, rows, name=options.name, gold=options.gold, labels=labels)
+        built = source.build(space)
+        rows = gold_within(built.part, rows)
+        setup = Setup.of(built, rows, name=name, gold=gold, labels=program or labels or Path())
         if setup.left_out:
-            _warn_of_known_texts(setup.left_out, len(rows))
-            program = program.leaving_examples_out()
-        diagnoser = Diagnoser(program) if options.report else None
-        sets = _sets(program, decision, rows) if calibration else None
+            display.note(
+                f"{setup.left_out:,} of {counted(len(rows), 'text')} among the examples of the program, "
+                "scored without their own. Settings and prompts were chosen on them all the same, so other "
+                "texts will score lower"
+            )
+            built = leaving_one_out(built, index_folder)
+        diagnoser = Diagnoser(built) if report else None
+        sets = _sets(built, decision, rows) if calibration else None
         with display.progress("texts", len(rows)) as on_text:
-            evaluation = measure(program, rows, on_text, diagnoser.observe if diagnoser else None, sets)
-        comparisons = [compare(evaluation.per_text, baseline) for baseline in baselines]
+            evaluation = measure(built, rows, on_text, diagnoser.observe if diagnoser else None, sets)
+        comparisons = [compared_with(evaluation.per_text, baseline) for baseline in baselines]
         scores.write(as_text(evaluation, setup, comparisons))
         if diagnoser:
             with display.progress("labels that were lost", diagnoser.to_look_up) as on_text:
@@ -105,9 +123,9 @@ def evaluate(options: EvalOptions) -> None:
         if evaluation.without_model:
             display.note(display.without_model(evaluation.fallbacks, evaluation.texts))
     else:
-        _show(evaluation, setup.title)
+        _show_metrics(evaluation, setup.title)
         if evaluation.sets:
-            _show_sets(evaluation.sets, options.cutoffs)
+            _show_sets(evaluation.sets, cutoffs)
         if comparisons:
             _show_runs(comparisons, setup.name)
     if evaluation.errors or evaluation.without_model:
@@ -159,14 +177,7 @@ def _show_sets(sets: SetScores, cutoffs: bool) -> None:
         display.table(header, cut_offs)
 
 
-def _warn_of_known_texts(known: int, texts: int) -> None:
-    display.note(
-        f"{known:,} of {counted(texts, 'text')} among the examples of the program, scored without their own. "
-        "Settings and prompts were chosen on them all the same, so other texts will score lower"
-    )
-
-
-def _show(evaluation: Evaluation, title: str) -> None:
+def _show_metrics(evaluation: Evaluation, title: str) -> None:
     """The metrics of an evaluation as a table, in percent."""
     if evaluation.without_model:
         display.say(display.without_model(evaluation.fallbacks, evaluation.texts))

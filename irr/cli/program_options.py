@@ -1,0 +1,328 @@
+"""The program that a command runs: a frozen one, or one built for a label file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from irr.cli import display
+from irr.errors import ProgramError, UsageError
+
+if TYPE_CHECKING:
+    from irr.calibrate.calibration import Calibration
+    from irr.calibrate.decision import Decision
+    from irr.config import Settings
+    from irr.io.columns import Columns
+    from irr.labels.space import LabelSpace
+    from irr.lm.base import Capabilities, LanguageModel
+    from irr.lm.openai.limits import Limits
+    from irr.program.program import InferRetrieveRank
+
+    # The models of infer and of rank.
+    Models = tuple[LanguageModel | None, LanguageModel | None]
+
+
+@dataclass(frozen=True)
+class StageModels:
+    """The names of the models of infer and rank, and their server; None leaves a model to the program."""
+
+    infer: str | None
+    rank: str | None
+    api_base: str | None
+
+    @property
+    def names(self) -> tuple[str | None, str | None]:
+        """Both names."""
+        return self.infer, self.rank
+
+    @property
+    def capabilities(self) -> tuple[Capabilities | None, Capabilities | None]:
+        """The capabilities of the two models; None for no model."""
+        from irr.lm.registry import NO_MODEL, capabilities_of
+
+        infer, rank = (capabilities_of(name) if name and name != NO_MODEL else None for name in self.names)
+        return infer, rank
+
+    def check(self, frozen: tuple[str, str] = ("none", "none")) -> None:
+        """Checks the names, the server and the key before any slow work.
+
+        Args:
+            frozen: The names of a frozen program's models, which run where none is named.
+
+        Raises:
+            UsageError: If a model is unknown, or no model is of the server.
+        """
+        from irr.lm.registry import capabilities_of, check_name
+
+        names = [name or own for name, own in zip(self.names, frozen, strict=True)]
+        if self.api_base and all(capabilities_of(name).local for name in names):
+            raise UsageError("--api-base is given, but no model of that server", "add --lm openai/MODEL")
+        for name in names:
+            check_name(name, self.api_base)
+
+    def open(self, limits: Limits | None = None) -> Models:
+        """Opens the models; one name gives one model."""
+        from irr.lm.registry import NO_MODEL, open_models
+
+        infer, rank = open_models([name or NO_MODEL for name in self.names], self.api_base, limits)
+        return infer, rank
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramOptions:
+    """The program to run, by the options of `irr.cli.options`, each under the name of its parameter."""
+
+    labels: Path | None = None
+    language: str | None = None
+    columns: str | None = None
+    encoder: str | None = None
+    fields: str | None = None
+    hierarchy: str | None = None
+    settings: Sequence[str] | None = None
+    index_folder: Path | None = None
+    index_server: str | None = None
+    program: Path | None = None
+    rebind: bool = False
+    within: Sequence[str] | None = None
+    only: Path | None = None
+    without: Path | None = None
+    lm: str | None = None
+    api_base: str | None = None
+    infer_lm: str | None = None
+    rank_lm: str | None = None
+    rank_method: str = "auto"
+    task: str | None = None
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> ProgramOptions:
+        """Those of a command's parameters that are about the program, given as `locals()`."""
+        return cls(**{field.name: options[field.name] for field in fields(cls) if field.name in options})
+
+    @property
+    def models(self) -> StageModels:
+        """The language models that are named."""
+        return StageModels(self.infer_lm or self.lm, self.rank_lm or self.lm, self.api_base)
+
+    @property
+    def column_names(self) -> Columns:
+        """The columns that hold the fields.
+
+        Raises:
+            UsageError: If --columns is malformed.
+        """
+        from irr.io.columns import Columns
+
+        return Columns.parse(self.columns)
+
+    @property
+    def files_read(self) -> list[Path]:
+        """The files that are read, which no output may replace."""
+        frozen = self.program.iterdir() if self.program else ()
+        return [*(file for file in (self.labels, self.only, self.without) if file), *frozen]
+
+    def read_space(self) -> LabelSpace:
+        """Reads the label space, and checks the options before any slow work.
+
+        Raises:
+            UsageError: If options contradict each other.
+            LabelSpaceError: If the labels cannot be used.
+            ProgramError: If the frozen program cannot be used.
+        """
+        if self.rebind and not (self.program and self.labels):
+            raise UsageError("--rebind runs a frozen program on other labels", "give --program and --labels")
+        if self.language is not None and self.labels is None:
+            raise UsageError("--language is given, but no --labels", "leave it out")
+        if self.index_server and not self.index_server.startswith(("http://", "https://")):
+            raise UsageError(f'--index: "{self.index_server}" is not a URL', "write it as http://HOST:PORT")
+        space = self._frozen_space(self.program) if self.program else self._space_of_file()
+        self._part(space)
+        return space
+
+    def _space_of_file(self) -> LabelSpace:
+        from irr.labels.diagnostics import names_sample
+        from irr.labels.space import LabelSpace
+
+        self.read_settings()
+        self._check_task()
+        self.models.check()
+        if self.labels is None:
+            raise UsageError("no labels", "give --labels FILE, or --program DIR")
+        space = LabelSpace.read(self.labels, self.language, self.column_names)
+        display.skos(self.labels, space.counts)
+        if not (space.counts and space.counts.language_hint):
+            self.note_language("labels", names_sample(space))
+        return space
+
+    def _frozen_space(self, program: Path) -> LabelSpace:
+        from irr.frozen.freeze import read_labels
+        from irr.frozen.manifest import read_manifest
+        from irr.labels.space import LabelSpace
+        from irr.lm.registry import NO_MODEL, name_of
+
+        manifest = read_manifest(program)
+        self._check_task()
+        own = (manifest.spec.infer, manifest.spec.rank)
+        infer, rank = (name_of(model.name) if model else NO_MODEL for model in own)
+        self.models.check((infer, rank))
+        fixed = {
+            "--encoder": self.encoder,
+            "--fields": self.fields,
+            "--rank-method": None if self.rank_method == "auto" else self.rank_method,
+            "--hierarchy": self.hierarchy,
+            "--set": self.settings or None,
+            "--task": self.task if manifest.spec.task else None,
+        }
+        for name, value in fixed.items():
+            if value is not None:
+                raise UsageError(f"{name} is fixed in a frozen program", "leave it out")
+        labels = LabelSpace.read(self.labels, self.language, self.column_names) if self.labels else None
+        try:
+            space = read_labels(program, manifest, labels, self.rebind)
+        except ProgramError as e:
+            hint = "leave --labels out, or add --rebind to run the program on these labels"
+            raise UsageError(f"{self.labels} is not the label space of {program}", hint) from e
+        if self.rebind:
+            display.note(f"{program} runs on other labels than it was frozen with: {self.labels}")
+        return space
+
+    def _check_task(self) -> None:
+        from irr.prompts.pack import load_task
+
+        if self.task is not None:
+            load_task(self.task)
+
+    def _part(self, space: LabelSpace) -> list[str] | None:
+        """Ids of the labels that may be answers; None for all."""
+        from irr.labels.part import part_of, read_ids
+
+        if not self.within and self.only is None and self.without is None:
+            return None
+        only = read_ids(self.only) if self.only else None
+        without = read_ids(self.without) if self.without else ()
+        return [space[int(number)].id for number in part_of(space, self.within or (), only, without)]
+
+    def read_settings(self) -> Settings:
+        """The settings.
+
+        Raises:
+            UsageError: If a setting or its value is unknown.
+        """
+        from irr.config import Settings
+
+        changes: dict[str, object] = {"rank.method": self.rank_method}
+        if self.hierarchy:
+            changes["hierarchy"] = self.hierarchy
+        if self.fields is not None:
+            changes["retrieve.fields"] = _field_names(self.fields)
+        for given in self.settings or ():
+            name, equals, value = given.partition("=")
+            if not equals:
+                raise UsageError(f'--set: "{given}" gives no value', "write --set NAME=VALUE")
+            changes[name.strip()] = _json_value(value)
+        return Settings().replace(changes)
+
+    def read_calibration(self, decision: Decision) -> Calibration | None:
+        """The program's calibration, after a check that it supports the decision.
+
+        Raises:
+            UsageError: If it does not.
+        """
+        from irr.frozen.manifest import read_calibration
+
+        calibration = read_calibration(self.program) if self.program else None
+        part = self.within or self.only or self.without
+        if calibration and (part or self.rebind or any(self.models.names)):
+            if decision.calibrated:
+                problem = "the program was calibrated with its own models, on all of its labels"
+                raise UsageError(problem, "leave out the options that change these")
+            return None
+        if calibration:
+            calibration.thresholds(decision)
+        elif decision.calibrated:
+            problem = "the program is not calibrated, and so has no probabilities"
+            hint = f"run irr calibrate --program {self.program or 'DIR'} --gold FILE first"
+            raise UsageError(problem, hint)
+        return calibration
+
+    def note_language(self, what: str, texts: Iterable[str]) -> None:
+        """Warns if the default encoder, which reads English only, is given texts in another language."""
+        from irr.encoders.base import DEFAULT_ENCODER
+        from irr.encoders.window import open_window
+        from irr.frozen.manifest import read_manifest
+        from irr.text.languages import language_note
+
+        encoder = read_manifest(self.program).spec.encoder.name if self.program else self.encoder
+        window = open_window() if encoder in (None, DEFAULT_ENCODER) else None
+        if window and (note := language_note(what, texts, window.pieces)):
+            display.note(note)
+
+    def build(
+        self, space: LabelSpace, limits: Limits | None = None, models: Models | None = None
+    ) -> InferRetrieveRank:
+        """Builds or loads the program, with these models if given; a bar shows the progress."""
+        from irr.frozen.freeze import load
+        from irr.lm.registry import NO_MODEL
+        from irr.program.program import build
+
+        with display.progress("label entries", None) as on_entries:
+            if self.program is None:
+                infer_lm, rank_lm = models or self.models.open(limits)
+                program = build(
+                    space,
+                    encoder=self.encoder,
+                    settings=self.read_settings(),
+                    infer_lm=infer_lm,
+                    rank_lm=rank_lm,
+                    task=self.task or "default",
+                    index_folder=self.index_folder,
+                    index_server=self.index_server,
+                    progress=on_entries,
+                )
+            else:
+                infer, rank = (model or NO_MODEL for model in models) if models else self.models.names
+                program = load(
+                    self.program,
+                    api_base=self.api_base,
+                    limits=limits,
+                    infer_lm=infer,
+                    rank_lm=rank,
+                    task=self.task,
+                    labels=space,
+                    rebind=self.rebind,
+                    index_folder=self.index_folder,
+                    index_server=self.index_server,
+                    progress=on_entries,
+                )
+        part = self._part(space)
+        return program if part is None else program.within(only=part)
+
+    def builder(self, limits: Limits | None = None) -> Callable[[], InferRetrieveRank]:
+        """A function that builds the same program in another process."""
+        paths = {name: getattr(self, name) for name in ("labels", "program", "only", "without")}
+        absolute = {name: path and path.absolute() for name, path in paths.items()}
+        return partial(_build, replace(self, **absolute), limits)
+
+
+def _build(options: ProgramOptions, limits: Limits | None) -> InferRetrieveRank:
+    return options.build(options.read_space(), limits)
+
+
+def _field_names(names: str) -> list[str]:
+    from irr.types import EntryKind
+
+    found = [name.strip() for name in names.split(",")]
+    for name in found:
+        if name not in list(EntryKind):
+            raise UsageError(f'--fields: no field "{name}"', f"name some of {','.join(EntryKind)}")
+    return found
+
+
+def _json_value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text.strip()
