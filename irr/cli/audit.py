@@ -14,7 +14,7 @@ from irr.text.lines import short
 from irr.text.numbers import counted
 
 if TYPE_CHECKING:
-    from irr.workbench.audit.audit import Audit
+    from irr.workbench.audit import Audit
 
 _SHOWN = 10
 
@@ -58,7 +58,7 @@ def audit(
     from irr.io.outputs import check_outputs, open_output
     from irr.io.streams import STANDARD
     from irr.io.texts import GoldRow, read_rows
-    from irr.workbench.audit.audit import audit as run
+    from irr.workbench.audit import audit as run
 
     outputs = {"--output": output, "--json": json_file}
     check_outputs(outputs)
@@ -72,7 +72,7 @@ def audit(
     ):
         built = source.build(space)
         with display.progress("texts", len(rows)) as on_text:
-            result = run(built, rows, index_folder=index_folder, on_text=on_text)
+            result = run(built, rows, on_text=on_text)
         suspects.writelines(one.model_dump_json() + "\n" for one in result.suspects)
         whole.write(result.model_dump_json(indent=2, exclude={"suspects"}) + "\n")
     if STANDARD not in outputs.values():

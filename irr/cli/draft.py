@@ -95,7 +95,7 @@ def draft(
     from irr.program.program import build
     from irr.workbench.draft import SETTINGS, DraftPlan, check_seed_labels, texts_of
     from irr.workbench.draft import draft as run
-    from irr.workbench.draft.report import write_report
+    from irr.workbench.draft.draft_page import write_page
 
     source.models.check()
     limits = options.limits(concurrency, requests_per_minute, tokens_per_minute, patience)
@@ -133,7 +133,7 @@ def draft(
         )
         out.writelines(label.model_dump_json(exclude_defaults=True) + "\n" for label in result.labels)
         if report:
-            write_report(page, result, Path(input_file).name)
+            write_page(page, result, Path(input_file).name)
     problem = ""
     if model:
         calls, unusable = result.taxonomy.calls, result.taxonomy.unusable
