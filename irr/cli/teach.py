@@ -80,7 +80,7 @@ def teach(
     """
     source = ProgramOptions.of(locals())
     from irr.batch import Job
-    from irr.cli.monitor import Monitor
+    from irr.cli.monitor import batch_monitor
     from irr.io.outputs import check_output
     from irr.io.texts import read_gold
     from irr.prompts.pack import load_task
@@ -90,7 +90,7 @@ def teach(
     check_output(output)
     if bool(texts) == labels_without_examples:
         raise UsageError("nothing to teach with, or two things", "give --texts or --labels-without-examples")
-    if not any(source.models.names):
+    if not any(source.lm_names):
         raise UsageError("no language model that teaches", "give --lm NAME")
     limits = options.limits(concurrency, requests_per_minute, tokens_per_minute, patience)
     space = source.read_space()
@@ -105,10 +105,10 @@ def teach(
     )
 
     def build() -> InferRetrieveRank:
-        models = within_budget(source.models.open(limits), answers, budget, restart)
+        models = within_budget(source.open_models(limits), answers, budget, restart)
         return sized(source.build(space, models=models), answers, budget)
 
-    with Monitor(None) as monitor:
+    with batch_monitor(None) as monitor:
         if texts:
             answers = Path(output)
             result = label(job, build, monitor)
@@ -118,7 +118,7 @@ def teach(
             if not untaught:
                 raise UsageError("every label has an example", "leave --labels-without-examples out")
             answers = answers_of(Path(output))
-            infer, rank = within_budget(source.models.open(limits), answers, budget, restart)
+            infer, rank = within_budget(source.open_models(limits), answers, budget, restart)
             model = infer or rank
             if model is None:
                 raise UsageError("no language model that writes", "give --lm NAME")
