@@ -38,7 +38,7 @@ def run(call: Callable[[], int | None]) -> int:
             e = e.__context__  # Typer would exit with the code of rows with errors
         if os.environ.get(DEBUG):
             logging.getLogger("irr").error("the call failed", exc_info=True)
-        code, line = _judged(e)
+        code, line = _code_and_line(e)
         if line:
             display.note(f"irr: {line}")
     finally:
@@ -48,13 +48,14 @@ def run(call: Callable[[], int | None]) -> int:
     return code
 
 
-def _judged(e: BaseException) -> tuple[int, str]:
+def _code_and_line(e: BaseException) -> tuple[int, str]:
     """The exit code and the message of an error."""
     match e:
         case IrrError():
             return EXIT_UNUSABLE, str(e)
         case typer.TyperException():
-            return EXIT_UNUSABLE, _of_options(getattr(e, "format_message", e.__str__)())
+            message = getattr(e, "format_message", e.__str__)()
+            return EXIT_UNUSABLE, f"{message.rstrip('.')}. See irr --help."
         case KeyboardInterrupt() | typer.Abort():
             return EXIT_INTERRUPTED, ""
         case OSError(errno=errno.EPIPE):
@@ -68,13 +69,6 @@ def _judged(e: BaseException) -> tuple[int, str]:
         return EXIT_INTERRUPTED, ""
     what = f"{type(e).__name__}: {e}" if str(e) else type(e).__name__
     return EXIT_UNUSABLE, f"a defect in irr ({what[:300]}): please report it, with what {DEBUG}=1 shows"
-
-
-def _of_options(message: str) -> str:
-    """Typer's message about the options, without pydantic's prefixes."""
-    for theirs, ours in ((": Value error, ", ": "), (": Input should be ", ": must be ")):
-        message = message.replace(theirs, ours, 1)
-    return f"{message.rstrip('.')}. See irr --help."
 
 
 def _was_interrupted(e: BaseException | None) -> bool:
