@@ -350,5 +350,7 @@ class InferRetrieveRank:
         if self.calibration:
             return self.calibration.thresholds(decision) if decision.calibrated else None
         if decision.calibrated:
-            raise UsageError("the program has no probabilities", "calibrate it first")
+            raise UsageError(
+                "the program is not calibrated, and so has no probabilities", "calibrate it first"
+            )
         return None

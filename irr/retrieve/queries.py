@@ -1,8 +1,8 @@
 """The queries of texts by passage, the labels and entries that they meet, and the spans worth encoding.
 
 Of a long text, the spans that are the likeliest to match a label are encoded. Each passage is encoded anyway,
-and the states of its tokens give each of its spans a vector in context. A span is as likely as the best match of
-that vector, in any passage, with any entry of a label.
+and the states of its tokens give each of its spans a vector in context. A span is as likely as the best
+match of that vector, in any passage, with any entry of a label.
 """
 
 from __future__ import annotations

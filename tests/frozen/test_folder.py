@@ -14,7 +14,7 @@ import pytest
 
 import irr as package
 from irr.errors import ProgramError
-from irr.frozen import place as place_module
+from irr.frozen import folder as folder_module
 from irr.frozen.folder import ProgramFolder
 from irr.frozen.manifest import FILES, read_manifest
 from tests.doubles.small_disk import mounted
@@ -85,11 +85,11 @@ def test_a_read_only_parent_is_said_at_once(tmp_path: Path) -> None:
         ProgramFolder.at(folder / "prog")
 
 
-@pytest.mark.parametrize("exchange", [place_module._exchange, lambda *_: False])
+@pytest.mark.parametrize("exchange", [folder_module._exchange, lambda *_: False])
 def test_both_ways_to_replace_leave_one_program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: Callable[[Path, Path], bool]
 ) -> None:
-    monkeypatch.setattr(place_module, "_exchange", exchange)
+    monkeypatch.setattr(folder_module, "_exchange", exchange)
     for content in (b"old", b"new"):
         ProgramFolder.at(tmp_path / "prog").fill(dict.fromkeys(FILES, content))
     assert names(tmp_path) == ["prog"]

@@ -118,12 +118,12 @@ def test_prompts_are_optimized_stage_by_stage(run: Callable[..., Optimized], opt
         assert any(what.startswith(str(optimizer)) for what in tried), tried
     assert result.scores["before"].metrics["rp@5"].mean < 0.5
     assert result.scores["after"].metrics["rp@5"].mean == 1.0
-    assert result.program.infer_lm is student, "the teacher is not for keeps"
+    assert result.program.models.infer_lm is student, "the teacher is not for keeps"
     assert teacher.requests, "the teacher was never asked"
     assert not result.stopped
     # What was measured is what is kept: the program answers as it scored, from its prompts alone.
     assert result.program(ODD[-1].text).labels[0].id == ODD[-1].labels[0]
-    told = result.program.task
+    told = result.program.spec.task
     assert told is not None
     assert NEEDS[optimizer] in told.infer.model_dump_json()
     assert run(ODD, models=models, optimizer=optimizer).program.digest == result.program.digest
@@ -139,8 +139,8 @@ def test_both_stages_together_and_a_stage_that_does_not_pay_is_left_out(
     assert result.scores["after"].metrics["rp@1"].mean == 1.0
 
     result = run(ODD, models=Students(infer=knows, rank=knows_not), optimizer=Optimizer.NONE)
-    assert result.program.infer_lm is knows
-    assert result.program.rank_lm is None
+    assert result.program.models.infer_lm is knows
+    assert result.program.models.rank_lm is None
 
 
 def test_a_budget_that_is_spent_leaves_the_best_so_far(run: Callable[..., Optimized]) -> None:

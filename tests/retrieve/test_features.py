@@ -11,12 +11,12 @@ from irr.retrieve.features import (
     PLAIN,
     Combination,
     Features,
-    Proposal,
+    ProposedLabels,
     default_combination,
     features_of,
     length_share,
 )
-from irr.retrieve.queries import Part
+from irr.retrieve.queries import TextPart
 from irr.retrieve.score import Segment
 from irr.types import EntryKind, QueryKind
 
@@ -29,12 +29,12 @@ def unit(*values: float) -> np.ndarray:
     return vector / np.linalg.norm(vector)
 
 
-def part(number: int, text_row: int, span_rows: list[int]) -> Part:
+def part(number: int, text_row: int, span_rows: list[int]) -> TextPart:
     segments = {
         QueryKind.TEXT: Segment(QueryKind.TEXT, np.array([text_row])),
         QueryKind.SPAN: Segment(QueryKind.SPAN, np.array(span_rows)),
     }
-    return Part(passage=f"passage {number}", place=(0, 1), queries={}, segments=segments)
+    return TextPart(passage=f"passage {number}", place=(0, 1), queries={}, segments=segments)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def features() -> Features:
     """Two labels, the second with a description; two passages that share the span that is the first name."""
     names = [unit(1, 0, 0), unit(0, 1, 0), unit(0, 0, 1)]
     kinds = np.array([KINDS.index(EntryKind.NAME)] * 2 + [KINDS.index(EntryKind.DESCRIPTION)], np.uint8)
-    pool = Proposal(
+    pool = ProposedLabels(
         labels=np.array([7, 3]),
         common=np.array([True, True]),
         vectors=np.array(names),
