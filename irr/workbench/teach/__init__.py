@@ -1,7 +1,7 @@
 """Teach: a strong language model makes examples, from which a program is optimized that needs no model."""
 
-from irr.workbench.teach.label import label
-from irr.workbench.teach.work import Taught, forget, sized, spent, within_budget
-from irr.workbench.teach.write import write
+from irr.workbench.teach.labelling import label_texts
+from irr.workbench.teach.lesson import Models, Taught
+from irr.workbench.teach.writing import WritingPlan, labels_without_examples, write_texts
 
-__all__ = ["Taught", "forget", "label", "sized", "spent", "within_budget", "write"]
+__all__ = ["Models", "Taught", "WritingPlan", "label_texts", "labels_without_examples", "write_texts"]
