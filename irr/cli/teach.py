@@ -16,8 +16,6 @@ from irr.text.numbers import counted
 
 if TYPE_CHECKING:
     from irr.program.program import InferRetrieveRank
-    from irr.types import Usage
-    from irr.workbench.teach import Taught
 
 
 def teach(
@@ -84,8 +82,7 @@ def teach(
     from irr.io.outputs import check_output
     from irr.io.texts import read_gold
     from irr.prompts.pack import load_task
-    from irr.workbench.teach import forget, label, sized, spent, within_budget, write
-    from irr.workbench.teach.write import Writing, answers_of, without_examples
+    from irr.workbench.teach import Models, WritingPlan, label_texts, labels_to_write_for, write_texts
 
     check_output(output)
     if bool(texts) == labels_without_examples:
@@ -94,50 +91,32 @@ def teach(
         raise UsageError("no language model that teaches", "give --lm NAME")
     limits = options.limits(concurrency, requests_per_minute, tokens_per_minute, patience)
     space = source.read_space()
-    job = Job(
-        str(texts or ""),
-        output,
-        top_k,
-        costs=True,
-        restart=restart,
-        reads=(*source.files_read, *([examples] if examples else [])),
-        columns=source.column_names,
-    )
+    files = (*source.files_read, *([examples] if examples else []))
 
-    def build() -> InferRetrieveRank:
-        models = within_budget(source.open_models(limits), answers, budget, restart)
-        return sized(source.build(space, models=models), answers, budget)
+    def open_models() -> Models:
+        return source.open_models(limits)
 
-    with batch_monitor(None) as monitor:
+    def build(models: Models = (None, None)) -> InferRetrieveRank:
+        return source.build(space, models=models)
+
+    with batch_monitor(None) as on_row:
         if texts:
-            answers = Path(output)
-            result = label(job, build, monitor)
+            job = Job(str(texts), output, top_k, True, restart, reads=files, columns=source.column_names)
+            result = label_texts(job, open_models, build, budget, on_row)
         else:
             rows = read_gold(examples, space, source.column_names) if examples else []
-            untaught = without_examples(space, [row.labels for row in rows])
-            if not untaught:
+            missing = labels_to_write_for(space, (row.labels for row in rows))
+            if not missing:
                 raise UsageError("every label has an example", "leave --labels-without-examples out")
-            answers = answers_of(Path(output))
-            infer, rank = within_budget(source.open_models(limits), answers, budget, restart)
-            model = infer or rank
-            if model is None:
-                raise UsageError("no language model that writes", "give --lm NAME")
-            writing = Writing(untaught, per_label, load_task(task or "default"), model)
-            result = write(job, writing, lambda: source.build(space, models=(None, None)), monitor)
-    usage = spent(answers)
-    if not result.stopped:
-        forget(answers)
-    _show_result(result, usage, output)
-    if result.stopped or (result.tally and result.tally.errors):
-        raise typer.Exit(EXIT_ROW_ERRORS)
-
-
-def _show_result(result: Taught, usage: Usage, output: str) -> None:
+            plan = WritingPlan(missing, load_task(task or "default"), per_label, budget, restart, files)
+            result = write_texts(output, plan, open_models, build, on_row)
     if result.stopped:
         display.note(f"{result.stopped}: repeat the call with a larger --budget to go on")
-    elif result.tally and result.tally.errors:
-        rows = counted(result.tally.texts, "row")
-        display.note(f'{result.tally.errors:,} of {rows} with an error: see "error" in them')
+    elif result.errors:
+        where = ': see "error" in them' if texts else ""
+        display.note(f"{result.errors:,} of {counted(result.asked, 'row')} with an error{where}")
     display.note(f"{counted(result.examples, 'example')} in {output}")
-    if usage.calls:
-        display.note(display.usage("in all", usage))
+    if result.usage.calls:
+        display.note(display.usage("in all", result.usage))
+    if result.stopped or result.errors:
+        raise typer.Exit(EXIT_ROW_ERRORS)
