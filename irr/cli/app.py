@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 from typer import Exit, Option, Typer, echo
+from typer.main import get_command
 
 from irr.cli.audit import audit
 from irr.cli.calibrate import calibrate
@@ -21,6 +24,7 @@ from irr.cli.serve import serve
 from irr.cli.serve_lm import serve_lm
 from irr.cli.show import show
 from irr.cli.teach import teach
+from irr.errors import IrrError, UsageError
 
 # Each command with an example of its call, whose first word is its name.
 _COMMANDS = (
@@ -66,3 +70,25 @@ for _command, _example in _COMMANDS:
         epilog=f"Example:  irr {_example}",
         context_settings={"allow_extra_args": _passes_on, "ignore_unknown_options": _passes_on},
     )(_command)
+
+
+# Names of arguments in messages: in backticks, with an underscore, or before what is wrong with a value.
+_ARGUMENT = re.compile(r"`(\w+)`|(?<![\w./'\"-])([a-z]+_\w+)(?![\w./'\"])|^(\w+)(?=: )")
+
+
+def call(arguments: Sequence[str]) -> None:
+    """Runs a command; in the errors of the library, options replace the arguments that these name."""
+    try:
+        app(arguments, standalone_mode=False)
+    except IrrError as e:
+        root: Any = get_command(app)
+        flags = {p.name: p.opts[0] for command in root.commands.values() for p in command.params}
+        starts_with_file = not isinstance(e, UsageError)
+
+        def flag(match: re.Match[str]) -> str:
+            if match[3] and starts_with_file:
+                return match[0]
+            return str(flags.get(match[1] or match[2] or match[3], match[0]))
+
+        e.args = (_ARGUMENT.sub(flag, str(e)),)
+        raise

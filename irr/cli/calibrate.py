@@ -31,9 +31,9 @@ def calibrate(
     the program will read. Probabilities are a little too high if settings and prompts were chosen on the same
     texts.
     """
-    from irr.frozen.freeze import freeze_calibration, load
     from irr.calibrate.fit import calibrate as run
     from irr.frozen.folder import ProgramFolder
+    from irr.frozen.freeze import freeze_calibration, load
     from irr.io.texts import read_gold
 
     ProgramFolder.at(program)

@@ -118,7 +118,7 @@ def classify(
     from irr.batch.forecast import forecast
     from irr.batch.rows import rows_of
     from irr.batch.tally import Price
-    from irr.cli.monitor import Monitor
+    from irr.cli.monitor import batch_monitor
     from irr.io.outputs import check_outputs, open_output
     from irr.io.records import open_rows
 
@@ -155,7 +155,7 @@ def classify(
 
             work = on_ray(job, source.builder(limits), workers)
         try:
-            with Monitor(price) as monitor:
+            with batch_monitor(price) as monitor:
                 tally = run(job, lambda: source.build(space, limits), work, monitor)
         except OtherRunError as e:
             anew = shlex.join(["irr", *sys.argv[1:], "--restart"])

@@ -12,7 +12,6 @@ from typer import Option
 from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.cli.program_options import ProgramOptions
-from irr.config import TOLERATED
 from irr.errors import UsageError
 from irr.text.numbers import counted
 
@@ -86,10 +85,11 @@ def draft(
     Exit code 0: all rows were read; 1: some could not be; 2: the call could not be used.
     """
     source = ProgramOptions.of(locals())
+    from irr.config import TOLERATED
     from irr.encoders.base import DEFAULT_ENCODER
     from irr.encoders.sentence_transformers import SentenceEncoder
-    from irr.frozen.freeze import freeze as freeze_program
     from irr.frozen.folder import ProgramFolder
+    from irr.frozen.freeze import freeze as freeze_program
     from irr.io.outputs import check_outputs, is_stream, open_output
     from irr.labels.space import LabelSpace
     from irr.program.program import build
@@ -97,7 +97,7 @@ def draft(
     from irr.workbench.draft import draft as run
     from irr.workbench.draft.draft_page import write_page
 
-    source.models.check()
+    source.check_models()
     limits = options.limits(concurrency, requests_per_minute, tokens_per_minute, patience)
     check_outputs({"--output": output, "--report": report})
     place = ProgramFolder.at(freeze) if freeze else None
@@ -114,7 +114,7 @@ def draft(
     source.note_language("texts", texts[:_LANGUAGE_TEXTS])
     sentence_encoder = SentenceEncoder(encoder or DEFAULT_ENCODER)
     answers = Path(f"{output}.answers")
-    model, _ = source.models.open(limits)
+    model, _ = source.open_models(limits)
     files = (Path(input_file), seed_labels)
     with (
         open_output(output, *files) as out,

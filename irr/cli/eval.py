@@ -82,7 +82,6 @@ def evaluate(
     from irr.io.outputs import check_outputs, open_output
     from irr.io.streams import STANDARD
     from irr.io.texts import gold_within, read_gold
-    from irr.program.build import leaving_one_out
 
     outputs = {"--report": report, "--json": json_file}
     check_outputs(outputs)
@@ -108,7 +107,7 @@ def evaluate(
                 "scored without their own. Settings and prompts were chosen on them all the same, so other "
                 "texts will score lower"
             )
-            built = leaving_one_out(built, index_folder)
+            built = built.leaving_examples_out()
         diagnoser = Diagnoser(built) if report else None
         sets = _sets(built, decision, rows) if calibration else None
         with display.progress("texts", len(rows)) as on_text:

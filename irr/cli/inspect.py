@@ -65,20 +65,20 @@ def inspect(
 def _show_stages(prediction: Prediction, top_k: int) -> None:
     assert prediction.trace is not None
     queries = prediction.trace.queries
-    rows = [(query.kind, query.text) for query in queries[:_QUERIES]]
-    display.table(("kind", "query"), rows, "infer: queries")
+    shown = ((query.kind, query.text) for query in queries[:_QUERIES])
+    display.table(("kind", "query"), shown, "infer: queries")
     if len(queries) > _QUERIES:
         passages = len({query.passage for query in queries})
         display.say(f"and {len(queries) - _QUERIES:,} more, from {passages:,} passages in all")
-    rows = [
-        (f"{candidate.score:.3f}", candidate.label.name, "\n".join(_evidence(candidate)))
-        for candidate in prediction.trace.candidates[:top_k]
-    ]
-    display.table(("score", "label", "evidence: query → entry, match"), rows, "retrieve: candidates")
-    rows = [
-        (str(n), f"{label.score:.3f}", label.id, label.name) for n, label in enumerate(prediction.labels, 1)
-    ]
-    display.table(("rank", "score", "id", "label"), rows, "rank: labels")
+    candidates = (
+        (f"{one.score:.3f}", one.label.name, "\n".join(_evidence(one)))
+        for one in prediction.trace.candidates[:top_k]
+    )
+    display.table(("score", "label", "evidence: query → entry, match"), candidates, "retrieve: candidates")
+    ranking = (
+        (rank, f"{label.score:.3f}", label.id, label.name) for rank, label in enumerate(prediction.labels, 1)
+    )
+    display.table(("rank", "score", "id", "label"), ranking, "rank: labels")
     for fallback in prediction.fallbacks:
         display.say(f"{fallback.stage} worked without its language model: {fallback.message}")
     for line in display.costs(prediction.costs):

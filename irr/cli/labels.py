@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,21 +59,31 @@ def labels(
 
 
 def _show_diagnostics(found: LabelDiagnostics) -> None:
-    _show_counts(found)
+    _show_contents(found)
     if found.tree.with_parents:
         _show_tree(found)
     _show_lengths(found)
     _show_shared("names of several labels", found.shared_names)
     _show_shared("aliases of several labels, or names of others", found.shared_aliases)
-    if examples := [
-        (what, f"{count:,}", _short(", ".join(texts))) for what, count, texts in _examples(found)
-    ]:
-        display.table(("what", "labels", "examples"), examples, "look at", right=(1,))
+    cycles = found.tree.in_cycles
+    unknown = found.tree.unknown_parents
+    plain = found.without_description
+    problems = (
+        # Shown only if other labels have one.
+        ("without a description", plain.count if found.with_description else 0, plain.examples),
+        ("share a name, nothing tells apart", found.indistinct.count, found.indistinct.examples),
+        ("names that look like codes", found.codes.count, found.codes.examples),
+        ("a parent that is not a label", unknown.count, [f"{a} → {b}" for a, b in unknown.examples]),
+        ("their own ancestors", cycles.count, [" → ".join((*c, c[0])) for c in cycles.examples]),
+    )
+    rows = [(what, count, _short(", ".join(examples))) for what, count, examples in problems if count]
+    if rows:
+        display.table(("what", "labels", "examples"), rows, "look at", right=(1,))
     for warning in found.warnings:
         display.say(f"• {warning}", style="yellow")
 
 
-def _show_counts(found: LabelDiagnostics) -> None:
+def _show_contents(found: LabelDiagnostics) -> None:
     from irr.labels.skos.languages import UNTAGGED
 
     counts = [
@@ -95,54 +104,32 @@ def _show_counts(found: LabelDiagnostics) -> None:
 
 def _show_tree(found: LabelDiagnostics) -> None:
     tree = found.tree
-    rows = [(str(depth), f"{count:,}", "") for depth, count in tree.depths.items()]
-    if 0 in tree.depths:
-        rows[0] = (*rows[0][:2], f"{tree.roots:,} roots, {tree.alone:,} alone")
-    if tree.unreachable:
-        rows.append(("under no root", f"{tree.unreachable:,}", "in or under cycles"))
-    display.table(("steps from a root", "labels", ""), rows, "how it hangs together", right=(1,))
+    notes = {0: f"{tree.roots:,} roots, {tree.alone:,} alone"}
+    rows = [(depth, count, notes.get(depth, "")) for depth, count in tree.depths.items()]
+    cycles = [("under no root", tree.unreachable, "in or under cycles")] if tree.unreachable else []
+    header = ("steps from a root", "labels", "")
+    display.table(header, [*rows, *cycles], "how it hangs together", right=(1,))
 
 
 def _show_lengths(found: LabelDiagnostics) -> None:
-    title = f"length in {found.unit}"
-    if found.window:
-        title += f"; the encoder reads {found.window}"
     rows = []
     for what, lengths in (("names", found.names), ("descriptions", found.descriptions)):
         if lengths.longest:
             length, text = lengths.longest[0]
-            cut = "" if lengths.cut is None else f"{lengths.cut:,}"
-            rows.append((what, f"{lengths.median:,}", f"{length:,}", cut, _short(text)))
+            cut = "" if lengths.cut is None else lengths.cut
+            rows.append((what, lengths.median, length, cut, _short(text)))
+    title = f"length in {found.unit}" + (f"; the encoder reads {found.window}" if found.window else "")
     display.table(("of", "median", "longest", "cut", "the longest"), rows, title, right=(1, 2, 3))
 
 
 def _show_shared(title: str, shared: SharedTexts) -> None:
-    if not shared.texts:
-        return
-    rows = (
-        (
-            *(_short(example.text), f"{len(example.ids):,}"),
-            ", ".join(example.ids[:_SHOWN_IDS]) + (", …" if len(example.ids) > _SHOWN_IDS else ""),
-        )
-        for example in shared.examples
-    )
-    title += f": {shared.texts:,}, carried by {shared.labels:,} labels"
-    display.table(("text", "labels", "ids"), rows, title, right=(1,))
-
-
-def _examples(found: LabelDiagnostics) -> Iterable[tuple[str, int, tuple[str, ...]]]:
-    cycles = found.tree.in_cycles
-    unknown = found.tree.unknown_parents
-    plain = found.without_description
-    rows = (
-        # Shown only if other labels have one.
-        ("without a description", plain.count if found.with_description else 0, plain.examples),
-        ("share a name, nothing tells apart", found.indistinct.count, found.indistinct.examples),
-        ("names that look like codes", found.codes.count, found.codes.examples),
-        ("a parent that is not a label", unknown.count, tuple(f"{a} → {b}" for a, b in unknown.examples)),
-        ("their own ancestors", cycles.count, tuple(" → ".join((*c, c[0])) for c in cycles.examples)),
-    )
-    return (row for row in rows if row[1])
+    if shared.texts:
+        rows = []
+        for example in shared.examples:
+            more = ", …" if len(example.ids) > _SHOWN_IDS else ""
+            rows.append((_short(example.text), len(example.ids), ", ".join(example.ids[:_SHOWN_IDS]) + more))
+        title += f": {shared.texts:,}, carried by {shared.labels:,} labels"
+        display.table(("text", "labels", "ids"), rows, title, right=(1,))
 
 
 def _short(text: str) -> str:

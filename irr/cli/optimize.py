@@ -16,7 +16,7 @@ from typer import Option
 from irr.cli import display, options
 from irr.cli.calibrate import calibration_lines
 from irr.cli.exits import EXIT_ROW_ERRORS
-from irr.cli.program_options import ProgramOptions, StageModels
+from irr.cli.program_options import ProgramOptions
 from irr.cli.show import show_scores
 from irr.text.numbers import counted
 
@@ -80,8 +80,11 @@ def optimize(
     Ctrl-C, or a budget that is spent, freezes the best program found so far; a second Ctrl-C ends at once.
     """
     source = ProgramOptions.of(locals())
-    teachers = StageModels(
-        infer_teacher_lm or teacher_lm, rank_teacher_lm or teacher_lm, teacher_api_base or api_base
+    teachers = ProgramOptions(
+        lm=teacher_lm,
+        infer_lm=infer_teacher_lm,
+        rank_lm=rank_teacher_lm,
+        api_base=teacher_api_base or api_base,
     )
     from irr.frozen.folder import ProgramFolder
     from irr.io.outputs import check_output
@@ -90,7 +93,7 @@ def optimize(
 
     check_output(output, folder=True)
     space = source.read_space()
-    for name in teachers.names:
+    for name in teachers.lm_names:
         check_name(name or "none", teachers.api_base)
     # DSPy's own progress bars would overwrite this one.
     os.environ.setdefault("TQDM_DISABLE", "1")
@@ -100,7 +103,7 @@ def optimize(
     from irr.optimize.optimization import optimize as run
     from irr.optimize.prompt_search import Optimizer, Students
 
-    check_models(Optimizer(optimizer), end_to_end, source.models.capabilities, teachers.capabilities)
+    check_models(Optimizer(optimizer), end_to_end, source.capabilities, teachers.capabilities)
     place = ProgramFolder.at(Path(output))
     trainset = read_gold(train, space, source.column_names)
     if val:
@@ -109,7 +112,7 @@ def optimize(
         trainset, valset = split(trainset, seed)
         half, rest = len(trainset), len(valset)
         display.note(f"no --val: {half:,} of the examples for the trainset, {rest:,} for the valset")
-    models = Students(*source.models.open(), *teachers.open())
+    models = Students(*source.open_models(), *teachers.open_models())
     with (
         display.progress("label entries", None) as on_entries,
         _trial_progress() as (on_trial, on_usage),

@@ -26,52 +26,6 @@ if TYPE_CHECKING:
     Models = tuple[LanguageModel | None, LanguageModel | None]
 
 
-@dataclass(frozen=True)
-class StageModels:
-    """The names of the models of infer and rank, and their server; None leaves a model to the program."""
-
-    infer: str | None
-    rank: str | None
-    api_base: str | None
-
-    @property
-    def names(self) -> tuple[str | None, str | None]:
-        """Both names."""
-        return self.infer, self.rank
-
-    @property
-    def capabilities(self) -> tuple[Capabilities | None, Capabilities | None]:
-        """The capabilities of the two models; None for no model."""
-        from irr.lm.registry import NO_MODEL, capabilities_of
-
-        infer, rank = (capabilities_of(name) if name and name != NO_MODEL else None for name in self.names)
-        return infer, rank
-
-    def check(self, frozen: tuple[str, str] = ("none", "none")) -> None:
-        """Checks the names, the server and the key before any slow work.
-
-        Args:
-            frozen: The names of a frozen program's models, which run where none is named.
-
-        Raises:
-            UsageError: If a model is unknown, or no model is of the server.
-        """
-        from irr.lm.registry import capabilities_of, check_name
-
-        names = [name or own for name, own in zip(self.names, frozen, strict=True)]
-        if self.api_base and all(capabilities_of(name).local for name in names):
-            raise UsageError("--api-base is given, but no model of that server", "add --lm openai/MODEL")
-        for name in names:
-            check_name(name, self.api_base)
-
-    def open(self, limits: Limits | None = None) -> Models:
-        """Opens the models; one name gives one model."""
-        from irr.lm.registry import NO_MODEL, open_models
-
-        infer, rank = open_models([name or NO_MODEL for name in self.names], self.api_base, limits)
-        return infer, rank
-
-
 @dataclass(frozen=True, kw_only=True)
 class ProgramOptions:
     """The program to run, by the options of `irr.cli.options`, each under the name of its parameter."""
@@ -103,17 +57,21 @@ class ProgramOptions:
         return cls(**{field.name: options[field.name] for field in fields(cls) if field.name in options})
 
     @property
-    def models(self) -> StageModels:
-        """The language models that are named."""
-        return StageModels(self.infer_lm or self.lm, self.rank_lm or self.lm, self.api_base)
+    def lm_names(self) -> tuple[str | None, str | None]:
+        """The names of the models of infer and rank; None leaves one to the program."""
+        return self.infer_lm or self.lm, self.rank_lm or self.lm
+
+    @property
+    def capabilities(self) -> tuple[Capabilities | None, Capabilities | None]:
+        """The capabilities of the models of infer and rank; None for no model."""
+        from irr.lm.registry import NO_MODEL, capabilities_of
+
+        infer, rank = (capabilities_of(name) if name and name != NO_MODEL else None for name in self.lm_names)
+        return infer, rank
 
     @property
     def column_names(self) -> Columns:
-        """The columns that hold the fields.
-
-        Raises:
-            UsageError: If --columns is malformed.
-        """
+        """The columns that hold the fields."""
         from irr.io.columns import Columns
 
         return Columns.parse(self.columns)
@@ -124,6 +82,30 @@ class ProgramOptions:
         frozen = self.program.iterdir() if self.program else ()
         return [*(file for file in (self.labels, self.only, self.without) if file), *frozen]
 
+    def check_models(self, frozen: Sequence[str] = ("none", "none")) -> None:
+        """Checks the names of the models, their server and the key.
+
+        Args:
+            frozen: The names of a frozen program's models, which run where none is named.
+
+        Raises:
+            UsageError: If a model is unknown, or no model is of the server.
+        """
+        from irr.lm.registry import capabilities_of, check_name
+
+        names = [name or own for name, own in zip(self.lm_names, frozen, strict=True)]
+        if self.api_base and all(capabilities_of(name).local for name in names):
+            raise UsageError("--api-base is given, but no model of that server", "add --lm openai/MODEL")
+        for name in names:
+            check_name(name, self.api_base)
+
+    def open_models(self, limits: Limits | None = None) -> Models:
+        """Opens the models of infer and rank; one name gives one model."""
+        from irr.lm.registry import NO_MODEL, open_models
+
+        infer, rank = open_models([name or NO_MODEL for name in self.lm_names], self.api_base, limits)
+        return infer, rank
+
     def read_space(self) -> LabelSpace:
         """Reads the label space, and checks the options before any slow work.
 
@@ -132,12 +114,16 @@ class ProgramOptions:
             LabelSpaceError: If the labels cannot be used.
             ProgramError: If the frozen program cannot be used.
         """
+        from irr.prompts.pack import load_task
+
         if self.rebind and not (self.program and self.labels):
             raise UsageError("--rebind runs a frozen program on other labels", "give --program and --labels")
         if self.language is not None and self.labels is None:
             raise UsageError("--language is given, but no --labels", "leave it out")
         if self.index_server and not self.index_server.startswith(("http://", "https://")):
             raise UsageError(f'--index: "{self.index_server}" is not a URL', "write it as http://HOST:PORT")
+        if self.task is not None:
+            load_task(self.task)
         space = self._frozen_space(self.program) if self.program else self._space_of_file()
         self._part(space)
         return space
@@ -147,8 +133,7 @@ class ProgramOptions:
         from irr.labels.space import LabelSpace
 
         self.read_settings()
-        self._check_task()
-        self.models.check()
+        self.check_models()
         if self.labels is None:
             raise UsageError("no labels", "give --labels FILE, or --program DIR")
         space = LabelSpace.read(self.labels, self.language, self.column_names)
@@ -164,10 +149,8 @@ class ProgramOptions:
         from irr.lm.registry import NO_MODEL, name_of
 
         manifest = read_manifest(program)
-        self._check_task()
-        own = (manifest.spec.infer, manifest.spec.rank)
-        infer, rank = (name_of(model.name) if model else NO_MODEL for model in own)
-        self.models.check((infer, rank))
+        models = (manifest.spec.infer, manifest.spec.rank)
+        self.check_models([name_of(model.name) if model else NO_MODEL for model in models])
         fixed = {
             "--encoder": self.encoder,
             "--fields": self.fields,
@@ -188,12 +171,6 @@ class ProgramOptions:
         if self.rebind:
             display.note(f"{program} runs on other labels than it was frozen with: {self.labels}")
         return space
-
-    def _check_task(self) -> None:
-        from irr.prompts.pack import load_task
-
-        if self.task is not None:
-            load_task(self.task)
 
     def _part(self, space: LabelSpace) -> list[str] | None:
         """Ids of the labels that may be answers; None for all."""
@@ -235,7 +212,7 @@ class ProgramOptions:
 
         calibration = read_calibration(self.program) if self.program else None
         part = self.within or self.only or self.without
-        if calibration and (part or self.rebind or any(self.models.names)):
+        if calibration and (part or self.rebind or any(self.lm_names)):
             if decision.calibrated:
                 problem = "the program was calibrated with its own models, on all of its labels"
                 raise UsageError(problem, "leave out the options that change these")
@@ -270,7 +247,7 @@ class ProgramOptions:
 
         with display.progress("label entries", None) as on_entries:
             if self.program is None:
-                infer_lm, rank_lm = models or self.models.open(limits)
+                infer_lm, rank_lm = models or self.open_models(limits)
                 program = build(
                     space,
                     encoder=self.encoder,
@@ -283,7 +260,7 @@ class ProgramOptions:
                     progress=on_entries,
                 )
             else:
-                infer, rank = (model or NO_MODEL for model in models) if models else self.models.names
+                infer, rank = (model or NO_MODEL for model in models) if models else self.lm_names
                 program = load(
                     self.program,
                     api_base=self.api_base,

@@ -16,7 +16,6 @@ from irr.text.numbers import counted
 
 if TYPE_CHECKING:
     from irr.program.program import InferRetrieveRank
-    from irr.workbench.teach import Taught
 
 
 def teach(
@@ -79,7 +78,7 @@ def teach(
     """
     source = ProgramOptions.of(locals())
     from irr.batch import Job
-    from irr.cli.monitor import Monitor
+    from irr.cli.monitor import batch_monitor
     from irr.io.outputs import check_output
     from irr.io.texts import read_gold
     from irr.prompts.pack import load_task
@@ -88,48 +87,36 @@ def teach(
     check_output(output)
     if bool(texts) == labels_without_examples:
         raise UsageError("nothing to teach with, or two things", "give --texts or --labels-without-examples")
-    if not any(source.models.names):
+    if not any(source.lm_names):
         raise UsageError("no language model that teaches", "give --lm NAME")
     limits = options.limits(concurrency, requests_per_minute, tokens_per_minute, patience)
     space = source.read_space()
-    reads = (*source.files_read, *([examples] if examples else []))
+    files = (*source.files_read, *([examples] if examples else []))
 
     def open_models() -> Models:
-        return source.models.open(limits)
+        return source.open_models(limits)
 
     def build(models: Models = (None, None)) -> InferRetrieveRank:
         return source.build(space, models=models)
 
-    with Monitor(None) as monitor:
+    with batch_monitor(None) as on_row:
         if texts:
-            job = Job(
-                str(texts),
-                output,
-                top_k,
-                costs=True,
-                restart=restart,
-                reads=reads,
-                columns=source.column_names,
-            )
-            result = label_texts(job, open_models, build, budget, monitor)
+            job = Job(str(texts), output, top_k, True, restart, reads=files, columns=source.column_names)
+            result = label_texts(job, open_models, build, budget, on_row)
         else:
             rows = read_gold(examples, space, source.column_names) if examples else []
-            labels_to_teach = labels_to_write_for(space, (row.labels for row in rows))
-            if not labels_to_teach:
+            missing = labels_to_write_for(space, (row.labels for row in rows))
+            if not missing:
                 raise UsageError("every label has an example", "leave --labels-without-examples out")
-            task_pack = load_task(task or "default")
-            plan = WritingPlan(labels_to_teach, task_pack, per_label, budget, restart, reads)
-            result = write_texts(output, plan, open_models, build, monitor)
-    _show_result(result, output)
-    if result.stopped or result.errors:
-        raise typer.Exit(EXIT_ROW_ERRORS)
-
-
-def _show_result(result: Taught, output: str) -> None:
+            plan = WritingPlan(missing, load_task(task or "default"), per_label, budget, restart, files)
+            result = write_texts(output, plan, open_models, build, on_row)
     if result.stopped:
         display.note(f"{result.stopped}: repeat the call with a larger --budget to go on")
     elif result.errors:
-        display.note(f"{result.errors:,} of {counted(result.asked, 'row')} with an error")
+        where = ': see "error" in them' if texts else ""
+        display.note(f"{result.errors:,} of {counted(result.asked, 'row')} with an error{where}")
     display.note(f"{counted(result.examples, 'example')} in {output}")
     if result.usage.calls:
         display.note(display.usage("in all", result.usage))
+    if result.stopped or result.errors:
+        raise typer.Exit(EXIT_ROW_ERRORS)
