@@ -10,7 +10,6 @@ from typing import NamedTuple, TypeVar
 
 from irr import LanguageModel
 from irr.errors import LMError, LMUnavailableError
-from irr.lm.base import ChatRequest
 from irr.lm.budget import Budget, MeteredModel, Stopped
 from irr.lm.loop import run_on_loop
 from irr.lm.memory import Answers, RememberingModel
