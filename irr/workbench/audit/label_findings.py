@@ -16,8 +16,8 @@ _SAME_MEANING = 0.95
 # Labels are mixed if each has two texts, and a quarter of its texts look more like those of the other one.
 _MIXED = 0.25
 _FEWEST_TEXTS = 2
-# A hub is among the first ten labels of 5 % of the texts, three times as often as the average label, and gold of
-# at most a tenth of them.
+# A hub is among the first ten labels of 5 % of the texts, three times as often as the average label, and gold
+# of at most a tenth of them.
 _FIRST = 10
 _HUB_SHARE = 0.05
 _HUB_TIMES = 3

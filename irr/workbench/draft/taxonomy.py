@@ -70,8 +70,8 @@ def propose_taxonomy(
 ) -> Taxonomy:
     """Asks a model for at most `size` labels (Wan et al. 2024, arXiv 2403.12173).
 
-    Answers are kept in a file, so that a repeated call asks nothing twice. Summaries and updates of the labels
-    take turns, so that a budget of calls that ends early leaves labels behind.
+    Answers are kept in a file, so that a repeated call asks nothing twice. Summaries and updates of labels take
+    turns, so that a budget of calls that ends early leaves labels behind.
 
     Raises:
         LMUnavailableError: If the model is unavailable.
