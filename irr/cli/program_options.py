@@ -83,14 +83,7 @@ class ProgramOptions:
         return [*(file for file in (self.labels, self.only, self.without) if file), *frozen]
 
     def check_models(self, frozen: Sequence[str] = ("none", "none")) -> None:
-        """Checks the names of the models, their server and the key.
-
-        Args:
-            frozen: The names of a frozen program's models, which run where none is named.
-
-        Raises:
-            UsageError: If a model is unknown, or no model is of the server.
-        """
+        """Checks the names of the models, their server and the key; `frozen` are those of a frozen program."""
         from irr.lm.registry import capabilities_of, check_name
 
         names = [name or own for name, own in zip(self.lm_names, frozen, strict=True)]
@@ -107,13 +100,7 @@ class ProgramOptions:
         return infer, rank
 
     def read_space(self) -> LabelSpace:
-        """Reads the label space, and checks the options before any slow work.
-
-        Raises:
-            UsageError: If options contradict each other.
-            LabelSpaceError: If the labels cannot be used.
-            ProgramError: If the frozen program cannot be used.
-        """
+        """Reads the label space, and checks the options before any slow work."""
         from irr.prompts.pack import load_task
 
         if self.rebind and not (self.program and self.labels):
@@ -183,31 +170,31 @@ class ProgramOptions:
         return [space[int(number)].id for number in part_of(space, self.within or (), only, without)]
 
     def read_settings(self) -> Settings:
-        """The settings.
-
-        Raises:
-            UsageError: If a setting or its value is unknown.
-        """
+        """The settings, checked."""
         from irr.config import Settings
+        from irr.types import EntryKind
 
         changes: dict[str, object] = {"rank.method": self.rank_method}
         if self.hierarchy:
             changes["hierarchy"] = self.hierarchy
         if self.fields is not None:
-            changes["retrieve.fields"] = _field_names(self.fields)
+            names = [name.strip() for name in self.fields.split(",")]
+            for name in names:
+                if name not in list(EntryKind):
+                    raise UsageError(f'--fields: no field "{name}"', f"name some of {','.join(EntryKind)}")
+            changes["retrieve.fields"] = names
         for given in self.settings or ():
             name, equals, value = given.partition("=")
             if not equals:
                 raise UsageError(f'--set: "{given}" gives no value', "write --set NAME=VALUE")
-            changes[name.strip()] = _json_value(value)
+            try:
+                changes[name.strip()] = json.loads(value)
+            except (ValueError, RecursionError):
+                changes[name.strip()] = value.strip()
         return Settings().replace(changes)
 
     def read_calibration(self, decision: Decision) -> Calibration | None:
-        """The program's calibration, after a check that it supports the decision.
-
-        Raises:
-            UsageError: If it does not.
-        """
+        """The program's calibration, after a check that it supports the decision."""
         from irr.frozen.manifest import read_calibration
 
         calibration = read_calibration(self.program) if self.program else None
@@ -286,20 +273,3 @@ class ProgramOptions:
 
 def _build(options: ProgramOptions, limits: Limits | None) -> InferRetrieveRank:
     return options.build(options.read_space(), limits)
-
-
-def _field_names(names: str) -> list[str]:
-    from irr.types import EntryKind
-
-    found = [name.strip() for name in names.split(",")]
-    for name in found:
-        if name not in list(EntryKind):
-            raise UsageError(f'--fields: no field "{name}"', f"name some of {','.join(EntryKind)}")
-    return found
-
-
-def _json_value(text: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text.strip()
