@@ -50,12 +50,12 @@ def table(
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(title=Text(title) if title else None, show_header=any(header))
+    grid = Table(title=Text(title) if title else None, show_header=any(header))
     for number, name in enumerate(header):
-        shown.add_column(Text(name), justify="right" if number in right else "left")
+        grid.add_column(Text(name), justify="right" if number in right else "left")
     for row in rows:
-        shown.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
-    stdout.print(shown)
+        grid.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
+    stdout.print(grid)
 
 
 def say(line: str, style: str | None = None) -> None:

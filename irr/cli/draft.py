@@ -108,8 +108,8 @@ def draft(
     if has_model and is_stream(output):
         problem = "the answers of --lm are kept beside the output, and a stream has no folder"
         raise UsageError(problem, "name a file for --output")
-    kept = LabelSpace.read(seed_labels, None, source.column_names).labels if seed_labels else ()
-    check_seed_labels(kept, size)
+    seeds = LabelSpace.read(seed_labels, None, source.column_names).labels if seed_labels else ()
+    check_seed_labels(seeds, size)
     texts, unread = texts_of(input_file, source.column_names)
     source.note_language("texts", texts[:_LANGUAGE_TEXTS])
     sentence_encoder = SentenceEncoder(encoder or DEFAULT_ENCODER)
@@ -125,7 +125,7 @@ def draft(
         result = run(
             texts,
             sentence_encoder,
-            DraftPlan(size, levels, seed, tuple(kept), lm_texts or 1_000, budget, language),
+            DraftPlan(size, levels, seed, tuple(seeds), lm_texts or 1_000, budget, language),
             lm=model,
             answers=answers,
             on_texts=on_texts,
@@ -154,7 +154,7 @@ def draft(
                 progress=on_entries,
             )
         freeze_program(program, place)
-    _show_draft(result, output, len(kept))
+    _show_draft(result, output, len(seeds))
     if output != "-":
         where = f"--program {freeze}" if freeze else f"--labels {output}"
         display.note(f"now: irr classify {where} --input {input_file} --output out.jsonl")
@@ -166,7 +166,7 @@ def draft(
         raise typer.Exit(EXIT_ROW_ERRORS)
 
 
-def _show_draft(result: LabelDraft, output: str, kept: int) -> None:
+def _show_draft(result: LabelDraft, output: str, seeds: int) -> None:
     """Shows the largest labels, and how many texts they hold."""
     import numpy as np
 
@@ -181,6 +181,6 @@ def _show_draft(result: LabelDraft, output: str, kept: int) -> None:
         display.table(("label", "texts", "also called"), rows, "the largest labels drafted", right=(1,))
     left_over = int((result.label_of < 0).sum())
     display.note(
-        f"{counted(len(result.labels), 'label')} ({kept:,} given) of {counted(int(counts.sum()), 'text')}, "
+        f"{counted(len(result.labels), 'label')} ({seeds:,} given) of {counted(int(counts.sum()), 'text')}, "
         f"{len(counts):,} distinct; {left_over:,} left over"
     )

@@ -145,7 +145,7 @@ def _sets(program: InferRetrieveRank, decision: Decision, rows: Sequence[GoldRow
 
 def _show_sets(sets: SetScores, cutoffs: bool) -> None:
     """Shows the scores of the returned sets, and whether a promise was kept."""
-    given = ", ".join(
+    chosen = ", ".join(
         f"{name} {value:g}" for name, value in sets.decision.model_dump(exclude_defaults=True).items()
     )
     rows = (
@@ -153,7 +153,7 @@ def _show_sets(sets: SetScores, cutoffs: bool) -> None:
         ("texts (example)", *(value.percent() for value in sets.example.values())),
         ("labels (macro)", *(f"{100 * value:.1f}" for value in sets.macro.values())),
     )
-    title = f"sets of labels: {given or 'the best ten'}"
+    title = f"sets of labels: {chosen or 'the best ten'}"
     display.table(("mean over", "precision", "recall", "F1"), rows, title)
     mean, gold = (sum(sizes) / len(sizes) for sizes in (sets.sizes, sets.gold_sizes))
     without = counted(sets.abstained, "text")
@@ -161,8 +161,8 @@ def _show_sets(sets: SetScores, cutoffs: bool) -> None:
     error = sets.calibration_error
     display.say(f"expected calibration error {error.mean:.3f} ({error.low:.3f} – {error.high:.3f})")
     if sets.promise:
-        name, promised, kept = sets.promise
-        display.say(f"promised {name} {promised:g}: {kept.percent()} %")
+        name, promised, measured = sets.promise
+        display.say(f"promised {name} {promised:g}: {measured.percent()} %")
     if cutoffs:
         cut_offs = (
             (

@@ -83,7 +83,7 @@ class ProgramOptions:
         return [*(file for file in (self.labels, self.only, self.without) if file), *frozen]
 
     def check_models(self, frozen: Sequence[str] = ("none", "none")) -> None:
-        """Checks the names of the models, their server and the key; `frozen` are those of a frozen program."""
+        """Checks the models, their server and the key; `frozen` names the models of a frozen program."""
         from irr.lm.registry import capabilities_of, check_name
 
         names = [name or own for name, own in zip(self.lm_names, frozen, strict=True)]
@@ -183,10 +183,10 @@ class ProgramOptions:
                 if name not in list(EntryKind):
                     raise UsageError(f'--fields: no field "{name}"', f"name some of {','.join(EntryKind)}")
             changes["retrieve.fields"] = names
-        for given in self.settings or ():
-            name, equals, value = given.partition("=")
+        for setting in self.settings or ():
+            name, equals, value = setting.partition("=")
             if not equals:
-                raise UsageError(f'--set: "{given}" gives no value', "write --set NAME=VALUE")
+                raise UsageError(f'--set: "{setting}" gives no value', "write --set NAME=VALUE")
             try:
                 changes[name.strip()] = json.loads(value)
             except (ValueError, RecursionError):
