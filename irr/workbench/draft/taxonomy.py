@@ -150,7 +150,9 @@ class _Requests:
         }
         fields = {name: value for name, value in fields.items() if value}
         task = f"{task} At most {self._size} labels."
-        prompt = self._prompt(task, {name: name for name in fields}, "labels", '"name: what belongs under it"')
+        prompt = self._prompt(
+            task, {name: name for name in fields}, "labels", '"name: what belongs under it"'
+        )
         found: dict[str, ProposedLabel] = {}
         for item in run_on_loop(self._ask(prompt, fields, _LABEL_CHARACTERS, self._size)):
             name, _, description = _line(item)[:_LABEL_CHARACTERS].partition(":")
@@ -165,7 +167,9 @@ class _Requests:
         """The list in the model's answer; none if it has no such list, or there is no answer."""
         items = {"type": "string", "minLength": 1, "maxLength": characters}
         try:
-            return prompt.read(await self._model.chat(prompt.request(fields, items, most, _ITEM_TOKENS * most)))
+            return prompt.read(
+                await self._model.chat(prompt.request(fields, items, most, _ITEM_TOKENS * most))
+            )
         except LMUnavailableError:
             raise
         except LMError:

@@ -2,6 +2,6 @@
 
 from irr.workbench.teach.labelling import label_texts
 from irr.workbench.teach.lesson import Models, Taught
-from irr.workbench.teach.writing import WritingPlan, labels_without_examples, write_texts
+from irr.workbench.teach.writing import WritingPlan, labels_to_write_for, write_texts
 
-__all__ = ["Models", "Taught", "WritingPlan", "label_texts", "labels_without_examples", "write_texts"]
+__all__ = ["Models", "Taught", "WritingPlan", "label_texts", "labels_to_write_for", "write_texts"]

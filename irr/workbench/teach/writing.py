@@ -12,7 +12,7 @@ from typing import Any
 from irr import InferRetrieveRank, Label, LabelSpace, LanguageModel
 from irr.batch import Progress
 from irr.batch.tally import Tally
-from irr.errors import LMError, LMUnavailableError, OutputError
+from irr.errors import LMError, LMUnavailableError, OutputError, UsageError
 from irr.io.outputs import locked, refuse_to_write_over, replace_file
 from irr.lm.budget import Stopped
 from irr.lm.loop import run_on_loop
@@ -20,7 +20,7 @@ from irr.prompts.chat import Prompt
 from irr.prompts.pack import TaskPack
 from irr.text.words import clean
 from irr.types import Costs
-from irr.workbench.teach.lesson import Lesson, Taught
+from irr.workbench.teach.lesson import Lesson, Models, Taught
 
 # The labels of a ranking among which the label of a text is looked for.
 _DEPTH = 50
@@ -54,7 +54,7 @@ class WritingPlan:
     reads: tuple[Path, ...] = ()
 
 
-def labels_without_examples(space: LabelSpace, examples: Iterable[Sequence[str]]) -> list[str]:
+def labels_to_write_for(space: LabelSpace, examples: Iterable[Sequence[str]]) -> list[str]:
     """Ids of the labels that no example has, in the order of the label space."""
     known = {label for labels in examples for label in labels}
     return [label.id for label in space if label.id not in known]
@@ -63,7 +63,7 @@ def labels_without_examples(space: LabelSpace, examples: Iterable[Sequence[str]]
 def write_texts(
     output: str,
     plan: WritingPlan,
-    model: Callable[[], LanguageModel],
+    models: Callable[[], Models],
     build: Callable[[], InferRetrieveRank],
     watch: Progress,
 ) -> Taught:
@@ -74,7 +74,7 @@ def write_texts(
     Args:
         output: The file of the examples.
         plan: What to write.
-        model: Opens the model that writes.
+        models: Opens the models of infer and of rank, of which the first that there is writes.
         build: Builds the program, without language models.
         watch: Called after each label with the sums so far.
 
@@ -88,8 +88,10 @@ def write_texts(
         if path.exists() and path.stat().st_size and not plan.restart and not lesson.begun:
             return Taught(_complete(path, plan.labels), len(plan.labels), 0, "", lesson.usage)
         program = build()
-        writer, _ = lesson.within_budget((model(), None))
-        assert writer is not None
+        infer, rank = lesson.within_budget(models())
+        writer = infer or rank
+        if writer is None:
+            raise UsageError("no language model that writes", "give one")
         texts: dict[str, list[str]] = {}
         errors, stopped = 0, ""
         for group in _groups(plan.labels, writer.concurrency):
