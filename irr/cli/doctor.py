@@ -16,7 +16,7 @@ from irr.cli.options import APIBase, PricePerMillion
 from irr.errors import UsageError
 
 if TYPE_CHECKING:
-    from irr.evaluate.checkup import Finding
+    from irr.evaluate.model_doctor import DoctorFinding
 
 _ROWS = 1_000_000
 
@@ -37,7 +37,8 @@ def doctor(options: DoctorOptions) -> None:
     Exit code 0: it ranks better than chance, by one method at least; 1: it does not; 2: it cannot be asked.
     """
     from irr.batch.tally import Price
-    from irr.evaluate.checkup import QUESTIONS, TERMS, examine
+    from irr.evaluate import model_doctor
+    from irr.evaluate.model_doctor import QUESTIONS, TERMS
     from irr.lm.openai.limits import Limits
     from irr.lm.registry import check_name, open_model
 
@@ -46,14 +47,14 @@ def doctor(options: DoctorOptions) -> None:
     model = open_model(options.lm, options.api_base, Limits(concurrency=QUESTIONS, patience=0))
     if model is None:
         raise UsageError("no language model to examine", "name one with --lm")
-    findings = examine(model)
+    findings = model_doctor.doctor(model)
     _show(findings)
-    methods = [finding for finding in findings if finding.way != TERMS]
+    methods = [finding for finding in findings if finding.task != TERMS]
     best = max(methods, key=lambda finding: (finding.ranks, finding.found))
     if findings[0].answers:
         display.say("It proposes terms in the right form; irr optimize finds out whether they help.")
     if best.ranks:
-        display.say(f"It ranks better than chance: use --rank-method {best.way}.")
+        display.say(f"It ranks better than chance: use --rank-method {best.task}.")
         cost = findings[0].usage + best.usage
         scale = _ROWS / best.asked
         seconds = scale * (findings[0].seconds + best.seconds)
@@ -70,22 +71,22 @@ def doctor(options: DoctorOptions) -> None:
     raise typer.Exit(EXIT_ROW_ERRORS)
 
 
-def _show(findings: Sequence[Finding]) -> None:
+def _show(findings: Sequence[DoctorFinding]) -> None:
     header = ("", "answers", "right labels first", "by chance", "p", "tokens a text", "seconds in all")
     display.table(header, map(_row, findings))
     for finding in findings:
         if finding.problem:
-            display.say(f"{finding.way}: {finding.problem}")
+            display.say(f"{finding.task}: {finding.problem}")
 
 
-def _row(finding: Finding) -> Sequence[str]:
+def _row(finding: DoctorFinding) -> Sequence[str]:
     tokens = finding.usage.prompt_tokens + finding.usage.completion_tokens
     judged = ("", "", "")
     if finding.right:
         p = "< 0.001" if finding.p_value < 0.001 else f"{finding.p_value:.3f}"
         judged = (f"{finding.found} of {finding.right}", f"{finding.chance:.1f}", p)
     answered = f"{finding.answered} of {finding.asked}"
-    return finding.way, answered, *judged, f"{tokens / finding.asked:,.0f}", f"{finding.seconds:.1f}"
+    return finding.task, answered, *judged, f"{tokens / finding.asked:,.0f}", f"{finding.seconds:.1f}"
 
 
 def _share(part: int, whole: int) -> str:

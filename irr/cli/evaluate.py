@@ -19,12 +19,9 @@ from irr.errors import UsageError
 from irr.text.numbers import counted
 
 if TYPE_CHECKING:
-    from irr.calibrate.selection import Decision
     from irr.evaluate.compare import Comparison
     from irr.evaluate.evaluate import Evaluation
-    from irr.evaluate.sets import SetScorer, SetScores
-    from irr.io.texts import GoldRow
-    from irr.program.program import InferRetrieveRank
+    from irr.evaluate.sets import SetScores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,14 +57,13 @@ class EvalOptions:
 @command("eval --labels skills.jsonl --gold test.jsonl --json scores.json")
 def evaluate(options: EvalOptions) -> None:
     """Measure the answers against gold labels, with 95 % intervals."""
-    from irr.evaluate.compare import compare, read_baseline
+    from irr.evaluate.compare import read_baseline
+    from irr.evaluate.evaluate import EvaluationOptions
     from irr.evaluate.evaluate import evaluate as measure
-    from irr.evaluate.report import Diagnoser, write_page
-    from irr.evaluate.setup import Setup, as_text
+    from irr.evaluate.evaluation_page import write_page
     from irr.io.outputs import check_outputs, open_output
     from irr.io.streams import STANDARD
-    from irr.io.texts import gold_within, read_gold
-    from irr.program.build import leaving_one_out
+    from irr.io.texts import read_gold
 
     outputs = {"--report": options.report, "--json": options.json_file}
     check_outputs(outputs)
@@ -86,45 +82,32 @@ def evaluate(options: EvalOptions) -> None:
         open_output(options.report or os.devnull, *read) as page,
     ):
         program = source.build(space)
-        rows = gold_within(program.part, rows)
-        labels = source.program or source.labels or Path()
-        setup = Setup.of(program, rows, name=options.name, gold=options.gold, labels=labels)
-        if setup.left_out:
-            _warn_of_known_texts(setup.left_out, len(rows))
-            program = leaving_one_out(program, source.index_folder)
-        diagnoser = Diagnoser(program) if options.report else None
-        sets = _sets(program, decision, rows) if calibration else None
-        with display.progress("texts", len(rows)) as on_text:
-            evaluation = measure(program, rows, on_text, diagnoser.observe if diagnoser else None, sets)
-        comparisons = [compare(evaluation.per_text, baseline) for baseline in baselines]
-        scores.write(as_text(evaluation, setup, comparisons))
-        if diagnoser:
-            with display.progress("labels that were lost", diagnoser.to_look_up) as on_text:
-                diagnoser.look_up(on_text)
-            write_page(page, setup, evaluation, diagnoser, comparisons)
+        measured = EvaluationOptions(
+            name=options.name,
+            gold=options.gold,
+            labels=source.program or source.labels or Path(),
+            decision=decision,
+            baselines=baselines,
+            diagnose=options.report is not None,
+            index_folder=source.index_folder,
+        )
+        evaluation = measure(program, rows, measured, display.progress)
+        scores.write(evaluation.to_text())
+        if options.report:
+            write_page(page, evaluation)
+    if evaluation.left_out:
+        _warn_of_known_texts(evaluation.left_out, evaluation.texts)
     if STANDARD in outputs.values():
         if evaluation.without_model:
             display.note(display.without_model(evaluation.fallbacks, evaluation.texts))
     else:
-        _show(evaluation, setup.title)
+        _show(evaluation)
         if evaluation.sets:
             _show_sets(evaluation.sets, options.cutoffs)
-        if comparisons:
-            _show_runs(comparisons, setup.name)
+        if evaluation.comparisons:
+            _show_runs(evaluation.comparisons, options.name)
     if evaluation.errors or evaluation.without_model:
         raise typer.Exit(EXIT_ROW_ERRORS)
-
-
-def _sets(program: InferRetrieveRank, decision: Decision, rows: Sequence[GoldRow]) -> SetScorer | None:
-    from irr.config import Hierarchy
-    from irr.evaluate.sets import SetScorer
-
-    if program.calibration is None:
-        return None
-    arranged = decision.cuts and program.settings.hierarchy is not Hierarchy.NONE
-    texts = (row.text for row in rows if row.labels)
-    answers = program.batch(texts, decision=decision) if arranged else None
-    return SetScorer(decision, program.calibration.cut(decision), answers)
 
 
 def _show_sets(sets: SetScores, cutoffs: bool) -> None:
@@ -154,7 +137,7 @@ def _show_sets(sets: SetScores, cutoffs: bool) -> None:
                 *(f"{100 * value:.1f}" for value in (one.precision, one.recall, one.f1)),
                 *(f"{one.size:.2f}", str(one.abstained)),
             )
-            for one in sets.kept
+            for one in sets.cutoffs
         )
         header = ("probability", "precision", "recall", "F1", "labels a text", "texts without")
         display.table(header, cut_offs)
@@ -167,11 +150,11 @@ def _warn_of_known_texts(known: int, texts: int) -> None:
     )
 
 
-def _show(evaluation: Evaluation, title: str) -> None:
+def _show(evaluation: Evaluation) -> None:
     """The metrics of an evaluation as a table, in percent."""
     if evaluation.without_model:
         display.say(display.without_model(evaluation.fallbacks, evaluation.texts))
-    display.say(title)
+    display.say(evaluation.title)
     means = ((name, mean.percent()) for name, mean in evaluation.metrics.items())
     display.table(("metric", "mean (95 % interval)"), means, counted(evaluation.texts, "text"), right=(1,))
     display.say(f"{evaluation.texts_per_second:.1f} texts per second")

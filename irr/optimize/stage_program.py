@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from irr.config import RankMethod, Settings
 from irr.errors import LMUnavailableError
-from irr.evaluate.evaluate import METRICS
+from irr.evaluate.metrics import METRICS
 from irr.io.texts import GoldRow
 from irr.lm.base import LanguageModel
 from irr.optimize.dspy_adapter import as_lm_error, dspy_model, lean_json, prepare_dspy
