@@ -89,7 +89,6 @@ def evaluate(options: EvalOptions) -> None:
             decision=decision,
             baselines=baselines,
             diagnose=options.report is not None,
-            index_folder=source.index_folder,
         )
         evaluation = measure(program, rows, measured, display.progress)
         scores.write(evaluation.to_text())

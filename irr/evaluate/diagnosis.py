@@ -12,7 +12,7 @@ import numpy as np
 
 from irr.encoders.base import Encoder
 from irr.evaluate.metrics import DEPTH
-from irr.index.build import entries_of
+from irr.index.store import entries_of
 from irr.io.texts import GoldRow
 from irr.labels.hierarchy import depths, known_parents
 from irr.labels.space import LabelSpace
@@ -151,7 +151,7 @@ class Diagnosis:
             nearest = self._nearest(text.to_ask, lost)
             distinct = sorted({number for numbers in nearest for number in numbers})
             groups = [[text.to_ask[number]] for number in distinct]
-            found = dict(zip(distinct, self.program.retriever.retrieve(groups, TOP), strict=True))
+            found = dict(zip(distinct, self.program.stages.retriever.retrieve(groups, TOP), strict=True))
             for gold, numbers in zip(lost, nearest, strict=True):
                 ranks = (
                     (rank, number)

@@ -13,8 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from irr import __version__
-from irr.calibrate.selection import BEST, Decision
+from irr.calibrate.decision import BEST, Decision
 from irr.config import TOLERATED, Settings
 from irr.errors import UsageError
 from irr.evaluate.compare import Baseline, Comparison, PerText, compare, texts_digest
@@ -22,11 +21,11 @@ from irr.evaluate.diagnosis import Diagnosis
 from irr.evaluate.metrics import DEPTH, METRICS, rp_curve
 from irr.evaluate.sets import SetCollector, SetScores
 from irr.io.texts import GoldRow, gold_within
-from irr.program.build import leaving_one_out
 from irr.program.program import InferRetrieveRank
 from irr.statistics import Estimate, estimate
 from irr.text.words import clean
 from irr.types import Costs, Prediction
+from irr.version import __version__
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 
@@ -150,7 +149,6 @@ class EvaluationOptions:
         decision: The decision whose sets are scored, if the program is calibrated.
         baselines: Earlier evaluations on these texts.
         diagnose: Whether to find out where gold labels are lost, as the report shows it.
-        index_folder: The folder of indexes; the user's cache folder if None.
     """
 
     name: str | None = None
@@ -159,7 +157,6 @@ class EvaluationOptions:
     decision: Decision = BEST
     baselines: Sequence[Baseline] = ()
     diagnose: bool = False
-    index_folder: str | Path | None = None
 
 
 def evaluate(
@@ -187,9 +184,7 @@ def evaluate(
     rows = gold_within(program.part, gold)
     known = {_folded(example.text) for example in program.examples}
     left_out = sum(_folded(row.text) in known for row in rows)
-    scored = program
-    if left_out and not program.leave_one_out:
-        scored = leaving_one_out(program, options.index_folder)
+    scored = program.leaving_examples_out() if left_out else program
     sets = SetCollector.of(scored, options.decision)
     diagnosis = Diagnosis(scored) if options.diagnose else None
     with progress("texts", len(rows)) as on_text:
@@ -266,7 +261,9 @@ def score_rankings(
 
 
 def _setup(program: InferRetrieveRank, options: EvaluationOptions, left_out: int) -> dict[str, Any]:
-    infer, rank = (model.name if model else None for model in (program.infer_lm, program.rank_lm))
+    infer, rank = (
+        model.name if model else None for model in (program.models.infer_lm, program.models.rank_lm)
+    )
     return {
         "name": options.name,
         "gold": str(options.gold),
@@ -283,7 +280,7 @@ def _setup(program: InferRetrieveRank, options: EvaluationOptions, left_out: int
 
 
 def _title(program: InferRetrieveRank, options: EvaluationOptions) -> str:
-    models = (("infer", program.infer_lm), ("rank", program.rank_lm))
+    models = (("infer", program.models.infer_lm), ("rank", program.models.rank_lm))
     changed = program.settings.difference(Settings())
     parts = [
         Path(options.labels).stem,

@@ -17,10 +17,10 @@ from irr.errors import LMError, LMUnavailableError
 from irr.lm.base import LanguageModel
 from irr.lm.loop import gather, run_on_loop
 from irr.lm.usage import metered
-from irr.program.build import evidence_of
+from irr.program.stages import evidence_by
 from irr.prompts.pack import Demo, TaskPack, load_task
 from irr.prompts.templates import TermPrompt
-from irr.rank.base import Evidence, by_score
+from irr.rank.base import LMEvidence, by_score
 from irr.types import Candidate, Label, Usage
 
 TERMS = "terms"
@@ -116,7 +116,7 @@ async def _findings(model: LanguageModel, asked: Sequence[DoctorQuestion]) -> li
         prompt = TermPrompt(question.task, 0)
         return prompt.read(await model.chat(prompt.request(question.text, question.demos)))
 
-    async def order(evidence: Mapping[str, Evidence], question: DoctorQuestion) -> list[str]:
+    async def order(evidence: Mapping[str, LMEvidence], question: DoctorQuestion) -> list[str]:
         weights = await evidence[question.task.title].weigh(
             question.text, question.candidates, question.demos
         )
@@ -126,7 +126,7 @@ async def _findings(model: LanguageModel, asked: Sequence[DoctorQuestion]) -> li
     packs = {question.task.title: question.task for question in asked}
     for method in RankMethod:
         if method is not RankMethod.AUTO:
-            evidence = {title: evidence_of(method, model, pack, _RANK) for title, pack in packs.items()}
+            evidence = {title: evidence_by(method, model, pack, _RANK) for title, pack in packs.items()}
             findings.append(await _finding(method, partial(order, evidence), asked))
     return findings
 

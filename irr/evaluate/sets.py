@@ -8,15 +8,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from irr.calibrate.fit import calibration_error, padded
-from irr.calibrate.selection import Cut, Decision
+from irr.calibrate.decision import Decision, Thresholds
+from irr.calibrate.fit import padded
 from irr.config import Hierarchy
 from irr.io.texts import GoldRow
 from irr.labels.hierarchy import arrange
 from irr.program.program import InferRetrieveRank
-from irr.statistics import Estimate, estimate, interval, ratio, resampled
+from irr.statistics import Estimate, Floats, Ints, calibration_error, estimate, interval, ratio, resampled
 from irr.types import Prediction, RankedLabel
 
 _FIRST = 10
@@ -24,9 +23,6 @@ _RESAMPLES = 200
 _BINS = 10
 _CUT_OFFS = tuple(round(0.05 * i, 2) for i in range(1, 20))
 _NOTHING = Estimate(mean=0.0, low=0.0, high=0.0)
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -122,18 +118,18 @@ class SetCollector:
 
     Args:
         decision: The decision that chooses labels.
-        cut: Its cut-offs.
+        thresholds: The decision resolved to numeric thresholds.
         arranged: Arranges the chosen labels in the hierarchy; None where they are returned as they are.
     """
 
     def __init__(
         self,
         decision: Decision,
-        cut: Cut,
+        thresholds: Thresholds,
         arranged: Callable[[Sequence[RankedLabel]], Sequence[RankedLabel]] | None = None,
     ) -> None:
         self._decision = decision
-        self._cut = cut
+        self._thresholds = thresholds
         self._arranged = arranged
         self._texts: list[_ScoredSet] = []
 
@@ -148,7 +144,7 @@ class SetCollector:
             return arrange(program.space, hierarchy, len(chosen), chosen)
 
         arranges = decision.cuts and hierarchy is not Hierarchy.NONE
-        return cls(decision, program.calibration.cut(decision), arranged if arranges else None)
+        return cls(decision, program.calibration.thresholds(decision), arranged if arranges else None)
 
     @property
     def reads_trace(self) -> bool:
@@ -171,8 +167,8 @@ class SetCollector:
         self._texts.append(_ScoredSet(_probabilities(labels), right, returned, gold, p_value))
 
     def _chosen(self, labels: Sequence[RankedLabel], p_value: float) -> Sequence[RankedLabel]:
-        keeps = self._cut.keeps(_probabilities(labels), p_value)
-        return [label for label, keep in zip(labels, keeps, strict=True) if keep]
+        selected = self._thresholds.select(_probabilities(labels), p_value)
+        return [label for label, keep in zip(labels, selected, strict=True) if keep]
 
     def scores(self) -> SetScores:
         """The scores of all texts."""
@@ -191,7 +187,9 @@ class SetCollector:
         first = probability[:, :_FIRST], right[:, :_FIRST]
         return SetScores(
             decision=self._decision,
-            cut_off=self._cut.probability if self._decision.cuts and not self._decision.best_f1 else None,
+            cut_off=self._thresholds.probability
+            if self._decision.cuts and not self._decision.best_f1
+            else None,
             micro={
                 name: ratio(part.tolist(), whole.tolist()) if whole.any() else _NOTHING
                 for name, (part, whole) in shares.items()
@@ -217,7 +215,7 @@ class SetCollector:
         )
 
     def _cutoffs(self, probability: Floats, right: Floats, gold: int) -> tuple[CutOffScores, ...]:
-        usual = np.array([t.p_value > self._cut.scope for t in self._texts])
+        usual = np.array([t.p_value > self._thresholds.scope for t in self._texts])
         found = []
         for cut_off in _CUT_OFFS:
             returned = (probability >= cut_off) & usual[:, None]

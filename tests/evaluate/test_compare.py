@@ -14,8 +14,7 @@ from irr.evaluate.compare import compare, read_baseline
 from irr.evaluate.evaluate import EvaluationOptions, evaluate
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, build
 from tests.support import Irr, write_jsonl
 
 GOLD = [

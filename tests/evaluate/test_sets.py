@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from irr.calibrate.selection import Cut, Decision
+from irr.calibrate.decision import Decision, Thresholds
+from irr.calibrate.fit import calibrate
 from irr.evaluate.sets import SetCollector
 from irr.frozen.freeze import freeze
 from irr.io.texts import GoldRow
-from irr.optimize import calibrate
 from irr.program.program import InferRetrieveRank
 from irr.types import Prediction, RankedLabel
 from tests.calibrate.test_program import GOLD
@@ -31,7 +31,7 @@ def row(labels: set[str]) -> GoldRow:
 
 def test_precision_recall_and_f1_by_hand() -> None:
     """Returned {a, b}, {c}, {}; gold {a}, {c, d}, {a}: 2 of 3 right, 2 of 4 found."""
-    scorer = SetCollector(Decision(min_probability=0.5), Cut(probability=0.5, scope=0.05))
+    scorer = SetCollector(Decision(min_probability=0.5), Thresholds(probability=0.5, scope=0.05))
     scorer.add(row({"a"}), prediction({"a": 0.9, "b": 0.5, "c": 0.1}))
     scorer.add(row({"c", "d"}), prediction({"c": 0.7, "d": 0.4}))
     scorer.add(row({"a"}), prediction({"a": 0.9}, scope=0.01))
@@ -52,11 +52,11 @@ def test_precision_recall_and_f1_by_hand() -> None:
 
 
 def test_without_a_choice_the_best_ten_are_scored_and_a_promise_is_compared() -> None:
-    scorer = SetCollector(Decision(), Cut())
+    scorer = SetCollector(Decision(), Thresholds())
     scorer.add(row({"3"}), prediction({str(n): 0.1 for n in range(30)}))
     assert scorer.scores().sizes == (10,)
     assert scorer.scores().promise is None
-    scorer = SetCollector(Decision(recall=0.8), Cut(probability=0.1))
+    scorer = SetCollector(Decision(recall=0.8), Thresholds(probability=0.1))
     scorer.add(row({"3", "99"}), prediction({str(n): 0.1 for n in range(30)}))
     name, promised, kept = scorer.scores().promise or ("", 0, None)
     assert (name, promised, kept and kept.mean) == ("recall", 0.8, 0.5)
@@ -65,13 +65,12 @@ def test_without_a_choice_the_best_ten_are_scored_and_a_promise_is_compared() ->
 def test_eval_shows_the_sets_of_a_calibrated_program(
     irr: Irr,
     program: InferRetrieveRank,
-    index_folder: Path,
     tmp_path: Path,
     opened: Any,  # noqa: F811
 ) -> None:
     rows = write_jsonl(tmp_path / "gold.jsonl", [row.model_dump() for row in GOLD])
     folder, scores, report = tmp_path / "program", tmp_path / "scores.json", tmp_path / "report.html"
-    freeze(calibrate(program, GOLD, index_folder=index_folder), folder)
+    freeze(calibrate(program, GOLD), folder)
     call = ("eval", "--program", folder, "--gold", rows)
     shown = irr(*call, "--min-probability", "0.5", "--cutoffs", "--json", scores, "--report", report)
     assert shown.returncode == 0, shown.stderr
