@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from irr.config import RankMethod, Settings
 from irr.errors import LMError, LMUnavailableError
-from irr.evaluate.evaluate import METRICS
+from irr.evaluate.metrics import METRICS
 from irr.index.examples import demo_of
 from irr.io.texts import GoldRow
 from irr.lm.base import ChatRequest, LanguageModel
