@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Option
 
+import irr
 from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.errors import UsageError
@@ -30,12 +31,11 @@ def doctor(
     from irr.batch.tally import Price
     from irr.evaluate.model_doctor import QUESTIONS, TERMS
     from irr.evaluate.model_doctor import doctor as run
-    from irr.lm.openai.limits import Limits
-    from irr.lm.registry import check_name, open_model
+    from irr.lm.registry import check_name
 
     price = Price.parse(price_per_million) if price_per_million else None
     check_name(lm, api_base)
-    model = open_model(lm, api_base, Limits(concurrency=QUESTIONS, patience=0))
+    model = irr.open_model(lm, api_base, irr.Limits(concurrency=QUESTIONS, patience=0))
     if model is None:
         raise UsageError("no language model to examine", "name one with --lm")
     findings = run(model)

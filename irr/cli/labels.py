@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
+import irr
 from irr.cli import display, options
 from irr.text.lines import short
 from irr.text.numbers import counted
@@ -40,12 +41,11 @@ def labels(
     from irr.io.outputs import check_outputs, open_output
     from irr.io.streams import STANDARD
     from irr.labels.diagnostics import survey
-    from irr.labels.space import LabelSpace
 
     outputs = {"--output": output, "--json": json_file}
     check_outputs(outputs)
     window = open_window(encoder)
-    space = LabelSpace.read(file, language, Columns.parse(columns))
+    space = irr.LabelSpace.read(file, language, Columns.parse(columns))
     with (
         open_output(output or os.devnull, file) as out,
         open_output(json_file or os.devnull, file) as json_out,

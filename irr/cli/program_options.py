@@ -9,21 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import irr
 from irr.cli import display
 from irr.errors import ProgramError, UsageError
 
 if TYPE_CHECKING:
     from irr.calibrate.calibration import Calibration
-    from irr.calibrate.decision import Decision
-    from irr.config import Settings
     from irr.io.columns import Columns
-    from irr.labels.space import LabelSpace
-    from irr.lm.base import Capabilities, LanguageModel
-    from irr.lm.openai.limits import Limits
-    from irr.program.program import InferRetrieveRank
+    from irr.lm.base import Capabilities
 
     # The models of infer and of rank.
-    Models = tuple[LanguageModel | None, LanguageModel | None]
+    Models = tuple[irr.LanguageModel | None, irr.LanguageModel | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +88,14 @@ class ProgramOptions:
         for name in names:
             check_name(name, self.api_base)
 
-    def open_models(self, limits: Limits | None = None) -> Models:
+    def open_models(self, limits: irr.Limits | None = None) -> Models:
         """Opens the models of infer and rank; one name gives one model."""
         from irr.lm.registry import NO_MODEL, open_models
 
         infer, rank = open_models([name or NO_MODEL for name in self.lm_names], self.api_base, limits)
         return infer, rank
 
-    def read_space(self) -> LabelSpace:
+    def read_space(self) -> irr.LabelSpace:
         """Reads the label space, and checks the options before any slow work."""
         from irr.prompts.pack import load_task
 
@@ -115,24 +111,22 @@ class ProgramOptions:
         self._part(space)
         return space
 
-    def _space_of_file(self) -> LabelSpace:
+    def _space_of_file(self) -> irr.LabelSpace:
         from irr.labels.diagnostics import names_sample
-        from irr.labels.space import LabelSpace
 
         self.read_settings()
         self.check_models()
         if self.labels is None:
             raise UsageError("no labels", "give --labels FILE, or --program DIR")
-        space = LabelSpace.read(self.labels, self.language, self.column_names)
+        space = irr.LabelSpace.read(self.labels, self.language, self.column_names)
         display.skos(self.labels, space.counts)
         if not (space.counts and space.counts.language_hint):
             self.note_language("labels", names_sample(space))
         return space
 
-    def _frozen_space(self, program: Path) -> LabelSpace:
+    def _frozen_space(self, program: Path) -> irr.LabelSpace:
         from irr.frozen.freeze import read_labels
         from irr.frozen.manifest import read_manifest
-        from irr.labels.space import LabelSpace
         from irr.lm.registry import NO_MODEL, name_of
 
         manifest = read_manifest(program)
@@ -149,7 +143,7 @@ class ProgramOptions:
         for name, value in fixed.items():
             if value is not None:
                 raise UsageError(f"{name} is fixed in a frozen program", "leave it out")
-        labels = LabelSpace.read(self.labels, self.language, self.column_names) if self.labels else None
+        labels = irr.LabelSpace.read(self.labels, self.language, self.column_names) if self.labels else None
         try:
             space = read_labels(program, manifest, labels, self.rebind)
         except ProgramError as e:
@@ -159,7 +153,7 @@ class ProgramOptions:
             display.note(f"{program} runs on other labels than it was frozen with: {self.labels}")
         return space
 
-    def _part(self, space: LabelSpace) -> list[str] | None:
+    def _part(self, space: irr.LabelSpace) -> list[str] | None:
         """Ids of the labels that may be answers; None for all."""
         from irr.labels.part import part_of, read_ids
 
@@ -169,9 +163,8 @@ class ProgramOptions:
         without = read_ids(self.without) if self.without else ()
         return [space[int(number)].id for number in part_of(space, self.within or (), only, without)]
 
-    def read_settings(self) -> Settings:
+    def read_settings(self) -> irr.Settings:
         """The settings, checked."""
-        from irr.config import Settings
         from irr.types import EntryKind
 
         changes: dict[str, object] = {"rank.method": self.rank_method}
@@ -191,9 +184,9 @@ class ProgramOptions:
                 changes[name.strip()] = json.loads(value)
             except (ValueError, RecursionError):
                 changes[name.strip()] = value.strip()
-        return Settings().replace(changes)
+        return irr.Settings().replace(changes)
 
-    def read_calibration(self, decision: Decision) -> Calibration | None:
+    def read_calibration(self, decision: irr.Decision) -> Calibration | None:
         """The program's calibration, after a check that it supports the decision."""
         from irr.frozen.manifest import read_calibration
 
@@ -225,17 +218,15 @@ class ProgramOptions:
             display.note(note)
 
     def build(
-        self, space: LabelSpace, limits: Limits | None = None, models: Models | None = None
-    ) -> InferRetrieveRank:
+        self, space: irr.LabelSpace, limits: irr.Limits | None = None, models: Models | None = None
+    ) -> irr.InferRetrieveRank:
         """Builds or loads the program, with these models if given; a bar shows the progress."""
-        from irr.frozen.freeze import load
         from irr.lm.registry import NO_MODEL
-        from irr.program.program import build
 
         with display.progress("label entries", None) as on_entries:
             if self.program is None:
                 infer_lm, rank_lm = models or self.open_models(limits)
-                program = build(
+                program = irr.build(
                     space,
                     encoder=self.encoder,
                     settings=self.read_settings(),
@@ -248,7 +239,7 @@ class ProgramOptions:
                 )
             else:
                 infer, rank = (model or NO_MODEL for model in models) if models else self.lm_names
-                program = load(
+                program = irr.load(
                     self.program,
                     api_base=self.api_base,
                     limits=limits,
@@ -264,12 +255,12 @@ class ProgramOptions:
         part = self._part(space)
         return program if part is None else program.within(only=part)
 
-    def builder(self, limits: Limits | None = None) -> Callable[[], InferRetrieveRank]:
+    def builder(self, limits: irr.Limits | None = None) -> Callable[[], irr.InferRetrieveRank]:
         """A function that builds the same program in another process."""
         paths = {name: getattr(self, name) for name in ("labels", "program", "only", "without")}
         absolute = {name: path and path.absolute() for name, path in paths.items()}
         return partial(_build, replace(self, **absolute), limits)
 
 
-def _build(options: ProgramOptions, limits: Limits | None) -> InferRetrieveRank:
+def _build(options: ProgramOptions, limits: irr.Limits | None) -> irr.InferRetrieveRank:
     return options.build(options.read_space(), limits)
