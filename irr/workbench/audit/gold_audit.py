@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence, Set
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -21,6 +22,7 @@ from irr.workbench.audit.pairs import (
     FROM_OTHER_TEXTS,
     Floats,
     Pairs,
+    TextRanking,
     TextRankings,
     pairs_by_text,
     pairs_of,
@@ -38,7 +40,8 @@ _MOST_FINDINGS = 10
 _QUOTED = 60
 
 
-class GoldFinding(BaseModel):
+@dataclass(frozen=True)
+class GoldFinding:
     """A label that is probably wrong, or missing.
 
     Attributes:
@@ -50,8 +53,6 @@ class GoldFinding(BaseModel):
         rank: Its place in the program's ranking, from 1; None outside it.
         why: The reasons, in words.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     kind: Literal["wrong", "missing"]
     label: str
@@ -120,7 +121,13 @@ def audit(
     space = program.space
     unknown = Counter(label for row in rows for label in dict.fromkeys(row.labels) if label not in space)
     gold = [frozenset(space.number_of[label] for label in row.labels if label in space) for row in rows]
-    _check_texts(gold, unknown)
+    known = sum(map(bool, gold))
+    if known < _FEWEST_TEXTS:
+        problem = f"{counted(known, 'text')} with gold: too few to tell what is unusual"
+        if unknown:
+            problem += f"; {counted(len(unknown), 'gold id is no label', 'gold ids are no labels')}, as "
+            problem += f'"{unknown.most_common(1)[0][0]}"'
+        raise UsageError(problem, f"give at least {_FEWEST_TEXTS} with labels of this label space")
     ranked = rank_texts(program, [row.text for row in rows], sorted(frozenset().union(*gold)), on_text)
     if not any(len(one.labels) for one in ranked.texts):
         raise UsageError("the program finds labels for none of the texts", "give texts that hold words")
@@ -139,24 +146,8 @@ def audit(
     )
 
 
-def _check_texts(gold: Sequence[Set[int]], unknown: Counter[str]) -> None:
-    known = sum(map(bool, gold))
-    if known >= _FEWEST_TEXTS:
-        return
-    problem = f"{counted(known, 'text')} with gold: too few to tell what is unusual"
-    if unknown:
-        problem += f"; {counted(len(unknown), 'gold id is no label', 'gold ids are no labels')}, as "
-        problem += f'"{unknown.most_common(1)[0][0]}"'
-    raise UsageError(problem, f"give at least {_FEWEST_TEXTS} with labels of this label space")
-
-
 class ErrorRates(NamedTuple):
-    """The supposed errors of gold.
-
-    Attributes:
-        added: The probability that a label is given to a text to which it does not belong.
-        dropped: The probability that a label is not given to a text to which it belongs.
-    """
+    """The supposed probabilities that a wrong label is given to a text, and that a right one is not."""
 
     added: float
     dropped: float
@@ -165,10 +156,7 @@ class ErrorRates(NamedTuple):
 def judge(ranked: TextRankings, gold: Sequence[Set[int]], labels: int) -> tuple[Pairs, ErrorRates]:
     """The pairs of all texts with their probability and suspicion, and the error rates of the gold.
 
-    Args:
-        ranked: The rankings of the texts.
-        gold: The gold labels of each, by number.
-        labels: The size of the label space.
+    Takes the rankings of the texts, the numbers of the gold labels of each, and the size of the label space.
     """
     pairs = pairs_of(ranked, gold, labels)
     features = np.column_stack([pairs[name] for name in FEATURES])
@@ -193,10 +181,10 @@ def add_suspicion(pairs: Pairs) -> ErrorRates:
     # One more in both counts, so that the rate is never 0.
     least = float(((weight * given)[lower].sum() + 1) / (weight[lower].sum() + 1))
 
-    def wrong(added: float) -> Floats:
+    def wrong(added: float) -> Any:
         return (1 - p) * added / (p * (1 - _ERROR_RATE) + (1 - p) * added)
 
-    def missing(dropped: float) -> Floats:
+    def missing(dropped: float) -> Any:
         return p * dropped / (p * dropped + 1 - p)
 
     expected = _ERROR_RATE * given.sum()
@@ -231,21 +219,25 @@ def _suspects(
     suspects = []
     for text in np.argsort(-suspicion, kind="stable").tolist():
         row, own = rows[text], of_text[text]
+        order = np.argsort(-own["suspicion"], kind="stable")[:_MOST_FINDINGS]
         findings = []
-        for pair in own[np.argsort(-own["suspicion"], kind="stable")][:_MOST_FINDINGS]:
-            if pair["suspicion"] < _LEAST_SUSPICION:
-                break
-            label, given = space[int(pair["label"])], bool(pair["given"])
-            reasons = (_reasons_against if given else _reasons_for)(pair, ranked, space)
+        for pair in own[order][own["suspicion"][order] >= _LEAST_SUSPICION]:
+            label, reasons = space[int(pair["label"])], _reasons(pair, ranked.texts[text], space)
+            if pair["neighbour"] < 0:
+                reasons.append("no other text has it")
+            else:
+                quoted = short(rows[pair["neighbour"]].text, _QUOTED)
+                similarity = f"similarity {pair['neighbour_similarity']:.2f}"
+                reasons.append(f'the nearest text that has it: "{quoted}" ({similarity})')
             findings.append(
                 GoldFinding(
-                    kind="wrong" if given else "missing",
+                    kind="wrong" if pair["given"] else "missing",
                     label=label.id,
                     name=label.name,
                     suspicion=round(float(pair["suspicion"]), 4),
                     probability=round(float(pair["probability"]), 6),
                     rank=int(pair["rank"]) or None,
-                    why="; ".join([*reasons, _nearest_text(pair, rows)]),
+                    why="; ".join(reasons),
                 )
             )
         suspects.append(
@@ -260,27 +252,18 @@ def _suspects(
     return suspects
 
 
-def _reasons_against(pair: np.void, ranked: TextRankings, space: LabelSpace) -> list[str]:
-    """The reasons why a given label may be wrong."""
-    rank, labels = pair["rank"], ranked.texts[pair["text"]].labels
-    if rank == 1:
-        return ["the program ranks it 1"]
-    where = f"ranks it {rank}" if rank else f"has it not among its first {len(labels)}"
-    return [f"the program {where}", f'it sees "{space[int(labels[0])].name}"']
-
-
-def _reasons_for(pair: np.void, ranked: TextRankings, space: LabelSpace) -> list[str]:
-    """The reasons why a label that is not given may be missing."""
-    reasons = [f"the program ranks it {pair['rank']}"] if pair["rank"] else []
-    if match := ranked.texts[pair["text"]].matches.get(int(pair["label"])):
+def _reasons(pair: np.void, ranking: TextRanking, space: LabelSpace) -> list[str]:
+    """The reasons why a given label may be wrong, or another one missing."""
+    rank = pair["rank"]
+    reasons = [f"the program ranks it {rank}"] if rank else []
+    if pair["given"]:
+        if not rank:
+            reasons.append(f"the program has it not among its first {len(ranking.labels)}")
+        if rank != 1:
+            reasons.append(f'it sees "{space[int(ranking.labels[0])].name}"')
+        return reasons
+    if match := ranking.matches.get(int(pair["label"])):
         reasons.append(f'"{short(match[0], _QUOTED)}" met "{short(match[1], _QUOTED)}"')
     if pair["neighbour_share"] > 0:
         reasons.append(f"{pair['neighbour_share']:.0%} of the texts most like it have it")
     return reasons
-
-
-def _nearest_text(pair: np.void, rows: Sequence[GoldRow]) -> str:
-    if pair["neighbour"] < 0:
-        return "no other text has it"
-    text, similarity = short(rows[pair["neighbour"]].text, _QUOTED), pair["neighbour_similarity"]
-    return f'the nearest text that has it: "{text}" (similarity {similarity:.2f})'

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence, Set
+from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from irr import LabelSpace
 from irr.workbench.audit.pairs import Pairs, TextRankings, pairs_by_text
@@ -24,16 +24,16 @@ _HUB_TIMES = 3
 _HUB_RIGHT = 0.1
 
 
-class LabelName(BaseModel):
+@dataclass(frozen=True)
+class LabelName:
     """A label by id and name."""
-
-    model_config = ConfigDict(frozen=True)
 
     id: str
     name: str
 
 
-class Twins(BaseModel):
+@dataclass(frozen=True)
+class Twins:
     """Two labels that cannot be told apart.
 
     Attributes:
@@ -45,8 +45,6 @@ class Twins(BaseModel):
         why: The reasons, in words.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     one: LabelName
     other: LabelName
     similarity: float
@@ -55,34 +53,25 @@ class Twins(BaseModel):
     why: str
 
 
-class Hub(BaseModel):
+@dataclass(frozen=True)
+class Hub:
     """A label that is among the first ten of `texts` texts and gold of `right` of them."""
-
-    model_config = ConfigDict(frozen=True)
 
     label: LabelName
     texts: int
     right: int
 
 
-class Orphan(BaseModel):
+@dataclass(frozen=True)
+class Orphan:
     """A gold label that none of its `texts` texts has among its first labels."""
-
-    model_config = ConfigDict(frozen=True)
 
     label: LabelName
     texts: int
 
 
 def twins(space: LabelSpace, ranked: TextRankings, pairs: Pairs, gold: Sequence[Set[int]]) -> list[Twins]:
-    """Pairs of labels with like names, or with texts that look like each other's, the most mixed first.
-
-    Args:
-        space: The labels.
-        ranked: The rankings of the texts.
-        pairs: The pairs of the texts, with their probability.
-        gold: The gold labels of each text, by number.
-    """
+    """Pairs of labels with like names, or with texts that look like each other's, the most mixed first."""
     counts = Counter(label for own in gold for label in own)
     swapped = _swapped(pairs, gold)
 
@@ -102,16 +91,9 @@ def twins(space: LabelSpace, ranked: TextRankings, pairs: Pairs, gold: Sequence[
             reasons.append("their names mean the same to the program")
         if (a, b) in mixed:
             reasons.append("texts of each look like those of the other")
-        found.append(
-            Twins(
-                one=_name(space, a),
-                other=_name(space, b),
-                similarity=round(similarity, 3),
-                texts=(counts[a], counts[b]),
-                mixed=(swapped[a, b], swapped[b, a]),
-                why=", and ".join(reasons),
-            )
-        )
+        texts, swaps = (counts[a], counts[b]), (swapped[a, b], swapped[b, a])
+        one, other, why = _name(space, a), _name(space, b), ", and ".join(reasons)
+        found.append(Twins(one, other, round(similarity, 3), texts, swaps, why))
     return sorted(found, key=lambda t: (-min(t.mixed), -sum(t.mixed), -t.similarity, t.one.id, t.other.id))
 
 
@@ -145,10 +127,9 @@ def hubs(space: LabelSpace, ranked: TextRankings, gold: Sequence[Set[int]]) -> l
         first = ranking.labels[:_FIRST].tolist()
         proposed.update(first)
         right.update(label for label in first if label in own)
-    mean = sum(proposed.values()) / len(space)
-    least = max(5, _HUB_SHARE * len(gold), _HUB_TIMES * mean)
+    least = max(5, _HUB_SHARE * len(gold), _HUB_TIMES * sum(proposed.values()) / len(space))
     found = [
-        Hub(label=_name(space, label), texts=count, right=right[label])
+        Hub(_name(space, label), count, right[label])
         for label, count in proposed.items()
         if count >= least and right[label] <= _HUB_RIGHT * count
     ]
@@ -161,7 +142,7 @@ def orphans(space: LabelSpace, ranked: TextRankings, gold: Sequence[Set[int]]) -
     for ranking, own in zip(ranked.texts, gold, strict=True):
         for label in own & set(ranking.labels.tolist()):
             del counts[label]
-    found = [Orphan(label=_name(space, label), texts=count) for label, count in counts.items()]
+    found = [Orphan(_name(space, label), count) for label, count in counts.items()]
     return sorted(found, key=lambda orphan: (-orphan.texts, orphan.label.id))
 
 

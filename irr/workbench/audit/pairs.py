@@ -90,13 +90,9 @@ def rank_texts(
     gold: Sequence[int],
     on_text: Callable[[], None] = lambda: None,
 ) -> TextRankings:
-    """Ranks the labels of all texts; a text that is an example of the program is no evidence for itself.
+    """Ranks the labels of all texts; a text that is an example of the program is not evidence for itself.
 
-    Args:
-        program: The program.
-        texts: The texts.
-        gold: Numbers of all labels that are gold of any text.
-        on_text: Called after each text.
+    `gold` are the numbers of all labels that are gold of any text; `on_text` is called after each text.
     """
     program = program.leaving_examples_out()
     ranked = []
@@ -131,11 +127,8 @@ def _text_ranking(program: InferRetrieveRank, prediction: Prediction) -> TextRan
 def pairs_of(ranked: TextRankings, gold: Sequence[Set[int]], labels: int, seed: int = 0) -> Pairs:
     """The pairs of all texts, in text order: an array of dtype `PAIR`; probability and suspicion are 0.
 
-    Args:
-        ranked: The rankings of the texts.
-        gold: The gold labels of each, by number.
-        labels: The size of the label space.
-        seed: Random seed of the labels that are drawn.
+    Takes the rankings of the texts, the numbers of the gold labels of each, the size of the label space, and
+    the random seed of the labels that are drawn.
     """
     texts_of: defaultdict[int, list[int]] = defaultdict(list)
     for text, own in enumerate(gold):

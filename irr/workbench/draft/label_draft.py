@@ -16,7 +16,7 @@ from irr.text.numbers import counted
 from irr.workbench.draft.clusters import Clusters, Ints, centers_of, cluster, grouped
 from irr.workbench.draft.corpus import Corpus, Floats, unit
 from irr.workbench.draft.naming import name_clusters
-from irr.workbench.draft.taxonomy import NO_TAXONOMY, Taxonomy, propose_taxonomy
+from irr.workbench.draft.taxonomy import Taxonomy, propose_taxonomy
 
 # Example texts of a label, at most, and those that its description quotes.
 _EXAMPLES = 10
@@ -72,7 +72,7 @@ class LabelDraft:
     label_of: Ints
     nearest: Ints
     corpus: Corpus
-    taxonomy: Taxonomy = NO_TAXONOMY
+    taxonomy: Taxonomy = Taxonomy()
 
 
 def draft(

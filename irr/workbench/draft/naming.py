@@ -1,4 +1,4 @@
-"""Names for clusters of texts: the spans with the highest class-based TF-IDF, the most central one as name."""
+"""Names for clusters of texts: of the spans with the highest class-based TF-IDF, the most central one."""
 
 from __future__ import annotations
 

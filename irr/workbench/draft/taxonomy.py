@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from irr import LanguageModel
-from irr.errors import LMError, LMUnavailableError
-from irr.lm.base import ChatRequest
-from irr.lm.budget import Budget, MeteredModel, Stopped
-from irr.lm.loop import run_on_loop
-from irr.lm.memory import Answers, RememberingModel
+from irr.errors import BudgetSpentError, LMError, LMUnavailableError
+from irr.lm.cache import Answers, Budget, CachedModel
+from irr.lm.loop import gather, run_on_loop
 from irr.prompts.chat import Prompt
 from irr.text.lines import one_line
 from irr.text.words import clean
-
-T = TypeVar("T")
 
 # Texts that one request summarizes, and summaries that one request makes labels of.
 _TEXTS = 10
@@ -49,8 +43,7 @@ class ProposedLabel(NamedTuple):
     description: str
 
 
-@dataclass(frozen=True)
-class Taxonomy:
+class Taxonomy(NamedTuple):
     """The labels that a model proposed.
 
     Attributes:
@@ -60,13 +53,10 @@ class Taxonomy:
         stopped: The reason for an early end; "" if there was none.
     """
 
-    labels: tuple[ProposedLabel, ...]
-    calls: int
-    unusable: int
-    stopped: str
-
-
-NO_TAXONOMY = Taxonomy((), 0, 0, "")
+    labels: tuple[ProposedLabel, ...] = ()
+    calls: int = 0
+    unusable: int = 0
+    stopped: str = ""
 
 
 def propose_taxonomy(
@@ -95,81 +85,64 @@ def propose_taxonomy(
         LMUnavailableError: If the model is unavailable.
     """
     known = Answers(answers)
-    before = len(known)
-    budget = Budget(calls, on_call, before)
-    requests = _Requests(RememberingModel(MeteredModel(model, budget), known), size, language)
+    cached = CachedModel(model, Budget(calls, on_call, known.requests), known)
+    requests = _Requests(cached, size, f" Write in this language: {language}." if language else "")
     stopped = ""
     labels: list[ProposedLabel] = []
     try:
         for part in _parts(texts, _SUMMARIES):
-            if summaries := requests.summaries(part):
-                labels = requests.labels(_UPDATE if labels else _PROPOSE, labels, summaries) or labels
+            found = run_on_loop(gather(*map(requests.summaries, _parts(part, _TEXTS))))
+            if summaries := [line for lines in found for line in lines]:
+                labels = run_on_loop(requests.labels(labels, summaries)) or labels
         if labels:
-            labels = requests.labels(_REVIEW, labels) or labels
-    except Stopped as e:
+            labels = run_on_loop(requests.labels(labels)) or labels
+    except BudgetSpentError as e:
         stopped = str(e)
-    return Taxonomy(tuple(labels), before + budget.usage.calls, requests.unusable, stopped)
+    return Taxonomy(tuple(labels), known.requests, requests.unusable, stopped)
 
 
 class _Requests:
     """The requests of one taxonomy."""
 
-    def __init__(self, model: LanguageModel, size: int, language: str | None) -> None:
-        self._model = model
-        self._size = size
-        self._language = f" Write in this language: {language}." if language else ""
+    def __init__(self, model: LanguageModel, size: int, ending: str) -> None:
+        self._model, self._size, self._ending = model, size, ending
         self.unusable = 0
 
-    def summaries(self, texts: Sequence[str]) -> list[str]:
-        """Summaries of some texts, from as many requests at a time as the model takes."""
-        answers: list[str] = []
-        for group in _parts(list(_parts(texts, _TEXTS)), max(1, self._model.concurrency)):
-            answers += [line for lines in run_on_loop(self._summarize(group)) for line in lines]
-        return [line for answer in answers if (line := _line(answer)[:_SUMMARY_CHARACTERS])]
+    async def summaries(self, texts: Sequence[str]) -> list[str]:
+        """A summary of each text."""
+        lines = (f"{number} {_line(text)[:_TEXT_CHARACTERS]}" for number, text in enumerate(texts, 1))
+        prompt = self._prompt(_SUMMARIZE, ["texts"], "summaries", "one short sentence each")
+        answer = await self._ask(prompt, {"texts": "\n".join(lines)}, _SUMMARY_CHARACTERS, len(texts))
+        return [summary for line in answer if (summary := _line(line)[:_SUMMARY_CHARACTERS])]
 
-    async def _summarize(self, batches: Sequence[Sequence[str]]) -> list[list[str]]:
-        prompt = self._prompt(_SUMMARIZE, {"texts": "texts"}, "summaries", "one short sentence each")
-        asked = []
-        for batch in batches:
-            lines = (f"{n} {_line(text)[:_TEXT_CHARACTERS]}" for n, text in enumerate(batch, 1))
-            asked.append(self._ask(prompt, {"texts": "\n".join(lines)}, _SUMMARY_CHARACTERS, len(batch)))
-        # All requests end before an error is raised, so that no answer that is paid for is lost.
-        results = await asyncio.gather(*asked, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        return [result for result in results if not isinstance(result, BaseException)]
-
-    def labels(
-        self, task: str, labels: Sequence[ProposedLabel], summaries: Sequence[str] = ()
+    async def labels(
+        self, labels: Sequence[ProposedLabel], summaries: Sequence[str] = ()
     ) -> list[ProposedLabel]:
-        """The labels of an answer, no two of one name."""
-        fields = {
-            "labels so far": "\n".join(f"{label.name}: {label.description}" for label in labels),
-            "summaries": "\n".join(f"- {summary}" for summary in summaries),
-        }
-        fields = {name: value for name, value in fields.items() if value}
-        task = f"{task} At most {self._size} labels."
-        prompt = self._prompt(
-            task, {name: name for name in fields}, "labels", '"name: what belongs under it"'
-        )
+        """The labels of an answer, no two of one name: reviewed ones where there are no summaries."""
+        fields = {}
+        if labels:
+            fields["labels so far"] = "\n".join(f"{label.name}: {label.description}" for label in labels)
+        if summaries:
+            fields["summaries"] = "\n".join(f"- {summary}" for summary in summaries)
+        task = _REVIEW if not summaries else _UPDATE if labels else _PROPOSE
+        described = '"name: what belongs under it"'
+        prompt = self._prompt(f"{task} At most {self._size} labels.", [*fields], "labels", described)
         found: dict[str, ProposedLabel] = {}
-        for item in run_on_loop(self._ask(prompt, fields, _LABEL_CHARACTERS, self._size)):
+        for item in await self._ask(prompt, fields, _LABEL_CHARACTERS, self._size):
             name, _, description = _line(item)[:_LABEL_CHARACTERS].partition(":")
             if name := name.strip(" \"'-*."):
                 found.setdefault(name.casefold(), ProposedLabel(name, description.strip()))
         return list(found.values())[: self._size]
 
-    def _prompt(self, task: str, inputs: dict[str, str], output: str, described: str) -> Prompt:
-        return Prompt(task + self._language, inputs, output, str, described)
+    def _prompt(self, task: str, inputs: Sequence[str], output: str, described: str) -> Prompt:
+        return Prompt(task + self._ending, {name: name for name in inputs}, output, str, described)
 
     async def _ask(self, prompt: Prompt, fields: dict[str, str], characters: int, most: int) -> list[str]:
-        """The list in the model's answer; none if it has no such list, or there is no answer."""
+        """The list in the model's answer; none if there is no such list, or no answer."""
         items = {"type": "string", "minLength": 1, "maxLength": characters}
+        request = prompt.request(fields, items, most, _ITEM_TOKENS * most)
         try:
-            return prompt.read(
-                await self._model.chat(prompt.request(fields, items, most, _ITEM_TOKENS * most))
-            )
+            return prompt.read(await self._model.chat(request))
         except LMUnavailableError:
             raise
         except LMError:
@@ -177,7 +150,7 @@ class _Requests:
             return []
 
 
-def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+def _parts(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 

@@ -1,7 +1,6 @@
 """Teach: a strong language model makes examples, from which a program is optimized that needs no model."""
 
-from irr.workbench.teach.labelling import label_texts
-from irr.workbench.teach.lesson import Models, Taught
+from irr.workbench.teach.labelling import Models, Taught, label_texts
 from irr.workbench.teach.writing import WritingPlan, labels_to_write_for, write_texts
 
 __all__ = ["Models", "Taught", "WritingPlan", "label_texts", "labels_to_write_for", "write_texts"]

@@ -5,17 +5,40 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from irr import InferRetrieveRank, Prediction
+from irr import InferRetrieveRank, LanguageModel, Prediction
 from irr.batch import Job, OutputRows, Progress, predictions, run
 from irr.batch.checkpoint import Checkpoint
 from irr.batch.rows import OutputRow, Row, json_line
 from irr.batch.tally import Outcome, Tally
-from irr.lm.budget import Stopped
-from irr.types import RowError
-from irr.workbench.teach.lesson import Lesson, Models, Taught
+from irr.errors import BudgetSpentError, OutputError
+from irr.lm.cache import Answers, Budget, CachedModel
+from irr.types import RowError, Usage
+
+# The models of infer and of rank.
+Models = tuple[LanguageModel | None, LanguageModel | None]
+
+
+@dataclass(frozen=True)
+class Taught:
+    """The result of teaching.
+
+    Attributes:
+        examples: Examples in the output.
+        asked: Texts to label, or labels to write for, that were done.
+        errors: The number of these without an answer.
+        stopped: The reason for an early end; "" if there was none.
+        usage: The cost of all requests, those of earlier calls included.
+    """
+
+    examples: int
+    asked: int
+    errors: int
+    stopped: str
+    usage: Usage
 
 
 def label_texts(
@@ -40,10 +63,11 @@ def label_texts(
     Raises:
         OutputError: If the output is not a JSONL file.
     """
-    lesson = Lesson(job.output, calls, job.restart)
+    answers = Answers(answers_file(job.output, job.restart))
 
-    def within_budget() -> InferRetrieveRank:
-        return _in_small_groups(build(lesson.within_budget(models())), lesson.left)
+    def build_within_budget() -> InferRetrieveRank:
+        program = build(within_budget(models(), calls, answers))
+        return program if calls is None else _in_small_groups(program, calls - answers.requests)
 
     def engine(program: InferRetrieveRank, rows: Iterator[Row], _done: int) -> OutputRows:
         waiting: deque[Row] = deque()
@@ -57,28 +81,49 @@ def label_texts(
             for example in _examples(program, remembered(), job):
                 waiting.popleft()
                 yield example
-        except Stopped:
+        except BudgetSpentError:
             # Of the texts that were asked about together, those whose answers are all there.
             yield from _examples(program.in_groups(1), iter(waiting), job)
             raise
 
     stopped, tally = "", Tally()
     try:
-        tally = run(job, within_budget, engine, watch)
-    except Stopped as e:
+        tally = run(job, build_within_budget, engine, watch)
+    except BudgetSpentError as e:
         stopped = str(e)
         Checkpoint(Path(job.output)).publish()
-    lesson.end(stopped)
-    return Taught(_labelled(Path(job.output)), tally.texts, tally.errors, stopped, lesson.usage)
+    else:
+        answers_file(job.output, forget=True)
+    return Taught(_labelled(Path(job.output)), tally.texts, tally.errors, stopped, answers.spent)
 
 
-def _in_small_groups(program: InferRetrieveRank, left: int | None) -> InferRetrieveRank:
+def answers_file(output: str, forget: bool) -> Path:
+    """The file of the models' answers, which are kept until the output is complete; without them to forget them.
+
+    Raises:
+        OutputError: If the output is not a JSONL file.
+    """
+    if not output.endswith(".jsonl"):
+        raise OutputError(output, "is not a JSONL file", "name the examples FILE.jsonl")
+    path = Path(f"{output}.lm")
+    if forget:
+        path.unlink(missing_ok=True)
+    return path
+
+
+def within_budget(models: Models, calls: int | None, answers: Answers) -> Models:
+    """The models within one budget; one model for both stages stays one."""
+    budget = Budget(calls, spent=answers.requests)
+    cached = {id(model): CachedModel(model, budget, answers) for model in models if model}
+    infer, rank = (cached[id(model)] if model else None for model in models)
+    return infer, rank
+
+
+def _in_small_groups(program: InferRetrieveRank, left: int) -> InferRetrieveRank:
     """The program with no more texts under way than the budget pays for, at a request a stage.
 
     A budget that is spent on the first stage of many texts would leave no text that went through both.
     """
-    if left is None:
-        return program
     texts = max(1, left // max(1, len(program.models.language_models)))
     group = min(program.stages.group_texts, texts)
     return program.in_groups(group, min(program.stages.workers, max(1, texts // group)))

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from irr import build
 from irr.errors import UsageError
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
-from irr import build
 from irr.types import Example
 from irr.workbench.audit import Audit, audit
 from irr.workbench.audit.gold_audit import add_suspicion, judge
