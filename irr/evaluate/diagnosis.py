@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -99,6 +100,8 @@ class Diagnosis:
         texts: The texts, in order.
     """
 
+    reads_trace = True
+
     def __init__(self, program: InferRetrieveRank) -> None:
         self.program = program
         self.pool = max(DEPTH, program.settings.retrieve.candidates)
@@ -150,17 +153,16 @@ class Diagnosis:
             lost = [gold for gold in text.gold if gold.rank is None]
             nearest = self._nearest(text.to_ask, lost)
             distinct = sorted({number for numbers in nearest for number in numbers})
-            groups = [[text.to_ask[number]] for number in distinct]
-            found = dict(zip(distinct, self.program.stages.retriever.retrieve(groups, TOP), strict=True))
+            found = self.program.stages.retrieve([[text.to_ask[number]] for number in distinct], TOP)
+            ranks_of = {
+                number: {candidate.label.id: rank for rank, candidate in enumerate(candidates, 1)}
+                for number, candidates in zip(distinct, found, strict=True)
+            }
             for gold, numbers in zip(lost, nearest, strict=True):
-                ranks = (
-                    (rank, number)
-                    for number in numbers
-                    for rank, candidate in enumerate(found[number], 1)
-                    if candidate.label.id == gold.label
-                )
-                if best := min(ranks, default=None):
-                    gold.outcome, gold.nearest = GoldOutcome.UNRETRIEVED, (text.to_ask[best[1]], best[0])
+                hits = [(ranks_of[n][gold.label], n) for n in numbers if gold.label in ranks_of[n]]
+                if hits:
+                    rank, number = min(hits)
+                    gold.outcome, gold.nearest = GoldOutcome.UNRETRIEVED, (text.to_ask[number], rank)
             text.to_ask = ()
             on_text()
 
@@ -288,14 +290,11 @@ def _by_label(texts: Sequence[TextRecord], group_of: Callable[[str], tuple[int, 
 
 def _range(value: int, edges: Sequence[int], one: str, unit: str) -> tuple[int, str]:
     """The position and the name of the group of a value."""
-    place = max(i for i, edge in enumerate(edges) if edge <= value)
-    first = edges[place]
-    if place + 1 == len(edges):
+    place = bisect_right(edges, value) - 1
+    first, *above = edges[place : place + 2]
+    if not above:
         return place, f"{first}+ {unit}"
-    last = edges[place + 1] - 1
-    if first == last:
-        return place, one
-    return place, f"{first}–{last} {unit}"
+    return place, one if first + 1 == above[0] else f"{first}–{above[0] - 1} {unit}"
 
 
 def confusions(texts: Sequence[TextRecord], space: LabelSpace, encoder: Encoder) -> list[Confusion]:

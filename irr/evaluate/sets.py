@@ -118,8 +118,8 @@ class SetCollector:
 
     Args:
         decision: The decision that chooses labels.
-        thresholds: The decision resolved to numeric thresholds.
-        arranged: Arranges the chosen labels in the hierarchy; None where they are returned as they are.
+        thresholds: The thresholds of the decision.
+        arranged: Arranges the chosen labels in the hierarchy; None without a hierarchy.
     """
 
     def __init__(
@@ -185,11 +185,10 @@ class SetCollector:
         _, sizes, gold_sizes = zip(*by_text, strict=True)
         shares = _shares(by_text)
         first = probability[:, :_FIRST], right[:, :_FIRST]
+        has_cut_off = self._decision.cuts and not self._decision.best_f1
         return SetScores(
             decision=self._decision,
-            cut_off=self._thresholds.probability
-            if self._decision.cuts and not self._decision.best_f1
-            else None,
+            cut_off=self._thresholds.probability if has_cut_off else None,
             micro={
                 name: ratio(part.tolist(), whole.tolist()) if whole.any() else _NOTHING
                 for name, (part, whole) in shares.items()
