@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import comb
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +36,7 @@ _SIGNIFICANT = 0.01
 _ANSWERED = 0.9
 
 
-@dataclass(frozen=True)
-class DoctorQuestion:
+class DoctorQuestion(NamedTuple):
     """A text, its right labels, and candidates in random order that hold them."""
 
     task: TaskPack

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,8 +25,7 @@ _CUT_OFFS = tuple(round(0.05 * i, 2) for i in range(1, 20))
 _NOTHING = Estimate(mean=0.0, low=0.0, high=0.0)
 
 
-@dataclass(frozen=True)
-class CutOffScores:
+class CutOffScores(NamedTuple):
     """The scores at one cut-off on probabilities, over all labels, and the labels a text."""
 
     cut_off: float
@@ -37,8 +36,7 @@ class CutOffScores:
     abstained: int
 
 
-@dataclass(frozen=True)
-class ReliabilityBin:
+class ReliabilityBin(NamedTuple):
     """Labels of similar probability: their mean probability, their share of right labels, their number."""
 
     probability: float
@@ -99,7 +97,7 @@ class SetScores:
             "mean_gold": round(float(np.mean(self.gold_sizes)), 3),
             "abstained": self.abstained,
             "calibration_error": _rounded(self.calibration_error),
-            "cutoffs": [{name: round(v, 6) for name, v in asdict(one).items()} for one in self.cutoffs],
+            "cutoffs": [{name: round(v, 6) for name, v in one._asdict().items()} for one in self.cutoffs],
         }
 
 
