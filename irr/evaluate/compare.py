@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -19,13 +19,7 @@ from irr.statistics import Difference, paired_bootstrap
 
 
 class PerText(BaseModel):
-    """The scores of each text with gold, in file order, by which two evaluations are paired.
-
-    Attributes:
-        ids: The texts.
-        digest: SHA-256 over their ids, their content and their gold.
-        scores: Each metric's value for each text.
-    """
+    """The scores of each text with gold by metric, in file order; the digest is that of the texts."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -47,7 +41,7 @@ class Baseline(BaseModel):
         name: Its name; if it has none, the file's name without its ending.
         program: The digest of its program.
         curve: Its mean RP@k for k = 1, 2, ...
-        per_text: The scores of each text.
+        per_text: The scores of its texts.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -58,16 +52,8 @@ class Baseline(BaseModel):
     per_text: PerText
 
 
-class Comparison(BaseModel):
-    """An evaluation beside an earlier one, its baseline.
-
-    Attributes:
-        baseline: The earlier one.
-        means: The means of the baseline, by metric.
-        differences: How much better the other one is, by metric.
-    """
-
-    model_config = ConfigDict(frozen=True)
+class Comparison(NamedTuple):
+    """A baseline, its means by metric, and how much better another evaluation is, by metric."""
 
     baseline: Baseline
     means: dict[str, float]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -60,8 +61,7 @@ class GoldLabel:
     nearest: tuple[Query, int] | None = None
 
 
-@dataclass
-class PredictedLabel:
+class PredictedLabel(NamedTuple):
     """A label of a text's answer, and the matches by which retrieval proposed it."""
 
     label: str
@@ -99,6 +99,8 @@ class Diagnosis:
         texts: The texts, in order.
     """
 
+    reads_trace = True
+
     def __init__(self, program: InferRetrieveRank) -> None:
         self.program = program
         self.pool = max(DEPTH, program.settings.retrieve.candidates)
@@ -106,32 +108,23 @@ class Diagnosis:
 
     def add(self, row: GoldRow, prediction: Prediction) -> None:
         """Takes a text and its prediction with its trace."""
-        labels = dict.fromkeys(row.labels)
-        trace = prediction.trace
-        if trace is None:
-            if prediction.error is None:
-                raise ValueError("the prediction carries no trace")
-            gold = [GoldLabel(label, GoldOutcome.UNANSWERED) for label in labels]
-            self.texts.append(TextRecord(row.id, row.text, gold, error=prediction.error.message))
-            return
-        gold = _outcomes(labels, trace)
-        lost = any(g.outcome is GoldOutcome.UNMATCHED for g in gold)
-        # A hierarchy adds ancestors, which need not be candidates.
-        matches_of = {candidate.label.id: candidate.matches for candidate in trace.candidates}
-        self.texts.append(
-            TextRecord(
-                id=row.id,
-                text=row.text,
-                gold=gold,
-                predicted=[
-                    PredictedLabel(label.id, label.score, matches_of.get(label.id, ()))
-                    for label in prediction.labels[:TOP]
-                ],
-                fallbacks=tuple(f"{f.stage}: {f.message}" for f in prediction.fallbacks),
-                queries=len(trace.queries),
-                to_ask=trace.queries if lost else (),
-            )
-        )
+        trace, error = prediction.trace, prediction.error
+        if trace is None and error is None:
+            raise ValueError("the prediction carries no trace")
+        record = TextRecord(row.id, row.text, _outcomes(dict.fromkeys(row.labels), trace))
+        record.error = error.message if error else None
+        record.fallbacks = tuple(f"{f.stage}: {f.message}" for f in prediction.fallbacks)
+        if trace:
+            # A hierarchy adds ancestors, which need not be candidates.
+            matches_of = {candidate.label.id: candidate.matches for candidate in trace.candidates}
+            record.predicted = [
+                PredictedLabel(label.id, label.score, matches_of.get(label.id, ()))
+                for label in prediction.labels[:TOP]
+            ]
+            record.queries = len(trace.queries)
+            if any(gold.outcome is GoldOutcome.UNMATCHED for gold in record.gold):
+                record.to_ask = trace.queries
+        self.texts.append(record)
 
     @property
     def to_look_up(self) -> int:
@@ -150,17 +143,16 @@ class Diagnosis:
             lost = [gold for gold in text.gold if gold.rank is None]
             nearest = self._nearest(text.to_ask, lost)
             distinct = sorted({number for numbers in nearest for number in numbers})
-            groups = [[text.to_ask[number]] for number in distinct]
-            found = dict(zip(distinct, self.program.stages.retriever.retrieve(groups, TOP), strict=True))
+            found = self.program.stages.retrieve([[text.to_ask[number]] for number in distinct], TOP)
+            ranks_of = {
+                number: {candidate.label.id: rank for rank, candidate in enumerate(candidates, 1)}
+                for number, candidates in zip(distinct, found, strict=True)
+            }
             for gold, numbers in zip(lost, nearest, strict=True):
-                ranks = (
-                    (rank, number)
-                    for number in numbers
-                    for rank, candidate in enumerate(found[number], 1)
-                    if candidate.label.id == gold.label
-                )
-                if best := min(ranks, default=None):
-                    gold.outcome, gold.nearest = GoldOutcome.UNRETRIEVED, (text.to_ask[best[1]], best[0])
+                hits = [(ranks_of[n][gold.label], n) for n in numbers if gold.label in ranks_of[n]]
+                if hits:
+                    rank, number = min(hits)
+                    gold.outcome, gold.nearest = GoldOutcome.UNRETRIEVED, (text.to_ask[number], rank)
             text.to_ask = ()
             on_text()
 
@@ -177,17 +169,17 @@ class Diagnosis:
         return nearest
 
 
-def _outcomes(labels: Iterable[str], trace: Trace) -> list[GoldLabel]:
+def _outcomes(labels: Iterable[str], trace: Trace | None) -> list[GoldLabel]:
+    if trace is None:
+        return [GoldLabel(label, GoldOutcome.UNANSWERED) for label in labels]
     rank_of = {label.id: rank for rank, label in enumerate(trace.ranking, 1)}
     found = {c.label.id: (place, c.matches) for place, c in enumerate(trace.candidates, 1)}
     outcomes = []
     for label in labels:
-        if label not in found:
-            outcomes.append(GoldLabel(label, GoldOutcome.UNMATCHED))
-        else:
-            rank = rank_of[label]
+        outcome, rank = GoldOutcome.UNMATCHED, rank_of.get(label)
+        if rank is not None:
             outcome = GoldOutcome.FOUND if rank <= TOP else GoldOutcome.LOW
-            outcomes.append(GoldLabel(label, outcome, rank, *found[label]))
+        outcomes.append(GoldLabel(label, outcome, rank, *found.get(label, ())))
     return outcomes
 
 
@@ -231,12 +223,15 @@ def funnel(texts: Sequence[TextRecord]) -> list[OutcomeShare]:
     for outcome in GoldOutcome:
         labels = sum(outcomes[outcome] for outcomes in by_text)
         if labels or outcome is not GoldOutcome.UNANSWERED:
-            gain = 0.0 if outcome is GoldOutcome.FOUND else np.mean([_gain(one, outcome) for one in by_text])
+            gain = np.mean([_gain(outcomes, outcome) for outcomes in by_text])
             shares.append(OutcomeShare(outcome, labels, float(gain)))
     return shares
 
 
 def _gain(outcomes: Counter[GoldOutcome], outcome: GoldOutcome) -> float:
+    """The gain of a text's RP@10 if its labels with this outcome were found; 0 for those that are found."""
+    if outcome is GoldOutcome.FOUND:
+        return 0.0
     room = min(TOP, outcomes.total())
     return min(room - outcomes[GoldOutcome.FOUND], outcomes[outcome]) / room
 
@@ -288,14 +283,11 @@ def _by_label(texts: Sequence[TextRecord], group_of: Callable[[str], tuple[int, 
 
 def _range(value: int, edges: Sequence[int], one: str, unit: str) -> tuple[int, str]:
     """The position and the name of the group of a value."""
-    place = max(i for i, edge in enumerate(edges) if edge <= value)
-    first = edges[place]
-    if place + 1 == len(edges):
+    place = bisect_right(edges, value) - 1
+    first, *above = edges[place : place + 2]
+    if not above:
         return place, f"{first}+ {unit}"
-    last = edges[place + 1] - 1
-    if first == last:
-        return place, one
-    return place, f"{first}–{last} {unit}"
+    return place, one if first + 1 == above[0] else f"{first}–{above[0] - 1} {unit}"
 
 
 def confusions(texts: Sequence[TextRecord], space: LabelSpace, encoder: Encoder) -> list[Confusion]:

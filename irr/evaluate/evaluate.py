@@ -105,7 +105,7 @@ class RankingScores:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(RankingScores):
-    """The scores of a program, what was evaluated, and comparisons with earlier evaluations.
+    """The scores of a program, its setup, and comparisons with earlier evaluations.
 
     Attributes:
         title: The name of the run, or its labels, models and changed settings; and the gold.
@@ -188,8 +188,7 @@ def evaluate(
     sets = SetCollector.of(scored, options.decision)
     diagnosis = Diagnosis(scored) if options.diagnose else None
     with progress("texts", len(rows)) as on_text:
-        trace = diagnosis is not None or (sets is not None and sets.reads_trace)
-        ranking = score_rankings(scored, rows, on_text, [c for c in (sets, diagnosis) if c], trace)
+        ranking = score_rankings(scored, rows, on_text, [c for c in (sets, diagnosis) if c])
     if diagnosis:
         with progress("labels that were lost", diagnosis.to_look_up) as on_text:
             diagnosis.look_up(on_text)
@@ -209,16 +208,8 @@ def score_rankings(
     rows: Sequence[GoldRow],
     on_text: Callable[[], None] = lambda: None,
     collectors: Sequence[SetCollector | Diagnosis] = (),
-    trace: bool = False,
 ) -> RankingScores:
-    """Classifies texts once and scores the rankings.
-
-    Args:
-        program: The program.
-        rows: Texts with gold labels.
-        on_text: Called after each text.
-        collectors: Take each text and its prediction.
-        trace: Whether the predictions carry their trace.
+    """Classifies texts once, scores the rankings, and gives each text and its prediction to the collectors.
 
     Raises:
         UsageError: If no text has gold labels.
@@ -228,6 +219,7 @@ def score_rankings(
     values: dict[str, list[float]] = {name: [] for name in METRICS}
     curves, errors, fallbacks, costs = [], 0, 0, Costs()
     start = time.perf_counter()
+    trace = any(collector.reads_trace for collector in collectors)
     predictions = program.batch((row.text for row in rows), DEPTH, trace=trace)
     for row, prediction in zip(rows, predictions, strict=True):
         errors += prediction.error is not None
@@ -261,18 +253,16 @@ def score_rankings(
 
 
 def _setup(program: InferRetrieveRank, options: EvaluationOptions, left_out: int) -> dict[str, Any]:
-    infer, rank = (
-        model.name if model else None for model in (program.models.infer_lm, program.models.rank_lm)
-    )
+    infer, rank, space = program.models.infer_lm, program.models.rank_lm, program.space
     return {
         "name": options.name,
         "gold": str(options.gold),
-        "labels": {
-            "file": str(options.labels),
-            "count": len(program.space),
-            "fingerprint": program.space.fingerprint,
+        "labels": {"file": str(options.labels), "count": len(space), "fingerprint": space.fingerprint},
+        "models": {
+            "encoder": program.encoder.name,
+            "infer": infer.name if infer else None,
+            "rank": rank.name if rank else None,
         },
-        "models": {"encoder": program.encoder.name, "infer": infer, "rank": rank},
         "examples": {"count": len(program.examples), "left_out": left_out},
         "settings": program.settings.flat(),
         "irr": __version__,
@@ -280,14 +270,12 @@ def _setup(program: InferRetrieveRank, options: EvaluationOptions, left_out: int
 
 
 def _title(program: InferRetrieveRank, options: EvaluationOptions) -> str:
-    models = (("infer", program.models.infer_lm), ("rank", program.models.rank_lm))
-    changed = program.settings.difference(Settings())
-    parts = [
-        Path(options.labels).stem,
-        *(f"{stage} {model.name}" for stage, model in models if model),
-        *(f"{name}={value}" for name, (value, _) in changed.items()),
-    ]
-    return f"{options.name or ', '.join(parts)} on {Path(options.gold).name}"
+    stages = {"infer": program.models.infer_lm, "rank": program.models.rank_lm}
+    models = [f"{stage} {model.name}" for stage, model in stages.items() if model]
+    settings = program.settings.difference(Settings())
+    changed = [f"{name}={value}" for name, (value, _) in settings.items()]
+    name = options.name or ", ".join([Path(options.labels).stem, *models, *changed])
+    return f"{name} on {Path(options.gold).name}"
 
 
 def _folded(text: str) -> str:

@@ -45,9 +45,8 @@ def _data(evaluation: Evaluation, diagnosis: Diagnosis) -> dict[str, Any]:
     names = _Names(program.space)
     pairs = figures.confusions(texts, program.space, program.encoder)
     scores = dict(zip(evaluation.per_text.ids, evaluation.per_text.scores["rp@10"], strict=True))
-    unsure: dict[str | int, float] = {}
-    if evaluation.sets:
-        unsure = dict(zip(evaluation.per_text.ids, evaluation.sets.unsure, strict=True))
+    known = evaluation.sets.unsure if evaluation.sets else ()
+    unsure = dict(zip(evaluation.per_text.ids, known, strict=False))
     return {
         "title": evaluation.title,
         "setup": evaluation.setup,
@@ -105,7 +104,7 @@ def _sets(sets: SetScores) -> dict[str, Any]:
     """The scores of the returned sets, with bins, sizes and the promise."""
     returned, gold = Counter(sets.sizes), Counter(sets.gold_sizes)
     fields: dict[str, Any] = {
-        "bins": [asdict(one) for one in sets.bins],
+        "bins": [one._asdict() for one in sets.bins],
         "sizes": [(size, returned[size], gold[size]) for size in sorted(returned | gold)],
         "promise": None,
     }

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import comb
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +36,7 @@ _SIGNIFICANT = 0.01
 _ANSWERED = 0.9
 
 
-@dataclass(frozen=True)
-class DoctorQuestion:
+class DoctorQuestion(NamedTuple):
     """A text, its right labels, and candidates in random order that hold them."""
 
     task: TaskPack
@@ -103,10 +103,10 @@ def doctor_questions() -> list[DoctorQuestion]:
     for task in tasks[:_ASKED]:
         for number, demo in enumerate(task.demos):
             wrong = [name for name in names if name not in demo.terms]
-            shown = [*demo.terms, *draw.sample(wrong, min(len(wrong), _CANDIDATES - len(demo.terms)))]
-            draw.shuffle(shown)
+            choices = [*demo.terms, *draw.sample(wrong, min(len(wrong), _CANDIDATES - len(demo.terms)))]
+            draw.shuffle(choices)
             others = (*task.demos[number + 1 :], *task.demos[:number])
-            candidates = tuple(Candidate(label=Label(id=name, name=name), score=0.0) for name in shown)
+            candidates = tuple(Candidate(label=Label(id=name, name=name), score=0.0) for name in choices)
             asked.append(DoctorQuestion(task, demo.text, frozenset(demo.terms), candidates, others[:2]))
     return asked[:QUESTIONS]
 
@@ -117,9 +117,8 @@ async def _findings(model: LanguageModel, asked: Sequence[DoctorQuestion]) -> li
         return prompt.read(await model.chat(prompt.request(question.text, question.demos)))
 
     async def order(evidence: Mapping[str, LMEvidence], question: DoctorQuestion) -> list[str]:
-        weights = await evidence[question.task.title].weigh(
-            question.text, question.candidates, question.demos
-        )
+        ranker = evidence[question.task.title]
+        weights = await ranker.weigh(question.text, question.candidates, question.demos)
         return [label.id for label in by_score(question.candidates, weights).labels]
 
     findings = [await _finding(TERMS, propose, asked)]

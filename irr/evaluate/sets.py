@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,8 +25,7 @@ _CUT_OFFS = tuple(round(0.05 * i, 2) for i in range(1, 20))
 _NOTHING = Estimate(mean=0.0, low=0.0, high=0.0)
 
 
-@dataclass(frozen=True)
-class CutOffScores:
+class CutOffScores(NamedTuple):
     """The scores at one cut-off on probabilities, over all labels, and the labels a text."""
 
     cut_off: float
@@ -37,8 +36,7 @@ class CutOffScores:
     abstained: int
 
 
-@dataclass(frozen=True)
-class ReliabilityBin:
+class ReliabilityBin(NamedTuple):
     """Labels of similar probability: their mean probability, their share of right labels, their number."""
 
     probability: float
@@ -99,7 +97,7 @@ class SetScores:
             "mean_gold": round(float(np.mean(self.gold_sizes)), 3),
             "abstained": self.abstained,
             "calibration_error": _rounded(self.calibration_error),
-            "cutoffs": [{name: round(v, 6) for name, v in asdict(one).items()} for one in self.cutoffs],
+            "cutoffs": [{name: round(v, 6) for name, v in one._asdict().items()} for one in self.cutoffs],
         }
 
 
@@ -118,8 +116,8 @@ class SetCollector:
 
     Args:
         decision: The decision that chooses labels.
-        thresholds: The decision resolved to numeric thresholds.
-        arranged: Arranges the chosen labels in the hierarchy; None where they are returned as they are.
+        thresholds: The thresholds of the decision.
+        arranged: Arranges the chosen labels in the hierarchy; None without a hierarchy.
     """
 
     def __init__(
@@ -185,11 +183,10 @@ class SetCollector:
         _, sizes, gold_sizes = zip(*by_text, strict=True)
         shares = _shares(by_text)
         first = probability[:, :_FIRST], right[:, :_FIRST]
+        has_cut_off = self._decision.cuts and not self._decision.best_f1
         return SetScores(
             decision=self._decision,
-            cut_off=self._thresholds.probability
-            if self._decision.cuts and not self._decision.best_f1
-            else None,
+            cut_off=self._thresholds.probability if has_cut_off else None,
             micro={
                 name: ratio(part.tolist(), whole.tolist()) if whole.any() else _NOTHING
                 for name, (part, whole) in shares.items()

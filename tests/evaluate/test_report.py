@@ -207,6 +207,18 @@ def test_what_rank_did_to_the_order_of_retrieval_is_counted(
     assert data["moved"] == {"up": 0, "down": len(TEXTS)}
 
 
+def test_an_ancestor_outside_the_candidates_has_no_matches(
+    space: LabelSpace, encoder: SentenceEncoder, rows: list[GoldRow], index_folder: Path
+) -> None:
+    settings = Settings().replace({"hierarchy": "closed", "retrieve.fields": (EntryKind.NAME,)})
+    program = build(space, encoder=encoder, settings=settings, index_folder=index_folder)
+    evaluation = evaluate(program, rows[:2], OPTIONS)
+    assert evaluation.diagnosis
+    predicted = [label for text in evaluation.diagnosis.texts for label in text.predicted]
+    assert any(not label.matches for label in predicted)
+    assert "<!doctype html>" in page_of(evaluation)
+
+
 def test_the_command_writes_the_page(irr: Irr, labels_file: Path, tmp_path: Path) -> None:
     gold = write_jsonl(tmp_path / "gold.jsonl", [{"id": "1", "text": "bake bread", "labels": ["bake"]}])
     page, scores = tmp_path / "report.html", tmp_path / "scores.json"
@@ -351,11 +363,19 @@ def packages(space: LabelSpace) -> tuple[LabelSpace, list[GoldRow]]:
     for package in sorted(distributions(), key=lambda one: one.name.lower()):
         labels = [name for name in package.metadata.get_all("Classifier") or [] if name in space]
         words = " ".join(str(package.metadata.json.get("description", "")).split())[:600]
-        text = "\n".join(filter(None, [package.name, package.metadata.json.get("summary"), words]))
+        text = "\n".join([package.name, str(package.metadata.json.get("summary", "")), words])
         declared[package.name] = GoldRow(id=package.name, text=text, labels=tuple(dict.fromkeys(labels)))
     rows = [row for row in declared.values() if row.labels]
     times = Counter(label for row in rows[::2] for label in row.labels)
-    labels = [classifier(label.id) | {"prior": times[label.id] / len(rows[::2])} for label in space]
+    labels = [
+        {
+            "id": label.id,
+            "name": " ".join(label.id.split(" :: ")[-2:]),
+            "aliases": [label.name],
+            "prior": times[label.id] / len(rows[::2]),
+        }
+        for label in space
+    ]
     return LabelSpace(labels), rows[1::2]
 
 

@@ -1,4 +1,4 @@
-// The sections above the texts: what was measured, where labels are lost, for which, and against what.
+// The sections above the texts: scores, lost labels, comparison, groups and confused pairs.
 
 /** What each outcome of a gold label means, in which stage it is lost, and what can be done. */
 function outcomes(data) {
