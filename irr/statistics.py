@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+Ints = NDArray[np.int64]
+
 # Texts that are drawn together, so that memory stays bounded.
 _DRAWN = 2**16
 # A smaller gain can come from two or three texts, and did not carry over from one set to another.
@@ -118,3 +120,39 @@ def lower_bound(differences: NDArray[np.float64]) -> float:
     """The mean of paired differences, shape (texts,), less two standard errors."""
     error = float(differences.std(ddof=1)) / np.sqrt(len(differences)) if len(differences) > 1 else 0.0
     return float(differences.mean()) - _STANDARD_ERRORS * float(error)
+
+
+def precision_bound(right: Ints, returned: Ints, confidence: float = 0.95) -> float:
+    """Lower confidence bound of the share of right labels, where labels of one text stand and fall together.
+
+    The Clopper-Pearson bound at the effective sample size.
+
+    Args:
+        right: Right labels of each text, shape (texts,).
+        returned: Returned labels of each text, shape (texts,).
+        confidence: Of the bound.
+    """
+    from scipy.special import betaincinv
+
+    share, size = effective_size(right, returned)
+    if not share:
+        return 0.0
+    return float(betaincinv(share * size, (1 - share) * size + 1, 1 - confidence))
+
+
+def effective_size(right: Ints, returned: Ints) -> tuple[float, float]:
+    """The share of right labels, and how many independent labels would tell as much of it.
+
+    The effective sample size (Korn & Graubard 1998, Survey Methodology 24): the number of labels divided by
+    the design effect, which is estimated from the spread over texts and lies between 1 (labels are
+    independent) and the ratio of the sums of n² and n (all labels of a text agree).
+    """
+    total, hits = float(returned.sum()), float(right.sum())
+    if not hits:
+        return 0.0, total
+    share = hits / total
+    most = float((returned**2).sum()) / total
+    spread = float(((right - share * returned) ** 2).sum()) / total
+    # Without a mistake there is no spread to estimate from.
+    effect = np.clip(spread / (share * (1 - share)), 1.0, most) if share < 1 else most
+    return share, float(total / effect)

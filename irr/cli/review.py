@@ -14,8 +14,8 @@ from irr.errors import UsageError
 from irr.text.numbers import counted
 
 if TYPE_CHECKING:
-    from irr.workbench.review.export import Exported
-    from irr.workbench.review.judgment import Judgment
+    from irr.workbench.review.judgments import Judgment
+    from irr.workbench.review.summary import GoldExport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +47,8 @@ def review(options: ReviewOptions) -> None:
 
     from irr.errors import InputError
     from irr.io.outputs import check_output, open_output
-    from irr.workbench.review.export import export
-    from irr.workbench.review.judgment import standing
-    from irr.workbench.review.store import JudgmentStore
+    from irr.workbench.review.judgments import JudgmentStore, valid_judgments
+    from irr.workbench.review.summary import export_gold
 
     if options.action == "export" and options.output is None:
         raise UsageError("no output", "give --output FILE")
@@ -57,10 +56,10 @@ def review(options: ReviewOptions) -> None:
         hint = "name the folder that irr serve --review writes"
         raise InputError(options.decisions, "no such folder", hint)
     store = JudgmentStore(options.decisions)
-    judged = standing(store.judgments())
+    judged = valid_judgments(store.judgments())
     if not judged:
         raise InputError(options.decisions, "holds no judgments", "review some texts first: see irr serve")
-    found = export(judged, options.only_random)
+    found = export_gold(judged, options.only_random)
     if options.action == "show":
         _show(judged, found)
         return
@@ -72,7 +71,7 @@ def review(options: ReviewOptions) -> None:
         display.note(line)
 
 
-def _show(judged: list[Judgment], found: Exported) -> None:
+def _show(judged: list[Judgment], found: GoldExport) -> None:
     rows = []
     for name in sorted({one.reviewer for one in judged}):
         mine = [one for one in judged if one.reviewer == name]
@@ -87,7 +86,7 @@ def _show(judged: list[Judgment], found: Exported) -> None:
         display.say(line)
 
 
-def _lines(found: Exported) -> list[str]:
+def _lines(found: GoldExport) -> list[str]:
     rows = len(found.rows)
     lines = [
         f"{found.random:,} of {counted(rows, 'text')} chosen by chance: only these give honest figures"

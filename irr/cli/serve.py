@@ -17,7 +17,7 @@ from irr.text.numbers import counted
 
 if TYPE_CHECKING:
     from irr.workbench.serve.guard import Access
-    from irr.workbench.serve.review import ReviewPage
+    from irr.workbench.serve.review_page import ReviewPage
 
 TOKEN = "IRR_TOKEN"
 
@@ -65,9 +65,9 @@ class ReviewPageOptions:
             UsageError: If they do not fit together.
             TextsError: If the texts cannot be read.
         """
-        from irr.workbench.review.store import JudgmentStore
-        from irr.workbench.review.texts import read_texts
-        from irr.workbench.serve.review import ReviewPage
+        from irr.workbench.review.judgments import JudgmentStore
+        from irr.workbench.review.session import read_texts
+        from irr.workbench.serve.review_page import ReviewPage
 
         if self.review is None or self.decisions is None:
             if self.review is None and self.decisions is None:
@@ -134,7 +134,7 @@ def serve(options: ServeOptions) -> None:
     answered what it took.
     """
     try:
-        from irr.workbench.serve.server import Setup, listen
+        from irr.workbench.serve.server import ServeSetup, listen
         from irr.workbench.serve.server import serve as run
     except ImportError as e:
         raise MissingExtraError(f"serving needs {e.name}", "pip install 'irr[serve]'") from e
@@ -142,7 +142,7 @@ def serve(options: ServeOptions) -> None:
     access, limits = options.access(), options.limits.read()
     page = options.review.read(options.workers)
     space = options.program.read_space()
-    setup = Setup(
+    setup = ServeSetup(
         build=options.program.elsewhere(limits),
         queue=options.queue,
         access=page.allowed(access) if page else access,

@@ -22,7 +22,7 @@ from irr.program.stages import Stages, Wanted
 from irr.program.streaming import GROUP_CHARACTERS, stream
 from irr.prompts.pack import TaskPack
 from irr.retrieve.combination import PLAIN, Combination
-from irr.types import Example, Prediction, Query, QueryKind
+from irr.types import Example, Label, Prediction, Query, QueryKind
 
 _TOP_K = 10
 
@@ -154,6 +154,16 @@ class InferRetrieveRank(Stages):
         """
         way = self._way(self._wanted(top_k, trace, decision))
         return await asyncio.wrap_future(self.coalescer.submit(way, next(texts_of([text]))))
+
+    def nearest_labels(self, text: str, count: int) -> list[tuple[Label, float]]:
+        """The labels that are most similar to a text by the encoder alone, as one searches a label space.
+
+        Returns:
+            At most `count` labels with the cosine of their most similar entry, the most similar first.
+        """
+        numbers, cosines = self.retriever.nearest(text, count)
+        pairs = zip(numbers.tolist(), cosines.tolist(), strict=True)
+        return [(self.space[number], cosine) for number, cosine in pairs]
 
     def warm_up(self) -> None:
         """Retrieves once, so that the first text takes no longer than others; asks no language model."""

@@ -10,11 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from irr.workbench.review.judgment import Verdict, standing
-from irr.workbench.review.store import JudgmentStore
-from irr.workbench.review.texts import ReviewText
+from irr.workbench.review.judgments import JudgmentStore, Verdict, valid_judgments
+from irr.workbench.review.session import ReviewText
 from irr.workbench.serve.guard import Access
-from irr.workbench.serve.review import ReviewPage
+from irr.workbench.serve.review_page import ReviewPage
 from irr.workbench.serve.service import Service
 from tests.doubles.reviewer import session
 from tests.doubles.served import hashed, in_thread
@@ -81,7 +80,7 @@ def opened(browser: Any, service: Service, tmp_path: Path) -> Iterator[Opened]:
 
 
 def kept(tmp_path: Path) -> list[Any]:
-    return standing(JudgmentStore(tmp_path / "decisions").judgments())
+    return valid_judgments(JudgmentStore(tmp_path / "decisions").judgments())
 
 
 def press(page: Any, *keys: str) -> None:

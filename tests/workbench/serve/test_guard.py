@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import socket
@@ -22,9 +21,8 @@ from irr.errors import UsageError
 from irr.program.program import InferRetrieveRank
 from irr.rank.base import RetrievalRanker
 from irr.types import Candidate, Ranking
-from irr.workbench.serve.flood import sparse_warnings
 from irr.workbench.serve.guard import Access
-from irr.workbench.serve.server import Setup, listen, serve
+from irr.workbench.serve.server import ServeSetup, WarningLimit, listen, serve
 from irr.workbench.serve.service import Service
 from tests.doubles.served import hashed, in_thread
 from tests.support import KITCHEN, Irr, write_jsonl
@@ -150,15 +148,18 @@ def test_a_caller_who_sends_slowly_holds_up_nobody(program: InferRetrieveRank) -
 
 
 def test_a_flood_of_malformed_requests_is_counted_in_few_lines(caplog: pytest.LogCaptureFixture) -> None:
-    async def flood() -> None:
-        with sparse_warnings(0.05):
-            for _ in range(1_000):
-                logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
-            await asyncio.sleep(0.2)
-
-    asyncio.run(flood())
-    said = "Invalid HTTP request received."
-    assert caplog.messages == [said, f"{said} (999 more times)"]
+    logger, limit = logging.getLogger("uvicorn.error"), WarningLimit(0.5)
+    invalid = "Invalid HTTP request received."
+    logger.addFilter(limit)
+    try:
+        for _ in range(1_000):
+            logger.warning(invalid)
+        logger.error(invalid)
+        time.sleep(0.6)
+        logger.warning(invalid)
+    finally:
+        logger.removeFilter(limit)
+    assert caplog.messages == [invalid, invalid, f"{invalid} (999 more times)"]
 
 
 def test_nothing_is_worked_on_for_callers_who_left(program: InferRetrieveRank) -> None:
@@ -202,7 +203,11 @@ def test_of_two_services_that_begin_on_one_port_the_second_is_refused(
     with listen("127.0.0.1", 0) as first, listen("127.0.0.1", first.getsockname()[1]) as second:
         first.listen()
         with pytest.raises(UsageError, match="cannot be listened on"):
-            serve(Setup(build=lambda: program, workers=workers), second, lambda: pytest.fail("is not ready"))
+            serve(
+                ServeSetup(build=lambda: program, workers=workers),
+                second,
+                lambda: pytest.fail("is not ready"),
+            )
 
 
 @pytest.mark.parametrize(
