@@ -24,7 +24,7 @@ from irr.workbench.review.judgments import (
     valid_judgments,
 )
 from irr.workbench.review.queue import SHOWN, ReviewQueue
-from irr.workbench.review.summary import ReviewProgress, progress
+from irr.workbench.review.summary import progress
 
 # The largest whole number that JavaScript holds exactly; larger ids go to the page as text.
 _LARGEST_INTEGER = 2**53 - 1
@@ -111,9 +111,9 @@ class ReviewSession:
             raise UsageError(f'no text "{text_id}" is under review', "reload the page")
         return self._text_of[text_id]
 
-    def has_proposals(self, text_id: str | int) -> bool:
+    def has_proposals(self, text: ReviewText) -> bool:
         """Whether this session showed a text to somebody."""
-        return self.text(text_id).id in self._proposals
+        return text.id in self._proposals
 
     def show(
         self, text: ReviewText, prediction: Prediction, order: Order, before: Judgment | None = None
@@ -188,7 +188,7 @@ class ReviewSession:
             self._store.append(last.model_copy(update=changes))
         return last
 
-    def progress(self, reviewer: str) -> ReviewProgress:
+    def progress(self, reviewer: str) -> dict[str, Any]:
         """The progress of the review; judgments of other texts do not count."""
         return progress(self._judgments(), reviewer, len(self._texts), int(self._queue.known.sum()))
 

@@ -8,16 +8,14 @@ from itertools import combinations
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from irr.statistics import Estimate, precision_bound
+from irr.statistics import precision_bound
 from irr.workbench.review.judgments import Judgment, Verdict
 from irr.workbench.review.queue import random_sample
 
 Value = TypeVar("Value", bound=Hashable)
 Labels = frozenset[str]
-Ints = NDArray[np.int64]
 # Labels at least so probable count as returned; without probabilities, the first does.
 _RETURNED = 0.5
 # A text that is open longer was not read all the time.
@@ -29,13 +27,9 @@ _CURVE_POINTS = 40
 def alpha(
     units: Iterable[Sequence[Value]],
     distance: Callable[[Value, Value], float],
-    near: Callable[[Collection[Value]], Iterable[tuple[Value, Value]]] = lambda values: combinations(
-        values, 2
-    ),
+    near: Callable[[Collection[Value]], Iterable[tuple[Value, Value]]] | None = None,
 ) -> float | None:
-    """Krippendorff's alpha: 1 for full agreement, 0 for agreement as by chance.
-
-    Krippendorff 2004, Content Analysis, chapter 11.
+    """Krippendorff's alpha (2004, Content Analysis, chapter 11): 1 for full agreement, 0 for that of chance.
 
     Args:
         units: The values that people gave each unit; those with fewer than two count for nothing.
@@ -52,7 +46,8 @@ def alpha(
     )
     counts = Counter(value for values in paired for value in values)
     by_chance: float = total**2 - sum(n**2 for n in counts.values())
-    by_chance -= sum(2 * counts[a] * counts[b] * (1 - distance(a, b)) for a, b in near(counts.keys()))
+    pairs = near(counts.keys()) if near else combinations(counts, 2)
+    by_chance -= sum(2 * counts[a] * counts[b] * (1 - distance(a, b)) for a, b in pairs)
     if by_chance <= 0:
         return None
     return 1 - (total - 1) * observed / by_chance
@@ -158,80 +153,50 @@ def _gold_row(judgments: Sequence[Judgment], by_chance: bool) -> dict[str, Any]:
     return row
 
 
-class PrecisionEstimate(Estimate):
-    """The share of the returned labels that is right, by a random sample, with its 95 % interval."""
+def progress(judgments: Sequence[Judgment], reviewer: str, texts: int, known: int) -> dict[str, Any]:
+    """The progress of a review, as the page shows it to a reviewer.
 
-    texts: int
-
-
-class ReviewProgress(BaseModel):
-    """The progress of a review, as one of its reviewers sees it.
-
-    Attributes:
-        known: How many texts the program has read.
-        an_hour: Texts an hour of this person, over their last 50; None for the first.
-        random: How many of the judged texts chance chose.
-        precision: The precision after more and more of these.
-        shared: How many texts two people or more judged.
-        alpha: Krippendorff's alpha of their labels.
+    Args:
+        judgments: The judgments that count.
+        reviewer: The person who asks.
+        texts: How many texts there are.
+        known: How many of them the program has read.
     """
-
-    texts: int
-    judged: int
-    mine: int
-    unsure: int
-    known: int
-    an_hour: float | None
-    random: int
-    precision: tuple[PrecisionEstimate, ...]
-    shared: int
-    alpha: float | None
-
-
-def progress(judgments: Sequence[Judgment], reviewer: str, texts: int, known: int) -> ReviewProgress:
-    """The progress of a review by its judgments that count, and by how many of its texts the program read."""
     mine = [judgment for judgment in judgments if judgment.reviewer == reviewer]
     shown = [judgment.seconds for judgment in mine[-_RECENT:] if judgment.seconds is not None]
     seconds = sum(min(one, _LONGEST_READING) for one in shown)
     sample = random_sample(judgments)
     shared, alpha = agreement(judgments)
-    return ReviewProgress(
-        texts=texts,
-        judged=len({judgment.text_id for judgment in judgments}),
-        mine=len(mine),
-        unsure=sum(judgment.verdict is Verdict.UNSURE for judgment in judgments),
-        known=known,
-        an_hour=3600 * len(shown) / seconds if seconds else None,
-        random=len({judgment.text_id for judgment in sample}),
-        precision=_precision_curve(sample),
-        shared=shared,
-        alpha=alpha,
-    )
+    return {
+        "texts": texts,
+        "judged": len({judgment.text_id for judgment in judgments}),
+        "mine": len(mine),
+        "unsure": sum(judgment.verdict is Verdict.UNSURE for judgment in judgments),
+        "known": known,
+        "an_hour": 3600 * len(shown) / seconds if seconds else None,
+        "random": len({judgment.text_id for judgment in sample}),
+        "precision": _precision_curve(sample),
+        "shared": shared,
+        "alpha": alpha,
+    }
 
 
-def _precision_curve(sample: Iterable[Judgment]) -> tuple[PrecisionEstimate, ...]:
+def _precision_curve(sample: Iterable[Judgment]) -> list[dict[str, float]]:
     """The precision of the returned labels after more and more texts of a random sample.
 
-    The bounds are those of Clopper and Pearson at the effective sample size, as labels of one text stand and
-    fall together.
+    The 95 % intervals are those of Clopper and Pearson at the effective sample size, as labels of one text
+    stand and fall together.
     """
     pairs = [_right_and_returned(judgment) for judgment in sample if judgment.verdict is not Verdict.UNSURE]
-    pairs = [(right, returned) for right, returned in pairs if returned]
-    if not pairs:
-        return ()
-    right, returned = np.array(pairs, np.int64).T
-    ends = np.unique(np.linspace(1, len(pairs), min(len(pairs), _CURVE_POINTS)).astype(int))
-    return tuple(_precision(right[:end], returned[:end]) for end in ends.tolist())
-
-
-def _precision(right: Ints, returned: Ints) -> PrecisionEstimate:
-    mean = float(right.sum() / returned.sum())
-    return PrecisionEstimate(
-        texts=len(right),
-        mean=mean,
-        low=min(mean, precision_bound(right, returned, 0.975)),
-        high=max(mean, 1 - precision_bound(returned - right, returned, 0.975)),
-    )
+    right, returned = np.array([pair for pair in pairs if pair[1]], np.int64).reshape(-1, 2).T
+    curve = []
+    for end in np.unique(np.linspace(1, len(right), min(len(right), _CURVE_POINTS)).astype(int)).tolist():
+        correct, shown = right[:end], returned[:end]
+        mean = float(correct.sum() / shown.sum())
+        low = min(mean, precision_bound(correct, shown, 0.975))
+        high = max(mean, 1 - precision_bound(shown - correct, shown, 0.975))
+        curve.append({"texts": end, "mean": mean, "low": low, "high": high})
+    return curve
 
 
 def _right_and_returned(judgment: Judgment) -> tuple[int, int]:

@@ -26,7 +26,7 @@ from irr.workbench.review.judgments import (
 from irr.workbench.review.queue import SHOWN
 from irr.workbench.review.session import ReviewSession, ReviewText
 from irr.workbench.serve.guard import Access
-from irr.workbench.serve.service import ClassifyOptions, Refusal, ServedProgram, Service
+from irr.workbench.serve.service import ClassifyOptions, Refusal, Service
 
 logger = logging.getLogger(__name__)
 
@@ -93,31 +93,32 @@ def _routes(session: ReviewSession, presenter: _Presenter) -> APIRouter:
     @routes.get("/v1/review/next")
     async def next_text(reviewer: Reviewer, order: Order, label: str | None = None) -> dict[str, Any]:
         """The next text for a person, with what the program proposes, and how far the review is."""
-        served = presenter.current()
+        presenter.follow()
         text = await asyncio.to_thread(session.next, order, reviewer, label)
-        return await presenter.answer(served, reviewer, text, order)
+        return await presenter.answer(reviewer, text, order)
 
     @routes.get("/v1/review/progress")
     async def progress(reviewer: Annotated[Reviewer, Query()]) -> dict[str, Any]:
         """How far the review is."""
-        return await presenter.answer(presenter.current(), reviewer, None, Order.LISTED)
+        presenter.follow()
+        return await presenter.answer(reviewer)
 
     @routes.post("/v1/review/judgments")
     async def judge(submitted: SubmittedJudgment) -> dict[str, str]:
         """Keeps a judgment; it is on the disk when this is answered."""
-        served = presenter.current()
-        if not session.has_proposals(submitted.text_id):  # another process showed the text
-            await presenter.show(served, session.text(submitted.text_id), submitted.order)
+        presenter.follow()
+        text = session.text(submitted.text_id)
+        if not session.has_proposals(text):  # another process showed the text
+            await presenter.show(text, submitted.order)
         judgment = await asyncio.to_thread(session.record, submitted)
         return {"key": judgment.key, "at": judgment.at.isoformat()}
 
     @routes.post("/v1/review/undo")
     async def undo(request: UndoRequest) -> dict[str, Any]:
         """Takes a person's last judgment back, and shows its text again."""
-        served = presenter.current()
+        presenter.follow()
         before = await asyncio.to_thread(session.undo, request.key, request.reviewer)
-        text = session.text(before.text_id)
-        return await presenter.answer(served, request.reviewer, text, before.order, before)
+        return await presenter.answer(request.reviewer, session.text(before.text_id), before.order, before)
 
     return routes
 
@@ -138,13 +139,12 @@ class _Presenter:
         self._waiting = 0
         self._start_reading()
 
-    def current(self) -> ServedProgram:
-        """The program in use; after a reload, the session changes to it here."""
-        served = self._service.current
-        if served.program is not self._session.program:
-            self._session.use(served.program)
+    def follow(self) -> None:
+        """Changes the session to the program in use, if that was reloaded."""
+        program = self._service.current.program
+        if program is not self._session.program:
+            self._session.use(program)
             self._start_reading()
-        return served
 
     def _start_reading(self) -> None:
         threading.Thread(target=self._read_ahead, name="irr-review", daemon=True).start()
@@ -165,21 +165,20 @@ class _Presenter:
 
     async def answer(
         self,
-        served: ServedProgram,
         reviewer: str,
-        text: ReviewText | None,
-        order: Order,
+        text: ReviewText | None = None,
+        order: Order = Order.LISTED,
         before: Judgment | None = None,
     ) -> dict[str, Any]:
         """A text as the page shows it, or none, and the progress of the review."""
-        shown = await self.show(served, text, order, before) if text else None
+        shown = await self.show(text, order, before) if text else None
         progress = await asyncio.to_thread(self._session.progress, reviewer)
-        return {"text": shown, "progress": progress.model_dump()}
+        return {"text": shown, "progress": progress}
 
-    async def show(
-        self, served: ServedProgram, text: ReviewText, order: Order, before: Judgment | None = None
-    ) -> dict[str, Any]:
+    async def show(self, text: ReviewText, order: Order, before: Judgment | None = None) -> dict[str, Any]:
         """All that the page shows of a text."""
+        self.follow()
+        served = self._service.current
         self._waiting += 1
         try:
             options = ClassifyOptions(top_k=SHOWN, trace=True)

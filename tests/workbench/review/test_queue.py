@@ -107,12 +107,10 @@ def test_precision_narrows_with_the_random_sample_alone() -> None:
         for n in range(200)
     ]
     found = progress(made, "ada", texts=500, known=500)
-    first, last = found.precision[9], found.precision[-1]
-    assert last.texts == found.random == 200
-    assert last.mean == 0.75
-    assert last.low < 0.75 < last.high
-    assert last.high - last.low < 0.7 * (first.high - first.low)
-    assert (
-        progress([one.model_copy(update={"order": Order.UNSURE}) for one in made], "ada", 9, 9).precision
-        == ()
-    )
+    first, last = found["precision"][9], found["precision"][-1]
+    assert last["texts"] == found["random"] == 200
+    assert last["mean"] == 0.75
+    assert last["low"] < 0.75 < last["high"]
+    assert last["high"] - last["low"] < 0.7 * (first["high"] - first["low"])
+    not_random = [one.model_copy(update={"order": Order.UNSURE}) for one in made]
+    assert progress(not_random, "ada", 9, 9)["precision"] == []
