@@ -145,7 +145,7 @@ def serve(options: ServeOptions) -> None:
     setup = ServeSetup(
         build=options.program.elsewhere(limits),
         queue=options.queue,
-        access=page.allowed(access) if page else access,
+        access=access,
         extensions=(page,) if page else (),
         workers=options.workers,
     )

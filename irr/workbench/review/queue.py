@@ -38,15 +38,12 @@ def random_sample(judgments: Iterable[Judgment]) -> list[Judgment]:
     """
     judgments = list(judgments)
     ends: dict[int, str] = {}
-    for judgment in judgments:
-        if judgment.order is Order.RANDOM:
-            position = random_position(judgment.seed, judgment.text_id)
-            ends[judgment.seed] = max(ends.get(judgment.seed, ""), position)
-    return [
-        judgment
-        for judgment in judgments
-        if any(random_position(seed, judgment.text_id) <= end for seed, end in ends.items())
-    ]
+    for one in judgments:
+        if one.order is Order.RANDOM:
+            ends[one.seed] = max(ends.get(one.seed, ""), random_position(one.seed, one.text_id))
+    ids = {one.text_id for one in judgments}
+    reached = {name for name in ids for seed, end in ends.items() if random_position(seed, name) <= end}
+    return [one for one in judgments if one.text_id in reached]
 
 
 def uncertainty(labels: Sequence[RankedLabel]) -> float:
@@ -109,15 +106,18 @@ class ReviewQueue:
             number = self._number_of.get(judgment.text_id)
             if number is not None:
                 reviewers.setdefault(number, set()).add(judgment.reviewer)
+        now = time.monotonic()
+        self._leases = {n: lease for n, lease in self._leases.items() if now - lease[1] < _LEASE}
         left = np.ones(len(self._texts), bool)
         if order is Order.SECOND:
             left[:] = False
             left[[number for number, names in reviewers.items() if reviewer not in names]] = True
         else:
-            left[[*reviewers, *self._open_elsewhere(reviewer)]] = False
+            left[list(reviewers)] = False
+            left[[number for number, (holder, _) in self._leases.items() if holder != reviewer]] = False
         chosen = self._first(order, left, reviewers.keys(), label)
         if chosen is not None:
-            self._leases[chosen] = (reviewer, time.monotonic())
+            self._leases[chosen] = (reviewer, now)
         return chosen
 
     def _first(self, order: Order, left: Bools, judged: Iterable[int], label: str | None) -> int | None:
@@ -136,11 +136,6 @@ class ReviewQueue:
                 return _best(left, -self._similarity_to(set(judged)))
         by_chance = self._random[left[self._random]]
         return int(by_chance[0]) if len(by_chance) else None
-
-    def _open_elsewhere(self, reviewer: str) -> list[int]:
-        now = time.monotonic()
-        self._leases = {n: lease for n, lease in self._leases.items() if now - lease[1] < _LEASE}
-        return [number for number, (holder, _) in self._leases.items() if holder != reviewer]
 
     def _similarity_to(self, judged: set[int]) -> Floats:
         """The TF-IDF cosine of each text and the nearest of those judged, shape (texts,)."""

@@ -51,11 +51,7 @@ class ReviewText(TextRow):
 
 
 def read_texts(path: Path) -> list[ReviewText]:
-    """Reads the texts to review: a file of texts, of gold, or the output of `irr audit`.
-
-    Raises:
-        TextsError: With file and row.
-    """
+    """Reads the texts to review; a `TextsError` if there are none, or one cannot be used."""
     texts = [row for _, row in read_rows(path, ReviewText)]
     if not texts:
         raise TextsError(path, "holds no texts", "give some to review")
@@ -76,7 +72,7 @@ class ReviewSession:
         for text in texts:
             self._text_of.setdefault(_page_id(text.id), text)
         # By text: the digest of the program that proposed last, and its proposals.
-        self._proposals: dict[str | int, tuple[str, tuple[RankedLabel, ...]]] = {}
+        self.proposals: dict[str | int, tuple[str, tuple[RankedLabel, ...]]] = {}
         self._lock = threading.Lock()
         self.use(program)
 
@@ -111,19 +107,15 @@ class ReviewSession:
             raise UsageError(f'no text "{text_id}" is under review', "reload the page")
         return self._text_of[text_id]
 
-    def has_proposals(self, text: ReviewText) -> bool:
-        """Whether this session showed a text to somebody."""
-        return text.id in self._proposals
-
     def show(
         self, text: ReviewText, prediction: Prediction, order: Order, before: Judgment | None = None
     ) -> dict[str, Any]:
         """All that the page shows of a text, given its prediction and the judgment that was taken back."""
         space = self.program.space
         proposals = prediction.labels[:SHOWN]
-        self._proposals[text.id] = (self.program.digest, proposals)
+        self.proposals[text.id] = (self.program.digest, proposals)
         candidates = prediction.trace.candidates if prediction.trace else ()
-        words = {candidate.label.id: _evidence(candidate) for candidate in candidates}
+        words = {candidate.label.id: _spans(candidate) for candidate in candidates}
         named = [finding.label for finding in text.findings]
         named += [*(text.labels or ()), *(before.labels if before else ())]
         proposed = {label.id for label in proposals}
@@ -155,7 +147,7 @@ class ReviewSession:
         wrong = (submitted.verdict is Verdict.LABELS) != bool(submitted.labels)
         if wrong or submitted.verdict is Verdict.UNDONE:
             raise UsageError("the verdict does not fit the labels", "name labels, or say that none fits")
-        program, proposed = self._proposals.get(text.id, (self.program.digest, ()))
+        program, proposed = self.proposals.get(text.id, (self.program.digest, ()))
         judgment = Judgment(
             **submitted.model_dump(exclude={"text_id"}),
             text_id=text.id,
@@ -198,10 +190,10 @@ class ReviewSession:
         return [judgment for judgment in valid if judgment.text_id in self._text_of]
 
 
-def _evidence(candidate: Candidate) -> list[tuple[int, int]]:
+def _spans(candidate: Candidate) -> list[tuple[int, int]]:
     """Start and end of the words that speak for a label."""
-    spans = [match for match in candidate.matches if match.kind is QueryKind.SPAN]
-    return sorted({(m.start, m.end) for m in spans if m.start is not None and m.end is not None})
+    matches = (match for match in candidate.matches if match.kind is QueryKind.SPAN)
+    return sorted({(m.start, m.end) for m in matches if m.start is not None and m.end is not None})
 
 
 def _page_id(text_id: str | int) -> str | int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel
 
 from irr.statistics import precision_bound
 from irr.workbench.review.judgments import Judgment, Verdict
@@ -89,8 +89,9 @@ def agreement(judgments: Iterable[Judgment]) -> tuple[int, float | None]:
     return len(shared), alpha(shared, masi, overlapping)
 
 
-class GoldExport(BaseModel):
-    """Gold made of judgments.
+@dataclass(frozen=True, kw_only=True)
+class GoldExport:
+    """Gold made of judgments, with counts of its texts.
 
     Attributes:
         rows: One row a text: `{"id", "text", "labels", "chosen": "random" | "otherwise"}`; a text that no
@@ -101,7 +102,7 @@ class GoldExport(BaseModel):
         alpha: Krippendorff's alpha of their labels.
     """
 
-    rows: tuple[dict[str, Any], ...]
+    rows: Sequence[dict[str, Any]]
     random: int
     none_fits: int
     unsure: int
@@ -130,7 +131,7 @@ def export_gold(judgments: Sequence[Judgment], only_random: bool = False) -> Gol
     rows = [_gold_row(of_text, text_id in chance) for text_id, of_text in by_text.items()]
     shared, alpha = agreement(judgments)
     return GoldExport(
-        rows=tuple(rows),
+        rows=rows,
         random=sum(row["chosen"] == "random" for row in rows),
         none_fits=sum("none_fits" in row for row in rows),
         unsure=len(unsure - by_text.keys()),

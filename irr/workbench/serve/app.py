@@ -24,8 +24,6 @@ from irr.workbench.serve.guard import Access, Guard
 from irr.workbench.serve.label_search import FoundLabel
 from irr.workbench.serve.service import ClassifyOptions, Refusal, Service
 
-# The header that names the program which answered.
-PROGRAM_HEADER = "X-Irr-Program"
 _ABOUT = "Puts texts into a label space. What cannot be answered has an error: a stable code, and a message."
 
 
@@ -115,7 +113,7 @@ def create_app(
     about: dict[str, Any] = {"title": "irr", "version": __version__, "description": _ABOUT}
     # The pages of documentation would load scripts from elsewhere.
     app = FastAPI(**about, docs_url=None, redoc_url=None, lifespan=lifespan)
-    for router in (_text_and_label_routes(service), _operation_routes(service), *routers):
+    for router in (_routes(service), *routers):
         app.include_router(router)
     for kind in (Refusal, IrrError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, _refuse)
@@ -138,11 +136,11 @@ async def _refuse(_request: Request, error: Exception) -> JSONResponse:
     return Refusal.of(error).response
 
 
-def _text_and_label_routes(service: Service) -> APIRouter:
-    routes = APIRouter(prefix="/v1")
+def _routes(service: Service) -> APIRouter:
+    routes = APIRouter()
 
     @routes.post(
-        "/classify",
+        "/v1/classify",
         tags=["texts"],
         response_model=None,
         responses=_RESPONSES,
@@ -173,9 +171,9 @@ def _text_and_label_routes(service: Service) -> APIRouter:
             status, content = 200, {"rows": rows}
         # NaN, which JSON lacks, may stand in the keys that are carried through.
         body = to_json(content, inf_nan_mode="null")
-        return Response(body, status, {PROGRAM_HEADER: served.digest}, "application/json")
+        return Response(body, status, {"X-Irr-Program": served.digest}, "application/json")
 
-    @routes.get("/labels", tags=["labels"])
+    @routes.get("/v1/labels", tags=["labels"])
     async def labels(query: _Typed = "", limit: _Limit = 20, ids: _Ids = []) -> FoundLabels:  # noqa: B006
         """Finds labels by the words of their names and aliases, which may be only begun, and by meaning.
 
@@ -186,30 +184,26 @@ def _text_and_label_routes(service: Service) -> APIRouter:
             return FoundLabels(labels=[search.describe(label_id) for label_id in ids if label_id in space])
         return FoundLabels(labels=await asyncio.to_thread(search, query, limit))
 
-    return routes
-
-
-def _operation_routes(service: Service) -> APIRouter:
-    routes = APIRouter(tags=["operations"])
-
-    @routes.get("/healthz")
+    @routes.get("/healthz", tags=["operations"])
     async def healthz() -> ServiceState:
         """Whether the process answers."""
         return ServiceState(status="ok")
 
-    @routes.get("/readyz", response_model=ServiceState)
+    @routes.get("/readyz", tags=["operations"], response_model=ServiceState)
     async def readyz() -> ServiceState:
         """Whether texts are taken: 200, or 503 before the program is loaded and once the service stops."""
         if not service.ready:
             raise Refusal(503, "not_ready", "the service stops, or has not begun: ask another one")
         return state("ready")
 
-    @routes.get("/metrics", response_model=None)
+    @routes.get("/metrics", tags=["operations"], response_model=None)
     async def metrics() -> Response:
         """The figures of the service, as Prometheus reads them."""
         return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    @routes.post("/v1/reload", response_model=ServiceState, responses={202: {"model": ServiceState}})
+    reloading: dict[int | str, dict[str, Any]] = {202: {"model": ServiceState}}
+
+    @routes.post("/v1/reload", tags=["operations"], response_model=ServiceState, responses=reloading)
     async def reload() -> ServiceState | JSONResponse:
         """Loads the program anew and swaps it in; requests that are under way keep the one before."""
         if service.on_reload:

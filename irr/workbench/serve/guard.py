@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from irr.workbench.serve.service import Refusal, ServiceMetrics
 
 # The values of Sec-Fetch-Site with which a browser marks requests of the service's own pages.
 _OWN_PAGES = ("none", "same-origin")
-_PROBES = ("/healthz", "/readyz")
+# Paths that need no token; the files of the review page hold no data, and ask for the token.
+_PUBLIC = ("/healthz", "/readyz", "/review")
 _NO_ANSWER = 499  # the caller left
 
 
@@ -29,13 +31,11 @@ class Access:
         token: What requests must carry as `Authorization: Bearer TOKEN`. Without one, only requests that name
             this machine as their host are answered, so that no page of another site can reach the service
             through a browser.
-        public: Paths, and what is below them, that need no token.
         body: Bytes of a request, at most.
         seconds: Seconds from the first byte of a request to its answer, at most.
     """
 
     token: str | None = None
-    public: tuple[str, ...] = ()
     body: int = 8 * 2**20
     seconds: float = 60.0
 
@@ -76,6 +76,8 @@ class Guard:
         start = time.perf_counter()
         try:
             await self._answer(scope, receive, watched_send)
+        except ClientDisconnect:
+            pass
         except Refusal as e:
             if status == _NO_ANSWER:
                 await e.response(scope, receive, watched_send)
@@ -87,8 +89,7 @@ class Guard:
         try:
             async with asyncio.timeout(self._access.seconds):
                 body = await self._read(scope, receive)
-                if body is not None:
-                    await self._pass(scope, body, receive, send)
+                await self._pass(scope, body, receive, send)
         except TimeoutError as e:
             message = f"no answer within {self._access.seconds:g} seconds: send fewer texts, or later"
             raise Refusal(504, "timeout", message) from e
@@ -102,8 +103,7 @@ class Guard:
                 message = "without a token only requests to localhost are answered: set IRR_TOKEN"
                 raise Refusal(403, "forbidden", message)
             return
-        public = (*_PROBES, *self._access.public)
-        if any(scope["path"] == path or scope["path"].startswith(f"{path}/") for path in public):
+        if scope["path"] in _PUBLIC or scope["path"].startswith("/review/"):
             return
         scheme, _, given = headers.get("authorization", "").partition(" ")
         known = hmac.compare_digest(given.strip().encode("latin-1"), token.encode())
@@ -111,8 +111,8 @@ class Guard:
             message = "no token, or another one: send Authorization: Bearer TOKEN"
             raise Refusal(401, "unauthorized", message, www_authenticate="Bearer")
 
-    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
-        """The body; None if the caller left."""
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        """The body; a `ClientDisconnect` if the caller left."""
         limit = self._access.body
         message = f"the request is larger than {limit:,} bytes: send fewer texts at a time"
         too_large = Refusal(413, "too_large", message, connection="close")
@@ -120,15 +120,11 @@ class Guard:
         if length.isdecimal() and int(length) > limit:
             raise too_large
         body = bytearray()
-        while True:
-            part = await receive()
-            if part["type"] == "http.disconnect":
-                return None
-            body += part.get("body", b"")
+        async for part in Request(scope, receive).stream():
+            body += part
             if len(body) > limit:
                 raise too_large
-            if not part.get("more_body"):
-                return bytes(body)
+        return bytes(body)
 
     async def _pass(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         """Runs the application on a body, until it ends or the caller leaves."""

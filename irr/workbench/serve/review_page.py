@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +25,6 @@ from irr.workbench.review.judgments import (
 )
 from irr.workbench.review.queue import SHOWN
 from irr.workbench.review.session import ReviewSession, ReviewText
-from irr.workbench.serve.guard import Access
 from irr.workbench.serve.service import ClassifyOptions, Refusal, Service
 
 logger = logging.getLogger(__name__)
@@ -72,10 +71,6 @@ class ReviewPage:
         session = ReviewSession(service.current.program, self.texts, store, self.seed)
         return _routes(session, _Presenter(service, session))
 
-    def allowed(self, access: Access) -> Access:
-        """The same access with the page's files for everybody: they hold no data, and ask for the token."""
-        return replace(access, public=(*access.public, "/review"))
-
 
 def _routes(session: ReviewSession, presenter: _Presenter) -> APIRouter:
     routes = APIRouter(tags=["review"], dependencies=[Depends(_require_json)])
@@ -108,7 +103,7 @@ def _routes(session: ReviewSession, presenter: _Presenter) -> APIRouter:
         """Keeps a judgment; it is on the disk when this is answered."""
         presenter.follow()
         text = session.text(submitted.text_id)
-        if not session.has_proposals(text):  # another process showed the text
+        if text.id not in session.proposals:  # another process showed the text
             await presenter.show(text, submitted.order)
         judgment = await asyncio.to_thread(session.record, submitted)
         return {"key": judgment.key, "at": judgment.at.isoformat()}

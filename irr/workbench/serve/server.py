@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -32,8 +32,6 @@ from irr.workbench.serve.service import MULTIPROCESS, Refusal, Service
 _HEALTHCHECK = 600
 # Seconds that a stop waits beyond the time limit of a request.
 _GRACE = 5
-# Seconds between two looks for a SIGHUP.
-_HANGUP_INTERVAL = 0.1
 
 logger = logging.getLogger(__name__)
 
@@ -58,20 +56,17 @@ class ServeSetup:
 
 def listen(host: str, port: int) -> socket.socket:
     """A socket that is bound to an address, for `serve`; a `UsageError` if it cannot be bound."""
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = socket.socket(family, kind)
-    except (OSError, OverflowError, UnicodeError) as e:
-        raise _cannot_listen(f"{host}:{port}", e) from e
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-    except (OSError, OverflowError) as e:
-        bound.close()
-        raise _cannot_listen(f"{host}:{port}", e) from e
-    bound.set_inheritable(True)
+    with ExitStack() as on_error:
+        try:
+            kind = socket.SOCK_STREAM
+            family, *_, address = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)[0]
+            bound = on_error.enter_context(socket.socket(family, kind))
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+        except (OSError, OverflowError, UnicodeError) as e:
+            raise _cannot_listen(f"{host}:{port}", e) from e
+        bound.set_inheritable(True)
+        on_error.pop_all()
     return bound
 
 
@@ -169,7 +164,7 @@ async def _lifespan(service: Service, hangup: threading.Event, _app: FastAPI) ->
 
     async def reload_on_hangup() -> None:
         while True:
-            await asyncio.sleep(_HANGUP_INTERVAL)
+            await asyncio.sleep(0.1)
             if hangup.is_set():
                 hangup.clear()
                 with suppress(Refusal):  # it is logged

@@ -105,9 +105,8 @@ class ServiceMetrics:
         self.reloads = counter("irr_reloads", "Programs that were swapped in, or could not be", "outcome")
         own: dict[str, Any] = {"registry": self._registry}
         self.seconds = Histogram("irr_request_seconds", "Time to answer", ["path"], buckets=_SECONDS, **own)
-        self.queue = Gauge(
-            "irr_queue_texts", "Texts that wait or are under way", multiprocess_mode="livesum", **own
-        )
+        own["multiprocess_mode"] = "livesum"
+        self.queue = Gauge("irr_queue_texts", "Texts that wait or are under way", **own)
 
     def count_request(self, scope: Scope, status: int, seconds: float) -> None:
         """Counts a request by its route; unknown paths and methods share one, so that they fill no memory."""
@@ -149,16 +148,11 @@ class ServedProgram:
         self._within = lru_cache(_PARTS)(program.within)
 
     async def part(self, options: ClassifyOptions) -> InferRetrieveRank:
-        """The program on the part of its label space that a request chooses.
-
-        Raises:
-            UsageError: If an id belongs to no label, or no label is left.
-        """
+        """The program on the part of its label space that a request chooses."""
         if not options.within and options.only is None and not options.without:
             return self.program
-        return await asyncio.to_thread(
-            self._within, options.within, only=options.only, without=options.without
-        )
+        part = {"only": options.only, "without": options.without}
+        return await asyncio.to_thread(self._within, options.within, **part)
 
 
 class Service:

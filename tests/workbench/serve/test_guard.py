@@ -66,7 +66,7 @@ def code(answer: httpx.Response) -> tuple[int, str]:
 
 
 def test_with_a_token_only_who_has_it_is_answered(program: InferRetrieveRank) -> None:
-    with served(program, Access(token="sésame", public=("/page",))) as client:
+    with served(program, Access(token="sésame")) as client:
         for header in ({}, {"authorization": "Bearer other"}, {"authorization": "sésame".encode()}):
             answer = client.post("/v1/classify", json=ASK, headers=header)
             assert code(answer) == (401, "unauthorized")
@@ -74,8 +74,8 @@ def test_with_a_token_only_who_has_it_is_answered(program: InferRetrieveRank) ->
             assert "sésame" not in answer.text
         assert code(client.get("/metrics")) == (401, "unauthorized")
         assert client.get("/healthz").status_code == client.get("/readyz").status_code == 200
-        assert code(client.get("/page/x")) == (404, "not_found")
-        assert code(client.get("/pages")) == (401, "unauthorized")
+        assert code(client.get("/review/x")) == (404, "not_found")
+        assert code(client.get("/reviews")) == (401, "unauthorized")
         right = {"authorization": "Bearer sésame".encode(), "host": "irr.example.org"}
         assert client.post("/v1/classify", json=ASK, headers=right).status_code == 200
 
