@@ -12,16 +12,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-from irr.statistics import effective_size
+from irr.statistics import Bools, Floats, Ints, effective_sample
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 Promises = tuple[tuple[float, float], ...]
 
-# How rarely a promise is made and broken, over draws of gold and of further texts: in 1 of 100.
+# The confidence of the guarantees, over draws of gold and of further texts.
 CONFIDENCE = 0.99
 _TARGETS = tuple(round(0.01 * i, 2) for i in range(1, 100))
 # Cut-offs that are tested, from the strictest to the loosest.
@@ -68,7 +64,7 @@ def next_bound(right: Ints, returned: Ints, confidence: float = CONFIDENCE) -> f
         returned: Returned labels of each text, shape (texts,).
         confidence: Of the bound.
     """
-    return _next_bound(*effective_size(right, returned), confidence)
+    return _next_bound(*effective_sample(right, returned), confidence)
 
 
 def _next_bound(share: float, size: float, confidence: float) -> float:

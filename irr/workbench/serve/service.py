@@ -261,7 +261,7 @@ async def _predictions(
     program: InferRetrieveRank, texts: Sequence[str], options: ClassifyOptions
 ) -> list[Prediction]:
     """The predictions of a request's texts; few wait at a time, so that other requests get between."""
-    free = asyncio.Semaphore(_GROUPS_PER_REQUEST * program.group_texts * program.workers)
+    free = asyncio.Semaphore(_GROUPS_PER_REQUEST * program.concurrency)
 
     async def predict(text: str) -> Prediction:
         async with free:

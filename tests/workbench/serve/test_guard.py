@@ -19,7 +19,7 @@ import pytest
 
 from irr.errors import UsageError
 from irr.program.program import InferRetrieveRank
-from irr.rank.base import RetrievalRanker
+from irr.rank.base import Ranker, RetrievalRanker
 from irr.types import Candidate, Ranking
 from irr.workbench.serve.guard import Access
 from irr.workbench.serve.server import ServeSetup, WarningLimit, listen, serve
@@ -49,6 +49,10 @@ class Gate:
 def program(tmp_path_factory: pytest.TempPathFactory) -> InferRetrieveRank:
     folder = tmp_path_factory.mktemp("guarded")
     return hashed(write_jsonl(folder / "kitchen.jsonl", KITCHEN), folder / "index")
+
+
+def ranked_by(program: InferRetrieveRank, ranker: Ranker) -> InferRetrieveRank:
+    return replace(program, stages=replace(program.stages, ranker=ranker))
 
 
 @contextmanager
@@ -108,7 +112,7 @@ def test_a_large_body_is_refused_however_it_comes(program: InferRetrieveRank) ->
 
 def test_a_full_queue_says_when_to_come_again(program: InferRetrieveRank) -> None:
     gate = Gate()
-    with served(replace(program, ranker=gate), queue=4) as client, ThreadPoolExecutor(4) as pool:
+    with served(ranked_by(program, gate), queue=4) as client, ThreadPoolExecutor(4) as pool:
         assert code(client.post("/v1/classify", json={"texts": ["a"] * 5})) == (413, "too_large")
         waiting = [pool.submit(client.post, "/v1/classify", json=ASK) for _ in range(4)]
         while "irr_queue_texts 4.0" not in client.get("/metrics").text:
@@ -123,7 +127,7 @@ def test_a_full_queue_says_when_to_come_again(program: InferRetrieveRank) -> Non
 
 def test_an_answer_that_takes_too_long_is_given_up(program: InferRetrieveRank) -> None:
     gate = Gate()
-    with served(replace(program, ranker=gate), Access(seconds=0.3)) as client:
+    with served(ranked_by(program, gate), Access(seconds=0.3)) as client:
         assert code(client.post("/v1/classify", json=ASK)) == (504, "timeout")
         gate.open.set()
         assert client.post("/v1/classify", json=ASK).status_code == 200
@@ -165,7 +169,7 @@ def test_a_flood_of_malformed_requests_is_counted_in_few_lines(caplog: pytest.Lo
 def test_nothing_is_worked_on_for_callers_who_left(program: InferRetrieveRank) -> None:
     gate = Gate()
     body = json.dumps(ASK).encode()
-    with served(replace(program, ranker=gate)) as client, ThreadPoolExecutor(1) as pool:
+    with served(ranked_by(program, gate)) as client, ThreadPoolExecutor(1) as pool:
         first = pool.submit(client.post, "/v1/classify", json=ASK)
         assert gate.reached.wait(30)
         gone = [_connected(client, body, len(body)) for _ in range(20)]
@@ -188,7 +192,7 @@ def test_a_text_that_breaks_the_program_costs_only_itself(program: InferRetrieve
                 raise ValueError("secret")
             return RetrievalRanker().rank(texts, candidates)
 
-    with served(replace(program, ranker=Breaks())) as client:
+    with served(ranked_by(program, Breaks())) as client:
         rows = client.post("/v1/classify", json={"texts": ["bread", "bad", "dishes"]}).json()["rows"]
         assert [row["error"] and row["error"]["code"] for row in rows] == [None, "internal", None]
         answer = client.post("/v1/classify", json={"text": "bad"})
