@@ -22,7 +22,7 @@ import uvicorn
 
 from irr.program.program import InferRetrieveRank, build
 from irr.workbench.review.session import read_texts
-from irr.workbench.serve.app import create_app
+from irr.workbench.serve.application import create_app
 from irr.workbench.serve.guard import Access
 from irr.workbench.serve.review_page import ReviewPage
 from irr.workbench.serve.server import ServeSetup, listen, serve

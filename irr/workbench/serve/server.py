@@ -24,7 +24,7 @@ from uvicorn.supervisors import Multiprocess
 
 from irr import InferRetrieveRank, IrrError
 from irr.errors import ProgramError, UsageError
-from irr.workbench.serve.app import create_app
+from irr.workbench.serve.application import create_app
 from irr.workbench.serve.guard import Access
 from irr.workbench.serve.service import MULTIPROCESS, Refusal, Service
 
