@@ -76,10 +76,11 @@ for _command, _example in _COMMANDS:
 _ARGUMENT = re.compile(r"`(\w+)`|(?<![\w./'\"-])([a-z]+_\w+)(?![\w./'\"])|^(\w+)(?=: )")
 
 
-def call(arguments: Sequence[str]) -> None:
-    """Runs a command; in the errors of the library, options replace the arguments that these name."""
+def call(arguments: Sequence[str]) -> int | None:
+    """Runs a command and returns its exit code; in errors, options replace the arguments that these name."""
     try:
-        app(arguments, standalone_mode=False)
+        code: int | None = app(arguments, standalone_mode=False)
+        return code
     except IrrError as e:
         root: Any = get_command(app)
         flags = {p.name: p.opts[0] for command in root.commands.values() for p in command.params}

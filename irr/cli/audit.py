@@ -67,14 +67,14 @@ def audit(
     source.note_language("texts", (row.text for row in rows))
     files = (gold, *source.files_read)
     with (
-        open_output(output or os.devnull, *files) as suspects,
-        open_output(json_file or os.devnull, *files) as whole,
+        open_output(output or os.devnull, *files) as out,
+        open_output(json_file or os.devnull, *files) as json_out,
     ):
         built = source.build(space)
         with display.progress("texts", len(rows)) as on_text:
             result = run(built, rows, on_text=on_text)
-        suspects.writelines(one.model_dump_json() + "\n" for one in result.suspects)
-        whole.write(result.model_dump_json(indent=2, exclude={"suspects"}) + "\n")
+        out.writelines(one.model_dump_json() + "\n" for one in result.suspects)
+        json_out.write(result.model_dump_json(indent=2, exclude={"suspects"}) + "\n")
     if STANDARD not in outputs.values():
         _show_audit(result)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
+import irr
 from irr.cli import display, options
 
 if TYPE_CHECKING:
@@ -33,13 +34,13 @@ def calibrate(
     """
     from irr.calibrate.fit import calibrate as run
     from irr.frozen.folder import ProgramFolder
-    from irr.frozen.freeze import freeze_calibration, load
+    from irr.frozen.freeze import freeze_calibration
     from irr.io.texts import read_gold
 
     ProgramFolder.at(program)
     limits = options.limits(concurrency, requests_per_minute, tokens_per_minute, patience)
     with display.progress("label entries", None) as on_entries:
-        loaded = load(
+        loaded = irr.load(
             program, api_base=api_base, limits=limits, index_folder=index_folder, progress=on_entries
         )
     rows = read_gold(gold, loaded.space)

@@ -50,12 +50,12 @@ def table(
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(title=Text(title) if title else None, show_header=any(header))
+    grid = Table(title=Text(title) if title else None, show_header=any(header))
     for number, name in enumerate(header):
-        shown.add_column(Text(name), justify="right" if number in right else "left")
+        grid.add_column(Text(name), justify="right" if number in right else "left")
     for row in rows:
-        shown.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
-    stdout.print(shown)
+        grid.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
+    stdout.print(grid)
 
 
 def say(line: str, style: str | None = None) -> None:
@@ -147,26 +147,18 @@ def progress(what: str, total: int | None) -> Iterator[Callable[..., None]]:
 
     It takes (done, in all), or no arguments for one step more of `total`.
     """
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich import progress as rich
     from rich.text import Text
 
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
+    class Rate(rich.ProgressColumn):
+        def render(self, task: rich.Task) -> Text:
             # The mean over the whole run, because texts are answered in groups.
             speed = task.completed / task.elapsed if task.elapsed else 0.0
             return Text(f"{speed:,.1f}/s", style="progress.data.speed")
 
-    name = TextColumn("{task.description}", markup=False)
-    columns = name, BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn()
-    with bar(Progress(*columns, console=stderr)) as shown:
+    name, count = rich.TextColumn("{task.description}", markup=False), rich.MofNCompleteColumn()
+    columns = name, rich.BarColumn(), count, Rate(), rich.TimeRemainingColumn()
+    with bar(rich.Progress(*columns, console=stderr)) as shown:
         task = shown.add_task(what, total=total)
 
         def advance(done: int | None = None, out_of: int | None = total) -> None:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Option
 
+import irr
 from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.errors import UsageError
 
 if TYPE_CHECKING:
-    from irr.evaluate.checkup import Finding
+    from irr.evaluate.model_doctor import DoctorFinding
 
 _ROWS = 1_000_000
 
@@ -28,25 +29,25 @@ def doctor(
     Exit code 0: it ranks better than chance, by one method at least; 1: it does not; 2: it cannot be asked.
     """
     from irr.batch.tally import Price
-    from irr.evaluate.checkup import QUESTIONS, TERMS, examine
-    from irr.lm.openai.limits import Limits
-    from irr.lm.registry import check_name, open_model
+    from irr.evaluate.model_doctor import QUESTIONS, TERMS
+    from irr.evaluate.model_doctor import doctor as run
+    from irr.lm.registry import check_name
 
     price = Price.parse(price_per_million) if price_per_million else None
     check_name(lm, api_base)
-    model = open_model(lm, api_base, Limits(concurrency=QUESTIONS, patience=0))
+    model = irr.open_model(lm, api_base, irr.Limits(concurrency=QUESTIONS, patience=0))
     if model is None:
         raise UsageError("no language model to examine", "name one with --lm")
-    findings = examine(model)
+    findings = run(model)
     _show_findings(findings)
-    methods = [finding for finding in findings if finding.way != TERMS]
+    methods = [finding for finding in findings if finding.task != TERMS]
     best = max(methods, key=lambda finding: (finding.ranks, finding.found))
     if findings[0].answers:
         display.say("It proposes terms in the right form; irr optimize finds out whether they help.")
     if not best.ranks:
         display.say("It does NOT rank better than chance: use no language model in rank.")
         raise typer.Exit(EXIT_ROW_ERRORS)
-    display.say(f"It ranks better than chance: use --rank-method {best.way}.")
+    display.say(f"It ranks better than chance: use --rank-method {best.task}.")
     usage = findings[0].usage + best.usage
     scale = _ROWS / best.asked
     cached = f"{usage.cached_tokens / usage.prompt_tokens:.0%}" if usage.prompt_tokens else "none"
@@ -60,7 +61,7 @@ def doctor(
         display.say(f"price: {scale * price.of(usage):,.2f}")
 
 
-def _show_findings(findings: Sequence[Finding]) -> None:
+def _show_findings(findings: Sequence[DoctorFinding]) -> None:
     rows = []
     for finding in findings:
         tokens = finding.usage.prompt_tokens + finding.usage.completion_tokens
@@ -70,10 +71,10 @@ def _show_findings(findings: Sequence[Finding]) -> None:
             ranking = (f"{finding.found} of {finding.right}", f"{finding.chance:.1f}", p_value)
         answers = f"{finding.answered} of {finding.asked}"
         rows.append(
-            (finding.way, answers, *ranking, f"{tokens / finding.asked:,.0f}", f"{finding.seconds:.1f}")
+            (finding.task, answers, *ranking, f"{tokens / finding.asked:,.0f}", f"{finding.seconds:.1f}")
         )
     header = ("", "answers", "right labels first", "by chance", "p", "tokens a text", "seconds in all")
     display.table(header, rows)
     for finding in findings:
         if finding.problem:
-            display.say(f"{finding.way}: {finding.problem}")
+            display.say(f"{finding.task}: {finding.problem}")

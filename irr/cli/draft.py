@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Option
 
+import irr
 from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.cli.program_options import ProgramOptions
@@ -87,12 +88,8 @@ def draft(
     source = ProgramOptions.of(locals())
     from irr.config import TOLERATED
     from irr.encoders.base import DEFAULT_ENCODER
-    from irr.encoders.sentence_transformers import SentenceEncoder
     from irr.frozen.folder import ProgramFolder
-    from irr.frozen.freeze import freeze as freeze_program
     from irr.io.outputs import check_outputs, is_stream, open_output
-    from irr.labels.space import LabelSpace
-    from irr.program.program import build
     from irr.workbench.draft import SETTINGS, DraftPlan, check_seed_labels, texts_of
     from irr.workbench.draft import draft as run
     from irr.workbench.draft.draft_page import write_page
@@ -108,11 +105,11 @@ def draft(
     if has_model and is_stream(output):
         problem = "the answers of --lm are kept beside the output, and a stream has no folder"
         raise UsageError(problem, "name a file for --output")
-    kept = LabelSpace.read(seed_labels, None, source.column_names).labels if seed_labels else ()
-    check_seed_labels(kept, size)
+    seeds = irr.LabelSpace.read(seed_labels, None, source.column_names).labels if seed_labels else ()
+    check_seed_labels(seeds, size)
     texts, unread = texts_of(input_file, source.column_names)
     source.note_language("texts", texts[:_LANGUAGE_TEXTS])
-    sentence_encoder = SentenceEncoder(encoder or DEFAULT_ENCODER)
+    sentence_encoder = irr.SentenceEncoder(encoder or DEFAULT_ENCODER)
     answers = Path(f"{output}.answers")
     model, _ = source.open_models(limits)
     files = (Path(input_file), seed_labels)
@@ -125,7 +122,7 @@ def draft(
         result = run(
             texts,
             sentence_encoder,
-            DraftPlan(size, levels, seed, tuple(kept), lm_texts or 1_000, budget, language),
+            DraftPlan(size, levels, seed, tuple(seeds), lm_texts or 1_000, budget, language),
             lm=model,
             answers=answers,
             on_texts=on_texts,
@@ -146,15 +143,15 @@ def draft(
             answers.unlink(missing_ok=True)
     if place:
         with display.progress("label entries", None) as on_entries:
-            program = build(
+            program = irr.build(
                 result.labels,
                 encoder=sentence_encoder,
                 settings=SETTINGS,
                 index_folder=index_folder,
                 progress=on_entries,
             )
-        freeze_program(program, place)
-    _show_draft(result, output, len(kept))
+        irr.freeze(program, place)
+    _show_draft(result, output, len(seeds))
     if output != "-":
         where = f"--program {freeze}" if freeze else f"--labels {output}"
         display.note(f"now: irr classify {where} --input {input_file} --output out.jsonl")
@@ -166,7 +163,7 @@ def draft(
         raise typer.Exit(EXIT_ROW_ERRORS)
 
 
-def _show_draft(result: LabelDraft, output: str, kept: int) -> None:
+def _show_draft(result: LabelDraft, output: str, seeds: int) -> None:
     """Shows the largest labels, and how many texts they hold."""
     import numpy as np
 
@@ -181,6 +178,6 @@ def _show_draft(result: LabelDraft, output: str, kept: int) -> None:
         display.table(("label", "texts", "also called"), rows, "the largest labels drafted", right=(1,))
     left_over = int((result.label_of < 0).sum())
     display.note(
-        f"{counted(len(result.labels), 'label')} ({kept:,} given) of {counted(int(counts.sum()), 'text')}, "
+        f"{counted(len(result.labels), 'label')} ({seeds:,} given) of {counted(int(counts.sum()), 'text')}, "
         f"{len(counts):,} distinct; {left_over:,} left over"
     )

@@ -17,12 +17,9 @@ from irr.errors import UsageError
 from irr.text.numbers import counted
 
 if TYPE_CHECKING:
-    from irr.calibrate.decision import Decision
     from irr.evaluate.compare import Comparison
     from irr.evaluate.evaluate import Evaluation
-    from irr.evaluate.sets import SetScorer, SetScores
-    from irr.io.texts import GoldRow
-    from irr.program.program import InferRetrieveRank
+    from irr.evaluate.sets import SetScores
 
 
 def evaluate(
@@ -74,14 +71,13 @@ def evaluate(
 ) -> None:
     """Measure the answers against gold labels, with 95 % intervals."""
     source = ProgramOptions.of(locals())
-    from irr.evaluate.compare import compare as compared_with
     from irr.evaluate.compare import read_baseline
-    from irr.evaluate.evaluate import evaluate as measure
-    from irr.evaluate.report import Diagnoser, write_page
-    from irr.evaluate.setup import Setup, as_text
+    from irr.evaluate.evaluate import EvaluationOptions
+    from irr.evaluate.evaluate import evaluate as run
+    from irr.evaluate.evaluation_page import write_page
     from irr.io.outputs import check_outputs, open_output
     from irr.io.streams import STANDARD
-    from irr.io.texts import gold_within, read_gold
+    from irr.io.texts import read_gold
 
     outputs = {"--report": report, "--json": json_file}
     check_outputs(outputs)
@@ -98,89 +94,70 @@ def evaluate(
         open_output(json_file or os.devnull, *files) as scores,
         open_output(report or os.devnull, *files) as page,
     ):
-        built = source.build(space)
-        rows = gold_within(built.part, rows)
-        setup = Setup.of(built, rows, name=name, gold=gold, labels=program or labels or Path())
-        if setup.left_out:
-            display.note(
-                f"{setup.left_out:,} of {counted(len(rows), 'text')} among the examples of the program, "
-                "scored without their own. Settings and prompts were chosen on them all the same, so other "
-                "texts will score lower"
-            )
-            built = built.leaving_examples_out()
-        diagnoser = Diagnoser(built) if report else None
-        sets = _sets(built, decision, rows) if calibration else None
-        with display.progress("texts", len(rows)) as on_text:
-            evaluation = measure(built, rows, on_text, diagnoser.observe if diagnoser else None, sets)
-        comparisons = [compared_with(evaluation.per_text, baseline) for baseline in baselines]
-        scores.write(as_text(evaluation, setup, comparisons))
-        if diagnoser:
-            with display.progress("labels that were lost", diagnoser.to_look_up) as on_text:
-                diagnoser.look_up(on_text)
-            write_page(page, setup, evaluation, diagnoser, comparisons)
-    if STANDARD in outputs.values():
-        if evaluation.without_model:
-            display.note(display.without_model(evaluation.fallbacks, evaluation.texts))
-    else:
-        _show_metrics(evaluation, setup.title)
-        if evaluation.sets:
-            _show_sets(evaluation.sets, cutoffs)
-        if comparisons:
-            _show_runs(comparisons, setup.name)
-    if evaluation.errors or evaluation.without_model:
+        measured = EvaluationOptions(
+            name=name,
+            gold=gold,
+            labels=program or labels or Path(),
+            decision=decision,
+            baselines=baselines,
+            diagnose=report is not None,
+        )
+        result = run(source.build(space), rows, measured, display.progress)
+        scores.write(result.to_text())
+        if report:
+            write_page(page, result)
+    if result.left_out:
+        display.note(
+            f"{result.left_out:,} of {counted(result.texts, 'text')} among the examples of the program, "
+            "scored without their own. Settings and prompts were chosen on them all the same, so other texts "
+            "will score lower"
+        )
+    if STANDARD not in outputs.values():
+        _show_metrics(result)
+        if result.sets:
+            _show_sets(result.sets, cutoffs)
+        if result.comparisons:
+            _show_runs(result.comparisons, name)
+    elif result.without_model:
+        display.note(display.without_model(result.fallbacks, result.texts))
+    if result.errors or result.without_model:
         raise typer.Exit(EXIT_ROW_ERRORS)
-
-
-def _sets(program: InferRetrieveRank, decision: Decision, rows: Sequence[GoldRow]) -> SetScorer | None:
-    from irr.config import Hierarchy
-    from irr.evaluate.sets import SetScorer
-
-    if program.calibration is None:
-        return None
-    arranged = decision.cuts and program.settings.hierarchy is not Hierarchy.NONE
-    texts = (row.text for row in rows if row.labels)
-    answers = program.batch(texts, decision=decision) if arranged else None
-    return SetScorer(decision, program.calibration.thresholds(decision), answers)
 
 
 def _show_sets(sets: SetScores, cutoffs: bool) -> None:
     """Shows the scores of the returned sets, and whether a promise was kept."""
-    given = ", ".join(
+    chosen = ", ".join(
         f"{name} {value:g}" for name, value in sets.decision.model_dump(exclude_defaults=True).items()
     )
-    rows = (
+    means = (
         ("all labels (micro)", *(value.percent() for value in sets.micro.values())),
         ("texts (example)", *(value.percent() for value in sets.example.values())),
         ("labels (macro)", *(f"{100 * value:.1f}" for value in sets.macro.values())),
     )
-    title = f"sets of labels: {given or 'the best ten'}"
-    display.table(("mean over", "precision", "recall", "F1"), rows, title)
+    title = f"sets of labels: {chosen or 'the best ten'}"
+    display.table(("mean over", "precision", "recall", "F1"), means, title)
     mean, gold = (sum(sizes) / len(sizes) for sizes in (sets.sizes, sets.gold_sizes))
     without = counted(sets.abstained, "text")
     display.say(f"{mean:.2f} labels a text, {gold:.2f} gold; {without} without labels")
     error = sets.calibration_error
     display.say(f"expected calibration error {error.mean:.3f} ({error.low:.3f} – {error.high:.3f})")
     if sets.promise:
-        name, promised, kept = sets.promise
-        display.say(f"promised {name} {promised:g}: {kept.percent()} %")
+        name, promised, measured = sets.promise
+        display.say(f"promised {name} {promised:g}: {measured.percent()} %")
     if cutoffs:
-        cut_offs = (
-            (
-                f"{one.cut_off:.2f}",
-                *(f"{100 * value:.1f}" for value in (one.precision, one.recall, one.f1)),
-                *(f"{one.size:.2f}", str(one.abstained)),
-            )
-            for one in sets.kept
-        )
+        rows = []
+        for one in sets.cutoffs:
+            shares = (f"{100 * value:.1f}" for value in (one.precision, one.recall, one.f1))
+            rows.append((f"{one.cut_off:.2f}", *shares, f"{one.size:.2f}", one.abstained))
         header = ("probability", "precision", "recall", "F1", "labels a text", "texts without")
-        display.table(header, cut_offs)
+        display.table(header, rows)
 
 
-def _show_metrics(evaluation: Evaluation, title: str) -> None:
+def _show_metrics(evaluation: Evaluation) -> None:
     """The metrics of an evaluation as a table, in percent."""
     if evaluation.without_model:
         display.say(display.without_model(evaluation.fallbacks, evaluation.texts))
-    display.say(title)
+    display.say(evaluation.title)
     means = ((name, mean.percent()) for name, mean in evaluation.metrics.items())
     display.table(("metric", "mean (95 % interval)"), means, counted(evaluation.texts, "text"), right=(1,))
     display.say(f"{evaluation.texts_per_second:.1f} texts per second")

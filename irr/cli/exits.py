@@ -60,6 +60,8 @@ def _code_and_line(error: BaseException) -> tuple[int, str]:
             return EXIT_UNUSABLE, str(error)
         case typer.TyperException():
             message = getattr(error, "format_message", error.__str__)()
+            for prefix, ours in ((": Value error, ", ": "), (": Input should be ", ": must be ")):
+                message = message.replace(prefix, ours, 1)
             return EXIT_UNUSABLE, f"{message.rstrip('.')}. See irr --help."
         case KeyboardInterrupt() | typer.Abort():
             return EXIT_INTERRUPTED, ""

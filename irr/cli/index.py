@@ -24,7 +24,7 @@ def index(
 ) -> None:
     """List the label indexes, verify them, or delete unused ones."""
     from irr.hub import cache_folder
-    from irr.index.maintenance import kept, prune, verify
+    from irr.index.maintenance import list_indexes, prune, verify
 
     root = index_folder or cache_folder("indexes")
     if action == "prune":
@@ -46,7 +46,7 @@ def index(
                 *(f"{one.labels:,}", f"{one.entries:,}", f"{one.size / 1e6:,.1f}", f"{one.unused:.0f}"),
                 *(one.encoder, str(one.path.relative_to(root))),
             )
-            for one in kept(root)
+            for one in list_indexes(root)
         ]
         header = ("labels", "entries", "MB", "days unused", "encoder", "folder")
         display.table(header, rows, str(root), right=range(4))

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from typer import Option
 
+import irr
 from irr.cli import display, options
 from irr.cli.program_options import ProgramOptions
 from irr.errors import UsageError
 from irr.text.lines import short
 from irr.text.words import clean
-
-if TYPE_CHECKING:
-    from irr.types import Candidate, Prediction
 
 # Queries of one text that are shown; a long text has thousands.
 _QUERIES = 100
@@ -62,7 +60,7 @@ def inspect(
     _show_stages(prediction, top_k)
 
 
-def _show_stages(prediction: Prediction, top_k: int) -> None:
+def _show_stages(prediction: irr.Prediction, top_k: int) -> None:
     assert prediction.trace is not None
     queries = prediction.trace.queries
     shown = ((query.kind, query.text) for query in queries[:_QUERIES])
@@ -85,7 +83,7 @@ def _show_stages(prediction: Prediction, top_k: int) -> None:
         display.say(line)
 
 
-def _evidence(candidate: Candidate) -> list[str]:
+def _evidence(candidate: irr.Candidate) -> list[str]:
     """The matches, words and examples that speak for a candidate, and what adds up to its score."""
     lines = [
         f"{match.kind} {match.score:.2f}  {_place(match.start, match.end)}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
+import irr
 from irr.cli import display, options
 from irr.text.lines import short
 from irr.text.numbers import counted
@@ -40,12 +41,11 @@ def labels(
     from irr.io.outputs import check_outputs, open_output
     from irr.io.streams import STANDARD
     from irr.labels.diagnostics import survey
-    from irr.labels.space import LabelSpace
 
     outputs = {"--output": output, "--json": json_file}
     check_outputs(outputs)
     window = open_window(encoder)
-    space = LabelSpace.read(file, language, Columns.parse(columns))
+    space = irr.LabelSpace.read(file, language, Columns.parse(columns))
     with (
         open_output(output or os.devnull, file) as out,
         open_output(json_file or os.devnull, file) as json_out,
@@ -58,52 +58,52 @@ def labels(
         _show_diagnostics(diagnostics)
 
 
-def _show_diagnostics(found: LabelDiagnostics) -> None:
-    _show_contents(found)
-    if found.tree.with_parents:
-        _show_tree(found)
-    _show_lengths(found)
-    _show_shared("names of several labels", found.shared_names)
-    _show_shared("aliases of several labels, or names of others", found.shared_aliases)
-    cycles = found.tree.in_cycles
-    unknown = found.tree.unknown_parents
-    plain = found.without_description
+def _show_diagnostics(diagnostics: LabelDiagnostics) -> None:
+    _show_contents(diagnostics)
+    if diagnostics.tree.with_parents:
+        _show_tree(diagnostics)
+    _show_lengths(diagnostics)
+    _show_shared("names of several labels", diagnostics.shared_names)
+    _show_shared("aliases of several labels, or names of others", diagnostics.shared_aliases)
+    cycles = diagnostics.tree.in_cycles
+    unknown = diagnostics.tree.unknown_parents
+    plain = diagnostics.without_description
     problems = (
         # Shown only if other labels have one.
-        ("without a description", plain.count if found.with_description else 0, plain.examples),
-        ("share a name, nothing tells apart", found.indistinct.count, found.indistinct.examples),
-        ("names that look like codes", found.codes.count, found.codes.examples),
+        ("without a description", plain.count if diagnostics.with_description else 0, plain.examples),
+        ("share a name, nothing tells apart", diagnostics.indistinct.count, diagnostics.indistinct.examples),
+        ("names that look like codes", diagnostics.codes.count, diagnostics.codes.examples),
         ("a parent that is not a label", unknown.count, [f"{a} → {b}" for a, b in unknown.examples]),
         ("their own ancestors", cycles.count, [" → ".join((*c, c[0])) for c in cycles.examples]),
     )
     rows = [(what, count, _short(", ".join(examples))) for what, count, examples in problems if count]
     if rows:
         display.table(("what", "labels", "examples"), rows, "look at", right=(1,))
-    for warning in found.warnings:
+    for warning in diagnostics.warnings:
         display.say(f"• {warning}", style="yellow")
 
 
-def _show_contents(found: LabelDiagnostics) -> None:
+def _show_contents(diagnostics: LabelDiagnostics) -> None:
     from irr.labels.skos.languages import UNTAGGED
 
     counts = [
-        ("with aliases", found.with_aliases, counted(found.aliases, "alias", "aliases")),
-        ("with a description", found.with_description, ""),
-        ("with parents", found.tree.with_parents, f"{found.tree.several_parents:,} with several"),
-        ("with a prior", found.with_prior, ""),
+        ("with aliases", diagnostics.with_aliases, counted(diagnostics.aliases, "alias", "aliases")),
+        ("with a description", diagnostics.with_description, ""),
+        ("with parents", diagnostics.tree.with_parents, f"{diagnostics.tree.several_parents:,} with several"),
+        ("with a prior", diagnostics.with_prior, ""),
     ]
-    for language, count in found.read.named_in.items() if found.read else ():
+    for language, count in diagnostics.read.named_in.items() if diagnostics.read else ():
         named = "language not said" if language == UNTAGGED else f"named in {language}"
         counts.append((named, count, ""))
     rows = (
-        (what, f"{count:,} ({count / found.labels:.0%})", more if count else "")
+        (what, f"{count:,} ({count / diagnostics.labels:.0%})", more if count else "")
         for what, count, more in counts
     )
-    display.table(("labels", f"{found.labels:,}", ""), rows, "what is in it", right=(1,))
+    display.table(("labels", f"{diagnostics.labels:,}", ""), rows, "what is in it", right=(1,))
 
 
-def _show_tree(found: LabelDiagnostics) -> None:
-    tree = found.tree
+def _show_tree(diagnostics: LabelDiagnostics) -> None:
+    tree = diagnostics.tree
     notes = {0: f"{tree.roots:,} roots, {tree.alone:,} alone"}
     rows = [(depth, count, notes.get(depth, "")) for depth, count in tree.depths.items()]
     cycles = [("under no root", tree.unreachable, "in or under cycles")] if tree.unreachable else []
@@ -111,14 +111,16 @@ def _show_tree(found: LabelDiagnostics) -> None:
     display.table(header, [*rows, *cycles], "how it hangs together", right=(1,))
 
 
-def _show_lengths(found: LabelDiagnostics) -> None:
+def _show_lengths(diagnostics: LabelDiagnostics) -> None:
     rows = []
-    for what, lengths in (("names", found.names), ("descriptions", found.descriptions)):
+    for what, lengths in (("names", diagnostics.names), ("descriptions", diagnostics.descriptions)):
         if lengths.longest:
             length, text = lengths.longest[0]
             cut = "" if lengths.cut is None else lengths.cut
             rows.append((what, lengths.median, length, cut, _short(text)))
-    title = f"length in {found.unit}" + (f"; the encoder reads {found.window}" if found.window else "")
+    title = f"length in {diagnostics.unit}" + (
+        f"; the encoder reads {diagnostics.window}" if diagnostics.window else ""
+    )
     display.table(("of", "median", "longest", "cut", "the longest"), rows, title, right=(1, 2, 3))
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from typer import Option
 
+import irr
 from irr.cli import display, options
 from irr.cli.calibrate import calibration_lines
 from irr.cli.exits import EXIT_ROW_ERRORS
@@ -97,7 +98,6 @@ def optimize(
         check_name(name or "none", teachers.api_base)
     # DSPy's own progress bars would overwrite this one.
     os.environ.setdefault("TQDM_DISABLE", "1")
-    from irr.frozen.freeze import freeze
     from irr.lm.budget import Budget
     from irr.optimize.optimization import check_models, split
     from irr.optimize.optimization import optimize as run
@@ -137,7 +137,7 @@ def optimize(
                 on_trial=on_trial,
             )
             trials = [trial.row() for trial in result.trials]
-            freeze(result.program, place, scores=result.scores, optimized=result.history, trials=trials)
+            irr.freeze(result.program, place, scores=result.scores, optimized=result.history, trials=trials)
     _show_result(result, output)
     if calls.silent:
         raise typer.Exit(EXIT_ROW_ERRORS)

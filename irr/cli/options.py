@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from typer import Option
 
+import irr
 from irr.errors import UsageError
-
-if TYPE_CHECKING:
-    from irr.calibrate.decision import Decision
-    from irr.lm.openai.limits import Limits
 
 # The names of `irr.config.Hierarchy` and `irr.config.RankMethod`, whose import would slow `irr --help`.
 HierarchyName = Literal["none", "closed", "leaves"]
@@ -204,20 +201,18 @@ Scope = Annotated[
 
 def limits(
     concurrency: str, requests_per_minute: float | None, tokens_per_minute: float | None, patience: float
-) -> Limits:
+) -> irr.Limits:
     """The limits of a model server; `patience` is in minutes.
 
     Raises:
         UsageError: If `concurrency` is neither a number nor `auto`.
     """
-    from irr.lm.openai.limits import Limits
-
     auto = concurrency == "auto"
     if not auto and not (concurrency.isdecimal() and int(concurrency) > 0):
         problem = f'--concurrency: "{concurrency}" is not a number of requests'
         raise UsageError(problem, "give auto, or 1 or more")
     requests = _MOST_REQUESTS if auto else int(concurrency)
-    return Limits(requests, auto, requests_per_minute, tokens_per_minute, 60 * patience)
+    return irr.Limits(requests, auto, requests_per_minute, tokens_per_minute, 60 * patience)
 
 
 def decision(
@@ -226,7 +221,7 @@ def decision(
     recall: float | None,
     best_f1: bool,
     scope: float | None,
-) -> Decision:
+) -> irr.Decision:
     """The choice of labels by a calibrated program.
 
     Raises:
@@ -234,10 +229,8 @@ def decision(
     """
     from pydantic import ValidationError
 
-    from irr.calibrate.decision import Decision
-
     try:
-        return Decision(
+        return irr.Decision(
             min_probability=min_probability, precision=precision, recall=recall, best_f1=best_f1, scope=scope
         )
     except ValidationError as e:

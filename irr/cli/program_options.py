@@ -9,21 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import irr
 from irr.cli import display
 from irr.errors import ProgramError, UsageError
 
 if TYPE_CHECKING:
     from irr.calibrate.calibration import Calibration
-    from irr.calibrate.decision import Decision
-    from irr.config import Settings
     from irr.io.columns import Columns
-    from irr.labels.space import LabelSpace
-    from irr.lm.base import Capabilities, LanguageModel
-    from irr.lm.openai.limits import Limits
-    from irr.program.program import InferRetrieveRank
+    from irr.lm.base import Capabilities
 
     # The models of infer and of rank.
-    Models = tuple[LanguageModel | None, LanguageModel | None]
+    Models = tuple[irr.LanguageModel | None, irr.LanguageModel | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +79,7 @@ class ProgramOptions:
         return [*(file for file in (self.labels, self.only, self.without) if file), *frozen]
 
     def check_models(self, frozen: Sequence[str] = ("none", "none")) -> None:
-        """Checks the names of the models, their server and the key.
-
-        Args:
-            frozen: The names of a frozen program's models, which run where none is named.
-
-        Raises:
-            UsageError: If a model is unknown, or no model is of the server.
-        """
+        """Checks the models, their server and the key; `frozen` names the models of a frozen program."""
         from irr.lm.registry import capabilities_of, check_name
 
         names = [name or own for name, own in zip(self.lm_names, frozen, strict=True)]
@@ -99,21 +88,15 @@ class ProgramOptions:
         for name in names:
             check_name(name, self.api_base)
 
-    def open_models(self, limits: Limits | None = None) -> Models:
+    def open_models(self, limits: irr.Limits | None = None) -> Models:
         """Opens the models of infer and rank; one name gives one model."""
         from irr.lm.registry import NO_MODEL, open_models
 
         infer, rank = open_models([name or NO_MODEL for name in self.lm_names], self.api_base, limits)
         return infer, rank
 
-    def read_space(self) -> LabelSpace:
-        """Reads the label space, and checks the options before any slow work.
-
-        Raises:
-            UsageError: If options contradict each other.
-            LabelSpaceError: If the labels cannot be used.
-            ProgramError: If the frozen program cannot be used.
-        """
+    def read_space(self) -> irr.LabelSpace:
+        """Reads the label space, and checks the options before any slow work."""
         from irr.prompts.pack import load_task
 
         if self.rebind and not (self.program and self.labels):
@@ -128,24 +111,22 @@ class ProgramOptions:
         self._part(space)
         return space
 
-    def _space_of_file(self) -> LabelSpace:
+    def _space_of_file(self) -> irr.LabelSpace:
         from irr.labels.diagnostics import names_sample
-        from irr.labels.space import LabelSpace
 
         self.read_settings()
         self.check_models()
         if self.labels is None:
             raise UsageError("no labels", "give --labels FILE, or --program DIR")
-        space = LabelSpace.read(self.labels, self.language, self.column_names)
+        space = irr.LabelSpace.read(self.labels, self.language, self.column_names)
         display.skos(self.labels, space.counts)
         if not (space.counts and space.counts.language_hint):
             self.note_language("labels", names_sample(space))
         return space
 
-    def _frozen_space(self, program: Path) -> LabelSpace:
+    def _frozen_space(self, program: Path) -> irr.LabelSpace:
         from irr.frozen.freeze import read_labels
         from irr.frozen.manifest import read_manifest
-        from irr.labels.space import LabelSpace
         from irr.lm.registry import NO_MODEL, name_of
 
         manifest = read_manifest(program)
@@ -162,7 +143,7 @@ class ProgramOptions:
         for name, value in fixed.items():
             if value is not None:
                 raise UsageError(f"{name} is fixed in a frozen program", "leave it out")
-        labels = LabelSpace.read(self.labels, self.language, self.column_names) if self.labels else None
+        labels = irr.LabelSpace.read(self.labels, self.language, self.column_names) if self.labels else None
         try:
             space = read_labels(program, manifest, labels, self.rebind)
         except ProgramError as e:
@@ -172,7 +153,7 @@ class ProgramOptions:
             display.note(f"{program} runs on other labels than it was frozen with: {self.labels}")
         return space
 
-    def _part(self, space: LabelSpace) -> list[str] | None:
+    def _part(self, space: irr.LabelSpace) -> list[str] | None:
         """Ids of the labels that may be answers; None for all."""
         from irr.labels.part import part_of, read_ids
 
@@ -182,32 +163,31 @@ class ProgramOptions:
         without = read_ids(self.without) if self.without else ()
         return [space[int(number)].id for number in part_of(space, self.within or (), only, without)]
 
-    def read_settings(self) -> Settings:
-        """The settings.
-
-        Raises:
-            UsageError: If a setting or its value is unknown.
-        """
-        from irr.config import Settings
+    def read_settings(self) -> irr.Settings:
+        """The settings, checked."""
+        from irr.types import EntryKind
 
         changes: dict[str, object] = {"rank.method": self.rank_method}
         if self.hierarchy:
             changes["hierarchy"] = self.hierarchy
         if self.fields is not None:
-            changes["retrieve.fields"] = _field_names(self.fields)
-        for given in self.settings or ():
-            name, equals, value = given.partition("=")
+            names = [name.strip() for name in self.fields.split(",")]
+            for name in names:
+                if name not in list(EntryKind):
+                    raise UsageError(f'--fields: no field "{name}"', f"name some of {','.join(EntryKind)}")
+            changes["retrieve.fields"] = names
+        for setting in self.settings or ():
+            name, equals, value = setting.partition("=")
             if not equals:
-                raise UsageError(f'--set: "{given}" gives no value', "write --set NAME=VALUE")
-            changes[name.strip()] = _json_value(value)
-        return Settings().replace(changes)
+                raise UsageError(f'--set: "{setting}" gives no value', "write --set NAME=VALUE")
+            try:
+                changes[name.strip()] = json.loads(value)
+            except (ValueError, RecursionError):
+                changes[name.strip()] = value.strip()
+        return irr.Settings().replace(changes)
 
-    def read_calibration(self, decision: Decision) -> Calibration | None:
-        """The program's calibration, after a check that it supports the decision.
-
-        Raises:
-            UsageError: If it does not.
-        """
+    def read_calibration(self, decision: irr.Decision) -> Calibration | None:
+        """The program's calibration, after a check that it supports the decision."""
         from irr.frozen.manifest import read_calibration
 
         calibration = read_calibration(self.program) if self.program else None
@@ -238,17 +218,15 @@ class ProgramOptions:
             display.note(note)
 
     def build(
-        self, space: LabelSpace, limits: Limits | None = None, models: Models | None = None
-    ) -> InferRetrieveRank:
+        self, space: irr.LabelSpace, limits: irr.Limits | None = None, models: Models | None = None
+    ) -> irr.InferRetrieveRank:
         """Builds or loads the program, with these models if given; a bar shows the progress."""
-        from irr.frozen.freeze import load
         from irr.lm.registry import NO_MODEL
-        from irr.program.program import build
 
         with display.progress("label entries", None) as on_entries:
             if self.program is None:
                 infer_lm, rank_lm = models or self.open_models(limits)
-                program = build(
+                program = irr.build(
                     space,
                     encoder=self.encoder,
                     settings=self.read_settings(),
@@ -261,7 +239,7 @@ class ProgramOptions:
                 )
             else:
                 infer, rank = (model or NO_MODEL for model in models) if models else self.lm_names
-                program = load(
+                program = irr.load(
                     self.program,
                     api_base=self.api_base,
                     limits=limits,
@@ -277,29 +255,12 @@ class ProgramOptions:
         part = self._part(space)
         return program if part is None else program.within(only=part)
 
-    def builder(self, limits: Limits | None = None) -> Callable[[], InferRetrieveRank]:
+    def builder(self, limits: irr.Limits | None = None) -> Callable[[], irr.InferRetrieveRank]:
         """A function that builds the same program in another process."""
         paths = {name: getattr(self, name) for name in ("labels", "program", "only", "without")}
         absolute = {name: path and path.absolute() for name, path in paths.items()}
         return partial(_build, replace(self, **absolute), limits)
 
 
-def _build(options: ProgramOptions, limits: Limits | None) -> InferRetrieveRank:
+def _build(options: ProgramOptions, limits: irr.Limits | None) -> irr.InferRetrieveRank:
     return options.build(options.read_space(), limits)
-
-
-def _field_names(names: str) -> list[str]:
-    from irr.types import EntryKind
-
-    found = [name.strip() for name in names.split(",")]
-    for name in found:
-        if name not in list(EntryKind):
-            raise UsageError(f'--fields: no field "{name}"', f"name some of {','.join(EntryKind)}")
-    return found
-
-
-def _json_value(text: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text.strip()

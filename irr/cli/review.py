@@ -13,8 +13,8 @@ from irr.errors import UsageError
 from irr.text.numbers import counted
 
 if TYPE_CHECKING:
-    from irr.workbench.review.export import Exported
-    from irr.workbench.review.judgment import Judgment
+    from irr.workbench.review.judgments import Judgment
+    from irr.workbench.review.summary import GoldExport
 
 
 def review(
@@ -44,18 +44,17 @@ def review(
 
     from irr.errors import InputError
     from irr.io.outputs import check_output, open_output
-    from irr.workbench.review.export import export
-    from irr.workbench.review.judgment import standing
-    from irr.workbench.review.store import JudgmentStore
+    from irr.workbench.review.judgments import JudgmentStore, valid_judgments
+    from irr.workbench.review.summary import export_gold
 
     if action == "export" and output is None:
         raise UsageError("no output", "give --output FILE")
     if not decisions.is_dir():
         raise InputError(decisions, "no such folder", "name the folder that irr serve --review writes")
-    judgments = standing(JudgmentStore(decisions).judgments())
+    judgments = valid_judgments(JudgmentStore(decisions).judgments())
     if not judgments:
         raise InputError(decisions, "holds no judgments", "review some texts first: see irr serve")
-    exported = export(judgments, only_random)
+    exported = export_gold(judgments, only_random)
     if output is None or action == "show":
         _show_reviewers(judgments)
     else:
@@ -79,7 +78,7 @@ def _show_reviewers(judgments: Sequence[Judgment]) -> None:
     display.table(header, rows, right=range(1, 5))
 
 
-def _lines(exported: Exported) -> list[str]:
+def _lines(exported: GoldExport) -> list[str]:
     rows = len(exported.rows)
     lines = [
         f"{exported.random:,} of {counted(rows, 'text')} chosen by chance: only these give honest figures"

@@ -15,7 +15,7 @@ from irr.errors import MissingExtraError, UsageError
 from irr.text.numbers import counted
 
 if TYPE_CHECKING:
-    from irr.workbench.serve.review import ReviewPage
+    from irr.workbench.serve.review_page import ReviewPage
 
 TOKEN = "IRR_TOKEN"
 
@@ -90,7 +90,7 @@ def serve(
     source = ProgramOptions.of(locals())
     try:
         from irr.workbench.serve.guard import Access, is_local
-        from irr.workbench.serve.server import Setup, listen
+        from irr.workbench.serve.server import ServeSetup, listen
         from irr.workbench.serve.server import serve as run
     except ImportError as e:
         raise MissingExtraError(f"serving needs {e.name}", "pip install 'irr[serve]'") from e
@@ -103,10 +103,10 @@ def serve(
     limits = options.limits(concurrency, requests_per_minute, tokens_per_minute, patience)
     page = _review_page_of(review, decisions, seed, workers)
     space = source.read_space()
-    setup = Setup(
+    setup = ServeSetup(
         build=source.builder(limits),
         queue=queue,
-        access=page.allowed(access) if page else access,
+        access=access,
         extensions=(page,) if page else (),
         workers=workers,
     )
@@ -132,9 +132,9 @@ def _review_page_of(
         UsageError: If the options do not fit together.
         TextsError: If the texts cannot be read.
     """
-    from irr.workbench.review.store import JudgmentStore
-    from irr.workbench.review.texts import read_texts
-    from irr.workbench.serve.review import ReviewPage
+    from irr.workbench.review.judgments import JudgmentStore
+    from irr.workbench.review.session import read_texts
+    from irr.workbench.serve.review_page import ReviewPage
 
     if review is None or decisions is None:
         if review is None and decisions is None:

@@ -74,9 +74,9 @@ def _show_prompts(manifest: Manifest) -> None:
 
 def show_scores(scores: Mapping[str, Scores]) -> None:
     """Shows the scores of programs on the valset, by name."""
-    texts = next((found.texts for found in scores.values()), 0)
+    texts = next((scored.texts for scored in scores.values()), 0)
     rows = (
-        (name, *(found.metrics[metric].percent() for metric in _SHOWN_METRICS))
-        for name, found in scores.items()
+        (name, *(scored.metrics[metric].percent() for metric in _SHOWN_METRICS))
+        for name, scored in scores.items()
     )
     display.table(("program", *_SHOWN_METRICS), rows, f"on {counted(texts, 'example')} of the valset")

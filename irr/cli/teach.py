@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from typer import Option
 
+import irr
 from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.cli.program_options import ProgramOptions
 from irr.errors import UsageError
 from irr.text.numbers import counted
-
-if TYPE_CHECKING:
-    from irr.program.program import InferRetrieveRank
 
 
 def teach(
@@ -96,7 +94,7 @@ def teach(
     def open_models() -> Models:
         return source.open_models(limits)
 
-    def build(models: Models = (None, None)) -> InferRetrieveRank:
+    def build(models: Models = (None, None)) -> irr.InferRetrieveRank:
         return source.build(space, models=models)
 
     with batch_monitor(None) as on_row:

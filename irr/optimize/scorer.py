@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from irr.config import RetrieveSettings, Settings
 from irr.encoders.base import Encoder, InContext, Places, encode_places
-from irr.evaluate.evaluate import METRICS
+from irr.evaluate.metrics import METRICS
 from irr.index.store import LabelIndex
 from irr.io.texts import GoldRow
 from irr.lm.base import LanguageModel

@@ -318,6 +318,21 @@ class InferRetrieveRank:
         """Unit vectors of whole texts, as examples are compared by, shape (texts, dimensions)."""
         return SpanInferer(self.settings.infer).encode([clean(text) for text in texts], self.encoder)
 
+    @property
+    def concurrency(self) -> int:
+        """How many texts are under way at a time, at most."""
+        return self.stages.group_texts * self.stages.workers
+
+    def nearest_labels(self, text: str, count: int) -> list[tuple[Label, float]]:
+        """The labels that are most similar to a text by the encoder alone, as one searches a label space.
+
+        Returns:
+            At most `count` labels with the cosine of their most similar entry, the most similar first.
+        """
+        numbers, cosines = self.stages.retriever.nearest(text, count)
+        pairs = zip(numbers.tolist(), cosines.tolist(), strict=True)
+        return [(self.space[number], cosine) for number, cosine in pairs]
+
     def warm_up(self) -> None:
         """Retrieves once, so that the first text takes no longer than others; asks no language model."""
         self._options(None, False, BEST)

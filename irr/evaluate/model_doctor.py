@@ -1,12 +1,14 @@
-"""Examines a language model by ten questions with known answers."""
+"""The doctor of language models: asks ten questions with known answers and judges what a model can do."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import comb
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +21,7 @@ from irr.lm.usage import metered
 from irr.program.stages import evidence_by
 from irr.prompts.pack import Demo, TaskPack, load_task
 from irr.prompts.templates import TermPrompt
-from irr.rank.base import by_score
+from irr.rank.base import LMEvidence, by_score
 from irr.types import Candidate, Label, Usage
 
 TERMS = "terms"
@@ -28,13 +30,13 @@ QUESTIONS = 10
 _PACKS = ("default", "esco", "subjects")
 _ASKED = 2
 _CANDIDATES = Settings().retrieve.candidates
-# A model that guesses looks better than chance once in a hundred checkups.
+_RANK = Settings().rank
+# A model that guesses looks better than chance once in a hundred times.
 _SIGNIFICANT = 0.01
 _ANSWERED = 0.9
 
 
-@dataclass(frozen=True)
-class Question:
+class DoctorQuestion(NamedTuple):
     """A text, its right labels, and candidates in random order that hold them."""
 
     task: TaskPack
@@ -45,14 +47,14 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """The result of a model in one way to answer: proposing terms, or ranking by one method.
+class DoctorFinding:
+    """The result of a model in one task: to propose terms, or to rank by one method.
 
     Attributes:
-        way: `terms`, or the method.
+        task: `terms`, or the rank method.
         asked: Questions asked.
-        answered: Questions that got an answer of the right form.
-        problem: The problem of the first other question; "" if there is none.
+        answered: Questions with an answer of the right form.
+        problem: The problem of the first question without one; "" if there is none.
         found: Right labels among the first n of each ranking, where n is the number of right labels.
         right: Right labels of the answered questions.
         chance: The expected number found by guessing.
@@ -61,7 +63,7 @@ class Finding:
         seconds: The time of all questions together.
     """
 
-    way: str
+    task: str
     asked: int
     answered: int
     problem: str
@@ -83,17 +85,17 @@ class Finding:
         return self.answers and self.p_value < _SIGNIFICANT
 
 
-def examine(model: LanguageModel) -> list[Finding]:
-    """Asks the questions in each way: for terms, and for a ranking by each method.
+def doctor(model: LanguageModel) -> list[DoctorFinding]:
+    """Asks the questions for terms, then for a ranking by each method.
 
     Raises:
-        LMError: If no answer comes, whether of use or not.
+        LMError: If the model cannot be reached.
     """
-    return run_on_loop(_examine(model, questions()))
+    return run_on_loop(_findings(model, doctor_questions()))
 
 
-def questions() -> list[Question]:
-    """The questions: the demos of task packs, each shown those that follow it in its pack."""
+def doctor_questions() -> list[DoctorQuestion]:
+    """The questions: demos of task packs, each with the next two of its pack as its own demos."""
     tasks = [load_task(name) for name in _PACKS]
     names = list(dict.fromkeys(term for task in tasks for demo in task.demos for term in demo.terms))
     draw = random.Random(0)
@@ -101,44 +103,37 @@ def questions() -> list[Question]:
     for task in tasks[:_ASKED]:
         for number, demo in enumerate(task.demos):
             wrong = [name for name in names if name not in demo.terms]
-            shown = [*demo.terms, *draw.sample(wrong, min(len(wrong), _CANDIDATES - len(demo.terms)))]
-            draw.shuffle(shown)
+            choices = [*demo.terms, *draw.sample(wrong, min(len(wrong), _CANDIDATES - len(demo.terms)))]
+            draw.shuffle(choices)
             others = (*task.demos[number + 1 :], *task.demos[:number])
-            candidates = tuple(Candidate(label=Label(id=name, name=name), score=0.0) for name in shown)
-            asked.append(Question(task, demo.text, frozenset(demo.terms), candidates, others[:2]))
+            candidates = tuple(Candidate(label=Label(id=name, name=name), score=0.0) for name in choices)
+            asked.append(DoctorQuestion(task, demo.text, frozenset(demo.terms), candidates, others[:2]))
     return asked[:QUESTIONS]
 
 
-async def _examine(model: LanguageModel, asked: Sequence[Question]) -> list[Finding]:
-    async def propose(question: Question) -> list[str]:
-        ask = TermPrompt(question.task, 0)
-        return ask.read(await model.chat(ask.request(question.text, question.demos)))
+async def _findings(model: LanguageModel, asked: Sequence[DoctorQuestion]) -> list[DoctorFinding]:
+    async def propose(question: DoctorQuestion) -> list[str]:
+        prompt = TermPrompt(question.task, 0)
+        return prompt.read(await model.chat(prompt.request(question.text, question.demos)))
+
+    async def order(evidence: Mapping[str, LMEvidence], question: DoctorQuestion) -> list[str]:
+        ranker = evidence[question.task.title]
+        weights = await ranker.weigh(question.text, question.candidates, question.demos)
+        return [label.id for label in by_score(question.candidates, weights).labels]
 
     findings = [await _finding(TERMS, propose, asked)]
-    for method in (RankMethod.LISTWISE, RankMethod.POINTWISE):
-        findings.append(await _finding(method, _orderer(method, model, asked), asked))
+    packs = {question.task.title: question.task for question in asked}
+    for method in RankMethod:
+        if method is not RankMethod.AUTO:
+            evidence = {title: evidence_by(method, model, pack, _RANK) for title, pack in packs.items()}
+            findings.append(await _finding(method, partial(order, evidence), asked))
     return findings
 
 
-def _orderer(
-    method: RankMethod, model: LanguageModel, asked: Sequence[Question]
-) -> Callable[[Question], Awaitable[list[str]]]:
-    tasks = {question.task.title: question.task for question in asked}
-    evidence = {title: evidence_by(method, model, task, Settings().rank) for title, task in tasks.items()}
-
-    async def order(question: Question) -> list[str]:
-        weights = await evidence[question.task.title].weigh(
-            question.text, question.candidates, question.demos
-        )
-        return [label.id for label in by_score(question.candidates, weights).labels]
-
-    return order
-
-
 async def _finding(
-    way: str, ask: Callable[[Question], Awaitable[list[str]]], asked: Sequence[Question]
-) -> Finding:
-    async def answer(question: Question) -> list[str] | LMError:
+    task: str, ask: Callable[[DoctorQuestion], Awaitable[list[str]]], asked: Sequence[DoctorQuestion]
+) -> DoctorFinding:
+    async def answer(question: DoctorQuestion) -> list[str] | LMError:
         try:
             return await ask(question)
         except LMError as e:
@@ -149,15 +144,15 @@ async def _finding(
     start = time.perf_counter()
     with metered() as meter:
         answers = [await answer(asked[0])]
-        # A method that the model lacks fails at the first question.
+        # If the model lacks the method, the first question fails.
         if not (isinstance(answers[0], LMError) and answers[0].code == "bad_request"):
             answers += await gather(*map(answer, asked[1:]))
     good = [(q, a) for q, a in zip(asked, answers, strict=False) if not isinstance(a, LMError)]
-    judged = [(q, sum(label in q.right for label in a[: len(q.right)])) for q, a in good if way != TERMS]
+    judged = [(q, sum(label in q.right for label in a[: len(q.right)])) for q, a in good if task != TERMS]
     found = sum(hits for _, hits in judged)
     chances = _by_chance([q for q, _ in judged])
-    return Finding(
-        way=way,
+    return DoctorFinding(
+        task=task,
         asked=len(answers),
         answered=len(good),
         problem=next((a.message for a in answers if isinstance(a, LMError)), ""),
@@ -170,7 +165,7 @@ async def _finding(
     )
 
 
-def _by_chance(asked: Sequence[Question]) -> NDArray[np.float64]:
+def _by_chance(asked: Sequence[DoctorQuestion]) -> NDArray[np.float64]:
     """The distribution of the right labels found by guessing, a sum of hypergeometric variables."""
     total = np.ones(1)
     for question in asked:

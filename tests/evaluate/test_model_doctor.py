@@ -1,4 +1,4 @@
-"""The checkup of a language model: of one that knows, one that guesses, and those that cannot be asked."""
+"""The doctor of models: for one that knows the answers, one that guesses, and those that cannot be asked."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from irr.errors import LMError
-from irr.evaluate.checkup import QUESTIONS, TERMS, Finding, examine, questions
+from irr.evaluate.model_doctor import QUESTIONS, TERMS, DoctorFinding, doctor, doctor_questions
 from irr.lm.base import ChatRequest
 from tests.doubles.scripted import ScriptedModel
 from tests.support import Irr
 
-RIGHT = {question.text: question.right for question in questions()}
+RIGHT = {question.text: question.right for question in doctor_questions()}
 FILE = Path(__file__).parents[1] / "data" / "recorded_esco.jsonl"
 
 
@@ -42,13 +42,13 @@ def guessing(request: ChatRequest) -> str | LMError:
     return json.dumps({"ranking": random.Random(request.messages[-1][1]).sample(shown, 10)})
 
 
-def found(model: ScriptedModel) -> dict[str, Finding]:
-    return {finding.way: finding for finding in examine(model)}
+def found(model: ScriptedModel) -> dict[str, DoctorFinding]:
+    return {finding.task: finding for finding in doctor(model)}
 
 
 def test_a_question_holds_its_answers_among_fifty_candidates() -> None:
     assert len(RIGHT) == QUESTIONS
-    for question in questions():
+    for question in doctor_questions():
         names = [candidate.label.name for candidate in question.candidates]
         assert len(set(names)) == 50
         assert question.right < set(names)

@@ -1,4 +1,4 @@
-"""Writes the page of the report: the figures and texts as JSON, and the script that shows them."""
+"""Writes the report of an evaluation: an HTML page with the figures and texts as JSON, and its script."""
 
 from __future__ import annotations
 
@@ -7,80 +7,65 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, TextIO
 
-from irr.evaluate.compare import Comparison
+import numpy as np
+
+from irr.evaluate import diagnosis as figures
+from irr.evaluate.compare import Comparison, PerText
+from irr.evaluate.diagnosis import TOP, Diagnosis, GoldLabel, ScoreGroup, TextRecord
 from irr.evaluate.evaluate import Evaluation
-from irr.evaluate.report import figures
-from irr.evaluate.report.diagnoser import TOP, Diagnoser, Gold, TextRecord
 from irr.evaluate.sets import SetScores
-from irr.evaluate.setup import Setup
 from irr.labels.space import LabelSpace
 from irr.pages.document import script, write_document
-from irr.statistics import Estimate
+from irr.statistics import Estimate, interval, resampled
 from irr.text.lines import cut
 from irr.types import Match, QueryKind
-from irr.version import __version__
 
 _SCRIPTS = ("dom.js", "charts.js", "sections.js", "decisions.js", "texts.js", "page.js")
-# Of a longer text the page shows the beginning.
+# The page shows the beginning of a longer text.
 _SHOWN_CHARACTERS = 8_000
 _SHOWN_QUERY = 80
 _SHOWN_PAIRS = 500
+_RESAMPLES = 1_000
 
 
-def write_page(
-    out: TextIO,
-    setup: Setup,
-    evaluation: Evaluation,
-    diagnoser: Diagnoser,
-    comparisons: Sequence[Comparison] = (),
-) -> None:
-    """Writes the page as one HTML file without external parts.
+def write_page(out: TextIO, evaluation: Evaluation) -> None:
+    """Writes the page of an evaluation with a diagnosis as one HTML file without external parts.
 
-    Args:
-        out: Where to.
-        setup: What was evaluated.
-        evaluation: The scores.
-        diagnoser: What was seen of each text, looked up.
-        comparisons: With earlier evaluations.
+    Raises:
+        ValueError: If there is no diagnosis.
     """
-    data = _data(setup, evaluation, diagnoser, comparisons)
-    write_document(out, f"{setup.title} – irr evaluation", data, [script(name) for name in _SCRIPTS])
+    if evaluation.diagnosis is None:
+        raise ValueError("the evaluation has no diagnosis: evaluate with diagnose=True")
+    data = _data(evaluation, evaluation.diagnosis)
+    write_document(out, f"{evaluation.title} – irr evaluation", data, [script(name) for name in _SCRIPTS])
 
 
-def _data(
-    setup: Setup, evaluation: Evaluation, diagnoser: Diagnoser, comparisons: Sequence[Comparison]
-) -> dict[str, Any]:
-    program, texts = diagnoser.program, diagnoser.texts
-    lost = figures.funnel(texts)
+def _data(evaluation: Evaluation, diagnosis: Diagnosis) -> dict[str, Any]:
+    program, texts = diagnosis.program, diagnosis.texts
     names = _Names(program.space)
     pairs = figures.confusions(texts, program.space, program.encoder)
     scores = dict(zip(evaluation.per_text.ids, evaluation.per_text.scores["rp@10"], strict=True))
     known = evaluation.sets.unsure if evaluation.sets else ()
-    unsure = {
-        i: {"unsure": round(value, 4)} for i, value in zip(evaluation.per_text.ids, known, strict=False)
-    }
+    unsure = dict(zip(evaluation.per_text.ids, known, strict=False))
     return {
-        "title": setup.title,
-        "setup": setup.as_json(),
+        "title": evaluation.title,
+        "setup": evaluation.setup,
         "facts": {
             "texts": evaluation.texts,
             "without_gold": evaluation.texts_without_gold,
             "errors": evaluation.errors,
             "fallbacks": evaluation.fallbacks,
             "labels": len(program.space),
-            "pool": diagnoser.pool,
+            "pool": diagnosis.pool,
             "seconds": round(evaluation.seconds, 1),
-            "version": __version__,
-            "encoder": program.encoder.name,
-            "program": setup.program,
-            "settings": program.settings.flat(),
-            "reranked": any(g.rank != g.retrieved for seen in texts for g in seen.gold),
-            "asked": sum(seen.queries for seen in texts),
+            "program": evaluation.program,
+            "reranked": any(g.rank != g.retrieved for text in texts for g in text.gold),
+            "asked": sum(text.queries for text in texts),
         },
         "costs": evaluation.costs.model_dump(),
         "metrics": [{"name": name, **_rounded(e)} for name, e in evaluation.metrics.items()],
-        "curve": [_rounded(e) for e in figures.curve(texts)],
-        "funnel": [{**asdict(part), "gain": round(part.gain, 5)} for part in lost],
+        "curve": [_rounded(e) for e in curve(evaluation)],
+        "funnel": [{**part._asdict(), "gain": round(part.gain, 5)} for part in figures.funnel(texts)],
         "moved": _moved(texts),
         "sets": _sets(evaluation.sets) if evaluation.sets else None,
         "groups": {
@@ -98,17 +83,28 @@ def _data(
             }
             for pair in pairs[:_SHOWN_PAIRS]
         ],
-        "texts": [_text(seen, names, scores.get(seen.id)) | unsure.get(seen.id, {}) for seen in texts],
-        "comparisons": [_comparison(evaluation, comparison) for comparison in comparisons],
-        "labels": names.used,  # last: what stands above fills it
+        "texts": [_text(text, names, scores.get(text.id), unsure.get(text.id)) for text in texts],
+        "comparisons": [_comparison(evaluation.per_text, one) for one in evaluation.comparisons],
+        "labels": names.used,  # last: the entries above fill it
     }
+
+
+def curve(evaluation: Evaluation) -> list[Estimate]:
+    """Mean RP@k for k = 1 to 50, with intervals from the same resamples for all k."""
+    curves = evaluation.curves
+    blocks = [curves[drawn].mean(axis=1) for drawn in resampled(len(curves), 0, _RESAMPLES)]
+    ends = map(interval, np.concatenate(blocks).T)
+    return [
+        Estimate(mean=float(mean), low=low, high=high)
+        for mean, (low, high) in zip(curves.mean(axis=0), ends, strict=True)
+    ]
 
 
 def _sets(sets: SetScores) -> dict[str, Any]:
     """The scores of the returned sets, with bins, sizes and the promise."""
     returned, gold = Counter(sets.sizes), Counter(sets.gold_sizes)
     fields: dict[str, Any] = {
-        "bins": [bin.model_dump() for bin in sets.bins],
+        "bins": [one._asdict() for one in sets.bins],
         "sizes": [(size, returned[size], gold[size]) for size in sorted(returned | gold)],
         "promise": None,
     }
@@ -136,50 +132,48 @@ class _Names:
         return self.used[self[label]]["name"]
 
 
-def _text(seen: TextRecord, names: _Names, score: float | None) -> dict[str, Any]:
-    predicted = {p.label for p in seen.predicted}
+def _text(text: TextRecord, names: _Names, score: float | None, unsure: float | None) -> dict[str, Any]:
+    predicted = {p.label for p in text.predicted}
     fields: dict[str, Any] = {
-        "id": seen.id,
-        "text": seen.text[:_SHOWN_CHARACTERS],
-        "queries": seen.queries,
-        "gold": [_gold(gold, seen, names, gold.label not in predicted) for gold in seen.gold],
+        "id": text.id,
+        "text": text.text[:_SHOWN_CHARACTERS],
+        "queries": text.queries,
+        "gold": [_gold(gold, text, names, gold.label not in predicted) for gold in text.gold],
         "top": [
             {
                 "label": names[p.label],
                 "score": round(p.score, 3),
-                "matches": _matches(p.matches, seen, names.name(p.label)),
+                "matches": _matches(p.matches, text, names.name(p.label)),
             }
-            for p in seen.predicted
+            for p in text.predicted
         ],
     }
-    optional = {
-        "rp": None if score is None else round(score, 4),
-        "cut": max(0, len(seen.text) - _SHOWN_CHARACTERS),
-        "error": seen.error,
-        "fallbacks": seen.fallbacks,
-    }
-    return fields | {key: value for key, value in optional.items() if value or (value == 0.0 and key == "rp")}
+    numbers = {"rp": score, "unsure": unsure}
+    fields |= {key: round(value, 4) for key, value in numbers.items() if value is not None}
+    rest = max(0, len(text.text) - _SHOWN_CHARACTERS)
+    optional = {"cut": rest, "error": text.error, "fallbacks": text.fallbacks}
+    return fields | {key: value for key, value in optional.items() if value}
 
 
-def _gold(gold: Gold, seen: TextRecord, names: _Names, matches: bool) -> dict[str, Any]:
+def _gold(gold: GoldLabel, text: TextRecord, names: _Names, matches: bool) -> dict[str, Any]:
     nearest = None
     if gold.nearest:
         query, rank = gold.nearest
-        nearest = {"query": _query(query.kind, query.text, seen), "rank": rank}
+        nearest = {"query": _query(query.kind, query.text, text), "rank": rank}
     return {
         "label": names[gold.label],
         "outcome": gold.outcome,
         "rank": gold.rank,
-        "matches": _matches(gold.matches, seen, names.name(gold.label)) if matches else [],
+        "matches": _matches(gold.matches, text, names.name(gold.label)) if matches else [],
         "nearest": nearest,
     }
 
 
-def _matches(matches: Iterable[Match], seen: TextRecord, name: str) -> list[dict[str, Any]]:
+def _matches(matches: Iterable[Match], text: TextRecord, name: str) -> list[dict[str, Any]]:
     return [
         {
             "kind": match.kind,
-            "query": _query(match.kind, match.query, seen),
+            "query": _query(match.kind, match.query, text),
             "entry": None if match.entry == name else cut(match.entry, _SHOWN_QUERY),
             "score": round(match.score, 2),
         }
@@ -187,26 +181,24 @@ def _matches(matches: Iterable[Match], seen: TextRecord, name: str) -> list[dict
     ]
 
 
-def _query(kind: QueryKind, query: str, seen: TextRecord) -> str | None:
+def _query(kind: QueryKind, query: str, text: TextRecord) -> str | None:
     """A query as the page shows it; None for the whole text."""
-    if kind is QueryKind.TEXT and len(query) >= len(seen.text.strip()):
+    if kind is QueryKind.TEXT and len(query) >= len(text.text.strip()):
         return None
     return cut(query, _SHOWN_QUERY) if kind is QueryKind.TEXT else query
 
 
 def _moved(texts: Sequence[TextRecord]) -> dict[str, int]:
     """The numbers of gold labels that rank moved into and out of the first ten."""
-    top = TOP
-    placed = [(g.retrieved, g.rank) for seen in texts for g in seen.gold if g.rank and g.retrieved]
+    placed = [(g.retrieved, g.rank) for text in texts for g in text.gold if g.rank and g.retrieved]
     return {
-        "up": sum(before > top >= after for before, after in placed),
-        "down": sum(before <= top < after for before, after in placed),
+        "up": sum(before > TOP >= after for before, after in placed),
+        "down": sum(before <= TOP < after for before, after in placed),
     }
 
 
-def _comparison(evaluation: Evaluation, comparison: Comparison) -> dict[str, Any]:
-    theirs = comparison.baseline.per_text.scores["rp@10"]
-    ours = evaluation.per_text.scores["rp@10"]
+def _comparison(ours: PerText, comparison: Comparison) -> dict[str, Any]:
+    theirs = comparison.baseline.per_text
     return {
         "name": comparison.baseline.name,
         "program": comparison.baseline.program,
@@ -218,12 +210,12 @@ def _comparison(evaluation: Evaluation, comparison: Comparison) -> dict[str, Any
         # By text id: texts without gold have no difference.
         "differences": {
             text: round(mine - other, 4)
-            for text, mine, other in zip(evaluation.per_text.ids, ours, theirs, strict=True)
+            for text, mine, other in zip(ours.ids, ours.scores["rp@10"], theirs.scores["rp@10"], strict=True)
         },
     }
 
 
-def _groups(groups: Iterable[figures.Group]) -> list[dict[str, Any]]:
+def _groups(groups: Iterable[ScoreGroup]) -> list[dict[str, Any]]:
     return [{"name": group.name, "size": group.size, **_rounded(group.score)} for group in groups]
 
 
