@@ -14,7 +14,7 @@ from irr.calibrate.risk_control import precision_promises, recall_promises
 from irr.calibrate.scope import UNUSUAL, Scope
 from irr.calibrate.selection import typical_text
 from irr.errors import UsageError
-from irr.text.numbers import counted
+from irr.text.strings import counted
 from irr.types import Trace
 
 Floats = NDArray[np.float64]

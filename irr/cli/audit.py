@@ -15,8 +15,7 @@ from typer import Option
 from irr.cli import display
 from irr.cli.command import command
 from irr.cli.options import ProgramOptions, note_language
-from irr.text.lines import short
-from irr.text.numbers import counted
+from irr.text.strings import counted, short
 
 if TYPE_CHECKING:
     from irr.workbench.audit.audit import Audit

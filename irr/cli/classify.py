@@ -19,7 +19,7 @@ from irr.cli.command import command
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.cli.options import DecisionOptions, LimitOptions, PricePerMillion, ProgramOptions, note_language
 from irr.errors import OtherRunError, OutputError
-from irr.text.numbers import counted
+from irr.text.strings import counted
 
 if TYPE_CHECKING:
     from irr.batch.forecast import Forecast

@@ -14,7 +14,7 @@ from irr.cli.options import note_language
 from irr.cli.options.draft import SIZE, DraftOptions
 from irr.config import TOLERATED
 from irr.errors import UsageError
-from irr.text.numbers import counted
+from irr.text.strings import counted
 
 if TYPE_CHECKING:
     from irr.encoders.sentence_transformers import SentenceEncoder

@@ -13,7 +13,7 @@ from irr.cli import display
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.cli.options import note_language
 from irr.errors import UsageError
-from irr.text.numbers import counted
+from irr.text.strings import counted
 
 if TYPE_CHECKING:
     from irr.cli.options.draft import DraftOptions

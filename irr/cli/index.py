@@ -12,7 +12,7 @@ from irr.cli import display
 from irr.cli.command import command
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.cli.options import IndexFolder
-from irr.text.numbers import counted
+from irr.text.strings import counted
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from irr.cli import display
 from irr.cli.command import command
 from irr.cli.options import ProgramOptions, note_language
 from irr.errors import UsageError
-from irr.text.lines import short
+from irr.text.strings import short
 from irr.text.words import clean
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from irr.cli import display
 from irr.cli.command import command
 from irr.cli.options import ColumnNames, Encoder, Language
 from irr.errors import UsageError
-from irr.text.lines import short
-from irr.text.numbers import counted
+from irr.text.strings import counted, short
 
 if TYPE_CHECKING:
     from irr.labels.diagnostics import LabelDiagnostics, SharedTexts

@@ -19,7 +19,7 @@ from irr.cli.command import command
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.cli.options import BuildOptions, LMOptions
 from irr.cli.show import show_scores
-from irr.text.numbers import counted
+from irr.text.strings import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -13,7 +13,7 @@ from irr.cli import display
 from irr.cli.command import command
 from irr.cli.options import LimitOptions, ProgramOptions
 from irr.errors import MissingExtraError, UsageError
-from irr.text.numbers import counted
+from irr.text.strings import counted
 
 if TYPE_CHECKING:
     from irr.workbench.serve.guard import Access

@@ -12,7 +12,7 @@ from typer import Argument
 from irr.cli import display
 from irr.cli.calibrate import lines
 from irr.cli.command import command
-from irr.text.numbers import counted
+from irr.text.strings import counted
 
 if TYPE_CHECKING:
     from irr.frozen.manifest import Manifest, Scores

@@ -14,7 +14,7 @@ from irr.cli.command import command
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.cli.options import LimitOptions, ProgramOptions
 from irr.errors import UsageError
-from irr.text.numbers import counted
+from irr.text.strings import counted
 
 if TYPE_CHECKING:
     from irr.batch import Job, Progress

@@ -11,7 +11,7 @@ from irr.labels.skos.counts import SkosCounts
 from irr.labels.space import LabelSpace
 from irr.labels.tree import Tree, survey_tree
 from irr.text.languages import language_note
-from irr.text.numbers import counted
+from irr.text.strings import counted
 from irr.text.words import words
 
 _EXAMPLES = 5

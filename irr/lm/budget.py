@@ -13,7 +13,7 @@ from irr.config import TOLERATED
 from irr.errors import LMError, LMUnavailableError
 from irr.lm.base import ChatRequest, LanguageModel
 from irr.lm.usage import Meter, count, metered
-from irr.text.numbers import counted
+from irr.text.strings import counted
 from irr.types import Usage
 
 

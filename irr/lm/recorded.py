@@ -16,7 +16,7 @@ from irr.io.validation import parse_json_row
 from irr.lm.base import Capabilities, ChatRequest
 from irr.lm.openai.limits import Limits
 from irr.lm.usage import count
-from irr.text.lines import one_line
+from irr.text.strings import one_line
 from irr.text.words import clean
 from irr.types import Usage
 

@@ -8,7 +8,7 @@ from functools import partial
 from irr.lm.base import LanguageModel
 from irr.prompts.pack import Demo, TaskPack
 from irr.rank.content_free import ContentFree
-from irr.text.lines import one_line
+from irr.text.strings import one_line
 from irr.types import Candidate
 
 

@@ -16,7 +16,7 @@ from xml.sax import SAXParseException
 
 from irr.errors import LabelSpaceError
 from irr.io.streams import Source, ending, open_source, read_lines
-from irr.text.printable import printable
+from irr.text.strings import printable
 
 if TYPE_CHECKING:
     from rdflib.store import Store

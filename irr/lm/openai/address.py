@@ -6,7 +6,7 @@ import os
 from urllib.parse import urlsplit
 
 from irr.errors import UsageError
-from irr.text.printable import printable
+from irr.text.strings import printable
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 # No run of so many characters of a key is shown.

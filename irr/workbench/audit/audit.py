@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from irr.errors import UsageError
 from irr.io.texts import GoldRow
 from irr.program.program import InferRetrieveRank
-from irr.text.numbers import counted
+from irr.text.strings import counted
 from irr.workbench.audit.findings import Suspect, suspects
 from irr.workbench.audit.labels import Hub, Orphan, Twins, hubs, orphans, twins, unreached
 from irr.workbench.audit.noise import cross_fitted, estimate_noise

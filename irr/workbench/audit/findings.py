@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
-from irr.text.lines import short
+from irr.text.strings import short
 from irr.workbench.audit.reading import Readings
 from irr.workbench.audit.slots import Slots
 

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from irr.config import Settings
 from irr.encoders.base import Encoder, encode_whole, unit_mean
 from irr.errors import UsageError
-from irr.text.lines import short
-from irr.text.numbers import counted
+from irr.text.strings import counted, short
 from irr.types import Label
 from irr.workbench.draft.clusters import Clusters, cluster, merged
 from irr.workbench.draft.corpus import Corpus, Floats

@@ -11,7 +11,7 @@ import numpy as np
 from irr.config import InferSettings
 from irr.encoders.base import Encoder, unit_mean
 from irr.infer.spans import SpanInferer
-from irr.text.lines import short
+from irr.text.strings import short
 from irr.text.words import stems
 from irr.types import QueryKind
 from irr.workbench.draft.corpus import Floats

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from irr.calibrate.selection import BEST, Decision
 from irr.errors import IrrError
 from irr.program.program import InferRetrieveRank
-from irr.text.numbers import counted
+from irr.text.strings import counted
 from irr.types import Prediction
 from irr.workbench.serve.metrics import Metrics
 from irr.workbench.serve.refusals import Refusal, refusal_of
