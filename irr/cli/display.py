@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from irr.config import Settings
-    from irr.labels.skos.counts import SkosCounts
+    from irr.labels.skos import SkosCounts
     from irr.types import Costs, Usage
 
 

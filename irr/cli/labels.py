@@ -123,7 +123,7 @@ def _show(found: LabelDiagnostics) -> None:
 
 
 def _show_counts(found: LabelDiagnostics) -> None:
-    from irr.labels.skos.languages import UNTAGGED
+    from irr.labels.skos import UNTAGGED
 
     counts = [
         ("with aliases", found.with_aliases, counted(found.aliases, "alias", "aliases")),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from irr.encoders.window import Window
-from irr.labels.skos.counts import SkosCounts
+from irr.encoders.window import TokenWindow, language_note
+from irr.labels.hierarchy import cycles, depths, known_parents
+from irr.labels.skos import SkosCounts
 from irr.labels.space import LabelSpace
-from irr.labels.tree import Tree, survey_tree
-from irr.text.languages import language_note
 from irr.text.strings import counted
 from irr.text.words import words
 
@@ -18,37 +19,33 @@ _EXAMPLES = 5
 # The share of a label space above which something is worth a warning.
 _SOME = 0.01
 
+T = TypeVar("T")
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Shared(_Frozen):
+class Examples(_Frozen, Generic[T]):
+    """The number of labels with some property, and the first few of them."""
+
+    count: int
+    examples: tuple[T, ...]
+
+
+class SharedText(_Frozen):
     """A text that several labels carry, and their ids."""
 
     text: str
     ids: tuple[str, ...]
 
 
-class Found(_Frozen):
-    """The number of labels with some property, and the first few of them."""
-
-    count: int
-    examples: tuple[str, ...]
-
-
 class SharedTexts(_Frozen):
-    """Texts that several labels carry.
-
-    Attributes:
-        texts: Such texts, counted.
-        labels: Labels that carry one, counted.
-        examples: The texts that most labels carry.
-    """
+    """Texts that several labels carry: their number, that of the labels, and the most frequent texts."""
 
     texts: int
     labels: int
-    examples: tuple[Shared, ...]
+    examples: tuple[SharedText, ...]
 
 
 class Lengths(_Frozen):
@@ -65,16 +62,37 @@ class Lengths(_Frozen):
     cut: int | None
 
 
+class HierarchyCounts(_Frozen):
+    """Counts of labels by their place in the hierarchy; parents that are not labels are ignored.
+
+    Attributes:
+        with_parents: Labels with a parent.
+        several_parents: Labels with more than one.
+        roots: Labels with children and without a parent.
+        alone: Labels with neither.
+        leaves: Labels with a parent and without children.
+        depths: Labels by their steps from the nearest root; 0 counts roots and labels that are alone.
+        unreachable: Labels below no root, which are those in and under cycles.
+        unknown_parents: Labels with a parent that is not a label, as (label, parent).
+        in_cycles: Labels that are their own ancestors, and some cycles, each id the parent of the one before.
+    """
+
+    with_parents: int
+    several_parents: int
+    roots: int
+    alone: int
+    leaves: int
+    depths: dict[int, int]
+    unreachable: int
+    unknown_parents: Examples[tuple[str, str]]
+    in_cycles: Examples[tuple[str, ...]]
+
+
 class LabelDiagnostics(_Frozen):
     """The diagnostics of a label space.
 
     Attributes:
-        labels: Labels, counted.
-        with_aliases: Labels with an alias.
-        aliases: Aliases, counted.
-        with_description: Labels with a description.
-        without_description: Labels without one.
-        with_prior: Labels with a prior.
+        labels: The number of labels; likewise `with_aliases`, `aliases`, `with_description`, `with_prior`.
         shared_names: Names of several labels, case ignored.
         indistinct: Labels that share a name, and have neither parents nor a description.
         shared_aliases: Aliases of several labels, or that are another label's name.
@@ -92,22 +110,24 @@ class LabelDiagnostics(_Frozen):
     with_aliases: int
     aliases: int
     with_description: int
-    without_description: Found
+    without_description: Examples[str]
     with_prior: int
     shared_names: SharedTexts
-    indistinct: Found
+    indistinct: Examples[str]
     shared_aliases: SharedTexts
-    codes: Found
+    codes: Examples[str]
     unit: str
     window: int | None
     names: Lengths
     descriptions: Lengths
-    tree: Tree
+    tree: HierarchyCounts
     read: SkosCounts | None
     warnings: tuple[str, ...] = ()
 
 
-def survey(space: LabelSpace, window: Window | None = None, only_english: bool = False) -> LabelDiagnostics:
+def survey(
+    space: LabelSpace, window: TokenWindow | None = None, only_english: bool = False
+) -> LabelDiagnostics:
     """Surveys a label space.
 
     Args:
@@ -127,29 +147,58 @@ def survey(space: LabelSpace, window: Window | None = None, only_english: bool =
         for alias, numbers in aliases.items()
         if len(carriers := list(dict.fromkeys([*names.get(alias, ()), *numbers]))) > 1
     }
-    plain = (number for numbers in same_name.values() for number in numbers)
+    namesakes = sorted(number for numbers in same_name.values() for number in numbers)
+    descriptions = [label.description for label in space if label.description]
     result = LabelDiagnostics(
         labels=len(space),
         with_aliases=sum(bool(label.aliases) for label in space),
         aliases=sum(len(label.aliases) for label in space),
-        with_description=sum(bool(label.description) for label in space),
-        without_description=_found(label.id for label in space if not label.description),
+        with_description=len(descriptions),
+        without_description=_examples(label.id for label in space if not label.description),
         with_prior=sum(label.prior is not None for label in space),
         shared_names=_shared(space, same_name),
-        indistinct=_found(
-            space[n].id for n in sorted(plain) if not space[n].parents and not space[n].description
+        indistinct=_examples(
+            space[n].id for n in namesakes if not space[n].parents and not space[n].description
         ),
         shared_aliases=_shared(space, same_alias),
-        codes=_found(label.name for label in space if _is_code(label.name)),
+        codes=_examples(label.name for label in space if _is_code(label.name)),
         unit="tokens" if window else "words",
         window=window.limit if window else None,
         names=_lengths([label.name for label in space], window),
-        descriptions=_lengths([label.description for label in space if label.description], window),
-        tree=survey_tree(space),
+        descriptions=_lengths(descriptions, window),
+        tree=survey_hierarchy(space),
         read=space.counts,
     )
-    warnings = [*_warnings(result), *([note] if (note := _language(space, window, only_english)) else [])]
+    warnings = list(_warnings(result))
+    if window and only_english and not (space.counts and space.counts.language_hint):
+        warnings += filter(None, [language_note("labels", names_sample(space), window)])
     return result.model_copy(update={"warnings": tuple(warnings)})
+
+
+def survey_hierarchy(space: LabelSpace) -> HierarchyCounts:
+    """Surveys the hierarchy in time linear in labels and parents, cycles included."""
+    parents = known_parents(space)
+    above = {parent for known in parents for parent in known}
+    unknown = {
+        label.id: missing
+        for label in space
+        if (missing := next((parent for parent in label.parents if parent not in space), None)) is not None
+    }
+    top = [number for number, known in enumerate(parents) if not known]
+    depth = depths(parents)
+    loops, in_cycles = cycles(parents)
+    ids = tuple(tuple(space[number].id for number in cycle) for cycle in loops[:_EXAMPLES])
+    return HierarchyCounts(
+        with_parents=len(parents) - len(top),
+        several_parents=sum(len(known) > 1 for known in parents),
+        roots=sum(number in above for number in top),
+        alone=sum(number not in above for number in top),
+        leaves=sum(bool(known) and number not in above for number, known in enumerate(parents)),
+        depths=dict(sorted(Counter(steps for steps in depth if steps is not None).items())),
+        unreachable=depth.count(None),
+        unknown_parents=_examples(unknown.items()),
+        in_cycles=Examples(count=in_cycles, examples=ids),
+    )
 
 
 def names_sample(space: LabelSpace) -> list[str]:
@@ -157,12 +206,6 @@ def names_sample(space: LabelSpace) -> list[str]:
     return [
         "; ".join((label.name, *label.aliases[:3])) for label in space.labels[:: max(1, len(space) // 400)]
     ]
-
-
-def _language(space: LabelSpace, window: Window | None, only_english: bool) -> str:
-    if window is None or not only_english or (space.counts and space.counts.language_hint):
-        return ""
-    return language_note("labels", names_sample(space), window.pieces)
 
 
 def _folded(text: str) -> str:
@@ -176,9 +219,9 @@ def _is_code(name: str) -> bool:
     return letters < others and any(c.isdigit() for c in name)
 
 
-def _found(texts: Iterable[str]) -> Found:
-    every = list(texts)
-    return Found(count=len(every), examples=tuple(every[:_EXAMPLES]))
+def _examples(found: Iterable[T]) -> Examples[T]:
+    every = list(found)
+    return Examples(count=len(every), examples=tuple(every[:_EXAMPLES]))
 
 
 def _shared(space: LabelSpace, carriers: dict[str, list[int]]) -> SharedTexts:
@@ -186,11 +229,11 @@ def _shared(space: LabelSpace, carriers: dict[str, list[int]]) -> SharedTexts:
     return SharedTexts(
         texts=len(carriers),
         labels=len({number for numbers in carriers.values() for number in numbers}),
-        examples=tuple(Shared(text=text, ids=tuple(space[n].id for n in numbers)) for text, numbers in most),
+        examples=tuple(SharedText(text=text, ids=tuple(space[n].id for n in ns)) for text, ns in most),
     )
 
 
-def _lengths(texts: Sequence[str], window: Window | None) -> Lengths:
+def _lengths(texts: Sequence[str], window: TokenWindow | None) -> Lengths:
     lengths = window.tokens(texts) if window else [sum(1 for _ in words(text)) for text in texts]
     order = sorted(range(len(texts)), key=lambda i: (-lengths[i], i))
     return Lengths(
@@ -201,17 +244,18 @@ def _lengths(texts: Sequence[str], window: Window | None) -> Lengths:
 
 
 def _warnings(found: LabelDiagnostics) -> Iterator[str]:
+    some = _SOME * found.labels
     if found.indistinct.count:
         yield (
             f"{counted(found.indistinct.count, 'label shares', 'labels share')} a name, without description "
             "or parents: nothing tells them apart; add a description, or make them one label"
         )
-    elif found.shared_names.labels > _SOME * found.labels:
+    elif found.shared_names.labels > some:
         yield (
             f"{found.shared_names.labels:,} labels share a name: only descriptions tell them apart; "
             "put what differs into the name"
         )
-    if found.codes.count > _SOME * found.labels:
+    if found.codes.count > some:
         yield (
             f"{counted(found.codes.count, 'name looks like a code', 'names look like codes')}, which no text "
             "resembles: put words into the name, and the code into the id or an alias"
@@ -223,20 +267,16 @@ def _warnings(found: LabelDiagnostics) -> Iterator[str]:
             f"{counted(found.descriptions.cut, 'description is', 'descriptions are')} longer than the "
             f"encoder reads, which is {found.window} tokens: put what matters first"
         )
-    if found.shared_aliases.labels > _SOME * found.labels:
+    if found.shared_aliases.labels > some:
         yield (
             f"{counted(found.shared_aliases.texts, 'alias stands', 'aliases stand')} for several labels: "
             "a text that has one cannot choose between them"
         )
     if not found.with_aliases and not found.with_description:
         yield "no label has aliases or a description: add some, because both help retrieval"
-    if found.tree.unknown_parents.count:
-        count = found.tree.unknown_parents.count
+    if count := found.tree.unknown_parents.count:
         yield f"{counted(count, 'label has', 'labels have')} an unknown parent, ignored: correct its id"
-    if found.tree.in_cycles.count:
-        yield (
-            f"{counted(found.tree.in_cycles.count, 'label')} in cycles of parents: "
-            "remove one parent from each cycle"
-        )
-    if found.read and (hint := found.read.language_hint):
-        yield hint
+    if count := found.tree.in_cycles.count:
+        yield f"{counted(count, 'label')} in cycles of parents: remove one parent from each cycle"
+    if found.read and found.read.language_hint:
+        yield found.read.language_hint

@@ -14,7 +14,7 @@ from irr.calibrate.selection import BEST, Cut, Decision
 from irr.encoders.base import Encoder
 from irr.errors import ProgramError, UsageError
 from irr.io.frames import texts as texts_of
-from irr.labels.part import part_of
+from irr.labels.hierarchy import part_of
 from irr.lm.base import LanguageModel
 from irr.program.coalescing import Coalescer, Way
 from irr.program.spec import Recipe, model_of

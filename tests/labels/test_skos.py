@@ -120,7 +120,7 @@ def test_a_name_in_any_language_is_better_than_none() -> None:
 def test_a_file_in_another_language_says_which(tmp_path: Path) -> None:
     space = LabelSpace.read(turtle(tmp_path, 'e:a a skos:Concept; skos:prefLabel "leipä"@fi .'))
     assert space.counts is not None
-    assert "give --language fi" in space.counts.language_hint
+    assert "name the language fi" in space.counts.language_hint
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ class ProgramOptions(BuildOptions):
 
     def _part(self, space: LabelSpace) -> list[str] | None:
         """Ids of the labels that may be answers; None for all."""
-        from irr.labels.part import part_of, read_ids
+        from irr.labels.hierarchy import part_of, read_ids
 
         if not self.within and self.only is None and self.without is None:
             return None
