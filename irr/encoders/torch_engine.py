@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.encoders.base import TOKENIZED_TEXTS, ContextVectors, Places, batches, place_vectors
+from irr.encoders.base import ContextVectors, Places, place_vectors
 from irr.errors import EncoderError
 from irr.hub import load_pretrained, prepare_environment
 
@@ -24,6 +24,7 @@ ABOUT = "engine.json"
 # Outputs of the graph: a vector for each text, and a state for each token if both have the same dimensions.
 VECTORS = "vectors"
 STATES = "states"
+_BATCH_TEXTS = 256
 # The largest difference of a vector's component that rounding explains.
 TOLERANCE = 1e-5
 # The first version with GELU as one operator.
@@ -69,20 +70,11 @@ class TorchEngine:
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Returns unit vectors, shape (len(texts), dimensions), float32."""
-        vectors: NDArray[np.float32] | None = None
-        for positions in batches(self._lengths(texts)):
-            part = self.module.encode(
-                [texts[i] for i in positions],
-                batch_size=len(positions),
-                normalize_embeddings=True,
-                show_progress_bar=False,
-            )
-            if vectors is None:
-                vectors = np.empty((len(texts), part.shape[1]), np.float32)
-            vectors[positions] = part
-        if vectors is None:
-            return np.empty((0, self.module.get_embedding_dimension() or 0), np.float32)
-        return vectors
+        vectors = self.module.encode(
+            list(texts), batch_size=_BATCH_TEXTS, normalize_embeddings=True, show_progress_bar=False
+        )
+        dimensions = self.module.get_embedding_dimension()
+        return np.asarray(vectors, np.float32).reshape(len(texts), dimensions or -1)
 
     @property
     def gives_states(self) -> bool:
@@ -103,17 +95,6 @@ class TorchEngine:
             for of_text, of_tokens, of_places in zip(states, offsets, places, strict=True)
         ]
         return ContextVectors(self.encode(texts), found)
-
-    def _lengths(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text within the model's window."""
-        limit = self.module.max_seq_length
-        return [
-            len(ids)
-            for start in range(0, len(texts), TOKENIZED_TEXTS)
-            for ids in self.module.tokenizer(
-                list(texts[start : start + TOKENIZED_TEXTS]), truncation=True, max_length=limit
-            )["input_ids"]
-        ]
 
 
 def export(engine: TorchEngine, folder: Path) -> None:

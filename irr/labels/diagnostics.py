@@ -49,62 +49,29 @@ class SharedTexts(_Frozen):
 
 
 class Lengths(_Frozen):
-    """Lengths of the texts of one kind, in tokens of the encoder or in words.
-
-    Attributes:
-        median: The median length.
-        longest: Lengths and texts of the longest, longest first.
-        cut: Texts that are longer than the encoder's window; None if that is unknown.
-    """
+    """Lengths of the texts of one kind, in tokens of the encoder or in words."""
 
     median: int
-    longest: tuple[tuple[int, str], ...]
-    cut: int | None
+    longest: tuple[tuple[int, str], ...]  # with their texts, longest first
+    cut: int | None  # texts longer than the encoder's window; None if that is unknown
 
 
 class HierarchyCounts(_Frozen):
-    """Counts of labels by their place in the hierarchy; parents that are not labels are ignored.
-
-    Attributes:
-        with_parents: Labels with a parent.
-        several_parents: Labels with more than one.
-        roots: Labels with children and without a parent.
-        alone: Labels with neither.
-        leaves: Labels with a parent and without children.
-        depths: Labels by their steps from the nearest root; 0 counts roots and labels that are alone.
-        unreachable: Labels below no root, which are those in and under cycles.
-        unknown_parents: Labels with a parent that is not a label, as (label, parent).
-        in_cycles: Labels that are their own ancestors, and some cycles, each id the parent of the one before.
-    """
+    """Counts of labels by their place in the hierarchy; parents that are not labels are ignored."""
 
     with_parents: int
     several_parents: int
-    roots: int
-    alone: int
-    leaves: int
-    depths: dict[int, int]
-    unreachable: int
-    unknown_parents: Examples[tuple[str, str]]
-    in_cycles: Examples[tuple[str, ...]]
+    roots: int  # with children and without a parent
+    alone: int  # with neither
+    leaves: int  # with a parent and without children
+    depths: dict[int, int]  # labels by their steps from the nearest root; 0 counts `roots` and `alone`
+    unreachable: int  # below no root: in and under cycles
+    unknown_parents: Examples[tuple[str, str]]  # a label, and a parent of it that is not a label
+    in_cycles: Examples[tuple[str, ...]]  # cycles, each id the parent of the one before
 
 
 class LabelDiagnostics(_Frozen):
-    """The diagnostics of a label space.
-
-    Attributes:
-        labels: The number of labels; likewise `with_aliases`, `aliases`, `with_description`, `with_prior`.
-        shared_names: Names of several labels, case ignored.
-        indistinct: Labels that share a name, and have neither parents nor a description.
-        shared_aliases: Aliases of several labels, or that are another label's name.
-        codes: Labels whose name looks like a code.
-        unit: The unit of lengths, `tokens` or `words`.
-        window: Tokens that the encoder reads; None if that is unknown.
-        names: Lengths of names.
-        descriptions: Lengths of descriptions.
-        tree: The hierarchy.
-        read: Counts of what was read of a SKOS file; None for other files.
-        warnings: Findings that hurt retrieval, each with what to do.
-    """
+    """The diagnostics of a label space."""
 
     labels: int
     with_aliases: int
@@ -112,17 +79,17 @@ class LabelDiagnostics(_Frozen):
     with_description: int
     without_description: Examples[str]
     with_prior: int
-    shared_names: SharedTexts
-    indistinct: Examples[str]
-    shared_aliases: SharedTexts
-    codes: Examples[str]
-    unit: str
-    window: int | None
+    shared_names: SharedTexts  # case ignored
+    indistinct: Examples[str]  # labels that share a name, and have neither parents nor a description
+    shared_aliases: SharedTexts  # aliases of several labels, or that are another label's name
+    codes: Examples[str]  # names that look like codes
+    unit: str  # of lengths: `tokens` or `words`
+    window: int | None  # tokens that the encoder reads; None if that is unknown
     names: Lengths
     descriptions: Lengths
     tree: HierarchyCounts
-    read: SkosCounts | None
-    warnings: tuple[str, ...] = ()
+    read: SkosCounts | None  # None for a file that is not SKOS
+    warnings: tuple[str, ...] = ()  # findings that hurt retrieval, each with what to do
 
 
 def survey(

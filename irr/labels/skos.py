@@ -82,30 +82,17 @@ _NON_CONCEPT_TYPES = frozenset(map(_address, ("xl:Label", "esco:NodeLiteral", "e
 
 
 class SkosCounts(BaseModel):
-    """Counts of what was read of a SKOS file and what was left out.
-
-    Attributes:
-        languages: The languages asked for, in order of preference.
-        concepts: Concepts in the file.
-        labels: Concepts that became labels.
-        named_in: Labels by the language of their name, or `untagged`.
-        fallbacks: Labels with a name in another language than those asked for.
-        deprecated: Deprecated concepts, which are left out.
-        unnamed: Concepts without a preferred label, which are left out.
-        blank: Concepts without an address, and so without an id, which are left out.
-        parents_dropped: Parents that are not labels, which are left out.
-        schemes: Concept schemes, which are left out.
-        collections: Collections, which are left out.
-        others: Named resources of other types, which are left out.
-    """
+    """Counts of what was read of a SKOS file and what was left out."""
 
     model_config = ConfigDict(frozen=True)
 
-    languages: tuple[str, ...]
+    languages: tuple[str, ...]  # asked for, by preference
     concepts: int
-    labels: int
-    named_in: dict[str, int]
-    fallbacks: int
+    labels: int  # concepts that became labels
+    named_in: dict[str, int]  # labels by the language of their name, or `untagged`
+    fallbacks: int  # labels with a name in another language than those asked for
+    # What is left out: concepts that are deprecated, have no preferred label, or have no address and so no id;
+    # parents that are not labels; schemes, collections, and named resources of other types.
     deprecated: int
     unnamed: int
     blank: int
