@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from irr.labels.changes import New
 
 from eval.record import record
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.io.texts import read_gold
-from irr.labels.changes import New
 from irr.labels.space import LabelSpace
-from irr.program.build import build
+from irr.program.program import build
 from irr.text.words import clean
 from irr.types import Example
 from irr.workbench.draft.clusters import tight
