@@ -1,4 +1,4 @@
-"""Finds model files on this machine or on the model hub, identifies their weights, and names cache folders."""
+"""Finds model files here or on the model hub, identifies their weights, and names cache folders."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def open_fast(
 
 @cache  # once in a process
 def _recommend_packages() -> None:
-    logger.warning("torch encodes the texts: pip install 'irr[fast]' makes that about three times faster")
+    logger.warning("torch encodes the texts: pip install 'irr[fast]' makes that about twice as fast")
 
 
 def _make(path: Path, name: str, model: TorchEngine) -> OnnxEngine | None:

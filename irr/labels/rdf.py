@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from xml.parsers import expat
 from xml.sax import SAXParseException
 
@@ -162,7 +162,7 @@ def _graph(add: Add) -> Graph:
     from rdflib import Graph
 
     class PassingGraph(Graph):
-        def add(self, triple: tuple[Node, Node, Node]) -> Graph:
+        def add(self, triple: tuple[Node, Node, Node]) -> Self:
             add(*triple)
             return self
 
