@@ -46,18 +46,28 @@ class TokenWindow:
             for encoding in self._tokenizer.encode_batch_fast(list(texts[start : start + TOKENIZED_TEXTS]))
         ]
 
-    def split_share(self, texts: Iterable[str]) -> tuple[float, int] | None:
-        """The share of words that the tokenizer splits, and the number of words; None if they are too few.
+    def language_note(self, what: str, texts: Iterable[str]) -> str:
+        """A note for a user whose texts are not in the encoder's language; "" if they are, or are too few.
 
-        The share is that of a sample of the first 400 texts.
+        Args:
+            what: The noun for the texts, in the plural.
+            texts: The texts, of which a sample counts.
         """
         sample = (text[:_SAMPLE_CHARACTERS] for text in islice(texts, _SAMPLE_TEXTS))
         words = [word for text in sample for word in _WORD.findall(text)]
         words = words[:: len(words) // _SAMPLE_WORDS + 1]
         if len(words) < _MIN_WORDS:
-            return None
+            return ""
         encodings = self._tokenizer.encode_batch_fast(words, add_special_tokens=False)
-        return sum(len(encoding.ids) > 1 for encoding in encodings) / len(words), len(words)
+        share = sum(len(encoding.ids) > 1 for encoding in encodings) / len(words)
+        # The standard error of the share is at most 0.5 / sqrt(words).
+        if share <= _MAX_SPLIT + (0.5 if len(words) >= _FEW_WORDS else 0.85) / math.sqrt(len(words)):
+            return ""
+        return (
+            f"the {what} do not look like English, and the default encoder reads English only "
+            f"(it lacks {share:.0%} of their words): name a multilingual encoder, such as "
+            "intfloat/multilingual-e5-small"
+        )
 
 
 def open_window(encoder: str | None = None) -> TokenWindow | None:
@@ -73,25 +83,3 @@ def open_window(encoder: str | None = None) -> TokenWindow | None:
         return TokenWindow(folder)
     except Exception:  # tokenizers raises a bare Exception for a file that it cannot read
         return None
-
-
-def language_note(what: str, texts: Iterable[str], window: TokenWindow) -> str:
-    """A note for a user whose texts are not in the encoder's language; "" if they are, or are too few.
-
-    Args:
-        what: The noun for the texts, in the plural.
-        texts: The texts.
-        window: The encoder's tokenizer.
-    """
-    found = window.split_share(texts)
-    if found is None:
-        return ""
-    share, words = found
-    # The standard error of the share is at most 0.5 / sqrt(words).
-    if share <= _MAX_SPLIT + (0.5 if words >= _FEW_WORDS else 0.85) / math.sqrt(words):
-        return ""
-    return (
-        f"the {what} do not look like English, and the default encoder reads English only "
-        f"(it lacks {share:.0%} of their words): name a multilingual "
-        "encoder, such as intfloat/multilingual-e5-small"
-    )

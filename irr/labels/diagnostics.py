@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from irr.encoders.window import TokenWindow, language_note
+from irr.encoders.window import TokenWindow
 from irr.labels.hierarchy import cycles, depths, known_parents
 from irr.labels.skos import SkosCounts
 from irr.labels.space import LabelSpace
@@ -138,7 +138,7 @@ def survey(
     )
     warnings = list(_warnings(result))
     if window and only_english and not (space.counts and space.counts.language_hint):
-        warnings += filter(None, [language_note("labels", names_sample(space), window)])
+        warnings += filter(None, [window.language_note("labels", names_sample(space))])
     return result.model_copy(update={"warnings": tuple(warnings)})
 
 

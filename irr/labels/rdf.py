@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from rdflib.term import Node
 
 FORMATS = {
-    ".rdf": "RDF/XML",
-    ".xml": "RDF/XML",
-    ".owl": "RDF/XML",
+    **dict.fromkeys((".rdf", ".xml", ".owl"), "RDF/XML"),
     ".ttl": "Turtle",
     ".nt": "N-Triples",
     ".jsonld": "JSON-LD",
@@ -42,13 +40,9 @@ Add = Callable[["Node", "Node", "Node"], None]
 
 
 def read_triples(path: Path, add: Add) -> None:
-    """Calls `add` with subject, predicate and object of every triple, in the order of the file.
+    """Calls `add` with subject, predicate and object of every triple of a file in one of `FORMATS`.
 
-    A graph of rdflib would hold the same triples in four times the memory.
-
-    Args:
-        path: A file whose ending is one of `FORMATS`; `.gz` or `.zst` may follow.
-        add: Called for each triple.
+    A graph of rdflib would hold the triples in four times the memory that the labels take.
 
     Raises:
         LabelSpaceError: With the row where it is known, for a file that is not what its ending says, or that
@@ -64,13 +58,7 @@ def read_triples(path: Path, add: Add) -> None:
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        match name:
-            case "N-Triples":
-                _read_ntriples(path, add)
-            case "JSON-LD":
-                _read_json(path, add)
-            case _:
-                _read_xml_or_turtle(path, add)
+        {"N-Triples": _read_ntriples, "JSON-LD": _read_json}.get(name, _read_xml_or_turtle)(path, add)
     except LabelSpaceError:
         raise
     except Exception as e:  # the parsers' errors have no common base

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from irr.encoders import fast
 from irr.encoders.base import DEFAULT_ENCODER
 from irr.encoders.sentence_transformers import SentenceEncoder, model_folder
 from irr.encoders.torch_engine import TorchEngine
@@ -137,6 +138,20 @@ def test_a_cache_that_cannot_be_written_is_named_and_done_without(
     assert not encoder.is_fast
     assert "cannot be made" in caplog.text
     assert encoder.encode(["bread"]).shape == (1, 384)
+
+
+def test_without_its_packages_torch_encodes_and_one_line_names_the_extra(
+    encoder: SentenceEncoder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    fast._recommend_packages.cache_clear()
+    for _ in range(2):
+        other = SentenceEncoder()
+        assert not other.is_fast
+        assert other.revision == encoder.revision
+        np.testing.assert_allclose(other.encode(TEXTS), encoder.encode(TEXTS), atol=1e-5)
+    (record,) = [record for record in caplog.records if record.name.startswith("irr")]
+    assert "pip install 'irr[fast]'" in record.getMessage()
 
 
 LOADED = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from irr.encoders.window import language_note, open_window
+from irr.encoders.window import open_window
 
 ENGLISH = {
     "skills": "manage musical staff; supervise correctional procedures; apply anti-oppressive practices; "
@@ -53,7 +53,7 @@ OTHERS = {
 def note(names: str) -> str:
     window = open_window()
     assert window
-    return language_note("labels", names.split("; "), window)
+    return window.language_note("labels", names.split("; "))
 
 
 @pytest.mark.parametrize("kind", ENGLISH)

@@ -52,8 +52,8 @@ IndexFolder = Annotated[
 def note_language(what: str, texts: Iterable[str], encoder: str | None) -> None:
     """Warns if the default encoder, which reads English only, is given texts in another language."""
     from irr.encoders.base import DEFAULT_ENCODER
-    from irr.encoders.window import language_note, open_window
+    from irr.encoders.window import open_window
 
     window = open_window() if encoder in (None, DEFAULT_ENCODER) else None
-    if window and (note := language_note(what, texts, window)):
+    if window and (note := window.language_note(what, texts)):
         display.note(note)
