@@ -31,13 +31,13 @@ def load_pretrained(
 
     Args:
         name: A model's name on the hub, or its folder.
-        read: Loads the model of a place; its second argument allows only files of this machine.
-        kind: Its name in messages: "encoder" or "language model".
-        error: The error to raise.
+        read: Loads the model from a name or folder; its second argument allows only local files.
+        kind: "encoder" or "language model", for messages.
+        error: The error to raise if there is no such model, or it does not load.
         folder: The model's folder, if `name` is not its path.
 
     Raises:
-        IrrError: As `error`, if there is no such model, or it does not load.
+        IrrError: As `error`.
     """
     prepare_environment()
     if folder := folder or local_folder(name, kind, error):

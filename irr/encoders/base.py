@@ -123,9 +123,9 @@ def place_vectors(
     starts, ends = offsets[read].T
     sums = np.zeros((len(starts) + 1, states.shape[1]), np.float32)
     np.cumsum(states[read], axis=0, out=sums[1:])
-    wanted = np.array(places, np.int64).reshape(-1, 2)
-    first = np.searchsorted(ends, wanted[:, 0], side="right")
-    last = np.searchsorted(starts, wanted[:, 1], side="left")
+    bounds = np.array(places, np.int64).reshape(-1, 2)
+    first = np.searchsorted(ends, bounds[:, 0], side="right")
+    last = np.searchsorted(starts, bounds[:, 1], side="left")
     count = np.maximum(last - first, 0)[:, None].astype(np.float32)
     shared = _SHARED * states.mean(axis=0)
     vectors: NDArray[np.float32] = (sums[last] - sums[first]) / np.maximum(count, 1) - shared

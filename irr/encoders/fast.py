@@ -42,10 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 class OnnxEngine:
-    """Runs an exported model with onnxruntime and tokenizers, which start fast; threads may share it.
-
-    Args:
-        folder: The folder of the graph, the tokenizer, and their description.
+    """Runs the export in a folder with onnxruntime and tokenizers, which start fast; threads may share it.
 
     Raises:
         Exception: If the folder is damaged.
@@ -109,7 +106,7 @@ _OPEN: WeakValueDictionary[tuple[Path, tuple[int, int, int]], OnnxEngine] = Weak
 def open_fast(
     name: str, folder: Path, revision: str, open_model: Callable[[], TorchEngine]
 ) -> OnnxEngine | None:
-    """The fast engine of a model, made at first use; None if the model has none.
+    """The fast engine of the model in a folder, made at first use; None if the model has none.
 
     Args:
         name: The model's name in messages.

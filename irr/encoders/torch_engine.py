@@ -42,19 +42,7 @@ _ODD = (
 
 
 class TorchEngine:
-    """Loads a model with sentence-transformers and encodes with it.
-
-    Args:
-        name: A model's name on the hub, or a folder that holds one.
-        folder: The model's folder, if it is known.
-        device: The name of torch's device; None lets sentence-transformers choose.
-
-    Attributes:
-        module: The loaded `SentenceTransformer`.
-
-    Raises:
-        EncoderError: If the model is neither here nor on the hub.
-    """
+    """Loads a model as `SentenceEncoder` describes and encodes with it; `module` is the `SentenceTransformer`."""
 
     def __init__(self, name: str, folder: Path | None = None, device: str | None = None) -> None:
         prepare_environment()
@@ -109,9 +97,7 @@ class TorchEngine:
 
 
 def export(engine: TorchEngine, folder: Path) -> None:
-    """Writes the model's tokenizer and its graph, with pooling and normalization inside.
-
-    The graph also gives the states of tokens, which `encode_places` reads.
+    """Writes the model's tokenizer and its graph, which pools and normalizes, and gives token states, too.
 
     Raises:
         Exception: If torch cannot export the model.
@@ -119,8 +105,7 @@ def export(engine: TorchEngine, folder: Path) -> None:
     import torch
     from torch.nn.functional import normalize
 
-    transformer = engine.module
-    states = engine.gives_states
+    transformer, states = engine.module, engine.gives_states
 
     class Graph(torch.nn.Module):
         def __init__(self) -> None:
@@ -177,10 +162,7 @@ def difference(engine: TorchEngine, encode: Callable[[Sequence[str]], NDArray[np
     """The largest difference of a component of two encoders, over texts of all lengths and scripts."""
     words = sorted(engine.module.tokenizer.get_vocab())
     chance = random.Random(0)
-    texts = [
-        " ".join(chance.choices(words, k=length)).replace(" ##", "")
-        for length, count in _LENGTHS.items()
-        for _ in range(count)
-    ]
+    lengths = [length for length, count in _LENGTHS.items() for _ in range(count)]
+    texts = [" ".join(chance.choices(words, k=length)).replace(" ##", "") for length in lengths]
     texts += _ODD
     return float(np.abs(engine.encode(texts) - encode(texts)).max())

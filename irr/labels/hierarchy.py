@@ -58,18 +58,18 @@ def part_of(
     Raises:
         UsageError: If an id is unknown, or no label is left.
     """
-    kept = np.ones(len(space), bool)
+    chosen = np.ones(len(space), bool)
     if within:
         roots = _numbers(space, [within] if isinstance(within, str) else within)
-        kept[:] = False
+        chosen[:] = False
         for level in _levels(roots, _children(known_parents(space)).__getitem__):
-            kept[level] = True
+            chosen[level] = True
     if only is not None:
-        kept &= np.isin(np.arange(len(space)), _numbers(space, only))
-    kept[_numbers(space, without)] = False
-    if not kept.any():
+        chosen &= np.isin(np.arange(len(space)), _numbers(space, only))
+    chosen[_numbers(space, without)] = False
+    if not chosen.any():
         raise UsageError("this part of the label space holds no label", "name another part")
-    return np.flatnonzero(kept)
+    return np.flatnonzero(chosen)
 
 
 def read_ids(path: Path) -> list[str]:

@@ -91,8 +91,8 @@ class SkosCounts(BaseModel):
     labels: int  # concepts that became labels
     named_in: dict[str, int]  # labels by the language of their name, or `untagged`
     fallbacks: int  # labels with a name in another language than those asked for
-    # What is left out: concepts that are deprecated, or lack a preferred label or an address; parents that are
-    # not labels; schemes, collections, and named resources of other types.
+    # Left out: concepts that are deprecated or lack a preferred label or an address, parents that are not
+    # labels, schemes, collections, and named resources of other types.
     deprecated: int
     unnamed: int
     blank: int
