@@ -42,7 +42,11 @@ _ODD = (
 
 
 class TorchEngine:
-    """Loads a model as `SentenceEncoder` describes and encodes with it; `module` is the `SentenceTransformer`."""
+    """Loads a model and encodes with it; takes the arguments of `SentenceEncoder`, and the model's folder.
+
+    Attributes:
+        module: The loaded `SentenceTransformer`.
+    """
 
     def __init__(self, name: str, folder: Path | None = None, device: str | None = None) -> None:
         prepare_environment()
