@@ -25,8 +25,8 @@ from irr.frozen.freeze import freeze, load
 from irr.io.texts import TextRow, read_rows
 from irr.labels.space import LabelSpace
 from irr.lm.loop import run_on_loop
-from irr.lm.openai.client import ServedModel
 from irr.lm.registry import open_model
+from irr.lm.server_client import ServedModel
 from irr.optimize.dspy_program import dspy_model, lean_json, prepare_dspy, schema_config
 from irr.program.program import build
 from irr.prompts.chat import list_schema

@@ -16,7 +16,7 @@ from irr.errors import ProgramError, UsageError
 if TYPE_CHECKING:
     from irr.calibrate.calibration import Calibration
     from irr.io.columns import Columns
-    from irr.lm.base import Capabilities
+    from irr.lm.protocol import Capabilities
 
     # The models of infer and of rank.
     Models = tuple[irr.LanguageModel | None, irr.LanguageModel | None]

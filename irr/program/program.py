@@ -30,7 +30,7 @@ from irr.io.records import EXAMPLES
 from irr.io.validation import explain
 from irr.labels.part import part_of
 from irr.labels.space import LabelSpace
-from irr.lm.base import LanguageModel
+from irr.lm.protocol import LanguageModel
 from irr.program.grouping import Coalescer, stream
 from irr.program.spec import Models, ProgramSpec
 from irr.program.stages import AnswerOptions, Stages
