@@ -13,11 +13,11 @@ from irr.workbench.audit.pairs import Pairs, TextRankings, pairs_by_text
 
 # Names whose vectors are at least so similar mean the same to the program.
 _SAME_MEANING = 0.95
-# The least share of the texts of one label that look more like the other's, on both sides, and the fewest texts.
+# Labels are mixed if each has two texts, and a quarter of its texts look more like those of the other one.
 _MIXED = 0.25
 _FEWEST_TEXTS = 2
-# A hub is among the first ten labels of at least 5 % of the texts, three times as often as a label on average,
-# and gold of at most a tenth of them.
+# A hub is among the first ten labels of 5 % of the texts, three times as often as the average label, and gold
+# of at most a tenth of them.
 _FIRST = 10
 _HUB_SHARE = 0.05
 _HUB_TIMES = 3
@@ -73,7 +73,7 @@ class Orphan:
 def twins(space: LabelSpace, ranked: TextRankings, pairs: Pairs, gold: Sequence[Set[int]]) -> list[Twins]:
     """Pairs of labels with like names, or with texts that look like each other's, the most mixed first."""
     counts = Counter(label for own in gold for label in own)
-    swapped = _swapped(pairs, gold)
+    swapped = _swapped(pairs, len(gold))
 
     def is_mixed(label: int, other: int) -> bool:
         least = max(1, _MIXED * counts[label])
@@ -97,10 +97,10 @@ def twins(space: LabelSpace, ranked: TextRankings, pairs: Pairs, gold: Sequence[
     return sorted(found, key=lambda t: (-min(t.mixed), -sum(t.mixed), -t.similarity, t.one.id, t.other.id))
 
 
-def _swapped(pairs: Pairs, gold: Sequence[Set[int]]) -> Counter[tuple[int, int]]:
+def _swapped(pairs: Pairs, texts: int) -> Counter[tuple[int, int]]:
     """The number of texts of a label that look more like those of another, by (label, other)."""
     swapped: Counter[tuple[int, int]] = Counter()
-    for own, rows in zip(gold, pairs_by_text(pairs, len(gold)), strict=True):
+    for rows in pairs_by_text(pairs, texts):
         for pair in rows[rows["given"]]:
             better = rows[(rows["probability"] > pair["probability"]) & ~rows["given"]]
             swapped.update((int(pair["label"]), other) for other in better["label"].tolist())

@@ -17,8 +17,8 @@ Ints = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 Pairs = NDArray[np.void]
 
-# The features of a pair, of which the last two come from the gold of other texts. The number of texts that
-# have a label is not a feature: leave-one-out makes it one lower for texts that have the label, and leaks the gold.
+# The features of a pair, the last two from the gold of other texts. The number of texts that have a label is
+# not a feature: leave-one-out makes it one lower for texts that have the label, and leaks the gold.
 FROM_OTHER_TEXTS = ("neighbour_similarity", "neighbour_share")
 FEATURES = (
     "score",
@@ -30,9 +30,9 @@ FEATURES = (
     "name_similarity",
     *FROM_OTHER_TEXTS,
 )
-# One row of `pairs_of`: `text` and `label` are numbers, `given` says whether the label is gold of the text,
-# `weight` how many pairs of the text and any label the row stands for, `rank` the label's place in the ranking
-# from 1 (0 outside it), `neighbour` the most similar other text that has the label (-1 for none).
+# A pair: the numbers of text and label, whether the label is gold of the text, the sampling weight (the
+# number of pairs that it represents), the label's rank from 1 (0 outside the ranking), and the number of the
+# most similar other text that has the label (-1 for none).
 _INTEGERS = ("text", "label", "rank", "neighbour")
 _FLOATS = ("weight", *FEATURES, "probability", "suspicion")
 PAIR = np.dtype([*((name, "i8") for name in _INTEGERS), ("given", "?"), *((name, "f8") for name in _FLOATS)])

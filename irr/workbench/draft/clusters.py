@@ -39,13 +39,8 @@ def cluster(points: Floats, size: int, least: int, seed: int) -> Clusters:
     """Finds clusters by average linkage of cosine distances (Sokal & Michener 1958).
 
     The tree is cut where, seen from the root, `size` clusters first have `least` points; points of smaller
-    clusters are in none. If no cut has so many large clusters, smaller ones count too.
-
-    Args:
-        points: Unit vectors, shape (points, axes).
-        size: The number of clusters, at most that of points.
-        least: The fewest points of a cluster.
-        seed: Random seed of mini-batch k-means, for many points.
+    clusters are in none. If no cut has so many large clusters, smaller ones count too. `points` are unit
+    vectors of shape (points, axes); the seed is that of mini-batch k-means for many points.
     """
     size = min(size, len(points))
     small, weights = np.arange(len(points)), np.ones(len(points), np.int64)

@@ -47,10 +47,7 @@ class Corpus:
     ) -> Corpus:
         """Cleans and encodes texts; those without a visible character are left out.
 
-        Args:
-            texts: The texts.
-            encoder: Encodes them.
-            progress: Called with (texts done, texts in all).
+        `progress` is called with (texts done, texts in all).
 
         Raises:
             UsageError: If no text is left.

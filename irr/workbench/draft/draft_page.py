@@ -1,4 +1,4 @@
-"""The page of a draft: a map of the texts, the labels with their texts, overlaps, and texts without a label."""
+"""The page of a draft: a map of the texts, the labels with their texts, overlaps, and the other texts."""
 
 from __future__ import annotations
 
@@ -21,13 +21,7 @@ _CHARACTERS = 300
 
 
 def write_page(out: TextIO, drafted: LabelDraft, title: str) -> None:
-    """Writes one HTML page that needs no other file.
-
-    Args:
-        out: The file.
-        drafted: The draft.
-        title: Its title.
-    """
+    """Writes one HTML page that needs no other file."""
     page = (FOLDER / "draft" / "draft.js").read_text("utf-8")
     write_document(out, f"{title} – irr draft", _data(drafted, title), [script("dom.js"), page])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ _QUOTED_CHARACTERS = 160
 # The fewest texts of a cluster: this share of the mean number, and at least two.
 _LEAST_SHARE = 0.2
 _FEWEST = 2
-# The least similarity of a cluster to the seed label that it stands for, and of a text to the label of a model.
+# The least similarity of a cluster to its seed label, and of a text to a label that a model proposed.
 _SEED_SIMILARITY = 0.55
 _TEXT_SIMILARITY = 0.2
 
@@ -62,16 +62,14 @@ class LabelDraft:
     Attributes:
         labels: Seed labels first, then the others, largest first, then the broader ones.
         label_of: The number of each text's label, shape (texts,); -1 for a text without a label.
-        nearest: The number of the label that is nearest to each text, shape (texts,).
         corpus: The texts.
         taxonomy: The answers of the language model, if one was asked.
     """
 
     labels: tuple[Label, ...]
     label_of: Ints
-    nearest: Ints
     corpus: Corpus
-    taxonomy: Taxonomy = Taxonomy()
+    taxonomy: Taxonomy = field(default_factory=Taxonomy)
 
 
 def draft(
@@ -161,7 +159,7 @@ def draft_by_clusters(corpus: Corpus, encoder: Encoder, plan: DraftPlan) -> Labe
     labels = _with_texts([*plan.seed_labels, *drafted], corpus, members, nearest)
     if plan.levels > 1:
         labels = _with_broader(corpus, members, labels, encoder, plan.levels)
-    return LabelDraft(tuple(labels), label_of, nearest, corpus)
+    return LabelDraft(tuple(labels), label_of, corpus)
 
 
 def draft_by_names(
@@ -180,7 +178,7 @@ def draft_by_names(
     nearest, best = similarity.argmax(axis=1), similarity.max(axis=1)
     label_of = np.where(best >= _TEXT_SIMILARITY, nearest, -1)
     labels = _with_texts(labels, corpus, _members(label_of, best, len(labels)), nearest)
-    return LabelDraft(tuple(labels), label_of, nearest, corpus, taxonomy)
+    return LabelDraft(tuple(labels), label_of, corpus, taxonomy)
 
 
 def _new_ids(labels: Iterable[Label], count: int) -> list[str]:
@@ -213,7 +211,7 @@ def _with_texts(
 def _with_broader(
     corpus: Corpus, members: Sequence[Ints], leaves: Sequence[Label], encoder: Encoder, levels: int
 ) -> list[Label]:
-    """The labels with parents, followed by these; n labels have n^(k/levels) labels k levels below the top."""
+    """The labels with their parents, followed by these: n^(k/levels) on the k-th level from the top."""
     labels, below, rows_of = list(leaves), list(range(len(leaves))), list(members)
     for level in range(1, levels):
         count = round(len(members) ** ((levels - level) / levels))

@@ -42,13 +42,8 @@ def name_clusters(
 
     Class-based TF-IDF as in BERTopic (Grootendorst 2022, arXiv 2203.05794), with spans for words: the share
     of a cluster's texts that hold the span, times ln(1 + A / f), where f is the sum of these shares over all
-    clusters, and A the mean over the clusters of the sum over all spans.
-
-    Args:
-        texts: The texts of each cluster, the most central first.
-        vectors: Their vectors, each of shape (texts, dimensions).
-        encoder: Encodes the spans.
-        taken: Names that are taken.
+    clusters, and A the mean over the clusters of the sum over all spans. The texts of a cluster come with the
+    most central first, their vectors have the shape (texts, dimensions), and names in `taken` are not used.
     """
     proposed = _proposed([own[:_TEXTS] for own in texts])
     distinct = list(dict.fromkeys(span for scores in proposed for span in scores))

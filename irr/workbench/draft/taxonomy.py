@@ -68,18 +68,10 @@ def propose_taxonomy(
     language: str | None = None,
     on_call: Callable[[], None] = lambda: None,
 ) -> Taxonomy:
-    """Asks a model for labels (Wan et al. 2024, arXiv 2403.12173); a repeated call asks nothing twice.
+    """Asks a model for at most `size` labels (Wan et al. 2024, arXiv 2403.12173).
 
-    Summaries and updates of the labels take turns, so that a budget that ends early leaves labels behind.
-
-    Args:
-        texts: The texts.
-        model: The model.
-        answers: The file in which its answers are kept.
-        size: The most labels.
-        calls: Requests that may be sent, those of earlier calls included; any number if None.
-        language: The language of the labels; that of the texts if None.
-        on_call: Called after each request.
+    Answers are kept in a file, so that a repeated call asks nothing twice. Summaries and updates of labels take
+    turns, so that a budget of calls that ends early leaves labels behind.
 
     Raises:
         LMUnavailableError: If the model is unavailable.

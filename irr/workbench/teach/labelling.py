@@ -98,7 +98,7 @@ def label_texts(
 
 
 def answers_file(output: str, forget: bool) -> Path:
-    """The file of the models' answers, which are kept until the output is complete; without them to forget them.
+    """The file of the models' answers, which are kept until the output is complete.
 
     Raises:
         OutputError: If the output is not a JSONL file.
