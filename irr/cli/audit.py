@@ -10,8 +10,7 @@ from typer import Option
 
 from irr.cli import display, options
 from irr.cli.program_options import ProgramOptions
-from irr.text.lines import short
-from irr.text.numbers import counted
+from irr.text.strings import counted, short
 
 if TYPE_CHECKING:
     from irr.workbench.audit import Audit

@@ -17,7 +17,7 @@ from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.cli.program_options import ProgramOptions
 from irr.errors import OtherRunError, OutputError
-from irr.text.numbers import counted
+from irr.text.strings import counted
 
 if TYPE_CHECKING:
     from irr.batch.forecast import Forecast

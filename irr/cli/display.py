@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from irr.text.numbers import counted
-from irr.text.printable import printable
+from irr.text.strings import counted, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from irr.config import Settings
-    from irr.labels.skos.counts import SkosCounts
+    from irr.labels.skos import SkosCounts
     from irr.types import Costs, Usage
 
 

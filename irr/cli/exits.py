@@ -15,7 +15,7 @@ import typer
 
 from irr.cli import display
 from irr.errors import IrrError
-from irr.text.printable import printable
+from irr.text.strings import printable
 
 EXIT_ROW_ERRORS = 1
 EXIT_UNUSABLE = 2

@@ -9,7 +9,7 @@ from typer import Argument, Option
 
 from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
-from irr.text.numbers import counted
+from irr.text.strings import counted
 
 
 def index(

@@ -11,7 +11,7 @@ import irr
 from irr.cli import display, options
 from irr.cli.program_options import ProgramOptions
 from irr.errors import UsageError
-from irr.text.lines import short
+from irr.text.strings import short
 from irr.text.words import clean
 
 # Queries of one text that are shown; a long text has thousands.

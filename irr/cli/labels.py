@@ -10,8 +10,7 @@ from typer import Argument, Option
 
 import irr
 from irr.cli import display, options
-from irr.text.lines import short
-from irr.text.numbers import counted
+from irr.text.strings import counted, short
 
 if TYPE_CHECKING:
     from irr.labels.diagnostics import LabelDiagnostics, SharedTexts
@@ -84,7 +83,7 @@ def _show_diagnostics(diagnostics: LabelDiagnostics) -> None:
 
 
 def _show_contents(diagnostics: LabelDiagnostics) -> None:
-    from irr.labels.skos.languages import UNTAGGED
+    from irr.labels.skos import UNTAGGED
 
     counts = [
         ("with aliases", diagnostics.with_aliases, counted(diagnostics.aliases, "alias", "aliases")),

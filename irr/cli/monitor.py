@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from irr.batch.tally import Price, Tally
 from irr.cli import display
-from irr.text.numbers import counted
+from irr.text.strings import counted
 
 _LOG_SECONDS, _LIVE_SECONDS = 60.0, 0.2
 

@@ -19,10 +19,10 @@ from irr.cli.calibrate import calibration_lines
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.cli.program_options import ProgramOptions
 from irr.cli.show import show_scores
-from irr.text.numbers import counted
+from irr.text.strings import counted
 
 if TYPE_CHECKING:
-    from irr.lm.budget import Budget
+    from irr.lm.cache import Budget
     from irr.optimize.optimization import Optimized
     from irr.optimize.scorer import Trial
     from irr.types import Usage
@@ -98,7 +98,7 @@ def optimize(
         check_name(name or "none", teachers.api_base)
     # DSPy's own progress bars would overwrite this one.
     os.environ.setdefault("TQDM_DISABLE", "1")
-    from irr.lm.budget import Budget
+    from irr.lm.cache import Budget
     from irr.optimize.optimization import check_models, split
     from irr.optimize.optimization import optimize as run
     from irr.optimize.prompt_search import Optimizer, Students

@@ -16,7 +16,7 @@ from irr.errors import ProgramError, UsageError
 if TYPE_CHECKING:
     from irr.calibrate.calibration import Calibration
     from irr.io.columns import Columns
-    from irr.lm.base import Capabilities
+    from irr.lm.protocol import Capabilities
 
     # The models of infer and of rank.
     Models = tuple[irr.LanguageModel | None, irr.LanguageModel | None]
@@ -155,7 +155,7 @@ class ProgramOptions:
 
     def _part(self, space: irr.LabelSpace) -> list[str] | None:
         """Ids of the labels that may be answers; None for all."""
-        from irr.labels.part import part_of, read_ids
+        from irr.labels.hierarchy import part_of, read_ids
 
         if not self.within and self.only is None and self.without is None:
             return None
@@ -210,11 +210,10 @@ class ProgramOptions:
         from irr.encoders.base import DEFAULT_ENCODER
         from irr.encoders.window import open_window
         from irr.frozen.manifest import read_manifest
-        from irr.text.languages import language_note
 
         encoder = read_manifest(self.program).spec.encoder.name if self.program else self.encoder
         window = open_window() if encoder in (None, DEFAULT_ENCODER) else None
-        if window and (note := language_note(what, texts, window.pieces)):
+        if window and (note := window.language_note(what, texts)):
             display.note(note)
 
     def build(

@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 from irr.cli import display
 from irr.errors import UsageError
-from irr.text.numbers import counted
+from irr.text.strings import counted
 
 if TYPE_CHECKING:
     from irr.workbench.review.judgments import Judgment

@@ -12,7 +12,7 @@ from typer import Option
 from irr.cli import display, options
 from irr.cli.program_options import ProgramOptions
 from irr.errors import MissingExtraError, UsageError
-from irr.text.numbers import counted
+from irr.text.strings import counted
 
 if TYPE_CHECKING:
     from irr.workbench.serve.review_page import ReviewPage

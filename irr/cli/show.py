@@ -10,7 +10,7 @@ from typer import Argument
 
 from irr.cli import display
 from irr.cli.calibrate import calibration_lines
-from irr.text.numbers import counted
+from irr.text.strings import counted
 
 if TYPE_CHECKING:
     from irr.frozen.manifest import Manifest, Scores

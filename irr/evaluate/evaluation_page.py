@@ -17,7 +17,7 @@ from irr.evaluate.sets import SetScores
 from irr.labels.space import LabelSpace
 from irr.pages.document import script, write_document
 from irr.statistics import Estimate, interval, resampled
-from irr.text.lines import cut
+from irr.text.strings import cut
 from irr.types import Match, QueryKind
 
 _SCRIPTS = ("dom.js", "charts.js", "sections.js", "decisions.js", "texts.js", "page.js")

@@ -62,9 +62,7 @@ class ProgramModule(dspy.Module):  # type: ignore[misc]
             self.infer = _predictor(TermPrompt(task, settings.infer.demos).prompt)
             infer = _PredictingModel(infer)
         if rank and task and "rank" in predictors and settings.rank.method is not RankMethod.POINTWISE:
-            self.rank = _predictor(
-                RankingPrompt(task, settings.rank.demos, settings.rank.none_fits).prompt
-            )
+            self.rank = _predictor(RankingPrompt(task, settings.rank.demos, settings.rank.none_fits).prompt)
             rank = _PredictingModel(rank)
         asked = Models(models.encoder, infer, rank, models.ranker)
         self._shared = _Shared(Stages.compose(program.spec, asked, program.index))

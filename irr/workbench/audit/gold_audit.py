@@ -14,8 +14,7 @@ from irr import InferRetrieveRank, LabelSpace
 from irr.errors import UsageError
 from irr.io.texts import GoldRow
 from irr.statistics import cross_fitted
-from irr.text.lines import short
-from irr.text.numbers import counted
+from irr.text.strings import counted, short
 from irr.workbench.audit.label_findings import Hub, Orphan, Twins, hubs, orphans, twins, unreached
 from irr.workbench.audit.pairs import (
     FEATURES,

@@ -8,7 +8,7 @@ import numpy as np
 
 from irr import __version__
 from irr.pages.document import FOLDER, script, write_document
-from irr.text.lines import cut
+from irr.text.strings import cut
 from irr.workbench.draft.clusters import centers_of
 from irr.workbench.draft.label_draft import LabelDraft
 

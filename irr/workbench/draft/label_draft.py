@@ -11,8 +11,7 @@ import numpy as np
 
 from irr import Encoder, Label, LanguageModel, Settings
 from irr.errors import LMError, UsageError
-from irr.text.lines import short
-from irr.text.numbers import counted
+from irr.text.strings import counted, short
 from irr.workbench.draft.clusters import Clusters, Ints, centers_of, cluster, grouped
 from irr.workbench.draft.corpus import Corpus, Floats, unit
 from irr.workbench.draft.naming import name_clusters

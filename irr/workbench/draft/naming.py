@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from irr import Encoder, Settings, SpanInferer
-from irr.text.lines import short
+from irr.text.strings import short
 from irr.text.words import stems
 from irr.types import QueryKind
 from irr.workbench.draft.corpus import Floats, unit

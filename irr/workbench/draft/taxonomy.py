@@ -11,7 +11,7 @@ from irr.errors import BudgetSpentError, LMError, LMUnavailableError
 from irr.lm.cache import Answers, Budget, CachedModel
 from irr.lm.loop import gather, run_on_loop
 from irr.prompts.chat import Prompt
-from irr.text.lines import one_line
+from irr.text.strings import one_line
 from irr.text.words import clean
 
 # Texts that one request summarizes, and summaries that one request makes labels of.

@@ -49,7 +49,7 @@ class Order(StrEnum):
 def _reviewer_name(name: str) -> str:
     name = " ".join(name.split())
     if not name or not name.isprintable():
-        raise ValueError("is no name")
+        raise ValueError("is not a name")
     if len(quote(name, safe="")) > _LONGEST_NAME:
         raise ValueError("is too long")
     return name
@@ -104,11 +104,7 @@ class Judgment(SubmittedJudgment):
 
 
 def valid_judgments(judgments: Iterable[Judgment]) -> list[Judgment]:
-    """The judgments that count: the last of each person and text that was not taken back, earliest first.
-
-    Args:
-        judgments: All judgments; those of a person in the order in which they were made.
-    """
+    """The judgments that count, earliest first: the last of each person and text that was not taken back."""
     judgments = list(judgments)
     undone = {judgment.undoes for judgment in judgments if judgment.verdict is Verdict.UNDONE}
     last = {
@@ -147,11 +143,7 @@ class JudgmentStore:
             return [judgment for path in paths for judgment in self._read(path)]
 
     def check(self) -> None:
-        """Checks that judgments can be read and written, before anybody judges.
-
-        Raises:
-            JudgmentsError, OutputError: If they cannot.
-        """
+        """Checks that judgments can be read and written; a `JudgmentsError` or `OutputError` if not."""
         self.judgments()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

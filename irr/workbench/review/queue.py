@@ -9,15 +9,13 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from irr import Prediction, RankedLabel
 from irr.errors import UsageError
 from irr.io.texts import TextRow
+from irr.statistics import Bools, Floats
 from irr.workbench.review.judgments import Judgment, Order
 
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
 # Labels of a text that are shown and count as proposed.
 SHOWN = 10
 # Seconds for which a text that is open on one person's screen is not given to another.
@@ -33,8 +31,8 @@ def random_position(seed: int, text_id: str | int) -> str:
 def random_sample(judgments: Iterable[Judgment]) -> list[Judgment]:
     """The judgments of texts that chance alone chose.
 
-    These are the texts up to the last one that was reviewed in random order, whatever the order by which each
-    of them was chosen: chance would have chosen it.
+    These are the texts up to the last one that was reviewed in random order. A text among them that was
+    reviewed in another order counts, too, as chance would have chosen it.
     """
     judgments = list(judgments)
     ends: dict[int, str] = {}

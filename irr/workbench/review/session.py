@@ -95,8 +95,7 @@ class ReviewSession:
         Raises:
             UsageError: If the order needs a label, or the label space lacks it.
         """
-        if label is not None and label not in self.program.space:
-            raise UsageError(f'"{label}" is no label', "choose one of the label space")
+        self._check_labels([] if label is None else [label])
         with self._lock:
             number = self._queue.next(order, reviewer, self._judgments(), label)
         return None if number is None else self._texts[number]
@@ -141,9 +140,7 @@ class ReviewSession:
             OutputError: If it cannot be written.
         """
         text = self.text(submitted.text_id)
-        for label in (*submitted.labels, *submitted.rejected):
-            if label not in self.program.space:
-                raise UsageError(f'"{label}" is no label', "choose labels of the label space")
+        self._check_labels((*submitted.labels, *submitted.rejected))
         wrong = (submitted.verdict is Verdict.LABELS) != bool(submitted.labels)
         if wrong or submitted.verdict is Verdict.UNDONE:
             raise UsageError("the verdict does not fit the labels", "name labels, or say that none fits")
@@ -183,6 +180,11 @@ class ReviewSession:
     def progress(self, reviewer: str) -> dict[str, Any]:
         """The progress of the review; judgments of other texts do not count."""
         return progress(self._judgments(), reviewer, len(self._texts), int(self._queue.known.sum()))
+
+    def _check_labels(self, labels: Sequence[str]) -> None:
+        for label in labels:
+            if label not in self.program.space:
+                raise UsageError(f'"{label}" is not in the label space', "choose one of its labels")
 
     def _judgments(self) -> list[Judgment]:
         """The judgments that count of the texts under review."""

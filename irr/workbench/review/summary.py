@@ -112,12 +112,7 @@ class GoldExport:
 
 
 def export_gold(judgments: Sequence[Judgment], only_random: bool = False) -> GoldExport:
-    """Makes gold of judgments; a label is gold if more than half of those who judged the text gave it.
-
-    Args:
-        judgments: The judgments that count, earliest first.
-        only_random: Whether only texts count that chance chose.
-    """
+    """Makes gold of the judgments that count; a label is gold if most of those who judged the text gave it."""
     chance = {judgment.text_id for judgment in random_sample(judgments)}
     by_text: dict[str | int, list[Judgment]] = {}
     unsure = set()
@@ -155,14 +150,7 @@ def _gold_row(judgments: Sequence[Judgment], by_chance: bool) -> dict[str, Any]:
 
 
 def progress(judgments: Sequence[Judgment], reviewer: str, texts: int, known: int) -> dict[str, Any]:
-    """The progress of a review, as the page shows it to a reviewer.
-
-    Args:
-        judgments: The judgments that count.
-        reviewer: The person who asks.
-        texts: How many texts there are.
-        known: How many of them the program has read.
-    """
+    """The progress of a review of so many texts, of which the program read `known`, as the page shows it."""
     mine = [judgment for judgment in judgments if judgment.reviewer == reviewer]
     shown = [judgment.seconds for judgment in mine[-_RECENT:] if judgment.seconds is not None]
     seconds = sum(min(one, _LONGEST_READING) for one in shown)

@@ -89,17 +89,9 @@ _EXAMPLES: dict[str, Any] = {
 }
 _CONTENT = {"schema": ClassifyRequest.model_json_schema(), "examples": _EXAMPLES}
 _REQUEST_BODY = {"required": True, "content": {"application/json": _CONTENT}}
-_REFUSALS = {
-    400: "The request cannot be used as it is",
-    401: "No token, or another one",
-    413: "The request is too large",
-    422: "The one text that was sent cannot be answered",
-    429: "Too many texts wait; Retry-After says how many seconds to",
-    504: "No answer within the time",
-}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"model": AnswerRow | AnswerRows},
-    **{status: {"model": AnswerRow, "description": reason} for status, reason in _REFUSALS.items()},
+    **{status: {"model": AnswerRow} for status in (400, 401, 413, 422, 429, 504)},
 }
 _Typed = Annotated[str, Query(max_length=1_000, description="What was typed so far", examples=["bake br"])]
 _Limit = Annotated[int, Query(ge=1, le=200, description="Labels, at most")]
@@ -110,9 +102,9 @@ def create_app(
     service: Service, *routers: APIRouter, access: Access | None = None, lifespan: Any = None
 ) -> FastAPI:
     """The application of a service: its routes and others, behind one guard; `lifespan` as in FastAPI."""
-    about: dict[str, Any] = {"title": "irr", "version": __version__, "description": _ABOUT}
     # The pages of documentation would load scripts from elsewhere.
-    app = FastAPI(**about, docs_url=None, redoc_url=None, lifespan=lifespan)
+    pages: dict[str, Any] = {"docs_url": None, "redoc_url": None}
+    app = FastAPI(title="irr", version=__version__, description=_ABOUT, lifespan=lifespan, **pages)
     for router in (_routes(service), *routers):
         app.include_router(router)
     for kind in (Refusal, IrrError, HTTPException, RequestValidationError, Exception):
@@ -162,12 +154,12 @@ def _routes(service: Service) -> APIRouter:
             given = [_read_text(text, number) for number, text in enumerate(question.texts or (), 1)]
             texts = [row.text for row in given if isinstance(row, _GivenText)]
             predictions = iter(await service.classify(texts, question, served))
-            rows = [
-                _row(row.id, next(predictions), row.model_extra)
-                if isinstance(row, _GivenText)
-                else _row(None, Prediction(error=row))
-                for row in given
-            ]
+            rows = []
+            for row in given:
+                if isinstance(row, _GivenText):
+                    rows.append(_row(row.id, next(predictions), row.model_extra))
+                else:
+                    rows.append(_row(None, Prediction(error=row)))
             status, content = 200, {"rows": rows}
         # NaN, which JSON lacks, may stand in the keys that are carried through.
         body = to_json(content, inf_nan_mode="null")
@@ -177,7 +169,7 @@ def _routes(service: Service) -> APIRouter:
     async def labels(query: _Typed = "", limit: _Limit = 20, ids: _Ids = []) -> FoundLabels:  # noqa: B006
         """Finds labels by the words of their names and aliases, which may be only begun, and by meaning.
 
-        With `id`, which may be given many times, gives those labels instead, without ids that are no label's.
+        With `id`, which may be given many times, gives those labels instead; unknown ids are left out.
         """
         search, space = service.current.search, service.current.program.space
         if ids:

@@ -89,10 +89,7 @@ class LabelSearch:
 
     def _described(self, label: Label, score: float | None) -> FoundLabel:
         return FoundLabel(
-            id=label.id,
-            name=label.name,
-            description=label.description,
-            aliases=label.aliases,
+            **label.model_dump(include={"id", "name", "description", "aliases"}),
             parents=_links(self._parents(label)),
             path=_links(self._path(label)),
             narrower=self._narrower[label.id],

@@ -75,8 +75,8 @@ class ClassifyOptions(Decision):
     Attributes:
         top_k: Labels a text, at most; ten, if nothing else chooses them.
         within: Ids of labels: only they and what is below them are answers.
-        only: Ids of the only labels that are answers.
-        without: Ids of labels that are no answers.
+        only: Ids of the labels that can be answers, without those below them.
+        without: Ids of labels that are excluded.
         trace: Whether rows carry the output of every stage.
     """
 

@@ -10,7 +10,7 @@ import pytest
 
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import LMError, OutputError
-from irr.lm.base import ChatRequest
+from irr.lm.protocol import ChatRequest
 from irr.workbench.draft import DraftPlan, draft
 from irr.workbench.draft.taxonomy import Taxonomy, propose_taxonomy
 from tests.doubles.kills import kill_once_it_has_answers

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from irr.encoders.window import open_window
-from irr.text.languages import language_note
 
 ENGLISH = {
     "skills": "manage musical staff; supervise correctional procedures; apply anti-oppressive practices; "
@@ -54,7 +53,7 @@ OTHERS = {
 def note(names: str) -> str:
     window = open_window()
     assert window
-    return language_note("labels", names.split("; "), window.pieces)
+    return window.language_note("labels", names.split("; "))
 
 
 @pytest.mark.parametrize("kind", ENGLISH)
@@ -64,7 +63,7 @@ def test_english_of_any_field_is_no_reason_for_a_note(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", OTHERS)
 def test_another_language_is_noted_with_an_encoder_to_name(kind: str) -> None:
-    assert "--encoder intfloat/multilingual-e5-small" in note(OTHERS[kind])
+    assert "such as intfloat/multilingual-e5-small" in note(OTHERS[kind])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from irr.text.printable import printable
+from irr.text.strings import printable
 
 
 @pytest.mark.parametrize(
