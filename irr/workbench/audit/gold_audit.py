@@ -15,11 +15,10 @@ from irr.errors import UsageError
 from irr.io.texts import GoldRow
 from irr.statistics import cross_fitted
 from irr.text.strings import counted, short
-from irr.workbench.audit.label_findings import Hub, Orphan, Twins, hubs, orphans, twins, unreached
+from irr.workbench.audit.label_findings import Hub, Orphan, Twins, hubs, orphans, twins
 from irr.workbench.audit.pairs import (
     FEATURES,
     FROM_OTHER_TEXTS,
-    Floats,
     Pairs,
     TextRanking,
     TextRankings,
@@ -110,7 +109,7 @@ def audit(
     """Audits the gold of some texts.
 
     Args:
-        program: Ranks the texts; those that are its examples are no evidence for themselves.
+        program: Ranks the texts; a text that is one of its examples is not evidence for itself.
         rows: At least 30 texts with gold; ids that the label space lacks are reported and ignored.
         on_text: Called after each text.
 
@@ -124,7 +123,7 @@ def audit(
     if known < _FEWEST_TEXTS:
         problem = f"{counted(known, 'text')} with gold: too few to tell what is unusual"
         if unknown:
-            problem += f"; {counted(len(unknown), 'gold id is no label', 'gold ids are no labels')}, as "
+            problem += f"; {counted(len(unknown), 'gold id is unknown', 'gold ids are unknown')}, as "
             problem += f'"{unknown.most_common(1)[0][0]}"'
         raise UsageError(problem, f"give at least {_FEWEST_TEXTS} with labels of this label space")
     ranked = rank_texts(program, [row.text for row in rows], sorted(frozenset().union(*gold)), on_text)
@@ -139,7 +138,7 @@ def audit(
         twins=tuple(twins(space, ranked, pairs, gold)),
         hubs=tuple(hubs(space, ranked, gold)),
         orphans=tuple(orphans(space, ranked, gold)),
-        unreached=unreached(space, ranked),
+        unreached=len(space) - len({label for one in ranked.texts for label in one.labels.tolist()}),
         added=rates.added,
         dropped=rates.dropped,
     )
@@ -202,18 +201,12 @@ def _rate(errors: Callable[[float], float], expected: float) -> float:
     return high
 
 
-def suspicion_of_texts(pairs: Pairs, texts: int) -> Floats:
-    """The probability that any pair of a text errs, shape (texts,)."""
-    right = np.log1p(-np.clip(pairs["suspicion"], 0, 1 - 1e-12))
-    suspicion: Floats = 1 - np.exp(np.bincount(pairs["text"], right, texts))
-    return suspicion
-
-
 def _suspects(
     rows: Sequence[GoldRow], space: LabelSpace, ranked: TextRankings, pairs: Pairs
 ) -> list[Suspect]:
-    """All texts, the most suspicious first."""
-    suspicion = suspicion_of_texts(pairs, len(rows))
+    """All texts, the most suspicious first; the suspicion of a text is the probability that any pair errs."""
+    right = np.log1p(-np.clip(pairs["suspicion"], 0, 1 - 1e-12))
+    suspicion = 1 - np.exp(np.bincount(pairs["text"], right, len(rows)))
     of_text = pairs_by_text(pairs, len(rows))
     suspects = []
     for text in np.argsort(-suspicion, kind="stable").tolist():

@@ -146,11 +146,6 @@ def orphans(space: LabelSpace, ranked: TextRankings, gold: Sequence[Set[int]]) -
     return sorted(found, key=lambda orphan: (-orphan.texts, orphan.label.id))
 
 
-def unreached(space: LabelSpace, ranked: TextRankings) -> int:
-    """The number of labels that are in the ranking of no text."""
-    return len(space) - len({label for ranking in ranked.texts for label in ranking.labels.tolist()})
-
-
 def _name(space: LabelSpace, number: int) -> LabelName:
     return LabelName(id=space[number].id, name=space[number].name)
 

@@ -57,10 +57,9 @@ class TextRanking:
     """A program's ranking of a text.
 
     Attributes:
-        labels: Numbers of its labels, best first, shape (labels,).
-        features: Score, name recall, word cosine and log-odds of the probability (0 without calibration) of
-            each, shape (labels, 4).
-        matches: By number of a label, the best matching words of the text and of the label.
+        labels: Numbers of the labels, best first, shape (labels,).
+        features: Their score, name recall, word cosine and log-odds (0 if not calibrated), shape (labels, 4).
+        matches: The best matching words of the text and of the label, by number of a label.
     """
 
     labels: Ints

@@ -100,12 +100,12 @@ def _linkage(points: Floats) -> NDArray[np.float64]:
 def _cut_where_large(points: Floats, weights: Ints, size: int, least: int) -> Ints:
     """The cluster of each point where first, from the root down, `size` clusters have `least` points."""
     tree = _linkage(points)
-    held = weights.tolist()
-    large = sum(count >= least for count in held)
+    sizes = weights.tolist()
+    large = sum(count >= least for count in sizes)
     best = size if large < size else len(points)
     for step, (left, right, *_) in enumerate(tree):
-        one, other = held[int(left)], held[int(right)]
-        held.append(one + other)
+        one, other = sizes[int(left)], sizes[int(right)]
+        sizes.append(one + other)
         large += (one + other >= least) - (one >= least) - (other >= least)
         if large >= size:
             best = len(points) - step - 1

@@ -69,13 +69,13 @@ def _free_name(text: str, used: set[str]) -> str:
 
 
 def _with_more_words(spans: Sequence[str]) -> list[str]:
-    """The spans whose words are not all in one of those before it that are kept."""
-    kept: dict[str, set[str]] = {}
+    """The spans without those whose words all occur in one span before them."""
+    words_of: dict[str, set[str]] = {}
     for span in spans:
         words = stems([span])
-        if not any(words <= known for known in kept.values()):
-            kept[span] = words
-    return list(kept)
+        if not any(words <= known for known in words_of.values()):
+            words_of[span] = words
+    return list(words_of)
 
 
 def _proposed(texts: Sequence[Sequence[str]]) -> list[dict[str, float]]:

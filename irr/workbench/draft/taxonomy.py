@@ -47,7 +47,7 @@ class Taxonomy(NamedTuple):
     """The labels that a model proposed.
 
     Attributes:
-        labels: The labels, no two of one name.
+        labels: Labels with distinct names.
         calls: Requests sent, those of earlier calls included.
         unusable: Answers without the JSON that was asked for.
         stopped: The reason for an early end; "" if there was none.
@@ -110,7 +110,7 @@ class _Requests:
     async def labels(
         self, labels: Sequence[ProposedLabel], summaries: Sequence[str] = ()
     ) -> list[ProposedLabel]:
-        """The labels of an answer, no two of one name: reviewed ones where there are no summaries."""
+        """Labels with distinct names: proposed or updated for summaries, reviewed without them."""
         fields = {}
         if labels:
             fields["labels so far"] = "\n".join(f"{label.name}: {label.description}" for label in labels)
@@ -130,7 +130,7 @@ class _Requests:
         return Prompt(task + self._ending, {name: name for name in inputs}, output, str, described)
 
     async def _ask(self, prompt: Prompt, fields: dict[str, str], characters: int, most: int) -> list[str]:
-        """The list in the model's answer; none if there is no such list, or no answer."""
+        """The list in the model's answer; empty if the answer has no such list, or no answer comes."""
         items = {"type": "string", "minLength": 1, "maxLength": characters}
         request = prompt.request(fields, items, most, _ITEM_TOKENS * most)
         try:

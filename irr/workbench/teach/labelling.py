@@ -82,7 +82,7 @@ def label_texts(
                 waiting.popleft()
                 yield example
         except BudgetSpentError:
-            # Of the texts that were asked about together, those whose answers are all there.
+            # The texts of the group whose requests were all answered.
             yield from _examples(program.in_groups(1), iter(waiting), job)
             raise
 

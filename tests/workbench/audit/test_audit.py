@@ -111,7 +111,7 @@ def test_too_few_texts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="too few"):
         audit(program, gold()[:29])
     other = [row.model_copy(update={"labels": ("x",)}) for row in gold()]
-    with pytest.raises(UsageError, match='1 gold id is no label, as "x"'):
+    with pytest.raises(UsageError, match='1 gold id is unknown, as "x"'):
         audit(program, other)
     silent = [row.model_copy(update={"text": " "}) for row in gold()]
     with pytest.raises(UsageError, match="none of the texts"):
