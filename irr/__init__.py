@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from irr.errors import IrrError as IrrError
     from irr.frozen.freeze import freeze as freeze
     from irr.frozen.freeze import load as load
+    from irr.infer.spans import SpanInferer as SpanInferer
     from irr.labels.space import LabelSpace as LabelSpace
     from irr.lm.protocol import LanguageModel as LanguageModel
     from irr.lm.registry import open_model as open_model
@@ -36,6 +37,7 @@ _MODULES = {
     "encoders.sentence_transformers": "SentenceEncoder",
     "errors": "IrrError",
     "frozen.freeze": "freeze load",
+    "infer.spans": "SpanInferer",
     "labels.space": "LabelSpace",
     "lm.protocol": "LanguageModel",
     "lm.server_limits": "Limits",

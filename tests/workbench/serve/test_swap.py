@@ -30,6 +30,15 @@ def rows_of(labels: list[dict[str, Any]], folder: Path) -> tuple[str, list[dict[
     ]
 
 
+def _check_row(row: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Labels are the same; the last digit of a score moves with the texts that are answered together."""
+    scores, expected_scores = ([label["score"] for label in one["labels"]] for one in (row, expected))
+    assert scores == pytest.approx(expected_scores, abs=2e-6)
+    names, expected_names = ([label["name"] for label in one["labels"]] for one in (row, expected))
+    ids, expected_ids = ([label["id"] for label in one["labels"]] for one in (row, expected))
+    assert (row["error"], names, ids) == (expected["error"], expected_names, expected_ids)
+
+
 class Load:
     """Callers who ask on until they are told to stop, and check every answer."""
 
@@ -58,7 +67,7 @@ class Load:
                     at = number % len(TEXTS)
                     answer = client.post("/v1/classify", json={"text": TEXTS[at], "top_k": 3})
                     program = answer.headers["x-irr-program"]
-                    assert answer.json() == self._expected[program][at]
+                    _check_row(answer.json(), self._expected[program][at])
                     self.answers[program] += 1
                 except Exception as e:
                     self.wrong.append(e)
