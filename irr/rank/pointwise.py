@@ -11,7 +11,6 @@ from irr.prompts.pack import Demo, TaskPack
 from irr.text.lines import one_line
 from irr.types import Candidate
 
-
 _CONTENT_FREE = "N/A"
 
 
