@@ -10,8 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from irr.calibrate.calibration import Calibration
@@ -23,7 +21,6 @@ from irr.errors import ProgramError, UsageError
 from irr.hub import cache_folder
 from irr.index.store import LabelIndex, open_index
 from irr.index.vectors import Progress
-from irr.infer.spans import SpanInferer
 from irr.io.frames import records
 from irr.io.frames import texts as texts_of
 from irr.io.records import EXAMPLES
@@ -37,7 +34,6 @@ from irr.program.stages import AnswerOptions, Stages
 from irr.prompts.pack import TaskPack, load_task
 from irr.rank.base import Ranker
 from irr.retrieve.features import Combination, default_combination
-from irr.text.words import clean
 from irr.types import Example, Label, Prediction, Query, QueryKind
 
 _TOP_K = 10
@@ -313,10 +309,6 @@ class InferRetrieveRank:
             raise UsageError("batch takes many texts", "call the program with one")
         options = self._options(top_k, trace, decision)
         return stream(texts_of(texts), self.stages, options)
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors of whole texts, as examples are compared by, shape (texts, dimensions)."""
-        return SpanInferer(self.settings.infer).encode([clean(text) for text in texts], self.encoder)
 
     @property
     def concurrency(self) -> int:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from irr import InferRetrieveRank, Prediction
+from irr import InferRetrieveRank, Prediction, SpanInferer
+from irr.text.words import clean
 from irr.types import QueryKind
 
 Floats = NDArray[np.float64]
@@ -102,7 +103,7 @@ def rank_texts(
     random_labels = np.random.default_rng(0).permutation(len(program.space))[:_RANDOM_LABELS]
     numbers = sorted({*gold, *random_labels.tolist(), *(n for one in ranked for n in one.labels.tolist())})
     names = program.encoder.encode([program.space[number].name for number in numbers])
-    vectors = program.encode(texts)
+    vectors = SpanInferer(program.settings.infer).encode(list(map(clean, texts)), program.encoder)
     return TextRankings(ranked, vectors, random_labels, dict(zip(numbers, names, strict=True)))
 
 

@@ -70,7 +70,7 @@ def propose_taxonomy(
 ) -> Taxonomy:
     """Asks a model for at most `size` labels (Wan et al. 2024, arXiv 2403.12173).
 
-    Answers are kept in a file, so that a repeated call asks nothing twice. Summaries and updates of labels take
+    Answers are kept in a file, so that a repeated call asks nothing twice. Summaries and updates take
     turns, so that a budget of calls that ends early leaves labels behind.
 
     Raises:

@@ -63,7 +63,7 @@ def label_texts(
     Raises:
         OutputError: If the output is not a JSONL file.
     """
-    answers = Answers(answers_file(job.output, job.restart))
+    answers = kept_answers(job.output, job.restart)
 
     def build_within_budget() -> InferRetrieveRank:
         program = build(within_budget(models(), calls, answers))
@@ -93,22 +93,32 @@ def label_texts(
         stopped = str(e)
         Checkpoint(Path(job.output)).publish()
     else:
-        answers_file(job.output, forget=True)
+        forget_answers(job.output)
     return Taught(_labelled(Path(job.output)), tally.texts, tally.errors, stopped, answers.spent)
 
 
-def answers_file(output: str, forget: bool) -> Path:
-    """The file of the models' answers, which are kept until the output is complete.
+def kept_answers(output: str, restart: bool) -> Answers:
+    """The models' answers, which are kept beside the output until it is complete.
 
     Raises:
-        OutputError: If the output is not a JSONL file.
+        OutputError: If the output is not a JSONL file, or the file for the answers holds something else.
     """
     if not output.endswith(".jsonl"):
         raise OutputError(output, "is not a JSONL file", "name the examples FILE.jsonl")
-    path = Path(f"{output}.lm")
-    if forget:
-        path.unlink(missing_ok=True)
-    return path
+    answers = Answers(_answers_file(output))
+    if restart:
+        forget_answers(output)
+        answers = Answers(_answers_file(output))
+    return answers
+
+
+def forget_answers(output: str) -> None:
+    """Removes the models' answers of an output that is complete."""
+    _answers_file(output).unlink(missing_ok=True)
+
+
+def _answers_file(output: str) -> Path:
+    return Path(f"{output}.lm")
 
 
 def within_budget(models: Models, calls: int | None, answers: Answers) -> Models:

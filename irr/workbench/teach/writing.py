@@ -13,13 +13,12 @@ from irr.batch import Progress
 from irr.batch.tally import Tally
 from irr.errors import BudgetSpentError, LMError, LMUnavailableError, OutputError, UsageError
 from irr.io.outputs import locked, refuse_to_write_over, replace_file
-from irr.lm.cache import Answers
 from irr.lm.loop import gather, run_on_loop
 from irr.prompts.chat import Prompt
 from irr.prompts.pack import TaskPack
 from irr.text.words import clean
 from irr.types import Costs
-from irr.workbench.teach.labelling import Models, Taught, answers_file, within_budget
+from irr.workbench.teach.labelling import Models, Taught, forget_answers, kept_answers, within_budget
 
 # The labels of a ranking among which the label of a text is looked for.
 _DEPTH = 50
@@ -80,10 +79,9 @@ def write_texts(
     Raises:
         OutputError: If the output is not a JSONL file, or another program wrote it.
     """
-    path, kept = Path(output), answers_file(output, plan.restart)
+    path, answers = Path(output), kept_answers(output, plan.restart)
     refuse_to_write_over(output, *plan.reads)
     with locked(path):
-        answers = Answers(kept)
         if path.exists() and path.stat().st_size and not plan.restart and not answers.requests:
             return Taught(_complete(path, plan.labels), len(plan.labels), 0, "", answers.spent)
         program = build()
@@ -113,7 +111,7 @@ def write_texts(
             with replace_file(path) as file:
                 file.writelines(json.dumps(example, ensure_ascii=False) + "\n" for example in examples)
         if not stopped:
-            answers_file(output, forget=True)
+            forget_answers(output)
     return Taught(len(examples), len(texts), errors, stopped, answers.spent)
 
 
