@@ -73,7 +73,7 @@ def classify(
     engine: Annotated[
         Literal["local", "ray"],
         Option(
-            help="Classify in this process, or on Ray (extra ray; on a cluster if RAY_ADDRESS names one)."
+            help="Classify in this process, or on Ray (extra ray; a cluster if RAY_ADDRESS names one)."
         ),
     ] = "local",
     workers: Annotated[int, Option(help="Processes that answer, on Ray.", min=1)] = 2,
