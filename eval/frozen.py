@@ -19,15 +19,16 @@ from multiprocessing import Process, Queue
 from pathlib import Path
 from typing import Any
 
+from irr.optimize.dspy_program import dspy_model, lean_json, prepare_dspy, schema_config
+
 from eval.record import record
 from irr.config import Settings
 from irr.frozen.freeze import freeze, load
 from irr.io.texts import TextRow, read_rows
 from irr.labels.space import LabelSpace
 from irr.lm.loop import run_on_loop
-from irr.lm.openai.client import ServedModel
 from irr.lm.registry import open_model
-from irr.optimize.dspy_program import dspy_model, lean_json, prepare_dspy, schema_config
+from irr.lm.server_client import ServedModel
 from irr.program.program import build
 from irr.prompts.chat import list_schema
 from irr.prompts.pack import load_task

@@ -18,7 +18,7 @@ from eval.record import record
 from irr.evaluate.evaluate import evaluate
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
-from irr.lm.budget import Budget
+from irr.lm.cache import Budget
 from irr.lm.registry import open_model
 from irr.optimize.optimization import optimize
 from irr.optimize.prompt_search import Optimizer, Students

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from irr.errors import IrrError as IrrError
     from irr.frozen.freeze import freeze as freeze
     from irr.frozen.freeze import load as load
+    from irr.infer.spans import SpanInferer as SpanInferer
     from irr.labels.space import LabelSpace as LabelSpace
-    from irr.lm.base import LanguageModel as LanguageModel
-    from irr.lm.openai.limits import Limits as Limits
+    from irr.lm.protocol import LanguageModel as LanguageModel
     from irr.lm.registry import open_model as open_model
+    from irr.lm.server_limits import Limits as Limits
     from irr.program.program import InferRetrieveRank as InferRetrieveRank
     from irr.program.program import build as build
     from irr.rank.base import Ranker as Ranker
@@ -35,9 +36,10 @@ _MODULES = {
     "encoders.sentence_transformers": "SentenceEncoder",
     "errors": "IrrError",
     "frozen.freeze": "freeze load",
+    "infer.spans": "SpanInferer",
     "labels.space": "LabelSpace",
-    "lm.base": "LanguageModel",
-    "lm.openai.limits": "Limits",
+    "lm.protocol": "LanguageModel",
+    "lm.server_limits": "Limits",
     "lm.registry": "open_model",
     "program.program": "InferRetrieveRank build",
     "rank.base": "Ranker",

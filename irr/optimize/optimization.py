@@ -11,7 +11,7 @@ from irr.calibrate.fit import calibrate
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import LMUnavailableError, UsageError
-from irr.evaluate.evaluate import Evaluation, evaluate
+from irr.evaluate.evaluate import RankingScores, score_rankings
 from irr.frozen.manifest import Scores
 from irr.hub import cache_folder
 from irr.index.store import open_index
@@ -225,16 +225,16 @@ def _counted(models: Students, budget: Budget) -> Students:
     return Students(one(models.infer), one(models.rank), one(models.infer_teacher), one(models.rank_teacher))
 
 
-def _evaluated(scorer: Scorer, plan: Plan, budget: Budget) -> Evaluation | None:
+def _evaluated(scorer: Scorer, plan: Plan, budget: Budget) -> RankingScores | None:
     """A plan's evaluation on the valset; None if the budget does not suffice."""
     try:
         with budget.trial(len(scorer.val)):
-            return evaluate(scorer.program(plan), scorer.val)
+            return score_rankings(scorer.program(plan), scorer.val)
     except Stopped:
         return None
 
 
-def _gain(before: Evaluation | None, after: Evaluation | None) -> Difference | None:
+def _gain(before: RankingScores | None, after: RankingScores | None) -> Difference | None:
     """The gain in RP@10."""
     if before is None or after is None:
         return None

@@ -25,9 +25,9 @@ from irr.io.frames import records
 from irr.io.frames import texts as texts_of
 from irr.io.records import EXAMPLES
 from irr.io.validation import explain
-from irr.labels.part import part_of
+from irr.labels.hierarchy import part_of
 from irr.labels.space import LabelSpace
-from irr.lm.base import LanguageModel
+from irr.lm.protocol import LanguageModel
 from irr.program.grouping import Coalescer, stream
 from irr.program.spec import Models, ProgramSpec
 from irr.program.stages import AnswerOptions, Stages

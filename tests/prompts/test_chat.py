@@ -8,9 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-
-from irr.errors import LMError
-from irr.lm.loop import run_on_loop
 from irr.optimize.dspy_program import (
     OrderCandidates,
     ProposeTerms,
@@ -19,6 +16,9 @@ from irr.optimize.dspy_program import (
     lean_json,
     prepare_dspy,
 )
+
+from irr.errors import LMError
+from irr.lm.loop import run_on_loop
 from irr.prompts.chat import Prompt
 from irr.prompts.pack import Demo, TaskPack, load_task
 from irr.prompts.templates import RankingPrompt, TermPrompt
