@@ -100,7 +100,6 @@ def optimize(
     os.environ.setdefault("TQDM_DISABLE", "1")
     from irr.lm.cache import Budget
     from irr.optimize.dspy_search import Optimizer
-    from irr.optimize.dspy_search import Optimizer
     from irr.optimize.optimization import check_models, split
     from irr.optimize.optimization import optimize as run
     from irr.optimize.prompt_search import Students
