@@ -57,6 +57,7 @@ def draft(
         Option(
             help="Language model that drafts: embedded, openai/MODEL, or recorded/FILE. Default: none.",
             metavar="NAME",
+            rich_help_panel="Language models",
         ),
     ] = None,
     lm_texts: Annotated[

@@ -100,9 +100,8 @@ def optimize(
     os.environ.setdefault("TQDM_DISABLE", "1")
     from irr.lm.cache import Budget
     from irr.optimize.dspy_search import Optimizer
-    from irr.optimize.optimization import check_models, split
+    from irr.optimize.optimization import Teachers, check_models, split
     from irr.optimize.optimization import optimize as run
-    from irr.optimize.prompt_search import Students
 
     check_models(Optimizer(optimizer), end_to_end, source.capabilities, teachers.capabilities)
     place = ProgramFolder.at(Path(output))
@@ -113,28 +112,19 @@ def optimize(
         trainset, valset = split(trainset, seed)
         half, rest = len(trainset), len(valset)
         display.note(f"no --val: {half:,} of the examples for the trainset, {rest:,} for the valset")
-    models = Students(*source.open_models(), *teachers.open_models())
-    with (
-        display.progress("label entries", None) as on_entries,
-        _trial_progress() as (on_trial, on_usage),
-    ):
+    program = source.build(space)
+    with _trial_progress() as (on_trial, on_usage):
         calls = Budget(budget, lambda: on_usage(calls.usage))
         with _interrupts(calls):
             result = run(
-                space,
+                program,
                 trainset,
                 valset,
-                models=models,
-                task=task or "default",
-                settings=source.read_settings(),
                 optimizer=Optimizer(optimizer),
+                teachers=Teachers(*teachers.open_models()),
                 end_to_end=end_to_end,
                 budget=calls,
                 seed=seed,
-                encoder=encoder,
-                index_folder=index_folder,
-                index_server=index_server,
-                progress=on_entries,
                 on_trial=on_trial,
             )
             trials = [trial.row() for trial in result.trials]

@@ -22,25 +22,25 @@ _SOME = 0.01
 T = TypeVar("T")
 
 
-class _Frozen(BaseModel):
+class _SurveyPart(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Examples(_Frozen, Generic[T]):
+class Examples(_SurveyPart, Generic[T]):
     """The number of labels with some property, and the first few of them."""
 
     count: int
     examples: tuple[T, ...]
 
 
-class SharedText(_Frozen):
+class SharedText(_SurveyPart):
     """A text that several labels carry, and their ids."""
 
     text: str
     ids: tuple[str, ...]
 
 
-class SharedTexts(_Frozen):
+class SharedTexts(_SurveyPart):
     """Texts that several labels carry: their number, that of the labels, and the most frequent texts."""
 
     texts: int
@@ -48,7 +48,7 @@ class SharedTexts(_Frozen):
     examples: tuple[SharedText, ...]
 
 
-class Lengths(_Frozen):
+class Lengths(_SurveyPart):
     """Lengths of the texts of one kind, in tokens of the encoder or in words."""
 
     median: int
@@ -56,7 +56,7 @@ class Lengths(_Frozen):
     cut: int | None  # texts longer than the encoder's window; None if that is unknown
 
 
-class HierarchyCounts(_Frozen):
+class HierarchyCounts(_SurveyPart):
     """Counts of labels by their place in the hierarchy; parents that are not labels are ignored."""
 
     with_parents: int
@@ -70,7 +70,7 @@ class HierarchyCounts(_Frozen):
     in_cycles: Examples[tuple[str, ...]]  # cycles, each id the parent of the one before
 
 
-class LabelDiagnostics(_Frozen):
+class LabelDiagnostics(_SurveyPart):
     """The diagnostics of a label space."""
 
     labels: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from typing import get_args
 
 import pytest
@@ -12,6 +13,7 @@ import typer.main
 
 from irr.cli.app import app, call
 from irr.cli.options import HierarchyName, RankMethodName
+from irr.cli.program_options import ProgramOptions
 from irr.config import Hierarchy, RankMethod
 from irr.errors import InputError, IrrError, LMError, UsageError
 
@@ -28,6 +30,15 @@ def test_every_option_says_what_it_does_and_flags_have_no_opposite() -> None:
         for parameter in command.params:
             assert parameter.help, (name, parameter.name)
             assert not parameter.secondary_opts, (name, parameter.name)
+
+
+def test_commands_that_run_a_program_have_all_of_its_options() -> None:
+    names = {field.name for field in fields(ProgramOptions)}
+    root = typer.main.get_command(app)
+    for command in ("classify", "eval", "inspect", "serve", "teach", "audit"):
+        assert names <= {parameter.name for parameter in root.commands[command].params}, command
+    build = names - {"program", "rebind", "within", "only", "without"}
+    assert build <= {parameter.name for parameter in root.commands["optimize"].params}
 
 
 def test_help_loads_no_more_than_it_shows() -> None:

@@ -112,7 +112,7 @@ class GoldExport:
 
 
 def export_gold(judgments: Sequence[Judgment], only_random: bool = False) -> GoldExport:
-    """Makes gold of the judgments that count; a label is gold if most of those who judged the text gave it."""
+    """Gold of the judgments that count; a label is gold if most of those who judged the text gave it."""
     chance = {judgment.text_id for judgment in random_sample(judgments)}
     by_text: dict[str | int, list[Judgment]] = {}
     unsure = set()

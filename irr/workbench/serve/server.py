@@ -132,6 +132,12 @@ class _Workers(Multiprocess):
                 with suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGHUP)
 
+    def keep_subprocess_alive(self) -> None:
+        # While the parent keeps the worker's end of the pipe, it waits for the answer of a dead worker.
+        for process in self.processes:
+            process.child_conn.close()
+        super().keep_subprocess_alive()
+
 
 def _worker(setup: ServeSetup) -> FastAPI:
     """The application of one of several processes."""

@@ -143,3 +143,10 @@ def test_a_service_that_is_stopped_answers_what_it_took(tmp_path: Path) -> None:
     rows = json.loads(answers[0].content)["rows"]
     assert len(rows) == 900
     assert all(row["labels"] for row in rows)
+
+
+def test_a_worker_that_cannot_load_the_program_ends_the_service(tmp_path: Path) -> None:
+    labels = tmp_path / "labels.jsonl"
+    labels.write_text("not labels")
+    with in_process(labels, tmp_path / "index", "--workers", "2") as (_, process):
+        assert process.wait(60) != 0
