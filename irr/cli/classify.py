@@ -72,9 +72,7 @@ def classify(
     price_per_million: options.PricePerMillion = None,
     engine: Annotated[
         Literal["local", "ray"],
-        Option(
-            help="Classify in this process, or on Ray (extra ray; a cluster if RAY_ADDRESS names one)."
-        ),
+        Option(help="Classify in this process, or on Ray (extra ray; a cluster if RAY_ADDRESS names one)."),
     ] = "local",
     workers: Annotated[int, Option(help="Processes that answer, on Ray.", min=1)] = 2,
     min_probability: options.MinProbability = None,
