@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from irr.lm.server_limits import Limits as Limits
     from irr.program.program import InferRetrieveRank as InferRetrieveRank
     from irr.program.program import build as build
+    from irr.program.program import from_module as from_module
     from irr.rank.base import Ranker as Ranker
     from irr.types import Candidate as Candidate
     from irr.types import Label as Label
@@ -41,7 +42,7 @@ _MODULES = {
     "lm.protocol": "LanguageModel",
     "lm.server_limits": "Limits",
     "lm.registry": "open_model",
-    "program.program": "InferRetrieveRank build",
+    "program.program": "InferRetrieveRank build from_module",
     "rank.base": "Ranker",
     "types": "Candidate Label Prediction RankedLabel",
 }

@@ -47,8 +47,9 @@ class TermPrompt:
     def request(self, text: str, demos: Sequence[Demo] | None = None) -> ChatRequest:
         """The request for a text."""
         shown = None if demos is None else self.shown(demos)
-        request = self.prompt.request({"text": text}, self.items, self.most, TERMS_TOKENS, shown)
-        return replace(request, about=StageInput("infer", text))
+        fields = {"text": text}
+        request = self.prompt.request(fields, self.items, self.most, TERMS_TOKENS, shown)
+        return replace(request, about=StageInput("infer", text, fields=fields, demos=shown))
 
     def read(self, answer: str) -> list[str]:
         """The terms in an answer, without duplicates.
@@ -114,7 +115,8 @@ class RankingPrompt:
         shown = None if demos is None else self.shown(demos)
         most = min(count, len(candidates))
         request = self.prompt.request(values, self.items(len(candidates)), most, RANKING_TOKENS, shown)
-        return replace(request, about=StageInput("rank", text, tuple(names or candidates)))
+        about = StageInput("rank", text, tuple(names or candidates), values, shown)
+        return replace(request, about=about)
 
     def read(self, answer: str, candidates: int) -> list[int]:
         """Positions among the candidates, best first: distinct, in range, as many as the model gave.
