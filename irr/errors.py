@@ -100,5 +100,9 @@ class LMUnavailableError(LMError):
     """
 
 
+class BudgetSpentError(IrrError):
+    """No further request to a language model is allowed: a budget is spent, or its user stopped it."""
+
+
 class ProgramError(IrrError):
     """A frozen program's directory cannot be written or loaded."""

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from irr.config import RankMethod
 from irr.errors import IrrError, LMError
+from irr.index.store import LabelIndex
 from irr.lm.loop import run_on_loop
 from irr.lm.protocol import ChatRequest, LanguageModel, StageInput
-from irr.program.program import InferRetrieveRank
-from irr.program.spec import Models
+from irr.program.spec import Models, ProgramSpec
 from irr.program.stages import AnswerOptions, Stages
 from irr.prompts.chat import Prompt, assistant_text, system_text, user_text
 from irr.prompts.pack import MAX_NAME, MAX_TERMS, Demo, InferPrompt, RankPrompt, TaskPack, demo_text
-from irr.prompts.templates import RankingPrompt, TermPrompt, numbered
+from irr.prompts.templates import RankingPrompt, TermPrompt
 from irr.text.words import clean
 
 
@@ -42,6 +42,25 @@ _calling: ContextVar[ProgramModule] = ContextVar("irr_calling_module")
 _about: ContextVar[StageInput] = ContextVar("irr_about")
 
 
+class CompiledProgram(Protocol):
+    """The parts of a program that its module uses."""
+
+    @property
+    def spec(self) -> ProgramSpec:
+        """Its specification."""
+        ...
+
+    @property
+    def models(self) -> Models:
+        """Its models."""
+        ...
+
+    @property
+    def index(self) -> LabelIndex:
+        """The index of its label space."""
+        ...
+
+
 class ProgramModule(dspy.Module):  # type: ignore[misc]
     """A program whose prompts DSPy can compile.
 
@@ -53,18 +72,16 @@ class ProgramModule(dspy.Module):  # type: ignore[misc]
         predictors: The stages whose prompts are predictors: `infer`, `rank`, or both.
     """
 
-    def __init__(self, program: InferRetrieveRank, predictors: Sequence[str] = ("infer", "rank")) -> None:
+    def __init__(self, program: CompiledProgram, predictors: Sequence[str] = ("infer", "rank")) -> None:
         super().__init__()
         self.program = program
-        task, settings, models = program.spec.task, program.settings, program.models
+        task, settings, models = program.spec.task, program.spec.settings, program.models
         infer, rank = models.infer_lm, models.rank_lm
         if infer and task and "infer" in predictors:
-            self.infer = _predictor(TermPrompt(task, settings.infer.demos).prompt)
+            self.infer = predictor_of(TermPrompt(task, settings.infer.demos).prompt)
             infer = _PredictingModel(infer)
         if rank and task and "rank" in predictors and settings.rank.method is not RankMethod.POINTWISE:
-            self.rank = _predictor(
-                RankingPrompt(task, settings.rank.demos, settings.rank.none_fits).prompt
-            )
+            self.rank = predictor_of(RankingPrompt(task, settings.rank.demos, settings.rank.none_fits).prompt)
             rank = _PredictingModel(rank)
         asked = Models(models.encoder, infer, rank, models.ranker)
         self._shared = _Shared(Stages.compose(program.spec, asked, program.index))
@@ -86,7 +103,7 @@ class ProgramModule(dspy.Module):  # type: ignore[misc]
         """
         token = _calling.set(self)
         try:
-            depth = self.program.settings.retrieve.candidates
+            depth = self.program.spec.settings.retrieve.candidates
             (prediction,) = self._shared.stages.answer([text], AnswerOptions(depth, None, True))
         except Exception as e:
             if not isinstance(e, IrrError):
@@ -128,14 +145,8 @@ class _Shared:
         return self
 
 
-def from_module(module: ProgramModule) -> InferRetrieveRank:
-    """The program of a module, with the prompts that its predictors have now."""
-    program = module.program
-    spec = program.spec.replace(task=module.task())
-    return InferRetrieveRank.assemble(spec, program.models, program.index)
-
-
-def _predictor(prompt: Prompt) -> dspy.Predict:
+def predictor_of(prompt: Prompt) -> dspy.Predict:
+    """A prompt as a DSPy predictor."""
     fields: dict[str, Any] = {
         **{name: (str, dspy.InputField(desc=described)) for name, described in prompt.inputs.items()},
         prompt.output: (list[prompt.item], dspy.OutputField(desc=prompt.described)),  # type: ignore[name-defined]
@@ -167,25 +178,25 @@ class _PredictingModel:
         assert about is not None
         predictor = getattr(_calling.get(), about.stage)
         _about.set(about)
-        inputs = {"text": about.text}
-        if about.candidates:
-            inputs["candidates"] = numbered(about.candidates)
         demos = predictor.demos if about.demos is None else about.demos
-        named = {"name": "answer", "schema": dict(request.schema or {}), "strict": True}
-        # DSPy's own schema loses the bounds of arrays.
-        form = {"type": "json_schema", "json_schema": named}
         try:
             with dspy.context(adapter=LeanJSONAdapter()):
                 prediction = await predictor.acall(
                     lm=self._lm,
                     # Optimizers make demos of whole texts, a task pack of their beginning.
                     demos=[{**demo, "text": demo_text(demo["text"])} for demo in demos],
-                    config={"response_format": form, "max_tokens": request.max_tokens},
-                    **inputs,
+                    config={**schema_config(request.schema or {}), "max_tokens": request.max_tokens},
+                    **about.fields,
                 )
         except Exception as e:
             raise as_lm_error(e) from None
         return assistant_text({name: prediction[name] for name in predictor.signature.output_fields})
+
+
+def schema_config(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The `config` of a DSPy call whose answer must fit a schema; DSPy's own loses the bounds of arrays."""
+    named = {"name": "answer", "schema": dict(schema), "strict": True}
+    return {"response_format": {"type": "json_schema", "json_schema": named}}
 
 
 def dspy_model(model: LanguageModel, **settings: Any) -> dspy.LM:

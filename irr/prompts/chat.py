@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from irr.errors import LMError
-from irr.lm.base import ChatRequest
+from irr.lm.protocol import ChatRequest
 
 Message = tuple[str, str]
 # The values of an example's fields, by name.

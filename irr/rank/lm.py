@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from irr.errors import LMError, LMUnavailableError
 from irr.lm.loop import gather, run_on_loop
-from irr.lm.usage import metered
+from irr.lm.protocol import metered
 from irr.prompts.pack import ChooseDemos, Demo
 from irr.rank.base import LMEvidence, by_score
 from irr.types import Candidate, Fallback, Ranking

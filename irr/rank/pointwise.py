@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Sequence
 
-from irr.lm.base import LanguageModel
+from irr.lm.protocol import LanguageModel
 from irr.prompts.pack import Demo, TaskPack
 from irr.text.lines import one_line
 from irr.types import Candidate

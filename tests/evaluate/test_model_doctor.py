@@ -11,7 +11,7 @@ import pytest
 
 from irr.errors import LMError
 from irr.evaluate.model_doctor import QUESTIONS, TERMS, DoctorFinding, doctor, doctor_questions
-from irr.lm.base import ChatRequest
+from irr.lm.protocol import ChatRequest
 from tests.doubles.scripted import ScriptedModel
 from tests.support import Irr
 

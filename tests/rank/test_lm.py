@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from irr.config import RankSettings
 from irr.errors import LMError
-from irr.lm.base import ChatRequest
+from irr.lm.protocol import ChatRequest
 from irr.prompts.pack import load_task
 from irr.rank.listwise import Listwise
 from irr.rank.lm import Depth, LMRanker

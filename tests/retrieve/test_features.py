@@ -65,7 +65,7 @@ def test_features_are_their_formulas(features: Features) -> None:
     assert features.passages == 2
     # Each label meets one passage and another passage equally well: the description does not count.
     assert difference(features, "passage_match") == pytest.approx(0, abs=1e-6)
-    # The first name stands in both passages, so that its span counts ln(1 + 2); the other span counts ln(1 + 1).
+    # The span of the first name stands in both passages and counts ln(1 + 2); the other counts ln(1 + 1).
     assert difference(features, "strong_matches") == pytest.approx(np.log1p(10 * np.log(3) * 0.3))
     assert difference(features, "exclusive_matches") == pytest.approx(np.log1p(10 * np.log(3) / 2 * 0.4))
     expected = np.log1p(10 * np.log(3) * 0.5) - np.log1p(10 * np.log(2) * 0.1)
