@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from irr.calibrate.fit import calibrate
 from irr.errors import BudgetSpentError, LMUnavailableError, UsageError
-from irr.evaluate.evaluate import Evaluation, evaluate
+from irr.evaluate.evaluate import RankingScores, score_rankings
 from irr.frozen.manifest import Scores
 from irr.io.texts import GoldRow
 from irr.lm.cache import Budget, CachedModel
@@ -195,16 +195,16 @@ def _capabilities(*models: LanguageModel | None) -> list[Capabilities | None]:
     return [model.capabilities if model else None for model in models]
 
 
-def _evaluated(scorer: Scorer, plan: Plan, budget: Budget) -> Evaluation | None:
+def _evaluated(scorer: Scorer, plan: Plan, budget: Budget) -> RankingScores | None:
     """A plan's evaluation on the valset; None if the budget does not suffice."""
     try:
         with budget.trial(len(scorer.val)):
-            return evaluate(scorer.program(plan), scorer.val)
+            return score_rankings(scorer.program(plan), scorer.val)
     except BudgetSpentError:
         return None
 
 
-def _gain(before: Evaluation | None, after: Evaluation | None) -> Difference | None:
+def _gain(before: RankingScores | None, after: RankingScores | None) -> Difference | None:
     """The gain in RP@10."""
     if before is None or after is None:
         return None

@@ -10,10 +10,14 @@ import pytest
 
 from irr.calibrate.decision import Decision, Thresholds
 from irr.calibrate.fit import calibrate
+from irr.config import Settings
+from irr.encoders.sentence_transformers import SentenceEncoder
+from irr.evaluate.evaluate import EvaluationOptions, evaluate
 from irr.evaluate.sets import SetCollector
 from irr.frozen.freeze import freeze
 from irr.io.texts import GoldRow
-from irr.program.program import InferRetrieveRank
+from irr.labels.space import LabelSpace
+from irr.program.program import InferRetrieveRank, build
 from irr.types import Prediction, RankedLabel
 from tests.calibrate.test_program import GOLD
 from tests.evaluate.test_report import opened  # noqa: F401
@@ -60,6 +64,19 @@ def test_without_a_choice_the_best_ten_are_scored_and_a_promise_is_compared() ->
     scorer.add(row({"3", "99"}), prediction({str(n): 0.1 for n in range(30)}))
     name, promised, kept = scorer.scores().promise or ("", 0, None)
     assert (name, promised, kept and kept.mean) == ("recall", 0.8, 0.5)
+
+
+@pytest.mark.parametrize("hierarchy", ["closed", "leaves"])
+def test_sets_in_a_hierarchy_are_those_that_the_program_returns(
+    kitchen: LabelSpace, encoder: SentenceEncoder, index_folder: Path, hierarchy: str
+) -> None:
+    settings = Settings().replace({"hierarchy": hierarchy})
+    program = calibrate(build(kitchen, encoder=encoder, settings=settings, index_folder=index_folder), GOLD)
+    decision = Decision(min_probability=0.02)
+    sets = evaluate(program, GOLD, EvaluationOptions(decision=decision)).sets
+    returned = [len(one.labels) for one in program.batch([row.text for row in GOLD], decision=decision)]
+    assert len(set(returned)) > 1
+    assert sets and sets.sizes == tuple(returned)
 
 
 def test_eval_shows_the_sets_of_a_calibrated_program(
