@@ -131,12 +131,9 @@ class TrialLog:
 
 
 def dspy_examples(program: InferRetrieveRank, rows: Sequence[GoldRow], name: str) -> list[Any]:
-    """Rows with gold as DSPy examples, whose fields are a labelled demo of either stage.
+    """Rows with gold as DSPy examples with keys that begin with `name`.
 
-    Args:
-        program: Finds the candidates of a demo; it has no model to rank.
-        rows: The rows.
-        name: The beginning of their keys.
+    Their fields are a labelled demo of either stage, whose candidates the program finds, without ranking.
     """
     import dspy
 
@@ -169,8 +166,8 @@ class Search:
         student: The program whose prompts are optimized.
         teacher: The same program on the teachers' models.
         writer: The model that writes instructions.
-        trainset: Examples with gold labels that demos are made of.
-        valset: Examples with gold labels that decide between prompts.
+        trainset: Examples that demos are made of.
+        valset: Examples that decide between prompts.
         threads: Examples under way at a time.
         seed: The same seed gives the same prompts.
     """
@@ -255,16 +252,13 @@ def check_optimizer(optimizer: Optimizer, writer: Capabilities) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps DSPy's prints and logs off standard output and error."""
-    printed = StringIO()
     loud = [logging.getLogger(name) for name in ("dspy", "gepa", "optuna")]
     levels = [logger.level for logger in loud]
     for each in loud:
         each.setLevel(logging.CRITICAL)
     try:
-        with redirect_stdout(printed):
+        with redirect_stdout(StringIO()):
             yield
     finally:
         for each, level in zip(loud, levels, strict=True):
             each.setLevel(level)
-        for line in printed.getvalue().splitlines():
-            logger.debug("%s", line)

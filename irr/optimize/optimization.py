@@ -91,10 +91,14 @@ def optimize(
         UsageError: If there are too few examples, or the options do not fit together.
     """
     train, val = split(trainset, seed) if valset is None else (list(trainset), list(valset))
-    _check_examples(train, val)
+    for examples, name in ((train, "trainset"), (val, "valset")):
+        if sum(bool(row.labels) for row in examples) < _FEWEST // 2:
+            hint = f"give at least {_FEWEST} with labels, better 60"
+            raise UsageError(f"too few examples in the {name}", hint)
     students = program.models.infer_lm, program.models.rank_lm
     teachers = teachers or Teachers()
-    check_models(optimizer, end_to_end, _capabilities(*students), _capabilities(*teachers))
+    abilities = [model and model.capabilities for model in (*students, *teachers)]
+    check_models(optimizer, end_to_end, abilities[:2], abilities[2:])
     budget = budget or Budget()
     scorer = Scorer(program.index, program.encoder, train, val)
     trials: list[Trial] = []
@@ -114,23 +118,15 @@ def optimize(
         raise LMUnavailableError("down", budget.reason, "start it again, and repeat the call")
     rows = [*scorer.train, *scorer.val]
     plan = combine(scorer, tune(scorer, start, rows, budget, add_trial), rows, seed, add_trial)
-    search = PromptSearch(
-        scorer, (infer_lm, rank_lm), (writers[0], writers[1]), optimizer, budget, seed, add_trial
-    )
+    search = PromptSearch(scorer, (infer_lm, rank_lm), Teachers(*writers), optimizer, budget, seed, add_trial)
     stages = [step for step, model in ((INFER, infer_lm), (RANK, rank_lm)) if model]
     for step in [BOTH] if end_to_end else stages:
         plan = search.improve(plan, step)
     after = _evaluated(scorer, plan, budget)
-    uses_examples = plan.uses_examples
-    of_train = _gain_of_train(scorer, plan) if uses_examples else None
-    plan = replace(plan, examples=uses_examples)
-    found = scorer.final(
-        replace(
-            plan,
-            infer_lm=plan.infer_lm and program.models.infer_lm,
-            rank_lm=plan.rank_lm and program.models.rank_lm,
-        )
-    )
+    of_train = _gain_of_train(scorer, plan) if plan.uses_examples else None
+    plan = replace(plan, examples=plan.uses_examples)
+    uncached = {"infer_lm": plan.infer_lm and students[0], "rank_lm": plan.rank_lm and students[1]}
+    found = scorer.final(replace(plan, **uncached))
     uncalibrated = ""
     try:
         with budget.trial(len(rows)):
@@ -148,12 +144,11 @@ def optimize(
         "prompt_tokens": budget.usage.prompt_tokens,
         "completion_tokens": budget.usage.completion_tokens,
     }
-    scores = {
-        name: Scores(texts=one.texts, metrics=one.metrics)
-        for name, one in (("before", before), ("after", after))
-        if one is not None
-    }
-    gain = _gain(before, after)
+    evaluated = {"before": before, "after": after}
+    scores = {n: Scores(texts=one.texts, metrics=one.metrics) for n, one in evaluated.items() if one}
+    gain = None
+    if before and after:
+        gain = paired_bootstrap(after.per_text.scores["rp@10"], before.per_text.scores["rp@10"])
     return Optimized(found, trials, scores, gain, of_train, history, budget.reason, uncalibrated)
 
 
@@ -163,13 +158,6 @@ def split(rows: Sequence[GoldRow], seed: int) -> tuple[list[GoldRow], list[GoldR
     random.Random(seed).shuffle(shuffled)
     half = len(shuffled) // 2
     return shuffled[:half], shuffled[half:]
-
-
-def _check_examples(train: Sequence[GoldRow], val: Sequence[GoldRow]) -> None:
-    for rows, what in ((train, "trainset"), (val, "valset")):
-        if sum(bool(row.labels) for row in rows) < _FEWEST // 2:
-            hint = f"give at least {_FEWEST} with labels, better 60"
-            raise UsageError(f"too few examples in the {what}", hint)
 
 
 def check_models(
@@ -191,10 +179,6 @@ def check_models(
             check_optimizer(optimizer, teacher or stage)
 
 
-def _capabilities(*models: LanguageModel | None) -> list[Capabilities | None]:
-    return [model.capabilities if model else None for model in models]
-
-
 def _evaluated(scorer: Scorer, plan: Plan, budget: Budget) -> RankingScores | None:
     """A plan's evaluation on the valset; None if the budget does not suffice."""
     try:
@@ -202,13 +186,6 @@ def _evaluated(scorer: Scorer, plan: Plan, budget: Budget) -> RankingScores | No
             return score_rankings(scorer.program(plan), scorer.val)
     except BudgetSpentError:
         return None
-
-
-def _gain(before: RankingScores | None, after: RankingScores | None) -> Difference | None:
-    """The gain in RP@10."""
-    if before is None or after is None:
-        return None
-    return paired_bootstrap(after.per_text.scores["rp@10"], before.per_text.scores["rp@10"])
 
 
 def _gain_of_train(scorer: Scorer, plan: Plan) -> Difference:

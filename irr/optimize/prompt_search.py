@@ -35,14 +35,7 @@ _MOST_THREADS = 32
 class PromptSearch:
     """Improves a plan stage by stage; a stage that does not improve the score on the valset is left out.
 
-    Attributes:
-        scorer: Scores plans.
-        models: The models of infer and rank.
-        teachers: The models that write demos and instructions of infer and rank; None for their own.
-        optimizer: How prompts are optimized.
-        budget: Says when to stop.
-        seed: The seed of random choices.
-        on_trial: Called with each trial, and with the expected number of trials of its step.
+    `models` are those of infer and rank, and `teachers` write the demos and instructions for them.
     """
 
     scorer: Scorer

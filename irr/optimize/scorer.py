@@ -27,6 +27,8 @@ from irr.types import Example
 Values = NDArray[np.float64]
 DEPTH = 50
 _RP_DEPTH = 10
+# Queries that are looked up at a time.
+_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -64,27 +66,13 @@ class Trial:
 
     def row(self) -> dict[str, str | int | float]:
         """The trial as a row of JSON."""
-        mean, low, high = (round(value, 6) for value in (self.score.mean, self.score.low, self.score.high))
-        return {
-            "step": self.step,
-            "what": self.what,
-            "metric": self.metric,
-            "mean": mean,
-            "low": low,
-            "high": high,
-            "calls": self.calls,
-        }
+        score = {name: round(value, 6) for name, value in self.score}
+        return {"step": self.step, "what": self.what, "metric": self.metric, **score, "calls": self.calls}
 
 
 @dataclass(frozen=True)
 class GoldFeatures:
-    """The features of a text's labels, and which labels are gold.
-
-    Attributes:
-        features: The features of the proposed labels.
-        right: Whether each of them is gold, shape (labels,).
-        gold: The number of gold labels, proposed or not.
-    """
+    """The features of a text's proposed labels, which of them are gold, and how many labels are."""
 
     features: Features
     right: NDArray[np.bool_]
@@ -97,14 +85,7 @@ class GoldFeatures:
 
 
 class Scorer:
-    """Scores programs; no example is evidence for itself.
-
-    Args:
-        index: The index of the label space.
-        encoder: The encoder of the index.
-        train: The trainset.
-        val: The valset.
-    """
+    """Scores programs over an index and its encoder; no example is evidence for itself."""
 
     def __init__(
         self, index: LabelIndex, encoder: Encoder, train: Sequence[GoldRow], val: Sequence[GoldRow]
@@ -120,10 +101,8 @@ class Scorer:
     def program(self, plan: Plan, quick: bool = False) -> InferRetrieveRank:
         """The program of a plan, with all examples as evidence for the other texts.
 
-        Args:
-            plan: The plan.
-            quick: Whether to score only labels near a query, as in a large label space, which is much faster
-                and nearly the same.
+        Where `quick`, it scores only labels near a query, as in a large label space: much faster and nearly
+        the same.
         """
         settings = plan.settings.replace({"retrieve.exact_entries": 0}) if quick else plan.settings
         index = self._quick if quick else self.index
@@ -153,37 +132,26 @@ class Scorer:
         inferences = program.stages.inferer.infer([clean(row.text) for row in rows])
         assert isinstance(program.stages.retriever, LabelRetriever)
         found = program.stages.retriever.features([inference.queries for inference in inferences], DEPTH)
-        number_of = self.index.space.number_of
-        return [
-            GoldFeatures(
-                features,
-                np.isin(features.labels, [number_of[label] for label in row.labels]),
-                len(set(row.labels)),
-            )
-            for row, features in zip(rows, found, strict=True)
-            if features is not None
-        ]
+        judged = []
+        for row, features in zip(rows, found, strict=True):
+            if features is not None:
+                gold = [self.index.space.number_of[label] for label in row.labels]
+                judged.append(GoldFeatures(features, np.isin(features.labels, gold), len(set(gold))))
+        return judged
 
     def values(
         self, plan: Plan, rows: Sequence[GoldRow], metric: str = "rp@10", quick: bool = False
     ) -> Values:
         """The metric of each row, shape (rows,)."""
         predictions = self.program(plan, quick).batch([row.text for row in rows], DEPTH)
-        return np.array(
-            [
-                METRICS[metric]([label.id for label in prediction.labels], set(row.labels))
-                for row, prediction in zip(rows, predictions, strict=True)
-            ]
-        )
+        rankings = [[label.id for label in prediction.labels] for prediction in predictions]
+        score = METRICS[metric]
+        return np.array([score(ids, set(row.labels)) for ids, row in zip(rankings, rows, strict=True)])
 
 
-def scored(step: str, what: str, metric: str, values: Sequence[float] | Values, calls: int) -> Trial:
+def scored(step: str, what: str, metric: str, values: Sequence[float], calls: int) -> Trial:
     """A trial with the mean of its values and its interval."""
-    return Trial(step, what, metric, estimate([float(value) for value in values]), calls)
-
-
-# Queries that are looked up at a time.
-_BLOCK = 256
+    return Trial(step, what, metric, estimate(values), calls)
 
 
 class CachingEncoder:

@@ -28,13 +28,10 @@ _PASSES = 2
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted combination, and its scores on examples held out of the fit.
+    """A combination fitted to all examples with a prior of this strength.
 
-    Attributes:
-        combination: Fitted to all examples.
-        strength: The strength of the prior.
-        before: RP@10 of each example by the prior, shape (examples,).
-        after: RP@10 of each example by a combination fitted without it.
+    `before` and `after` are RP@10 of each example, shape (examples,): by the prior, and by a combination fitted
+    without the example.
     """
 
     combination: Combination
@@ -49,13 +46,7 @@ class Fitted:
 
 
 def fit_by_cross_validation(texts: Sequence[GoldFeatures], start: Combination, seed: int) -> Fitted | None:
-    """Fits a combination with the strength that scores best on held-out examples; None with too few.
-
-    Args:
-        texts: The examples.
-        start: The prior.
-        seed: The seed of the folds.
-    """
+    """Fits a combination with the strength that scores best on held-out examples; None with too few."""
     usable = [text for text in texts if text.right.any()]
     if len(usable) < FEWEST:
         return None
@@ -72,15 +63,7 @@ def fit_by_cross_validation(texts: Sequence[GoldFeatures], start: Combination, s
 def cross_validated(
     texts: Sequence[GoldFeatures], start: Combination, strength: float, seed: int, depth: int = _DEPTH
 ) -> Values:
-    """RP@k of each text by a combination fitted without its fold, shape (texts,).
-
-    Args:
-        texts: The examples.
-        start: The prior.
-        strength: The strength of the prior.
-        seed: The seed of the folds.
-        depth: The k.
-    """
+    """RP@k of each text by a combination fitted without its fold, shape (texts,); k is `depth`."""
     fold = np.random.default_rng(seed).permutation(len(texts)) % _FOLDS
     values = np.empty(len(texts))
     for held in range(_FOLDS):
@@ -98,12 +81,7 @@ def fit(texts: Sequence[GoldFeatures], start: Combination, strength: float) -> C
         + 1/2 · strength · |w - start|^2
 
     with w in standard deviations of the features: the listwise loss of ListNet (Cao et al. 2007) with a
-    Gaussian prior.
-
-    Args:
-        texts: Examples; those without a gold label among the proposed are ignored.
-        start: The prior.
-        strength: The strength of the prior.
+    Gaussian prior. Texts without a gold label among the proposed are ignored.
     """
     from scipy.optimize import minimize
 
@@ -116,7 +94,8 @@ def fit(texts: Sequence[GoldFeatures], start: Combination, strength: float) -> C
     shares = np.repeat([length_share(text.features.passages) for text in texts], counts)[:, None]
     rows = np.concatenate([values * (1 - shares), values * shares], axis=1) / deviation
     target = np.concatenate([text.right / text.right.sum() for text in texts])
-    prior = _flat(start) * SCALE * deviation
+    given = [part.get(name, 0.0) for part in (start.short, start.long) for name in _NAMES]
+    prior = np.array(given) * SCALE * deviation
     starts = np.cumsum([0, *counts[:-1]])
 
     def loss(weights: Values) -> tuple[float, Values]:
@@ -137,11 +116,6 @@ def fit(texts: Sequence[GoldFeatures], start: Combination, strength: float) -> C
     return Combination(short=short_weights, long=long_weights)
 
 
-def _flat(combination: Combination) -> Values:
-    parts = (combination.short, combination.long)
-    return np.array([part.get(name, 0.0) for part in parts for name in _NAMES])
-
-
 def tune(
     scorer: Scorer,
     plan: Plan,
@@ -149,15 +123,7 @@ def tune(
     budget: Budget,
     on_trial: Callable[[Trial, int], None],
 ) -> Plan:
-    """Returns the plan with the hyperparameters that score best on `rows`, by RP@10, tuned one at a time.
-
-    Args:
-        scorer: Scores plans.
-        plan: The plan to start from.
-        rows: Examples with gold.
-        budget: Says when to stop.
-        on_trial: Called with each trial, and with the most trials there can be.
-    """
+    """Returns the plan with the hyperparameters that score best on `rows`, by RP@10, tuned one at a time."""
     grid = {name: HYPERPARAMETERS[name] for name in _applicable(scorer.index.space, plan, scorer)}
     most = 1 + _PASSES * sum(len(options) - 1 for options in grid.values())
     start, values = plan, scorer.values(plan, rows, quick=True)
@@ -188,15 +154,7 @@ def tune(
 def combine(
     scorer: Scorer, plan: Plan, rows: Sequence[GoldRow], seed: int, on_trial: Callable[[Trial, int], None]
 ) -> Plan:
-    """Returns the plan with weights fitted to `rows`, if they pay on rows held out of the fit.
-
-    Args:
-        scorer: Computes features.
-        plan: The plan to start from.
-        rows: Examples with gold labels.
-        seed: The seed of the folds.
-        on_trial: Called with the cross-validated scores.
-    """
+    """Returns the plan with weights fitted to `rows`, if they pay on rows held out of the fit."""
     fitted = fit_by_cross_validation(scorer.judged(plan, rows), plan.combination, seed)
     if fitted is None:
         return plan

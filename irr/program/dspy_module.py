@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from irr.config import RankMethod
 from irr.errors import IrrError, LMError
-from irr.index.store import LabelIndex
 from irr.lm.loop import run_on_loop
 from irr.lm.protocol import ChatRequest, LanguageModel, StageInput
-from irr.program.spec import Models, ProgramSpec
+from irr.program.spec import Models
 from irr.program.stages import AnswerOptions, Stages
 from irr.prompts.chat import Prompt, assistant_text, system_text, user_text
-from irr.prompts.pack import MAX_NAME, MAX_TERMS, Demo, InferPrompt, RankPrompt, TaskPack, demo_text
+from irr.prompts.pack import MAX_NAME, MAX_TERMS, Demo, TaskPack, demo_text
 from irr.prompts.templates import RankingPrompt, TermPrompt
 from irr.text.words import clean
 
@@ -42,25 +41,6 @@ _calling: ContextVar[ProgramModule] = ContextVar("irr_calling_module")
 _about: ContextVar[StageInput] = ContextVar("irr_about")
 
 
-class CompiledProgram(Protocol):
-    """The parts of a program that its module uses."""
-
-    @property
-    def spec(self) -> ProgramSpec:
-        """Its specification."""
-        ...
-
-    @property
-    def models(self) -> Models:
-        """Its models."""
-        ...
-
-    @property
-    def index(self) -> LabelIndex:
-        """The index of its label space."""
-        ...
-
-
 class ProgramModule(dspy.Module):  # type: ignore[misc]
     """A program whose prompts DSPy can compile.
 
@@ -68,11 +48,11 @@ class ProgramModule(dspy.Module):  # type: ignore[misc]
     here asks its language model as the program does.
 
     Args:
-        program: The program, with language models.
+        program: The `InferRetrieveRank`, with language models.
         predictors: The stages whose prompts are predictors: `infer`, `rank`, or both.
     """
 
-    def __init__(self, program: CompiledProgram, predictors: Sequence[str] = ("infer", "rank")) -> None:
+    def __init__(self, program: Any, predictors: Sequence[str] = ("infer", "rank")) -> None:
         super().__init__()
         self.program = program
         task, settings, models = program.spec.task, program.spec.settings, program.models
@@ -102,9 +82,10 @@ class ProgramModule(dspy.Module):  # type: ignore[misc]
             LMUnavailableError: If a model is unavailable.
         """
         token = _calling.set(self)
+        stages = self._shared.stages
+        options = AnswerOptions(stages.settings.retrieve.candidates, thresholds=None, trace=True)
         try:
-            depth = self.program.spec.settings.retrieve.candidates
-            (prediction,) = self._shared.stages.answer([text], AnswerOptions(depth, None, True))
+            (prediction,) = stages.answer([text], options)
         except Exception as e:
             if not isinstance(e, IrrError):
                 self.defects.append(e)
@@ -121,16 +102,15 @@ class ProgramModule(dspy.Module):  # type: ignore[misc]
 
     def task(self) -> TaskPack:
         """The task pack with the prompts that the predictors have now."""
-        task = self.program.spec.task
-        assert task is not None
+        task: TaskPack = self.program.spec.task
         changes: dict[str, Any] = {}
-        if hasattr(self, "infer"):
-            told, demos = _instructions(self.infer), _demos(self.infer.demos, _terms_demo)
-            changes["infer"] = InferPrompt(instructions=told, notes="", demos=demos)
-        if hasattr(self, "rank"):
-            told, demos = _instructions(self.rank), _demos(self.rank.demos, _ranking_demo)
-            question = task.rank.question
-            changes["rank"] = RankPrompt(instructions=told, question=question, notes="", demos=demos)
+        for stage, demo_of in (("infer", _terms_demo), ("rank", _ranking_demo)):
+            if predictor := getattr(self, stage, None):
+                instructions = predictor.signature.instructions.strip()
+                demos = tuple(demo for demo in map(demo_of, predictor.demos) if demo)
+                prompt = getattr(task, stage)
+                found = {"instructions": instructions, "notes": "", "demos": demos}
+                changes[stage] = type(prompt)(**{**dict(prompt), **found})
         return task.model_copy(update=changes)
 
 
@@ -169,11 +149,7 @@ class _PredictingModel:
         self._lm = dspy_model(model)
 
     async def chat(self, request: ChatRequest) -> str:
-        """Answers in words.
-
-        Raises:
-            LMError: If the model gives no usable answer.
-        """
+        """Answers by the predictor of the stage that asks."""
         about = request.about
         assert about is not None
         predictor = getattr(_calling.get(), about.stage)
@@ -194,7 +170,7 @@ class _PredictingModel:
 
 
 def schema_config(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The `config` of a DSPy call whose answer must fit a schema; DSPy's own loses the bounds of arrays."""
+    """The `config` of a DSPy call whose answer must fit a schema; DSPy's own has no bounds of arrays."""
     named = {"name": "answer", "schema": dict(schema), "strict": True}
     return {"response_format": {"type": "json_schema", "json_schema": named}}
 
@@ -256,9 +232,8 @@ class LeanJSONAdapter(dspy.JSONAdapter):  # type: ignore[misc]
         self, signature: Any, outputs: dict[str, Any], missing_field_message: str | None = None
     ) -> str:
         """The answer of a demo."""
-        return assistant_text(
-            {name: outputs.get(name, missing_field_message) for name in signature.output_fields}
-        )
+        names = signature.output_fields
+        return assistant_text({name: outputs.get(name, missing_field_message) for name in names})
 
     def parse(self, signature: Any, completion: str) -> dict[str, Any]:
         """The fields of an answer."""
@@ -282,7 +257,7 @@ def _described(field: Any) -> str:
     return str(field.json_schema_extra["desc"])
 
 
-class _Engine:
+class _BlockingEngine:
     """A model as an engine of `dspy.LM`."""
 
     supports_response_schema = True
@@ -292,6 +267,9 @@ class _Engine:
 
     def __init__(self, model: LanguageModel) -> None:
         self._model = model
+
+    def complete(self, request: Any) -> Any:
+        return run_on_loop(self._respond(request))
 
     async def _respond(self, request: Any) -> Any:
         lm15 = dspy.lm15
@@ -304,16 +282,11 @@ class _Engine:
             usage=lm15.Usage(),  # the model counts its tokens itself
         )
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Engine:
+    def __deepcopy__(self, memo: dict[int, Any]) -> _BlockingEngine:
         return self  # copies of a program share the model's connections
 
 
-class _BlockingEngine(_Engine):
-    def complete(self, request: Any) -> Any:
-        return run_on_loop(self._respond(request))
-
-
-class _AsyncEngine(_Engine):
+class _AsyncEngine(_BlockingEngine):
     async def complete(self, request: Any) -> Any:
         return await self._respond(request)
 
@@ -337,15 +310,6 @@ def _chat_request(request: Any) -> ChatRequest:
         extra=dict(config.extensions or {}),
         about=_about.get(None),
     )
-
-
-def _instructions(predict: Any) -> str:
-    return str(predict.signature.instructions).strip()
-
-
-def _demos(demos: Sequence[Any], read: Any) -> tuple[Demo, ...]:
-    found = (read(demo) for demo in demos)
-    return tuple(demo for demo in found if demo is not None)
 
 
 def _terms_demo(demo: Any) -> Demo | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from irr.calibrate.calibration import Calibration
-from irr.calibrate.decision import BEST, Decision, Thresholds
+from irr.calibrate.decision import BEST, Decision
 from irr.config import Settings
 from irr.encoders.base import Encoder
 from irr.encoders.sentence_transformers import SentenceEncoder
@@ -126,9 +126,6 @@ class InferRetrieveRank:
 
     Attributes:
         spec: Everything besides the label space that its answers depend on.
-        models: Its models.
-        index: The index of its label space.
-        stages: Its stages.
         coalescer: Groups the texts of concurrent callers; programs that are made of this one share it.
     """
 
@@ -166,10 +163,6 @@ class InferRetrieveRank:
         from irr.program.dspy_module import ProgramModule
 
         return ProgramModule(self, predictors)
-
-    def with_task(self, task: TaskPack) -> InferRetrieveRank:
-        """The program with other prompts."""
-        return InferRetrieveRank.assemble(self.spec.replace(task=task), self.models, self.index)
 
     @property
     def space(self) -> LabelSpace:
@@ -237,8 +230,7 @@ class InferRetrieveRank:
             return self
         spec = self.spec.replace(leave_one_out=True)
         alone = InferRetrieveRank.assemble(spec.replace(part=None), self.models, self.index)
-        if self.part is not None:
-            alone = alone.within(only=self.part)
+        alone = alone if self.part is None else alone.within(only=self.part)
         return alone.calibrated(self.calibration)
 
     def in_groups(self, texts: int, workers: int = 1) -> InferRetrieveRank:
@@ -270,9 +262,8 @@ class InferRetrieveRank:
             part &= self.part
             numbers = part_of(self.space, only=part)
         # A calibration for rankings of all labels does not hold for those of a part.
-        stages = replace(
-            self.stages, retriever=self.stages.retriever.within(numbers), part=part, calibration=None
-        )
+        retriever = self.stages.retriever.within(numbers)
+        stages = replace(self.stages, retriever=retriever, part=part, calibration=None)
         return replace(self, spec=self.spec.replace(part=tuple(sorted(part))), stages=stages)
 
     def __call__(
@@ -371,20 +362,16 @@ class InferRetrieveRank:
             raise UsageError("top_k would break the promise of recall", "leave top_k out")
         if top_k is None and not decision.cuts:
             top_k = _TOP_K
-        return AnswerOptions(top_k, self._thresholds(decision), trace)
-
-    def _thresholds(self, decision: Decision) -> Thresholds | None:
-        if self.calibration:
-            return self.calibration.thresholds(decision) if decision.calibrated else None
+        thresholds = None
         if decision.calibrated:
-            raise UsageError(
-                "the program is not calibrated, and so has no probabilities", "calibrate it first"
-            )
-        return None
+            if not self.calibration:
+                problem = "the program is not calibrated, and so has no probabilities"
+                raise UsageError(problem, "calibrate it first")
+            thresholds = self.calibration.thresholds(decision)
+        return AnswerOptions(top_k, thresholds, trace)
 
 
 def from_module(module: ProgramModule) -> InferRetrieveRank:
     """The program of a module, with the prompts that its predictors have now."""
-    program = module.program
-    assert isinstance(program, InferRetrieveRank)
-    return program.with_task(module.task())
+    program: InferRetrieveRank = module.program
+    return InferRetrieveRank.assemble(program.spec.replace(task=module.task()), program.models, program.index)
