@@ -23,11 +23,19 @@ from sklearn.metrics import roc_auc_score
 from eval.rankings import PACKS, Pack, Ranker, traces
 from eval.record import record
 from eval.refusals import nonsense, refused
-from irr.calibrate.calibration import DEPTH, Calibration, label_features, text_profile
+from irr.calibrate.calibration import (
+    DEPTH,
+    UNUSUAL,
+    Calibration,
+    count,
+    is_shifted,
+    label_features,
+    shift,
+    text_profile,
+)
 from irr.calibrate.decision import Decision
 from irr.calibrate.fit import RankedText, fit, padded
 from irr.calibrate.risk_control import cut_off
-from irr.calibrate.scope import UNUSUAL, count, is_shifted, shift
 from irr.program.program import InferRetrieveRank
 from irr.statistics import calibration_error
 

@@ -170,7 +170,7 @@ def _respell(draw: random.Random, document: object) -> None:
 
 def _sum_again(program: Path) -> None:
     """What an attacker does, too: the sums fit what stands there."""
-    from irr.frozen.manifest import sums_of
+    from irr.frozen.folder import sums_of
 
     files = {
         p.name: p.read_bytes()

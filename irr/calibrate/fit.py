@@ -2,51 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, Self, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.calibrate.calibration import DEPTH, Calibration, label_features, text_profile
+from irr.calibrate.calibration import DEPTH, UNUSUAL, Calibration, Scope, label_features, text_profile
 from irr.calibrate.decision import typical_text
 from irr.calibrate.risk_control import precision_promises, recall_promises
-from irr.calibrate.scope import UNUSUAL, Scope
 from irr.errors import UsageError
 from irr.io.texts import GoldRow
 from irr.statistics import Floats, LogisticCurve, calibration_error, cross_fitted
 from irr.text.strings import counted
-from irr.types import Prediction, Trace
+from irr.types import Trace
 
 # Fewer texts with gold say too little.
 FEWEST_TEXTS = 30
 _ERROR_LABELS = 10
 # The columns of the features that say what examples say.
 _OF_EXAMPLES = ((-2, -1),)
-
-
-class Calibratable(Protocol):
-    """A program as calibration uses it."""
-
-    @property
-    def ranking_digest(self) -> str:
-        """SHA-256 of all that its rankings depend on."""
-        ...
-
-    def leaving_examples_out(self) -> Self:
-        """The program in which an example is evidence for other texts only."""
-        ...
-
-    def calibrated(self, calibration: Calibration | None) -> Self:
-        """The program with this calibration."""
-        ...
-
-    def batch(self, texts: Any, top_k: int | None = None, trace: bool = False) -> Iterator[Prediction]:
-        """Yields one prediction for each text, in order."""
-        ...
-
-
-P = TypeVar("P", bound=Calibratable)
 
 
 class RankedText(NamedTuple):
@@ -76,14 +51,14 @@ class RankedText(NamedTuple):
         )
 
 
-def calibrate(program: P, rows: Sequence[GoldRow], on_text: Callable[[], None] = lambda: None) -> P:
+def calibrate(program: Any, rows: Sequence[GoldRow], on_text: Callable[[], None] = lambda: None) -> Any:
     """The program with a calibration, so that each label of its predictions has a probability.
 
     Texts without gold, or answered with an error or without the language model, are left out. A text is
     answered without its own example as evidence.
 
     Args:
-        program: The program.
+        program: The `InferRetrieveRank`.
         rows: At least 30 texts with gold, which may be examples of the program.
         on_text: Called after each text.
 
@@ -101,13 +76,10 @@ def calibrate(program: P, rows: Sequence[GoldRow], on_text: Callable[[], None] =
 
 
 def fit(rankings: Sequence[RankedText], program: str) -> Calibration:
-    """Fits the curve, the scope and the promises.
+    """Fits the curve, the scope and the promises for the program with this digest of rankings.
 
-    The promises rest on probabilities from curves that did not see the text: five-fold cross-fitting.
-
-    Args:
-        rankings: The rankings of texts; a text's own example must not have spoken for it.
-        program: Digest of the rankings of the program that made them.
+    The promises rest on probabilities from curves that did not see the text: five-fold cross-fitting. A text
+    must have been ranked without its own example.
 
     Raises:
         UsageError: If there are too few, or no label is right, or all are.

@@ -3,8 +3,8 @@
 All functions take the candidates of n texts as two arrays of shape (texts, candidates): `probability`, and
 `right`, which tells whether a candidate is gold. Short rows are padded with a probability of -1 and `right`
 False. A text that is abstained from has -1 throughout. `gold` has the number of gold labels of each text, of
-shape (texts,). A table of promises has pairs of a promise and the cut-off that keeps it, promises ascending;
-what is not in it cannot be promised.
+shape (texts,), those that are no candidates included. A table of promises has pairs of a promise and the
+cut-off that keeps it, promises ascending; what is not in it cannot be promised.
 """
 
 from __future__ import annotations
@@ -33,11 +33,6 @@ def precision_promises(probability: Floats, right: Bools, confidence: float = CO
     tested from the strictest to the loosest, up to the first whose lower bound is below the target. The
     sequence starts where the texts return three times as many labels as would have to be right without
     exception to prove the target: with fewer, luck makes promises that the next texts break.
-
-    Args:
-        probability: Shape (texts, candidates).
-        right: Shape (texts, candidates).
-        confidence: How sure each promise is, over draws of the gold and of the further texts.
     """
     values = np.sort(probability[probability >= 0])[::-1]
     if not len(values):
@@ -59,10 +54,7 @@ def precision_promises(probability: Floats, right: Bools, confidence: float = CO
 def next_bound(right: Ints, returned: Ints, confidence: float = CONFIDENCE) -> float:
     """Lower prediction bound of the share of right labels among those of as many further texts.
 
-    Args:
-        right: Right labels of each text, shape (texts,).
-        returned: Returned labels of each text, shape (texts,).
-        confidence: Of the bound.
+    `right` and `returned` are the right and the returned labels of each text, shape (texts,).
     """
     return _next_bound(*effective_sample(right, returned), confidence)
 
@@ -89,11 +81,6 @@ def recall_promises(probability: Floats, right: Bools, gold: Ints) -> Promises:
     Conformal control of the false-negative rate (Angelopoulos et al. 2022, arXiv 2208.02814): the highest
     cut-off with (sum of losses + 1) / (texts + 1) <= 1 - target. The promise holds in the mean over texts and
     over draws of the gold. Texts without gold do not count.
-
-    Args:
-        probability: Shape (texts, candidates).
-        right: Shape (texts, candidates).
-        gold: Gold labels of each text, those that are no candidates included, shape (texts,).
     """
     known = gold > 0
     cut_offs, losses = _losses(probability[known], right[known], gold[known])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import random
 import threading
@@ -10,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.util import find_spec
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -60,13 +60,8 @@ class Optimizer(StrEnum):
 class TrialLog:
     """The metric that optimizers call; it logs every prompt that they try with its scores on the valset.
 
-    It holds the prompts of an optimizer that is stopped.
-
-    Args:
-        space: Names labels in feedback.
-        metric: The metric's name.
-        keys: The keys of the valset; a prompt is complete when all are scored.
-        on_complete: Called with each complete prompt and its scores.
+    A prompt is complete when all examples of the valset, by their keys, are scored. The log holds the prompts
+    of an optimizer that is stopped.
     """
 
     def __init__(
@@ -80,8 +75,8 @@ class TrialLog:
         self._metric = METRICS[metric]
         self._keys = frozenset(keys)
         self._on_complete = on_complete
-        self._scores: dict[str, dict[str, float]] = {}
-        self._tasks: dict[str, TaskPack] = {}
+        # The prompts and their scores by key, by the JSON of the prompts.
+        self._tried: dict[str, tuple[TaskPack, dict[str, float]]] = {}
         self._lock = threading.Lock()
 
     def __call__(
@@ -101,15 +96,12 @@ class TrialLog:
 
     def best(self) -> list[TaskPack]:
         """The complete prompts, best first."""
-        complete = [digest for digest, scores in self._scores.items() if len(scores) == len(self._keys)]
-        complete.sort(key=lambda digest: -sum(self._scores[digest].values()))
-        return [self._tasks[digest] for digest in complete]
+        complete = [tried for tried in self._tried.values() if len(tried[1]) == len(self._keys)]
+        return [task for task, _ in sorted(complete, key=lambda tried: -sum(tried[1].values()))]
 
     def _add(self, task: TaskPack, key: str, score: float) -> None:
-        digest = hashlib.sha256(task.model_dump_json().encode()).hexdigest()
         with self._lock:
-            self._tasks.setdefault(digest, task)
-            scores = self._scores.setdefault(digest, {})
+            _, scores = self._tried.setdefault(task.model_dump_json(), (task, {}))
             new = key not in scores
             scores[key] = score
             complete = new and len(scores) == len(self._keys)
@@ -120,14 +112,12 @@ class TrialLog:
         """The found, missed and wrong labels of an answer in words."""
         top = labels[: max(10, len(gold))]
         names = {label: self._space[self._space.number_of[label]].name for label in {*gold, *top}}
-        missed = [names[label] for label in gold if label not in top]
-        found = [names[label] for label in gold if label in top]
-        wrong = [names[label] for label in top[:5] if label not in gold]
-        return (
-            f"Right and found: {'; '.join(found) or 'none'}. "
-            f"Right but missed: {'; '.join(missed) or 'none'}. "
-            f"Wrong among the first: {'; '.join(wrong) or 'none'}."
-        )
+        groups = {
+            "Right and found": [names[label] for label in gold if label in top],
+            "Right but missed": [names[label] for label in gold if label not in top],
+            "Wrong among the first": [names[label] for label in top[:5] if label not in gold],
+        }
+        return " ".join(f"{title}: {'; '.join(group) or 'none'}." for title, group in groups.items())
 
 
 def dspy_examples(program: InferRetrieveRank, rows: Sequence[GoldRow], name: str) -> list[Any]:
@@ -159,17 +149,10 @@ def dspy_examples(program: InferRetrieveRank, rows: Sequence[GoldRow], name: str
 
 @dataclass(frozen=True)
 class Search:
-    """One run of an optimizer.
+    """One run of an optimizer on the prompts of a student.
 
-    Attributes:
-        optimizer: The optimizer.
-        student: The program whose prompts are optimized.
-        teacher: The same program on the teachers' models.
-        writer: The model that writes instructions.
-        trainset: Examples that demos are made of.
-        valset: Examples that decide between prompts.
-        threads: Examples under way at a time.
-        seed: The same seed gives the same prompts.
+    The teacher is the same program on the teachers' models, and the writer writes instructions. Demos are
+    made of the trainset, and the valset decides between prompts.
     """
 
     optimizer: Optimizer
@@ -207,13 +190,8 @@ class Search:
 
         trainset, valset = list(self.trainset), list(self.valset)
         every = {"metric": log, "num_threads": self.threads}
-        of_demos = {
-            **every,
-            "metric_threshold": _GOOD_ENOUGH,
-            "max_bootstrapped_demos": _DEMOS,
-            "max_labeled_demos": _DEMOS,
-            "max_errors": _ERRORS,
-        }
+        demos = {"max_bootstrapped_demos": _DEMOS, "max_labeled_demos": _DEMOS}
+        of_demos = {**every, **demos, "metric_threshold": _GOOD_ENOUGH, "max_errors": _ERRORS}
         match self.optimizer:
             case Optimizer.BOOTSTRAP:
                 random.Random(self.seed).shuffle(trainset)
@@ -239,11 +217,8 @@ def check_optimizer(optimizer: Optimizer, writer: Capabilities) -> None:
         MissingExtraError: If it needs a package that is not installed.
         UsageError: If it needs a model that can write instructions.
     """
-    if optimizer is Optimizer.MIPRO:
-        from importlib.util import find_spec
-
-        if not find_spec("optuna"):
-            raise MissingExtraError("mipro needs optuna", "pip install 'irr[optimize]'")
+    if optimizer is Optimizer.MIPRO and not find_spec("optuna"):
+        raise MissingExtraError("mipro needs optuna", "pip install 'irr[optimize]'")
     if optimizer in (Optimizer.MIPRO, Optimizer.GEPA) and not writer.writes_instructions:
         hint = "give a teacher on a server, or use the optimizer bootstrap"
         raise UsageError(f"{optimizer} needs a model that can write instructions", hint)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from irr.calibrate.fit import calibrate
 from irr.errors import BudgetSpentError, LMUnavailableError, UsageError
 from irr.evaluate.evaluate import RankingScores, score_rankings
-from irr.frozen.manifest import Scores
+from irr.frozen.folder import Scores
 from irr.io.texts import GoldRow
 from irr.lm.cache import Budget, CachedModel
 from irr.lm.protocol import Capabilities, LanguageModel

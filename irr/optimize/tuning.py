@@ -30,8 +30,8 @@ _PASSES = 2
 class Fitted:
     """A combination fitted to all examples with a prior of this strength.
 
-    `before` and `after` are RP@10 of each example, shape (examples,): by the prior, and by a combination fitted
-    without the example.
+    `before` and `after` are RP@10 of each example, shape (examples,): by the prior, and by a combination
+    fitted without the example.
     """
 
     combination: Combination

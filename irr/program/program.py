@@ -195,13 +195,6 @@ class InferRetrieveRank:
         return self.stages.calibration
 
     @property
-    def custom(self) -> str:
-        """The part that the caller brought and that no name opens; "" if there is none."""
-        if not isinstance(self.encoder, SentenceEncoder):
-            return "an encoder of its own"
-        return "a ranker of its own" if self.models.ranker else ""
-
-    @property
     def digest(self) -> str:
         """SHA-256 of all that its answers depend on: two programs with one digest answer alike."""
         rankings = self.spec.digest(self.space.fingerprint)
@@ -306,10 +299,9 @@ class InferRetrieveRank:
         Args:
             texts: The texts, a series of them, or a data frame with a column `text`. A missing text, or a
                 value of another type, has an error in its prediction.
-            top_k: How many labels to return of each, at most; if None, ten, or as many as the decision
-                returns.
-            trace: Whether predictions carry every stage's output.
-            decision: Which labels to return, if not the best of every text; needs a calibrated program.
+            top_k: As for one text.
+            trace: As for one text.
+            decision: As for one text.
 
         Raises:
             UsageError: At the call, if `texts` is one text or a data frame without texts, no label is asked

@@ -52,7 +52,7 @@ class Prompt:
         max_tokens: int,
         demos: Sequence[Shown] | None = None,
     ) -> ChatRequest:
-        """The request for these values.
+        """The request for these values of the input fields.
 
         Args:
             values: The input fields.
@@ -66,13 +66,9 @@ class Prompt:
             messages=(*head, ("user", self._user(values))),
             max_tokens=max_tokens,
             temperature=0.0,
-            schema=self.schema(items, most),
+            schema=list_schema(self.output, items, most, self.least),
             json=True,
         )
-
-    def schema(self, items: Mapping[str, Any], most: int) -> dict[str, Any]:
-        """The JSON schema of an answer of at most so many items."""
-        return list_schema(self.output, items, most, self.least)
 
     def read(self, answer: str) -> list[Any]:
         """The list in an answer, read as DSPy's JSON adapter does: despite prose around it, or torn JSON.
@@ -86,11 +82,11 @@ class Prompt:
             fields = loads(answer)
             if not isinstance(fields, dict) and (found := _first_object(answer)):
                 fields = loads(found)
-            if isinstance(fields, dict) and self.output in fields:
-                return _as_list(fields[self.output], self.item)
-        except (ValueError, RecursionError) as e:  # deep nesting, or no such list
-            raise _unparsable() from e
-        raise _unparsable()
+            value = fields[self.output]
+            value = _unquoted(value) if isinstance(value, str) else value
+            return _list_of(self.item).validate_python(value)
+        except (ValueError, RecursionError, LookupError, TypeError) as e:  # deep nesting, or no such list
+            raise LMError("unparsable", "the answer is not the JSON that was asked for") from e
 
     @cached_property
     def _system(self) -> Message:
@@ -136,14 +132,8 @@ def list_schema(name: str, items: Mapping[str, Any], most: int, least: int = 1) 
     return {"type": "object", "properties": {name: array}, "required": [name], "additionalProperties": False}
 
 
-def _as_list(value: Any, item: type) -> list[Any]:
-    if isinstance(value, str):  # a list that was put in quotes
-        value = _unquoted(value)
-    return _list_of(item).validate_python(value)
-
-
 def _unquoted(value: str) -> Any:
-    """The JSON in a string, or the Python literal, in DSPy's order."""
+    """The value in a string that was put in quotes: JSON, or a Python literal, in DSPy's order."""
     from json_repair import loads
 
     if (found := loads(value)) != "":
@@ -171,7 +161,3 @@ def _first_object(text: str) -> str | None:
             if start < 0 or begin < start:
                 start, end = begin, place + 1
     return text[start:end] if end > 0 else None
-
-
-def _unparsable() -> LMError:
-    return LMError("unparsable", "the answer is not the JSON that was asked for")

@@ -26,12 +26,9 @@ _OTHERS = 3
 class TermPrompt:
     """Text → terms, in the words of the label space."""
 
-    items = {"type": "string", "minLength": 1, "maxLength": _MAX_TERM_CHARACTERS}  # noqa: RUF012
-    most = _MAX_TERMS
-
     def __init__(self, task: TaskPack, demos: int) -> None:
         self.prompt = Prompt(
-            instructions=_told(task.infer.instructions, task.notes_of(task.infer)),
+            instructions=f"{task.infer.instructions}\n{task.notes_of(task.infer)}".strip(),
             inputs={"text": task.text},
             output="terms",
             item=str,
@@ -48,7 +45,8 @@ class TermPrompt:
         """The request for a text."""
         shown = None if demos is None else self.shown(demos)
         fields = {"text": text}
-        request = self.prompt.request(fields, self.items, self.most, TERMS_TOKENS, shown)
+        items = {"type": "string", "minLength": 1, "maxLength": _MAX_TERM_CHARACTERS}
+        request = self.prompt.request(fields, items, _MAX_TERMS, TERMS_TOKENS, shown)
         return replace(request, about=StageInput("infer", text, fields=fields, demos=shown))
 
     def read(self, answer: str) -> list[str]:
@@ -57,27 +55,16 @@ class TermPrompt:
         Raises:
             LMError: If it is not the JSON that was asked for.
         """
-        return self.kept(self.prompt.read(answer))
-
-    @staticmethod
-    def kept(terms: Sequence[str]) -> list[str]:
-        """The terms that can be looked up, without duplicates."""
-        readable = (clean(term)[:_MAX_TERM_CHARACTERS].strip() for term in terms)
+        readable = (clean(term)[:_MAX_TERM_CHARACTERS].strip() for term in self.prompt.read(answer))
         return list(dict.fromkeys(term for term in readable if term))[:_MAX_TERMS]
 
 
 class RankingPrompt:
-    """Text and numbered candidates → the numbers of those that apply, best first.
-
-    Args:
-        task: Whose instructions and demos are shown.
-        demos: How many demos.
-        none_fits: Whether the answer may be empty, because no candidate applies.
-    """
+    """Text and numbered candidates → the numbers of those that apply, best first; none if `none_fits`."""
 
     def __init__(self, task: TaskPack, demos: int, none_fits: bool = False) -> None:
         self.prompt = Prompt(
-            instructions=_told(task.rank.instructions, task.notes_of(task.rank)),
+            instructions=f"{task.rank.instructions}\n{task.notes_of(task.rank)}".strip(),
             inputs={"text": task.text, "candidates": f"candidate {task.labels}"},
             output="ranking",
             item=int,
@@ -90,12 +77,15 @@ class RankingPrompt:
     def shown(demos: Sequence[Demo]) -> list[Shown]:
         """Demos as the prompt shows them; one without candidates gets some of the next one's terms.
 
-        An example shows the form of the answer; it need not be as long as a real question.
+        A demo shows the form of the answer; it need not be as long as a real question.
         """
-        return [
-            _ranking(demo, demos[(i + 1) % len(demos)].terms if len(demos) > 1 else ())
-            for i, demo in enumerate(demos)
-        ]
+        all_shown = []
+        for demo, following in zip(demos, [*demos[1:], *demos[:1]], strict=True):
+            strange = [term for term in following.terms if term not in demo.terms]
+            candidates = list(demo.candidates) or sorted({*demo.terms, *strange[:_OTHERS]})
+            ranking = [candidates.index(term) + 1 for term in demo.terms]
+            all_shown.append({"text": demo.text, "candidates": numbered(candidates), "ranking": ranking})
+        return all_shown
 
     @staticmethod
     def items(candidates: int) -> dict[str, Any]:
@@ -132,10 +122,9 @@ class RankingPrompt:
 
     @staticmethod
     def kept(numbers: Sequence[int], candidates: int) -> list[int]:
-        """The positions of candidates by their numbers.
+        """The positions of candidates by their numbers; others and repeated ones are dropped and counted.
 
-        Numbers of no candidate, and repeated ones, are dropped and counted; they come only from a server that
-        ignores the schema.
+        These come only from a server that ignores the schema.
         """
         named = [n - 1 for n in dict.fromkeys(numbers) if 1 <= n <= candidates]
         count_usage(Usage(dropped=len(numbers) - len(named)))
@@ -145,17 +134,3 @@ class RankingPrompt:
 def numbered(candidates: Sequence[str]) -> str:
     """Candidates as prompts show them, one a line."""
     return "\n".join(f"{number} {' '.join(name.split())}" for number, name in enumerate(candidates, 1))
-
-
-def _told(instructions: str, notes: str) -> str:
-    return f"{instructions}\n{notes}".strip()
-
-
-def _ranking(demo: Demo, others: Sequence[str]) -> Shown:
-    strange = [term for term in others if term not in demo.terms]
-    candidates = list(demo.candidates) or sorted({*demo.terms, *strange[:_OTHERS]})
-    return {
-        "text": demo.text,
-        "candidates": numbered(candidates),
-        "ranking": [candidates.index(term) + 1 for term in demo.terms],
-    }

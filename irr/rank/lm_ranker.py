@@ -1,4 +1,4 @@
-"""Rank by a language model: listwise or pointwise evidence for each candidate, added to the retrieval score."""
+"""Rank by a language model: listwise or pointwise evidence, added to the retrieval score."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import pytest
 import irr as package
 from irr.config import Settings
 from irr.errors import ProgramError
-from irr.frozen.manifest import read_manifest
+from irr.frozen.folder import read_manifest
 from irr.rank.ranker import RetrievalRanker
 from tests.support import KITCHEN, Irr, read_jsonl, write_jsonl
 
