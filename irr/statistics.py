@@ -79,7 +79,7 @@ def paired_bootstrap(
     return Difference(mean=mean, low=low, high=high, p=(1 + as_far) / (1 + resamples))
 
 
-def estimate(values: Sequence[float], seed: int = 0, resamples: int = 2000) -> Estimate:
+def estimate(values: Sequence[float] | Floats, seed: int = 0, resamples: int = 2000) -> Estimate:
     """The mean over texts with its 95 % percentile bootstrap interval (Efron 1979), seeded."""
     array = np.asarray(values, dtype=float)
     low, high = interval(_means(array, seed, resamples))

@@ -14,8 +14,7 @@ from irr.frozen.folder import Scores
 from irr.io.texts import GoldRow
 from irr.lm.cache import Budget, CachedModel
 from irr.lm.protocol import Capabilities, LanguageModel
-from irr.optimize.dspy_search import Optimizer, check_optimizer
-from irr.optimize.prompt_search import BOTH, INFER, RANK, PromptSearch
+from irr.optimize.prompt_search import BOTH, INFER, RANK, Optimizer, PromptSearch, check_optimizer
 from irr.optimize.scorer import Plan, Scorer, Trial
 from irr.optimize.tuning import combine, tune
 from irr.program.program import InferRetrieveRank
@@ -97,7 +96,7 @@ def optimize(
             raise UsageError(f"too few examples in the {name}", hint)
     students = program.models.infer_lm, program.models.rank_lm
     teachers = teachers or Teachers()
-    abilities = [model and model.capabilities for model in (*students, *teachers)]
+    abilities = [model.capabilities if model else None for model in (*students, *teachers)]
     check_models(optimizer, end_to_end, abilities[:2], abilities[2:])
     budget = budget or Budget()
     scorer = Scorer(program.index, program.encoder, train, val)
@@ -125,8 +124,8 @@ def optimize(
     after = _evaluated(scorer, plan, budget)
     of_train = _gain_of_train(scorer, plan) if plan.uses_examples else None
     plan = replace(plan, examples=plan.uses_examples)
-    uncached = {"infer_lm": plan.infer_lm and students[0], "rank_lm": plan.rank_lm and students[1]}
-    found = scorer.final(replace(plan, **uncached))
+    infer_lm, rank_lm = plan.infer_lm and students[0], plan.rank_lm and students[1]
+    found = scorer.final(replace(plan, infer_lm=infer_lm, rank_lm=rank_lm))
     uncalibrated = ""
     try:
         with budget.trial(len(rows)):

@@ -149,7 +149,7 @@ class Scorer:
         return np.array([score(ids, set(row.labels)) for ids, row in zip(rankings, rows, strict=True)])
 
 
-def scored(step: str, what: str, metric: str, values: Sequence[float], calls: int) -> Trial:
+def scored(step: str, what: str, metric: str, values: Sequence[float] | Values, calls: int) -> Trial:
     """A trial with the mean of its values and its interval."""
     return Trial(step, what, metric, estimate(values), calls)
 

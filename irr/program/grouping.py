@@ -146,11 +146,13 @@ class Coalescer:
         while group := self._take():
             began = time.perf_counter()
             _answer_group(group)
-            if (count := len(group)) > 1:
-                # Waits until as many texts are there as were just answered, but not for long.
-                seconds = _LINGER * (time.perf_counter() - began)
-                with self._changed:
-                    self._changed.wait_for(lambda count=count: len(self._waiting) >= count, seconds)
+            if len(group) > 1:
+                self._linger(len(group), _LINGER * (time.perf_counter() - began))
+
+    def _linger(self, count: int, seconds: float) -> None:
+        """Waits until as many texts are there as were just answered, but not for long."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._waiting) >= count, seconds)
 
     def _take(self) -> list[_Request]:
         """The text that waited longest, and others that can be answered together with it."""

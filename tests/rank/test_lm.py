@@ -188,7 +188,7 @@ def test_candidates_are_shown_with_the_beginning_of_their_description() -> None:
 
 
 def test_candidates_beyond_the_depth_follow() -> None:
-    ranking, model = listwise('{"ranking": [2, 1]}', depth=2)
+    ranking, model = listwise('{"ranking": [2, 1]}', most=2)
     assert ids(ranking) == ["l1", "l0", "l2", "l3", "l4"]
     assert "plan menus" not in model.requests[0].messages[-1][1]
 
