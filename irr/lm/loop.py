@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -91,6 +91,21 @@ def run_on_loop(work: Coroutine[Any, Any, T]) -> T:
     except BaseException:
         future.cancel()
         raise
+
+
+def close_on_loop(work: Coroutine[Any, Any, None]) -> None:
+    """Runs a coroutine that closes something on that loop; waits for it, if that is possible, two seconds."""
+    closing = asyncio.run_coroutine_threadsafe(work, _loop.start())
+    if not _loop.is_here():
+        with suppress(TimeoutError):
+            closing.result(timeout=2)
+
+
+async def on_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Awaits a coroutine on the event loop that all models share, from that loop or another one."""
+    if _loop.is_here():
+        return await work
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, _loop.start()))
 
 
 async def gather(*work: Coroutine[Any, Any, T]) -> list[T]:
