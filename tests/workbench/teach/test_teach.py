@@ -121,7 +121,7 @@ def test_a_budget_that_ends_within_a_group_of_texts_leaves_the_rows_that_are_ans
 ) -> None:
     output = Path(job.output)
     model = ScriptedModel(names_first)
-    assert programs(model).group_texts == 8
+    assert programs(model).stages.group_texts == 8
     taught = label(job, lambda: programs(model, output, 3), quiet)
     assert (taught.examples, taught.stopped) == (3, "the budget of 3 calls is spent")
     assert [row["id"] for row in read_jsonl(output)] == ["0", "1", "2"]
@@ -138,7 +138,7 @@ def test_a_small_budget_takes_a_few_texts_through_both_stages(job: Job, tmp_path
     infer, rank = within_budget((model, model), output, 6)
     folder = tmp_path / "index"
     program = build(KITCHEN, encoder=HashEncoder(), infer_lm=infer, rank_lm=rank, index_folder=folder)
-    assert program.group_texts * program.workers > 6
+    assert program.stages.group_texts * program.stages.workers > 6
     taught = label(job, lambda: sized(program, output, 6), quiet)
     assert (taught.examples, taught.stopped) == (3, "the budget of 6 calls is spent")
 
