@@ -19,6 +19,7 @@ from irr.lm.loop import run_on_loop
 from irr.lm.protocol import ChatRequest, metered
 from irr.lm.recorded import RecordedAnswer, RecordedModel
 from irr.lm.registry import name_of, open_model
+from irr.optimize.dspy_program import OrderCandidates, ProposeTerms, dspy_model, lean_json, prepare_dspy
 from irr.program.program import InferRetrieveRank, build
 from irr.prompts.pack import Demo, load_task
 from irr.prompts.templates import RankingPrompt, TermPrompt
@@ -173,3 +174,21 @@ def test_its_name_opens_it_again_and_a_servers_name_does_not() -> None:
     assert name_of(f"recorded/{FILE}") == f"recorded/{FILE}"
     assert name_of("Qwen/Qwen3-30B") == "openai/Qwen/Qwen3-30B"
     assert name_of("embedded") == "embedded"
+
+
+def test_candidates_may_be_shown_with_more_than_their_names() -> None:
+    names = RANKINGS["teamwork"].candidates
+    shown = [f"{name} – what it is" for name in names]
+    assert asked(ASK.request("teamwork", shown, 10, names=names)) == asked(ASK.request("teamwork", names, 10))
+
+
+def test_what_dspy_asks_is_answered_too() -> None:
+    model, task = RecordedModel(ANSWERS), load_task("esco")
+    names = RANKINGS["teamwork"].candidates
+    with prepare_dspy().context(adapter=lean_json()):
+        terms = ProposeTerms(TermPrompt(task, 2), dspy_model(model))(text="teamwork")
+        named = OrderCandidates(RankingPrompt(task, 2), dspy_model(model))(
+            text="teamwork", candidates=names, count=10
+        )
+    assert terms == asked(TermPrompt(task, 2).request("teamwork"))["terms"]
+    assert [names[i] for i in named] == RANKINGS["teamwork"].named
