@@ -10,7 +10,6 @@ import random
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -113,9 +112,7 @@ class ServedModel:
     async def probabilities(
         self, prefix: str, context: str, items: Sequence[str], yes: str, no: str
     ) -> list[float]:
-        """The probability of `yes` against `no` after `prefix + context + item`, for each item, by vLLM.
-
-        Only the first token of each word counts.
+        """As every model's, by vLLM; only the first tokens of `yes` and `no` count.
 
         Raises:
             LMError: If the server gives no usable answer; `refused` if it is not vLLM.
@@ -191,16 +188,7 @@ class ServedModel:
 
     async def _post(self, url: str, body: dict[str, Any]) -> dict[str, Any]:
         answer, seconds = await self._endpoint.post(url, {"model": self.name, **body})
-        prompt, completion, cached = _reported(answer)
-        count(
-            Usage(
-                calls=1,
-                prompt_tokens=prompt,
-                cached_tokens=cached,
-                completion_tokens=completion,
-                seconds=seconds,
-            )
-        )
+        count(_usage(answer, seconds))
         return answer
 
 
@@ -309,11 +297,7 @@ class _Endpoint:
         if reply.status in (429, 503):
             self._flow.overloaded(min(reply.retry_after, self._limits.patience))
         else:
-            tokens = 0
-            if expected:
-                with suppress(LMError):
-                    tokens = sum(_reported(_parse(reply.body))[:2])
-            self._flow.answered(tokens - expected)
+            self._flow.answered(_tokens(reply) - expected if expected else 0.0)
         return reply
 
     async def _is_up(self) -> bool:
@@ -366,20 +350,31 @@ def _parse(body: bytes) -> dict[str, Any]:
     return answer
 
 
-def _reported(answer: Mapping[str, Any]) -> tuple[int, int, int]:
-    """The tokens that a server reports: sent, generated, and sent but read from its cache."""
+def _usage(answer: Mapping[str, Any], seconds: float) -> Usage:
+    """The cost of a request, as its answer reports it."""
 
     def number(source: Any, name: str) -> int:
         value = source.get(name) if isinstance(source, dict) else None
         return value if isinstance(value, int) else 0
 
-    usage = answer.get("usage")
-    details = usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
-    return (
-        number(usage, "prompt_tokens"),
-        number(usage, "completion_tokens"),
-        number(details, "cached_tokens"),
+    reported = answer.get("usage")
+    details = reported.get("prompt_tokens_details") if isinstance(reported, dict) else None
+    return Usage(
+        calls=1,
+        prompt_tokens=number(reported, "prompt_tokens"),
+        cached_tokens=number(details, "cached_tokens"),
+        completion_tokens=number(reported, "completion_tokens"),
+        seconds=seconds,
     )
+
+
+def _tokens(reply: Reply) -> int:
+    """The tokens that a reply reports, sent and generated; 0 for none."""
+    try:
+        usage = _usage(_parse(reply.body), reply.seconds)
+    except LMError:
+        return 0
+    return usage.prompt_tokens + usage.completion_tokens
 
 
 def _seconds(retry_after: str) -> float:
