@@ -33,8 +33,9 @@ from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
 from irr.lm.protocol import LanguageModel
 from irr.lm.recorded import RecordedAnswer, RecordedModel
+from irr.optimize.dspy_search import Optimizer
 from irr.optimize.optimization import optimize
-from irr.optimize.prompt_search import Optimizer, Students
+from irr.optimize.prompt_search import Students
 from irr.optimize.scorer import CachingEncoder
 from irr.program.program import InferRetrieveRank, build
 from irr.statistics import paired_bootstrap

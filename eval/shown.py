@@ -153,7 +153,7 @@ def ranked(texts: Texts, model: CountingModel, depth: int, gap: float) -> Ranked
     usages = [ranking.usage for ranking in rankings]
     return Ranked(
         {f"rp@{k}": [rp_at_k(a, g, k=k) for a, g in zip(answers, texts.gold, strict=True)] for k in (5, 10)},
-        [shown.of([one.score for one in candidates]) for candidates in texts.candidates],
+        [shown.count([one.score for one in candidates]) for candidates in texts.candidates],
         [usage.prompt_tokens + usage.completion_tokens for usage in usages],
         sum(ranking.fallback is not None for ranking in rankings),
     )

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from irr.errors import IrrError as IrrError
     from irr.frozen.freeze import freeze as freeze
     from irr.frozen.freeze import load as load
+    from irr.infer.spans import SpanInferer as SpanInferer
     from irr.labels.space import LabelSpace as LabelSpace
     from irr.lm.protocol import LanguageModel as LanguageModel
     from irr.lm.registry import open_model as open_model
     from irr.lm.server_limits import Limits as Limits
     from irr.program.program import InferRetrieveRank as InferRetrieveRank
     from irr.program.program import build as build
+    from irr.program.program import from_module as from_module
     from irr.rank.base import Ranker as Ranker
     from irr.types import Candidate as Candidate
     from irr.types import Label as Label
@@ -35,11 +37,12 @@ _MODULES = {
     "encoders.sentence_transformers": "SentenceEncoder",
     "errors": "IrrError",
     "frozen.freeze": "freeze load",
+    "infer.spans": "SpanInferer",
     "labels.space": "LabelSpace",
     "lm.protocol": "LanguageModel",
-    "lm.registry": "open_model",
     "lm.server_limits": "Limits",
-    "program.program": "InferRetrieveRank build",
+    "lm.registry": "open_model",
+    "program.program": "InferRetrieveRank build from_module",
     "rank.base": "Ranker",
     "types": "Candidate Label Prediction RankedLabel",
 }

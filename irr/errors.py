@@ -73,6 +73,10 @@ class MissingExtraError(IrrError):
     """Something needs a package that is not installed; the hint is its pip line."""
 
 
+# Codes of errors after which the same request may go well a little later.
+NO_ANSWER = frozenset({"unreachable", "timeout", "rate_limited", "server_error"})
+
+
 class LMError(IrrError):
     """A language model gave no usable answer.
 

@@ -34,11 +34,15 @@ class StageInput:
         stage: `infer` or `rank`.
         text: The text.
         candidates: For rank: the names of the candidates, in the order of their numbers.
+        fields: The input fields of the prompt.
+        demos: The fields of the demos that are shown in place of the prompt's own; None for its own.
     """
 
     stage: str
     text: str
     candidates: tuple[str, ...] = ()
+    fields: Mapping[str, str] = field(default_factory=dict)
+    demos: Sequence[Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True)

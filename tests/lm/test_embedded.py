@@ -21,7 +21,7 @@ from irr.errors import IrrError, LMError, MissingExtraError
 from irr.lm import embedded
 from irr.lm.embedded import EmbeddedModel
 from irr.lm.protocol import metered
-from irr.optimize.dspy_program import as_lm_error, dspy_model, prepare_dspy, schema_config
+from irr.program.dspy_module import as_lm_error, dspy_model, prepare_dspy, schema_config
 from tests.doubles.dspy_calls import dspy_context
 
 PREFIX = (

@@ -19,7 +19,6 @@ from irr.lm.loop import run_on_loop
 from irr.lm.protocol import ChatRequest, metered
 from irr.lm.recorded import RecordedAnswer, RecordedModel
 from irr.lm.registry import name_of, open_model
-from irr.optimize.dspy_program import OrderCandidates, ProposeTerms, dspy_model, lean_json, prepare_dspy
 from irr.program.program import InferRetrieveRank, build
 from irr.prompts.pack import Demo, load_task
 from irr.prompts.templates import RankingPrompt, TermPrompt
@@ -182,13 +181,10 @@ def test_candidates_may_be_shown_with_more_than_their_names() -> None:
     assert asked(ASK.request("teamwork", shown, 10, names=names)) == asked(ASK.request("teamwork", names, 10))
 
 
-def test_what_dspy_asks_is_answered_too() -> None:
-    model, task = RecordedModel(ANSWERS), load_task("esco")
-    names = RANKINGS["teamwork"].candidates
-    with prepare_dspy().context(adapter=lean_json()):
-        terms = ProposeTerms(TermPrompt(task, 2), dspy_model(model))(text="teamwork")
-        named = OrderCandidates(RankingPrompt(task, 2), dspy_model(model))(
-            text="teamwork", candidates=names, count=10
-        )
-    assert terms == asked(TermPrompt(task, 2).request("teamwork"))["terms"]
-    assert [names[i] for i in named] == RANKINGS["teamwork"].named
+def test_what_dspy_asks_is_answered_too(program_of: Callable[..., InferRetrieveRank]) -> None:
+    model = RecordedModel(ANSWERS)
+    program = program_of(infer_lm=model, rank_lm=model)
+    prediction = program.module()(text="teamwork")["prediction"]
+    assert not prediction.fallbacks
+    assert prediction.labels == program("teamwork").labels
+    assert model.shown == 2 * 50

@@ -19,7 +19,7 @@ from irr.lm.loop import run_on_loop
 from irr.lm.protocol import metered
 from irr.lm.server_client import ServedModel
 from irr.lm.vllm_server import ServerOptions, running_server
-from irr.optimize.dspy_program import as_lm_error, dspy_model, prepare_dspy, schema_config
+from irr.program.dspy_module import as_lm_error, dspy_model, prepare_dspy, schema_config
 from tests.doubles.dspy_calls import dspy_context
 from tests.vllm.live import VARIABLE, LiveServer
 
