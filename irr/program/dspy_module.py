@@ -343,9 +343,9 @@ def _instructions(predict: Any) -> str:
 
 
 def _complete(demos: Iterable[Any], signature: Any) -> list[dict[str, Any]]:
-    """Demos that have all fields, as a task pack holds them: optimizers make some of examples without outputs.
+    """Demos that have all fields, with the beginning of their texts, as a task pack holds them.
 
-    Optimizers show whole texts, a task pack shows their beginning.
+    Optimizers make some demos of examples without outputs, and show whole texts.
     """
     whole = (demo for demo in demos if all(name in demo for name in signature.fields))
     return [{**demo, "text": demo_text(demo["text"])} for demo in whole]
