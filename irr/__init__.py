@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from irr.program.program import InferRetrieveRank as InferRetrieveRank
     from irr.program.program import build as build
     from irr.program.program import from_module as from_module
-    from irr.rank.base import Ranker as Ranker
+    from irr.rank.ranker import Ranker as Ranker
     from irr.types import Candidate as Candidate
     from irr.types import Label as Label
     from irr.types import Prediction as Prediction
@@ -43,7 +43,7 @@ _MODULES = {
     "lm.server_limits": "Limits",
     "lm.registry": "open_model",
     "program.program": "InferRetrieveRank build from_module",
-    "rank.base": "Ranker",
+    "rank.ranker": "Ranker",
     "types": "Candidate Label Prediction RankedLabel",
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}

@@ -213,3 +213,16 @@ def test_no_two_files_and_no_two_classes_have_one_name() -> None:
         if isinstance(node, ast.ClassDef)
     )
     assert not [name for name, count in (names + classes).items() if count > 1]
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) == "workbench"])
+def test_the_workbench_uses_the_public_api_alone(module: str) -> None:
+    """What `irr` exports, and the modules that the page names."""
+    line = PAGE[PAGE.index("The workbench imports") :].partition("\n\n")[0]
+    public = set(re.findall(r"`(irr[.\w]*)`", line))
+    for found in imports(module):
+        if found.module == "irr":
+            assert set(found.names) <= set(irr.__all__)
+        elif room_of(found.module) != "workbench":
+            parents = {".".join(found.module.split(".")[:depth]) for depth in (2, 3)}
+            assert parents & public, f"{module} imports {found.module}"

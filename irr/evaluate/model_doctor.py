@@ -20,7 +20,7 @@ from irr.lm.protocol import LanguageModel, metered
 from irr.program.stages import evidence_by
 from irr.prompts.pack import Demo, TaskPack, load_task
 from irr.prompts.templates import TermPrompt
-from irr.rank.base import LMEvidence, by_score
+from irr.rank.ranker import LMEvidence, by_score
 from irr.types import Candidate, Label, Usage
 
 TERMS = "terms"

@@ -32,7 +32,7 @@ from irr.program.grouping import Coalescer, stream
 from irr.program.spec import Models, ProgramSpec
 from irr.program.stages import AnswerOptions, Stages
 from irr.prompts.pack import TaskPack, load_task
-from irr.rank.base import Ranker
+from irr.rank.ranker import Ranker
 from irr.retrieve.features import Combination, default_combination
 from irr.types import Example, Label, Prediction, Query, QueryKind
 

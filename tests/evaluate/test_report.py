@@ -27,7 +27,7 @@ from irr.evaluate.evaluation_page import curve, write_page
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
 from irr.program.program import InferRetrieveRank, build
-from irr.rank.base import by_score
+from irr.rank.ranker import by_score
 from irr.types import Candidate, EntryKind, QueryKind, Ranking
 from tests.support import KITCHEN, Irr, write_jsonl
 

@@ -19,7 +19,7 @@ import pytest
 
 from irr.errors import UsageError
 from irr.program.program import InferRetrieveRank
-from irr.rank.base import Ranker, RetrievalRanker
+from irr.rank.ranker import Ranker, RetrievalRanker
 from irr.types import Candidate, Ranking
 from irr.workbench.serve.guard import Access
 from irr.workbench.serve.server import ServeSetup, WarningLimit, listen, serve

@@ -9,7 +9,7 @@ from irr.errors import LMError, LMUnavailableError
 from irr.lm.loop import gather, run_on_loop
 from irr.lm.protocol import metered
 from irr.prompts.pack import ChooseDemos, Demo
-from irr.rank.base import LMEvidence, by_score
+from irr.rank.ranker import LMEvidence, by_score
 from irr.types import Candidate, Fallback, Ranking
 
 
