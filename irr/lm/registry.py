@@ -86,7 +86,7 @@ def _found(name: str) -> tuple[Any, str]:
     """The class of a model, and what follows its kind in the name."""
     kind, slash, rest = name.partition("/")
     if kind + slash not in _CLASSES or bool(slash) != bool(rest):
-        hint = "name none, embedded, openai/MODEL with --api-base URL, or recorded/FILE"
+        hint = "name none, embedded, openai/MODEL with `api_base`, or recorded/FILE"
         raise UsageError(f'no language model "{name}"', hint)
     module, _, found = _CLASSES[kind + slash].partition(":")
     return getattr(import_module(module), found), rest

@@ -285,12 +285,12 @@ class _Endpoint:
             except TimeoutError as e:
                 self._flow.overloaded(0.0)
                 message = f"no answer from {self.base} within {self._timeout:g} s"
-                raise LMError("timeout", message, "lower --concurrency", True) from e
+                raise LMError("timeout", message, "lower `concurrency`", True) from e
             except (aiohttp.ClientError, OSError) as e:
                 wrong = (aiohttp.ClientConnectorDNSError, aiohttp.ClientSSLError, aiohttp.InvalidURL)
                 if not self._has_answered and isinstance(e, wrong):
                     message = f"no model server at {self.base} ({_cause(e)})"
-                    raise LMUnavailableError("refused", message, "correct --api-base") from e
+                    raise LMUnavailableError("refused", message, "correct `api_base`") from e
                 message = f"no answer from {self.base} ({type(e).__name__})"
                 raise LMError("unreachable", message, "check that the server runs there", True) from e
         self._has_answered = True
