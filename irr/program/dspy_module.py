@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +20,7 @@ from irr.text.words import clean
 
 
 def prepare_dspy() -> Any:
-    """Imports DSPy without a download of prices; returns the module.
-
-    The user's DSPy settings stay: caches and retries are off only in the models that are made here.
-    """
+    """Imports DSPy without a download of prices, and returns the module; the user's DSPy settings stay."""
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     import dspy
 
@@ -107,7 +104,8 @@ class ProgramModule(dspy.Module):  # type: ignore[misc]
         for stage, demo_of in (("infer", _terms_demo), ("rank", _ranking_demo)):
             if predictor := getattr(self, stage, None):
                 instructions = predictor.signature.instructions.strip()
-                demos = tuple(demo for demo in map(demo_of, predictor.demos) if demo)
+                complete = _complete(predictor.demos, predictor.signature)
+                demos = tuple(demo for demo in map(demo_of, complete) if demo)
                 prompt = getattr(task, stage)
                 found = {"instructions": instructions, "notes": "", "demos": demos}
                 changes[stage] = type(prompt)(**{**dict(prompt), **found})
@@ -141,7 +139,6 @@ class _PredictingModel:
 
     def __init__(self, model: LanguageModel) -> None:
         self.name = model.name
-        self.revision = getattr(model, "revision", None)
         self.concurrency = model.concurrency
         self.capabilities = model.capabilities
         self.probabilities = model.probabilities
@@ -159,8 +156,7 @@ class _PredictingModel:
             with dspy.context(adapter=LeanJSONAdapter()):
                 prediction = await predictor.acall(
                     lm=self._lm,
-                    # Optimizers make demos of whole texts, a task pack of their beginning.
-                    demos=[{**demo, "text": demo_text(demo["text"])} for demo in demos],
+                    demos=_complete(demos, predictor.signature),
                     config={**schema_config(request.schema or {}), "max_tokens": request.max_tokens},
                     **about.fields,
                 )
@@ -178,9 +174,7 @@ def schema_config(schema: Mapping[str, Any]) -> dict[str, Any]:
 def dspy_model(model: LanguageModel, **settings: Any) -> dspy.LM:
     """The model as a `dspy.LM`, to be awaited or called from any thread but the event loop's.
 
-    Args:
-        model: The model; `as_lm_error` takes its LMErrors out of DSPy's.
-        settings: Sampling settings of `dspy.LM`.
+    `as_lm_error` takes its LMErrors out of DSPy's.
     """
     settings = {"temperature": 0.0, "cache": False, "num_retries": 0, **settings}
     engine = _BlockingEngine(model)
@@ -215,37 +209,22 @@ class LeanJSONAdapter(dspy.JSONAdapter):  # type: ignore[misc]
         outputs = {name: _described(field) for name, field in signature.output_fields.items()}
         return system_text(signature.instructions, outputs)
 
-    def format_user_message_content(
-        self,
-        signature: Any,
-        inputs: dict[str, Any],
-        prefix: str = "",
-        suffix: str = "",
-        main_request: bool = False,
-    ) -> str:
+    def format_user_message_content(self, signature: Any, inputs: Mapping[str, Any], **_: Any) -> str:
         """Each field's description and value."""
         fields = signature.input_fields.items()
-        text = user_text({_described(f): str(inputs[name]) for name, f in fields if name in inputs})
-        return "\n".join(part for part in (prefix, text, suffix) if part)
+        return user_text({_described(field): str(inputs[name]) for name, field in fields})
 
-    def format_assistant_message_content(
-        self, signature: Any, outputs: dict[str, Any], missing_field_message: str | None = None
-    ) -> str:
-        """The answer of a demo."""
-        names = signature.output_fields
-        return assistant_text({name: outputs.get(name, missing_field_message) for name in names})
+    def format_assistant_message_content(self, signature: Any, outputs: Mapping[str, Any], **_: Any) -> str:
+        """The answer of a demo, which has all fields."""
+        return assistant_text({name: outputs[name] for name in signature.output_fields})
 
     def parse(self, signature: Any, completion: str) -> dict[str, Any]:
         """The fields of an answer."""
-        parse_error = dspy.utils.exceptions.AdapterParseError
         try:
             fields: dict[str, Any] = super().parse(signature, completion)
-        except parse_error:
-            raise
         except (ValueError, RecursionError) as e:  # deep nesting breaks the parser
-            raise parse_error(
-                adapter_name="LeanJSONAdapter", signature=signature, lm_response=completion[:200]
-            ) from e
+            names = {"adapter_name": type(self).__name__, "signature": signature}
+            raise dspy.utils.exceptions.AdapterParseError(**names, lm_response=completion[:200]) from e
         return fields
 
     def _prepare_response_format(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> None:
@@ -272,15 +251,10 @@ class _BlockingEngine:
         return run_on_loop(self._respond(request))
 
     async def _respond(self, request: Any) -> Any:
-        lm15 = dspy.lm15
-        text = await self._model.chat(_chat_request(request))
-        return lm15.Response(
-            id=None,
-            model=self._model.name,
-            message=lm15.Message.assistant(text),
-            finish_reason="stop",
-            usage=lm15.Usage(),  # the model counts its tokens itself
-        )
+        lm15, name = dspy.lm15, self._model.name
+        message = lm15.Message.assistant(await self._model.chat(_chat_request(request)))
+        # The model counts its tokens itself.
+        return lm15.Response(id=None, model=name, message=message, finish_reason="stop", usage=lm15.Usage())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _BlockingEngine:
         return self  # copies of a program share the model's connections
@@ -312,16 +286,24 @@ def _chat_request(request: Any) -> ChatRequest:
     )
 
 
+def _complete(demos: Iterable[Any], signature: Any) -> list[dict[str, Any]]:
+    """Demos that have all fields, with the beginning of their texts, as a task pack holds them.
+
+    Optimizers make some demos of examples without outputs, and show whole texts.
+    """
+    whole = (demo for demo in demos if all(name in demo for name in signature.fields))
+    return [{**demo, "text": demo_text(demo["text"])} for demo in whole]
+
+
 def _terms_demo(demo: Any) -> Demo | None:
     terms = _distinct(demo["terms"])
-    return Demo(text=demo_text(demo["text"]), terms=terms) if terms else None
+    return Demo(text=demo["text"], terms=terms) if terms else None
 
 
 def _ranking_demo(demo: Any) -> Demo | None:
     candidates = tuple(line.partition(" ")[2][:MAX_NAME] for line in demo["candidates"].split("\n"))
-    named = [candidates[n - 1] for n in demo["ranking"] if 1 <= n <= len(candidates)]
-    terms = _distinct(named)
-    return Demo(text=demo_text(demo["text"]), terms=terms, candidates=candidates) if terms else None
+    terms = _distinct([candidates[n - 1] for n in demo["ranking"] if 1 <= n <= len(candidates)])
+    return Demo(text=demo["text"], terms=terms, candidates=candidates) if terms else None
 
 
 def _distinct(terms: Sequence[str]) -> tuple[str, ...]:
