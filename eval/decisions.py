@@ -28,6 +28,7 @@ from irr.calibrate.calibration import (
     UNUSUAL,
     Calibration,
     count,
+    cut_off,
     is_shifted,
     label_features,
     shift,
@@ -35,7 +36,6 @@ from irr.calibrate.calibration import (
 )
 from irr.calibrate.decision import Decision
 from irr.calibrate.fit import RankedText, fit, padded
-from irr.calibrate.risk_control import cut_off
 from irr.program.program import InferRetrieveRank
 from irr.statistics import calibration_error
 

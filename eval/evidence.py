@@ -24,8 +24,7 @@ from rich.table import Table
 
 from eval.record import record
 from eval.train_default import DEV_SETS, OUTPUT, DevSet, read, train
-from irr.optimize.scorer import GoldFeatures
-from irr.optimize.tuning import cross_validated, fit_by_cross_validation
+from irr.optimize.tuning import GoldFeatures, cross_validated, fit_by_cross_validation
 from irr.retrieve.features import PLAIN, Combination, default_combination
 from irr.statistics import estimate, paired_bootstrap
 

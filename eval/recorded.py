@@ -35,7 +35,7 @@ from irr.lm.protocol import LanguageModel
 from irr.lm.recorded import RecordedAnswer, RecordedModel
 from irr.optimize.optimization import optimize
 from irr.optimize.prompt_search import Optimizer, Students
-from irr.optimize.scorer import CachingEncoder
+from irr.optimize.tuning import CachingEncoder
 from irr.program.program import InferRetrieveRank, build
 from irr.statistics import paired_bootstrap
 

@@ -31,8 +31,7 @@ from irr.encoders.sentence_transformers import SentenceEncoder, model_folder
 from irr.index.store import open_index
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
-from irr.optimize.scorer import Plan, Scorer
-from irr.optimize.tuning import fit_by_cross_validation
+from irr.optimize.tuning import Plan, Scorer, fit_by_cross_validation
 from irr.program.program import InferRetrieveRank, build
 from irr.prompts.pack import load_task
 from irr.statistics import estimate, paired_bootstrap

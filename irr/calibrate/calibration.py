@@ -10,7 +10,6 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from irr.calibrate.decision import Decision, Thresholds
-from irr.calibrate.risk_control import Promises, cut_off
 from irr.errors import UsageError
 from irr.statistics import Floats, LogisticCurve, standardization
 from irr.types import Candidate, RankedLabel
@@ -26,6 +25,9 @@ UNUSUAL = 0.05
 SHIFTED, MANY = 0.001, 0.25
 # Bins of equal width that p-values are counted in.
 BINS = 20
+
+# Pairs of a promise and the cut-off that keeps it, promises ascending; others cannot be promised.
+Promises = tuple[tuple[float, float], ...]
 
 
 class Scope(BaseModel):
@@ -115,6 +117,11 @@ class Calibration(BaseModel):
             typical=self.typical,
             scope=unusual if decision.scope is None else decision.scope,
         )
+
+
+def cut_off(promises: Promises, target: float) -> float | None:
+    """The cut-off of the least promise that is no less than `target`; None if there is none."""
+    return next((value for promise, value in promises if promise >= target - 1e-9), None)
 
 
 def label_features(ranking: Sequence[RankedLabel], candidates: Sequence[Candidate]) -> Floats:

@@ -24,7 +24,7 @@ from irr.text.strings import counted
 if TYPE_CHECKING:
     from irr.lm.cache import Budget
     from irr.optimize.optimization import Optimized
-    from irr.optimize.scorer import Trial
+    from irr.optimize.tuning import Trial
     from irr.types import Usage
 
 _teachers = partial(Option, rich_help_panel="Teachers")

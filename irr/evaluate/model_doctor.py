@@ -17,8 +17,8 @@ from irr.config import RankMethod, Settings
 from irr.errors import LMError, LMUnavailableError
 from irr.lm.loop import gather, run_on_loop
 from irr.lm.protocol import LanguageModel, metered
+from irr.prompts.chat import TermPrompt
 from irr.prompts.pack import Demo, TaskPack, load_task
-from irr.prompts.templates import TermPrompt
 from irr.rank.lm_ranker import evidence_by
 from irr.rank.ranker import LMEvidence, by_score
 from irr.types import Candidate, Label, Usage

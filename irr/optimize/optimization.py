@@ -5,18 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import NamedTuple
 
 from irr.calibrate.fit import calibrate
-from irr.errors import BudgetSpentError, LMUnavailableError, UsageError
+from irr.errors import BudgetSpentError, LMUnavailableError, MissingExtraError, UsageError
 from irr.evaluate.evaluate import RankingScores, score_rankings
 from irr.frozen.folder import Scores
 from irr.io.texts import GoldRow
 from irr.lm.cache import Budget, CachedModel
 from irr.lm.protocol import Capabilities, LanguageModel
-from irr.optimize.prompt_search import BOTH, INFER, RANK, Optimizer, PromptSearch, check_optimizer
-from irr.optimize.scorer import Plan, Scorer, Trial
-from irr.optimize.tuning import combine, tune
+from irr.optimize.prompt_search import BOTH, INFER, RANK, Optimizer, PromptSearch
+from irr.optimize.tuning import Plan, Scorer, Trial, combine, tune
 from irr.program.program import InferRetrieveRank
 from irr.prompts.pack import load_task
 from irr.statistics import Difference, paired_bootstrap
@@ -173,9 +173,12 @@ def check_models(
     """
     if end_to_end and not all(stages):
         raise UsageError("end_to_end needs models for both stages", "give infer_lm and rank_lm")
-    for stage, teacher in zip(stages, teachers, strict=True):
-        if stage:
-            check_optimizer(optimizer, teacher or stage)
+    writers = [teacher or stage for stage, teacher in zip(stages, teachers, strict=True) if stage]
+    if writers and optimizer is Optimizer.MIPRO and not find_spec("optuna"):
+        raise MissingExtraError("mipro needs optuna", "pip install 'irr[optimize]'")
+    if optimizer in (Optimizer.MIPRO, Optimizer.GEPA) and not all(one.writes_instructions for one in writers):
+        hint = "give a teacher on a server, or use the optimizer bootstrap"
+        raise UsageError(f"{optimizer} needs a model that can write instructions", hint)
 
 
 def _evaluated(scorer: Scorer, plan: Plan, budget: Budget) -> RankingScores | None:

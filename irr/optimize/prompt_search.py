@@ -9,23 +9,22 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from importlib.util import find_spec
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from irr.config import HYPERPARAMETERS, RankMethod
-from irr.errors import NO_ANSWER, BudgetSpentError, MissingExtraError, UsageError
+from irr.errors import NO_ANSWER, BudgetSpentError
 from irr.evaluate.metrics import METRICS
 from irr.index.examples import demo_of
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
 from irr.lm.cache import Budget
-from irr.lm.protocol import Capabilities, LanguageModel
-from irr.optimize.scorer import Plan, Scorer, Trial, Values, scored
+from irr.lm.protocol import LanguageModel
+from irr.optimize.tuning import Plan, Scorer, Trial, Values, scored
 from irr.program.program import InferRetrieveRank
 from irr.program.stages import rank_method
+from irr.prompts.chat import numbered
 from irr.prompts.pack import Demo, TaskPack
-from irr.prompts.templates import numbered
 from irr.statistics import lower_bound
 from irr.types import Example
 
@@ -72,20 +71,6 @@ class Optimizer(StrEnum):
     GEPA = "gepa"
 
 
-def check_optimizer(optimizer: Optimizer, writer: Capabilities) -> None:
-    """Checks that an optimizer can run.
-
-    Raises:
-        MissingExtraError: If it needs a package that is not installed.
-        UsageError: If it needs a model that can write instructions.
-    """
-    if optimizer is Optimizer.MIPRO and not find_spec("optuna"):
-        raise MissingExtraError("mipro needs optuna", "pip install 'irr[optimize]'")
-    if optimizer in (Optimizer.MIPRO, Optimizer.GEPA) and not writer.writes_instructions:
-        hint = "give a teacher on a server, or use the optimizer bootstrap"
-        raise UsageError(f"{optimizer} needs a model that can write instructions", hint)
-
-
 @dataclass(frozen=True)
 class PromptSearch:
     """Improves a plan stage by stage; a stage that does not improve the score on the valset is left out.
@@ -107,7 +92,10 @@ class PromptSearch:
         if values is None:
             return plan
         found: list[tuple[float, int, Plan, Values]] = []
-        for order, (what, other) in enumerate(self._variants(self._with_models(plan, step), step)):
+        infer_lm = self.models[0] if step in (INFER, BOTH) else plan.infer_lm
+        rank_lm = self.models[1] if step in (RANK, BOTH) else plan.rank_lm
+        start = replace(plan, infer_lm=infer_lm, rank_lm=rank_lm)
+        for order, (what, other) in enumerate(self._variants(start, step)):
             others = self._try(other, step, what)
             if others is not None:
                 found.append((float(others.mean()), -order, other, others))
@@ -120,13 +108,6 @@ class PromptSearch:
             if others is not None and lower_bound(others - score) > 0:
                 best, score = weighted, others
         return best if score.mean() > values.mean() else plan
-
-    def _with_models(self, plan: Plan, step: str) -> Plan:
-        return replace(
-            plan,
-            infer_lm=self.models[0] if step in (INFER, BOTH) else plan.infer_lm,
-            rank_lm=self.models[1] if step in (RANK, BOTH) else plan.rank_lm,
-        )
 
     def _try(self, plan: Plan, step: str, what: str) -> Values | None:
         """The plan's values; None if the budget is spent or the model does not answer."""
@@ -200,22 +181,13 @@ class PromptSearch:
         )
         valset = dspy_examples(before, self.scorer.val, "val")
         log = TrialLog(program.space, metric, [example.key for example in valset], completed)
-        self._compile(
-            ProgramModule(program, predictors),
-            ProgramModule(self.scorer.program(teacher), predictors),
-            log,
-            dspy_examples(before, self.scorer.train, "train"),
-            valset,
-        )
+        trainset = dspy_examples(before, self.scorer.train, "train")
+        modules = [ProgramModule(one, predictors) for one in (program, self.scorer.program(teacher))]
+        self._compile(modules[0], modules[1], log, {"trainset": trainset, "valset": valset})
         return log.best()[:_BEST]
 
     def _compile(
-        self,
-        student: ProgramModule,
-        teacher: ProgramModule,
-        log: TrialLog,
-        trainset: list[Any],
-        valset: list[Any],
+        self, student: ProgramModule, teacher: ProgramModule, log: TrialLog, examples: dict[str, list[Any]]
     ) -> None:
         """Runs the optimizer until it or the budget ends; the log holds the prompts that it tried.
 
@@ -233,29 +205,25 @@ class PromptSearch:
         every: dict[str, Any] = {"metric": log, "num_threads": threads}
         demos = {"max_bootstrapped_demos": _DEMOS, "max_labeled_demos": _DEMOS}
         of_demos = {**every, **demos, "metric_threshold": _GOOD_ENOUGH, "max_errors": _ERRORS}
-        options: dict[str, Any] = {"trainset": trainset, "valset": valset}
+        options: dict[str, Any] = {"teacher": teacher}
         budget = self.budget
         try:
             with _quiet(), dspy.context(lm=lm, disable_history=True, num_threads=threads, max_errors=_ERRORS):
                 match self.optimizer:
                     case Optimizer.BOOTSTRAP:
-                        random.Random(self.seed).shuffle(trainset)
-                        count = _CANDIDATE_PROGRAMS
-                        search = dspy.BootstrapFewShotWithRandomSearch(
-                            num_candidate_programs=count, **of_demos
-                        )
-                        options |= {"teacher": teacher}
+                        random.Random(self.seed).shuffle(examples["trainset"])
+                        of_demos["num_candidate_programs"] = _CANDIDATE_PROGRAMS
+                        search = dspy.BootstrapFewShotWithRandomSearch(**of_demos)
                     case Optimizer.MIPRO:
                         # MIPROv2 reads a seed of 0 as none.
-                        of_models = {"prompt_model": lm, "task_model": lm, "seed": self.seed + 1}
-                        search = dspy.MIPROv2(
-                            auto=None, num_candidates=_CANDIDATE_PROGRAMS, **of_models, **of_demos
-                        )
-                        options |= {"teacher": teacher, "num_trials": TRIALS, "minibatch": False}
+                        of_demos |= {"num_candidates": _CANDIDATE_PROGRAMS, "seed": self.seed + 1}
+                        search = dspy.MIPROv2(auto=None, prompt_model=lm, task_model=lm, **of_demos)
+                        options |= {"num_trials": TRIALS, "minibatch": False}
                     case _:
-                        calls = TRIALS * len(valset)
+                        calls = TRIALS * len(examples["valset"])
                         search = dspy.GEPA(reflection_lm=lm, max_metric_calls=calls, seed=self.seed, **every)
-                search.compile(student, **options)
+                        options = {}
+                search.compile(student, **examples, **options)
         except Exception as e:
             if not budget.failure and (defects := [*student.defects, *teacher.defects]):
                 raise defects[0] from e

@@ -13,9 +13,8 @@ from irr.lm.loop import run_on_loop
 from irr.lm.protocol import ChatRequest, LanguageModel, StageInput
 from irr.program.spec import Models
 from irr.program.stages import AnswerOptions, Stages
-from irr.prompts.chat import Prompt, assistant_text, system_text, user_text
+from irr.prompts.chat import Prompt, RankingPrompt, TermPrompt, assistant_text, system_text, user_text
 from irr.prompts.pack import MAX_NAME, MAX_TERMS, Demo, TaskPack, demo_text
-from irr.prompts.templates import RankingPrompt, TermPrompt
 from irr.text.words import clean
 
 

@@ -13,8 +13,8 @@ from irr.config import RankMethod, RankSettings, Settings
 from irr.errors import LMError, LMUnavailableError
 from irr.lm.loop import gather, run_on_loop
 from irr.lm.protocol import LanguageModel, metered
+from irr.prompts.chat import RankingPrompt
 from irr.prompts.pack import ChooseDemos, Demo, TaskPack
-from irr.prompts.templates import RankingPrompt
 from irr.rank.ranker import LMEvidence, by_score
 from irr.text.strings import one_line
 from irr.types import Candidate, Fallback, Label, Ranking
