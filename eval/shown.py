@@ -33,7 +33,7 @@ from irr.lm.protocol import ChatRequest, count
 from irr.lm.recorded import RecordedModel
 from irr.program.program import InferRetrieveRank, build
 from irr.prompts.pack import load_task
-from irr.rank.lm_ranker import LMRanker, depth, evidence_by
+from irr.rank.ranker import LMRanker, depth, evidence_by
 from irr.statistics import estimate, paired_bootstrap
 from irr.text.words import clean
 from irr.types import Candidate, Usage

@@ -60,7 +60,7 @@ class Difference(Estimate):
 
 
 def paired_bootstrap(
-    ours: Sequence[float], theirs: Sequence[float], seed: int = 0, resamples: int = 10_000
+    ours: Sequence[float] | Floats, theirs: Sequence[float] | Floats, seed: int = 0, resamples: int = 10_000
 ) -> Difference:
     """Compares two evaluations by a seeded paired bootstrap over texts (Efron & Tibshirani 1993, ch. 16).
 
@@ -159,13 +159,9 @@ def calibration_error(probability: Floats, right: Bools | Floats, bins: int = 10
 
 
 class LogisticCurve(BaseModel):
-    """A logistic curve over features.
+    """A logistic curve over features, which are standardized by their means and deviations.
 
-    Attributes:
-        center: Means of the features.
-        scale: Their standard deviations; 1 for a feature that never varies.
-        weights: The weights of the standardized features.
-        intercept: Log-odds where all features are at their means.
+    The intercept is the log-odds where all features are at their means.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -33,10 +33,7 @@ Promises = tuple[tuple[float, float], ...]
 class Scope(BaseModel):
     """The profiles of the calibration texts, as one number each: the mean of their standardized parts.
 
-    Attributes:
-        center: Means of the parts of a profile.
-        scale: Their standard deviations; 1 for a part that never varies.
-        values: The number of each calibration text, ascending.
+    `center` and `scale` are the means and deviations of the parts, and `values` the numbers, ascending.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -58,7 +58,7 @@ class RankedText(NamedTuple):
 
     Attributes:
         features: The features of its first labels, shape (labels, features).
-        profile: What tells how usual the text is, shape (parts,).
+        profile: Shape (parts,).
         right: Whether each label is gold, shape (labels,).
         gold: The number of gold labels of the text, those outside the ranking included.
     """

@@ -19,8 +19,7 @@ from irr.lm.loop import gather, run_on_loop
 from irr.lm.protocol import LanguageModel, metered
 from irr.prompts.chat import TermPrompt
 from irr.prompts.pack import Demo, TaskPack, load_task
-from irr.rank.lm_ranker import evidence_by
-from irr.rank.ranker import LMEvidence, by_score
+from irr.rank.ranker import LMEvidence, by_score, evidence_by
 from irr.types import Candidate, Label, Usage
 
 TERMS = "terms"

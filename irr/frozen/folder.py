@@ -55,10 +55,8 @@ class Manifest(BaseModel):
 
     Attributes:
         format: The version of the folder's layout.
-        spec: The program without its label space and examples, which have files of their own.
-        labels: The number of labels.
-        examples: The number of examples.
-        fingerprint: The label space's fingerprint.
+        spec: The program without its label space and examples, which have files of their own; `labels` and
+            `examples` are their numbers.
         digest: The program's digest without its calibration: programs with one digest rank alike.
         scores: Its scores by the name of what was scored.
         optimized: The history of its optimization.
@@ -83,12 +81,7 @@ def _is_dropped(name: str) -> bool:
 
 
 def names_in(folder: Path) -> set[str]:
-    """The names of a frozen program's files in a folder.
-
-    Raises:
-        ProgramError: With its name, if another file is there.
-        OSError: If the folder cannot be read.
-    """
+    """The names of a frozen program's files in a folder; no other file may be there."""
     paths = sorted(path for path in folder.iterdir() if not _is_dropped(path.name))
     for path in paths:
         if path.name not in FILES or not path.is_file():
@@ -127,11 +120,7 @@ def read_manifest(folder: str | Path) -> Manifest:
 
 
 def read_calibration(folder: Path) -> Calibration | None:
-    """Reads the calibration of a frozen program; None if it has none.
-
-    Raises:
-        ProgramError: If it is of a newer version.
-    """
+    """Reads the calibration of a frozen program; None if it has none."""
     path = folder / CALIBRATION
     if not path.exists():
         return None

@@ -197,11 +197,7 @@ def load(
 def read_labels(
     folder: Path, manifest: Manifest, labels: LabelSpace | None = None, rebind: bool = False
 ) -> LabelSpace:
-    """The label space of a frozen program, or `labels` in its place.
-
-    Raises:
-        ProgramError: If `labels` differ from it and `rebind` is not set.
-    """
+    """The label space of a frozen program, or in its place `labels`, which may differ where `rebind`."""
     if labels is None:
         return LabelSpace.read(folder / LABELS)
     if labels.fingerprint != manifest.fingerprint and not rebind:

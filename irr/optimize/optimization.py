@@ -165,12 +165,7 @@ def check_models(
     stages: Sequence[Capabilities | None],
     teachers: Sequence[Capabilities | None],
 ) -> None:
-    """Checks that the models of infer and rank, and their teachers, suit the optimizer.
-
-    Raises:
-        UsageError: If they do not.
-        MissingExtraError: If the optimizer needs a package that is not installed.
-    """
+    """Checks that the optimizer can run, and that the models of infer and rank or their teachers suit it."""
     if end_to_end and not all(stages):
         raise UsageError("end_to_end needs models for both stages", "give infer_lm and rank_lm")
     writers = [teacher or stage for stage, teacher in zip(stages, teachers, strict=True) if stage]
@@ -194,5 +189,4 @@ def _gain_of_train(scorer: Scorer, plan: Plan) -> Difference:
     """RP@10 on the valset with all examples against those of the valset alone."""
     plan = replace(plan, infer_lm=None, rank_lm=None)
     alone = Scorer(scorer.index, scorer.encoder, [], scorer.val)
-    ours, theirs = (one.values(plan, scorer.val).tolist() for one in (scorer, alone))
-    return paired_bootstrap(ours, theirs)
+    return paired_bootstrap(scorer.values(plan, scorer.val), alone.values(plan, scorer.val))

@@ -38,14 +38,10 @@ _about: ContextVar[StageInput] = ContextVar("irr_about")
 
 
 class ProgramModule(dspy.Module):  # type: ignore[misc]
-    """A program whose prompts DSPy can compile.
+    """An `InferRetrieveRank` with language models whose prompts DSPy can compile.
 
-    Its predictors `infer` and `rank` are the prompts that the program sends. A stage without a predictor
-    here asks its language model as the program does.
-
-    Args:
-        program: The `InferRetrieveRank`, with language models.
-        predictors: The stages whose prompts are predictors: `infer`, `rank`, or both.
+    Its predictors `infer` and `rank`, or one of them, are the prompts that the program sends. A stage without
+    a predictor asks its language model as the program does.
     """
 
     def __init__(self, program: Any, predictors: Sequence[str] = ("infer", "rank")) -> None:
@@ -181,11 +177,7 @@ def dspy_model(model: LanguageModel, **settings: Any) -> dspy.LM:
 
 
 def as_lm_error(error: Exception) -> LMError:
-    """The LMError inside an exception of a DSPy call; raise it `from None`.
-
-    Raises:
-        Exception: `error` itself, or the IrrError inside it, if it does not come from a model.
-    """
+    """The LMError inside an exception of a DSPy call, to be raised `from None`; other errors are raised."""
     link: BaseException | None = error
     seen: set[int] = set()
     while link is not None and id(link) not in seen:  # DSPy wraps exceptions of an engine

@@ -138,10 +138,7 @@ class InferRetrieveRank:
 
     @classmethod
     def assemble(cls, spec: ProgramSpec, models: Models, index: LabelIndex) -> InferRetrieveRank:
-        """The program of a specification, its models, and an index of its encoder and fields.
-
-        The examples that labels have themselves join those of the specification.
-        """
+        """The program of a specification; the examples of the labels join those of the specification."""
         if own := dict.fromkeys(index.space.examples):
             given = (example for example in spec.examples if example not in own)
             spec = spec.replace(examples=(*own, *given))
@@ -155,11 +152,7 @@ class InferRetrieveRank:
         return self  # it is immutable
 
     def module(self, predictors: Sequence[str] = ("infer", "rank")) -> ProgramModule:
-        """The program as a `dspy.Module`, whose prompts any DSPy optimizer can compile.
-
-        Args:
-            predictors: The stages whose prompts are its predictors: `infer`, `rank`, or both.
-        """
+        """The program as a `dspy.Module` with these predictors, which any DSPy optimizer can compile."""
         from irr.program.dspy_module import ProgramModule
 
         return ProgramModule(self, predictors)
@@ -208,11 +201,7 @@ class InferRetrieveRank:
         return self.spec.replace(leave_one_out=False).digest(self.space.fingerprint)
 
     def calibrated(self, calibration: Calibration | None) -> InferRetrieveRank:
-        """The program with this calibration, or without one.
-
-        Raises:
-            ProgramError: If it was fitted for another program.
-        """
+        """The program with this calibration, or without one; raises if it was fitted for another program."""
         if calibration and calibration.program != self.ranking_digest:
             raise ProgramError("the calibration was fitted for another program", "calibrate this one")
         return replace(self, stages=replace(self.stages, calibration=calibration))
@@ -319,14 +308,9 @@ class InferRetrieveRank:
         return self.stages.group_texts * self.stages.workers
 
     def nearest_labels(self, text: str, count: int) -> list[tuple[Label, float]]:
-        """The labels that are most similar to a text by the encoder alone, as one searches a label space.
-
-        Returns:
-            At most `count` labels with the cosine of their most similar entry, the most similar first.
-        """
+        """At most `count` labels with the cosine of the entry that is most similar to a text, best first."""
         numbers, cosines = self.stages.retriever.nearest(text, count)
-        pairs = zip(numbers.tolist(), cosines.tolist(), strict=True)
-        return [(self.space[number], cosine) for number, cosine in pairs]
+        return [(self.space[int(n)], float(cosine)) for n, cosine in zip(numbers, cosines, strict=True)]
 
     def warm_up(self) -> None:
         """Retrieves once, so that the first text takes no longer than others; asks no language model."""

@@ -52,12 +52,9 @@ class ProgramSpec(BaseModel):
 
     Attributes:
         algorithm: The version of the formulas.
-        encoder: The encoder of queries and labels.
         infer: The language model that proposes terms, if one does.
         rank: The language model that orders candidates, if one does.
         ranker: The class of the caller's own ranker; "" without one.
-        settings: The settings of all stages.
-        combination: The weights of the features.
         task: The task pack of the language models; None without them.
         examples: Labelled texts that count as evidence for their labels and can be shown to language models.
         leave_one_out: Whether an example counts for other texts only.

@@ -16,13 +16,14 @@ from irr.encoders.base import LockedEncoder
 from irr.errors import UsageError
 from irr.index.examples import ExampleIndex
 from irr.index.store import LabelIndex
+from irr.infer.lm_inferer import LMInferer
 from irr.infer.spans import Inferer, SpanInferer
 from irr.labels.hierarchy import arrange
 from irr.labels.space import LabelSpace
 from irr.lm.protocol import LanguageModel
 from irr.program.spec import Models, ProgramSpec
 from irr.prompts.pack import ChooseDemos, load_task
-from irr.rank.ranker import Ranker, RetrievalRanker
+from irr.rank.ranker import LMRanker, Ranker, RetrievalRanker, evidence_by
 from irr.retrieve.retriever import LabelRetriever, Retriever
 from irr.text.passages import excerpt
 from irr.text.words import clean
@@ -78,19 +79,14 @@ class Stages:
 
     @classmethod
     def compose(cls, spec: ProgramSpec, models: Models, index: LabelIndex) -> Stages:
-        """Composes the stages that a specification asks for over an index of its encoder and fields.
-
-        Raises:
-            UsageError: If the language model lacks the rank method.
-        """
+        """Composes the stages that a specification asks for over an index of its encoder and fields."""
         settings, lms = spec.settings, models.language_models
         encoder = LockedEncoder(models.encoder) if lms else models.encoder
         spans = SpanInferer(settings.infer)
-        neighbours = (
-            ExampleIndex(spec.examples, index.space, encoder, spans.passage_texts, spec.leave_one_out)
-            if spec.examples
-            else None
-        )
+        neighbours = None
+        if examples := spec.examples:
+            alone = spec.leave_one_out
+            neighbours = ExampleIndex(examples, index.space, encoder, spans.passage_texts, alone)
 
         def chooser(count: int) -> ChooseDemos | None:
             return neighbours.chooser(count) if neighbours and count else None
@@ -98,14 +94,10 @@ class Stages:
         task = spec.task or load_task("default")
         inferer: Inferer = spans
         if models.infer_lm:
-            from irr.infer.lm_inferer import LMInferer
-
             choose = chooser(settings.infer.near_demos)
             inferer = LMInferer(spans, models.infer_lm, task, settings.infer.demos, choose)
         ranker = models.ranker or RetrievalRanker()
         if models.rank_lm:
-            from irr.rank.lm_ranker import LMRanker, evidence_by
-
             method = rank_method(models.rank_lm, settings)
             evidence = evidence_by(method, models.rank_lm, task, settings.rank)
             weight = settings.rank.method_weight(method)
@@ -140,7 +132,7 @@ class Stages:
     def retrieve(
         self, queries: Sequence[Sequence[Query]], depth: int, trace: bool = False
     ) -> Sequence[Sequence[Candidate]]:
-        """The candidates of each text, so many, for its queries; threads take turns."""
+        """The candidates of each text for its queries; threads take turns."""
         with self._retrieving:
             return self.retriever.retrieve(queries, depth, trace)
 
@@ -190,11 +182,7 @@ class Stages:
 
 
 def rank_method(model: LanguageModel, settings: Settings) -> RankMethod:
-    """The rank method of a model; `auto` is listwise.
-
-    Raises:
-        UsageError: If the model lacks the method.
-    """
+    """The rank method of a model, which must have it; `auto` is listwise."""
     method = settings.rank.method
     if method is RankMethod.AUTO:
         return RankMethod.LISTWISE

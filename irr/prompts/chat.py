@@ -39,12 +39,9 @@ class Prompt:
     its value. A schema says what more there would be to say.
 
     Attributes:
-        instructions: The instructions.
         inputs: The description of each input field.
-        output: The name of the output field.
-        item: The type of its items, `str` or `int`.
+        output: The name of the output field, whose items are of the type `item`, `str` or `int`.
         described: The description of the output field.
-        demos: The demos, in order.
         least: The fewest items of an answer.
     """
 
@@ -64,14 +61,10 @@ class Prompt:
         max_tokens: int,
         demos: Sequence[Shown] | None = None,
     ) -> ChatRequest:
-        """The request for these values of the input fields.
+        """The request for these input fields.
 
-        Args:
-            values: The input fields.
-            items: The JSON schema of an item of the answer.
-            most: The most items of the answer.
-            max_tokens: The most tokens of the answer.
-            demos: Demos in place of the prompt's own.
+        `items` is the JSON schema of an item of the answer, of which there are at most `most`; the demos take
+        the place of the prompt's own.
         """
         head = self._head if demos is None else (self._system, *self._shown(demos))
         return ChatRequest(
@@ -91,7 +84,7 @@ class Prompt:
         from json_repair import loads
 
         try:
-            fields = loads(answer)
+            fields: Any = loads(answer)
             if not isinstance(fields, dict) and (found := _first_object(answer)):
                 fields = loads(found)
             value = fields[self.output]
@@ -146,11 +139,7 @@ class TermPrompt:
         return replace(request, about=StageInput("infer", text, fields=fields, demos=shown))
 
     def read(self, answer: str) -> list[str]:
-        """The terms in an answer, without duplicates.
-
-        Raises:
-            LMError: If it is not the JSON that was asked for.
-        """
+        """The terms in an answer, without duplicates."""
         readable = (clean(term)[:_MAX_TERM_CHARACTERS].strip() for term in self.prompt.read(answer))
         return list(dict.fromkeys(term for term in readable if term))[:_MAX_TERMS]
 
@@ -175,7 +164,7 @@ class RankingPrompt:
 
         A demo shows the form of the answer; it need not be as long as a real question.
         """
-        all_shown = []
+        all_shown: list[Shown] = []
         for demo, following in zip(demos, [*demos[1:], *demos[:1]], strict=True):
             strange = [term for term in following.terms if term not in demo.terms]
             candidates = list(demo.candidates) or sorted({*demo.terms, *strange[:_OTHERS]})
@@ -205,11 +194,7 @@ class RankingPrompt:
         return replace(request, about=about)
 
     def read(self, answer: str, candidates: int) -> list[int]:
-        """Positions among the candidates, best first: distinct, in range, as many as the model gave.
-
-        Raises:
-            LMError: If it is not the JSON that was asked for, or names no candidate where it has to.
-        """
+        """Positions among the candidates, best first: distinct, in range, as many as the model gave."""
         numbers = self.prompt.read(answer)
         named = self.kept(numbers, candidates)
         if not named and (numbers or self.prompt.least):

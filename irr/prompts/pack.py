@@ -115,11 +115,8 @@ class TaskPack(_Part):
     Attributes:
         title: The name of the task.
         text: The word for a text.
-        label: The word for a label, singular.
-        labels: The word for labels, plural.
+        label: The word for a label, singular; `labels` is the plural.
         notes: Conventions of the label space for both stages; may be empty.
-        infer: The prompt of infer.
-        rank: The prompts of rank.
         demos: Demos for both stages.
     """
 

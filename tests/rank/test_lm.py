@@ -14,7 +14,7 @@ from irr.config import RankSettings, Settings
 from irr.errors import LMError
 from irr.lm.protocol import ChatRequest
 from irr.prompts.pack import load_task
-from irr.rank.lm_ranker import Listwise, LMRanker, Pointwise, depth
+from irr.rank.ranker import Listwise, LMRanker, Pointwise, depth
 from irr.types import Candidate, Label, Ranking
 from tests.doubles.scripted import ScriptedModel
 
