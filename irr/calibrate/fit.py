@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,12 +53,15 @@ _STEPS = 200
 _AMPLE = 3
 
 
+P = TypeVar("P")
+
+
 class RankedText(NamedTuple):
     """The ranking of a text with gold.
 
     Attributes:
         features: The features of its first labels, shape (labels, features).
-        profile: Shape (parts,).
+        profile: Its profile, shape (parts,).
         right: Whether each label is gold, shape (labels,).
         gold: The number of gold labels of the text, those outside the ranking included.
     """
@@ -80,7 +83,7 @@ class RankedText(NamedTuple):
         )
 
 
-def calibrate(program: Any, rows: Sequence[GoldRow], on_text: Callable[[], None] = lambda: None) -> Any:
+def calibrate(program: P, rows: Sequence[GoldRow], on_text: Callable[[], None] = lambda: None) -> P:
     """The program with a calibration, so that each label of its predictions has a probability.
 
     Texts without gold, or answered with an error or without the language model, are left out. A text is
@@ -95,13 +98,15 @@ def calibrate(program: Any, rows: Sequence[GoldRow], on_text: Callable[[], None]
         UsageError: If too few texts are left, or no label is right.
     """
     judged = [row for row in rows if row.labels]
-    predictions = program.leaving_examples_out().batch((row.text for row in judged), DEPTH, trace=True)
+    uncalibrated: Any = program
+    predictions = uncalibrated.leaving_examples_out().batch((row.text for row in judged), DEPTH, trace=True)
     rankings = []
     for row, prediction in zip(judged, predictions, strict=True):
         if prediction.trace and not prediction.fallbacks:
             rankings.append(RankedText.of(prediction.trace, row.labels))
         on_text()
-    return program.calibrated(fit(rankings, program.ranking_digest))
+    calibrated: P = uncalibrated.calibrated(fit(rankings, uncalibrated.ranking_digest))
+    return calibrated
 
 
 def fit(rankings: Sequence[RankedText], program: str) -> Calibration:

@@ -103,8 +103,11 @@ def read_manifest(folder: str | Path) -> Manifest:
     except OSError as e:
         raise ProgramError(f"{folder} cannot be read ({e.strerror})", "name another folder") from e
     raw, sums = contents[MANIFEST], contents.pop(SUMS, b"")
-    found = _format(raw)
-    if found is not None and found > FORMAT:
+    try:
+        found = json.loads(raw).get("format")
+    except (ValueError, AttributeError, RecursionError):
+        found = None
+    if isinstance(found, int) and found > FORMAT:
         problem = f"{folder} was frozen by a newer irr (format {found}; this one reads {FORMAT})"
         raise ProgramError(problem, "upgrade irr")
     if sums != sums_of(contents):
@@ -128,15 +131,6 @@ def read_calibration(folder: Path) -> Calibration | None:
         return Calibration.model_validate_json(path.read_bytes())
     except ValidationError as e:
         raise ProgramError(f"{path}: {explain(e)[0]}", "upgrade irr, or calibrate again") from e
-
-
-def _format(raw: bytes) -> int | None:
-    """The format in a manifest that may be of any version; None if it has none."""
-    try:
-        found = json.loads(raw).get("format")
-    except (ValueError, AttributeError, RecursionError):
-        return None
-    return found if isinstance(found, int) else None
 
 
 def sums_of(contents: Mapping[str, bytes]) -> bytes:
@@ -186,13 +180,10 @@ class ProgramFolder:
             written = beside
             self._replace_by(beside)
         except (OSError, ProgramError) as e:
-            rescued = written or _rescue(contents)
             problem = f"{self.path} cannot be written ({getattr(e, 'strerror', e)})"
-            if rescued:
-                problem, hint = f"{problem}; the program is in {rescued}", "move it from there"
-            else:
-                hint = "make room, or name another folder"
-            raise ProgramError(problem, hint) from e
+            if rescued := written or _rescue(contents):
+                raise ProgramError(f"{problem}; the program is in {rescued}", "move it from there") from e
+            raise ProgramError(problem, "make room, or name another folder") from e
 
     def _holds_program(self) -> bool:
         """Whether the folder holds a frozen program.

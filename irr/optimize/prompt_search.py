@@ -20,7 +20,7 @@ from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
 from irr.lm.cache import Budget
 from irr.lm.protocol import LanguageModel
-from irr.optimize.tuning import Plan, Scorer, Trial, Values, scored
+from irr.optimize.tuning import OnTrial, Plan, Scorer, Values, scored
 from irr.program.program import InferRetrieveRank
 from irr.program.stages import rank_method
 from irr.prompts.chat import numbered
@@ -84,24 +84,24 @@ class PromptSearch:
     optimizer: Optimizer
     budget: Budget
     seed: int
-    on_trial: Callable[[Trial, int], None]
+    on_trial: OnTrial
 
     def improve(self, plan: Plan, step: str) -> Plan:
         """Returns the plan with this stage's model and its best prompts, or the plan if it is as good."""
         values = self._try(plan, step, "without")
         if values is None:
             return plan
-        found: list[tuple[float, int, Plan, Values]] = []
+        found: list[tuple[Plan, Values]] = []
         infer_lm = self.models[0] if step in (INFER, BOTH) else plan.infer_lm
         rank_lm = self.models[1] if step in (RANK, BOTH) else plan.rank_lm
         start = replace(plan, infer_lm=infer_lm, rank_lm=rank_lm)
-        for order, (what, other) in enumerate(self._variants(start, step)):
+        for what, other in self._variants(start, step):
             others = self._try(other, step, what)
             if others is not None:
-                found.append((float(others.mean()), -order, other, others))
+                found.append((other, others))
         if not found:
             return plan
-        *_, best, score = max(found, key=lambda item: item[:2])
+        best, score = max(found, key=lambda item: item[1].mean())
         for what, weighted in self._weights(best, step):
             others = self._try(weighted, step, what)
             # The best of several weights is overestimated, so that it must be better beyond luck.

@@ -14,7 +14,6 @@ from irr.encoders.base import ContextVectors, Encoder, Places, encode_places
 from irr.evaluate.metrics import METRICS
 from irr.index.store import LabelIndex
 from irr.io.texts import GoldRow
-from irr.labels.space import LabelSpace
 from irr.lm.cache import Budget
 from irr.lm.protocol import LanguageModel
 from irr.program.program import InferRetrieveRank
@@ -31,8 +30,6 @@ DEPTH = 50
 _RP_DEPTH = 10
 # Queries that are looked up at a time.
 _BLOCK = 256
-
-
 # With fewer examples the weights stay as they are.
 FEWEST = 30
 _STRENGTHS = (10.0, 100.0, 1_000.0)
@@ -79,6 +76,10 @@ class Trial:
         """The trial as a row of JSON."""
         score = {name: round(value, 6) for name, value in self.score}
         return {"step": self.step, "what": self.what, "metric": self.metric, **score, "calls": self.calls}
+
+
+# Called with each trial, and with the expected number of trials of its step.
+OnTrial = Callable[[Trial, int], None]
 
 
 @dataclass(frozen=True)
@@ -243,12 +244,9 @@ def fit_by_cross_validation(texts: Sequence[GoldFeatures], start: Combination, s
     if len(usable) < FEWEST:
         return None
     before = np.array([text.rank_precision(start) for text in usable])
-    tried: list[tuple[float, float, Values]] = []
-    for strength in _STRENGTHS:
-        after = cross_validated(usable, start, strength, seed)
-        tried.append((float(after.mean()), strength, after))
+    tried = [(strength, cross_validated(usable, start, strength, seed)) for strength in _STRENGTHS]
     # Of equal strengths the highest, which stays nearest to the prior.
-    _, strength, after = max(tried, key=lambda item: item[:2])
+    strength, after = max(tried, key=lambda item: (item[1].mean(), item[0]))
     return Fitted(fit(usable, start, strength), strength, before, after)
 
 
@@ -278,7 +276,6 @@ def fit(texts: Sequence[GoldFeatures], start: Combination, strength: float) -> C
     from scipy.optimize import minimize
 
     texts = [text for text in texts if text.right.any()]
-    width = len(_NAMES)
     values = np.concatenate([text.features.values for text in texts]).astype(np.float64)
     # A feature that never varies keeps its weight.
     deviation = np.tile(values.std(axis=0) + 1e-3, 2)
@@ -301,22 +298,16 @@ def fit(texts: Sequence[GoldFeatures], start: Combination, strength: float) -> C
         return float(value + 0.5 * strength * (change**2).sum()), gradient
 
     found = minimize(loss, prior, jac=True, method="L-BFGS-B").x / deviation / SCALE
-    short_weights, long_weights = (
+    weights = [
         {name: round(float(w), 6) for name, w in zip(_NAMES, part, strict=True) if abs(w) >= 5e-7}
-        for part in (found[:width], found[width:])
-    )
-    return Combination(short=short_weights, long=long_weights)
+        for part in np.split(found, 2)
+    ]
+    return Combination(short=weights[0], long=weights[1])
 
 
-def tune(
-    scorer: Scorer,
-    plan: Plan,
-    rows: Sequence[GoldRow],
-    budget: Budget,
-    on_trial: Callable[[Trial, int], None],
-) -> Plan:
+def tune(scorer: Scorer, plan: Plan, rows: Sequence[GoldRow], budget: Budget, on_trial: OnTrial) -> Plan:
     """Returns the plan with the hyperparameters that score best on `rows`, by RP@10, tuned one at a time."""
-    grid = {name: HYPERPARAMETERS[name] for name in _applicable(scorer.index.space, plan, scorer)}
+    grid = _applicable(scorer, plan)
     most = 1 + _PASSES * sum(len(options) - 1 for options in grid.values())
     start, values = plan, scorer.values(plan, rows, quick=True)
     on_trial(scored("tuning", "as given", "rp@10", values, 0), most)
@@ -343,9 +334,7 @@ def tune(
     return plan if scorer.values(plan, rows).mean() > scorer.values(start, rows).mean() else start
 
 
-def combine(
-    scorer: Scorer, plan: Plan, rows: Sequence[GoldRow], seed: int, on_trial: Callable[[Trial, int], None]
-) -> Plan:
+def combine(scorer: Scorer, plan: Plan, rows: Sequence[GoldRow], seed: int, on_trial: OnTrial) -> Plan:
     """Returns the plan with weights fitted to `rows`, if they pay on rows held out of the fit."""
     fitted = fit_by_cross_validation(scorer.judged(plan, rows), plan.combination, seed)
     if fitted is None:
@@ -355,15 +344,16 @@ def combine(
     return replace(plan, combination=fitted.combination) if fitted.pays else plan
 
 
-def _applicable(space: LabelSpace, plan: Plan, scorer: Scorer) -> list[str]:
-    fields = plan.settings.retrieve.fields
+def _applicable(scorer: Scorer, plan: Plan) -> dict[str, tuple[float, ...]]:
+    """The hyperparameters without a language model that this label space and these examples can show."""
+    space, kinds = scorer.index.space, plan.settings.retrieve.fields
+    described = EntryKind.DESCRIPTION in kinds and any(label.description for label in space)
     idle = {
         "retrieve.example_weight": not scorer.examples,
-        "retrieve.alias_margin": EntryKind.ALIAS not in fields or not any(label.aliases for label in space),
-        "retrieve.description_margin": EntryKind.DESCRIPTION not in fields
-        or not any(label.description for label in space),
+        "retrieve.alias_margin": EntryKind.ALIAS not in kinds or not any(label.aliases for label in space),
+        "retrieve.description_margin": not described,
         "retrieve.parent_share": not any(label.parents for label in space),
         "retrieve.prior_weight": not any(label.prior for label in space),
     }
     of_model = {"retrieve.term_weight", "rank.listwise_weight", "rank.pointwise_weight"}
-    return [name for name in HYPERPARAMETERS if name not in of_model and not idle.get(name)]
+    return {n: options for n, options in HYPERPARAMETERS.items() if n not in of_model and not idle.get(n)}

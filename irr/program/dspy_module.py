@@ -69,9 +69,6 @@ class ProgramModule(dspy.Module):  # type: ignore[misc]
         Returns:
             `labels`: ids of the ranked candidates, best first; `candidates`: ids as retrieved; `prediction`:
             the program's own prediction, with its trace.
-
-        Raises:
-            LMUnavailableError: If a model is unavailable.
         """
         token = _calling.set(self)
         stages = self._shared.stages
@@ -258,9 +255,8 @@ class _AsyncEngine(_BlockingEngine):
 
 def _chat_request(request: Any) -> ChatRequest:
     config = request.config
-    system = request.system
-    if system is not None and not isinstance(system, str):
-        system = "".join(part.text for part in system)
+    # A string, or parts of one.
+    system = "".join(getattr(part, "text", part) for part in request.system or ())
     messages = [(message.role, message.text or "") for message in request.messages]
     wanted = config.response_format or {}
     return ChatRequest(

@@ -122,11 +122,8 @@ class InferRetrieveRank:
     """A program: call it with one text, or stream many through `batch`. It is immutable.
 
     Threads and asyncio tasks may call it at the same time: their texts are answered together, as in a batch.
-    It can stand in a `with` block, whose end waits for what is under way.
-
-    Attributes:
-        spec: Everything besides the label space that its answers depend on.
-        coalescer: Groups the texts of concurrent callers; programs that are made of this one share it.
+    It can stand in a `with` block, whose end waits for what is under way. Programs that are made of this one
+    share its coalescer.
     """
 
     spec: ProgramSpec

@@ -66,7 +66,7 @@ class Prompt:
         `items` is the JSON schema of an item of the answer, of which there are at most `most`; the demos take
         the place of the prompt's own.
         """
-        head = self._head if demos is None else (self._system, *self._shown(demos))
+        head = self._head if demos is None else (self._head[0], *self._shown(demos))
         return ChatRequest(
             messages=(*head, ("user", self._user(values))),
             max_tokens=max_tokens,
@@ -94,12 +94,9 @@ class Prompt:
             raise LMError("unparsable", "the answer is not the JSON that was asked for") from e
 
     @cached_property
-    def _system(self) -> Message:
-        return "system", system_text(self.instructions, {self.output: self.described})
-
-    @cached_property
     def _head(self) -> tuple[Message, ...]:
-        return self._system, *self._shown(self.demos)
+        system = system_text(self.instructions, {self.output: self.described})
+        return ("system", system), *self._shown(self.demos)
 
     def _shown(self, demos: Sequence[Shown]) -> list[Message]:
         messages = []
@@ -203,10 +200,7 @@ class RankingPrompt:
 
     @staticmethod
     def kept(numbers: Sequence[int], candidates: int) -> list[int]:
-        """The positions of candidates by their numbers; others and repeated ones are dropped and counted.
-
-        These come only from a server that ignores the schema.
-        """
+        """The positions of candidates by their numbers; where a server ignores the schema, others are counted."""
         named = [n - 1 for n in dict.fromkeys(numbers) if 1 <= n <= candidates]
         count_usage(Usage(dropped=len(numbers) - len(named)))
         return named

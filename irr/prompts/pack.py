@@ -114,8 +114,7 @@ class TaskPack(_Part):
 
     Attributes:
         title: The name of the task.
-        text: The word for a text.
-        label: The word for a label, singular; `labels` is the plural.
+        text: The word for a text; `label` and `labels` are those for labels.
         notes: Conventions of the label space for both stages; may be empty.
         demos: Demos for both stages.
     """
