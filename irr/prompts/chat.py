@@ -200,7 +200,7 @@ class RankingPrompt:
 
     @staticmethod
     def kept(numbers: Sequence[int], candidates: int) -> list[int]:
-        """The positions of candidates by their numbers; where a server ignores the schema, others are counted."""
+        """The positions of the numbered candidates; other numbers, from a server without schemas, are counted."""
         named = [n - 1 for n in dict.fromkeys(numbers) if 1 <= n <= candidates]
         count_usage(Usage(dropped=len(numbers) - len(named)))
         return named
