@@ -55,6 +55,11 @@ test: style
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 0; \
 	tests=$$?; wait $$types; types=$$?; cat $$said; rm $$said; exit $$((tests + types))
 
+# Which lines and branches of irr/ the suite runs, in its own processes and in those that tests start.
+coverage: $(READY)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile --cov --cov-report=term
+	@rm -f .coverage.*
+
 # Looks for inputs that break the program, for a bounded time: CASES inputs and a seed of its own each time.
 CASES ?= 10000
 fuzz: $(READY)
