@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from eval.runs import Run, read_runs
 
 from eval import task as tasks
 from eval.__main__ import app
 from eval.peers import CrossEncoderRanker, MostSimilarQuery, WholeText, WordsOnly
 from eval.record import command
-from eval.runs import Run, read_runs
 from eval.tables import TABLES, fill
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder, model_folder

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from eval.loaders import trove as trove_task
 from trove_classifiers import sorted_classifiers
 
-from eval.loaders import trove as trove_task
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.evaluate.compare import Comparison, compare, read_baseline
