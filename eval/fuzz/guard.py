@@ -33,7 +33,7 @@ class Guard:
 
     @contextmanager
     def watch(self, writable: Sequence[Path], secret: Path, port: int | None) -> Iterator[list[str]]:
-        """Yields the list of what is found, for a call that may write to some folders and connect to a port."""
+        """Yields the list of what is found of a call that may write to some folders and use a port."""
         self._writable = tuple(os.path.realpath(path) for path in writable)
         self._secret, self._port = os.path.realpath(secret), port
         self._found = []
