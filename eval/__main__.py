@@ -23,7 +23,7 @@ from irr.evaluate.evaluate import Classifier, evaluate
 from irr.frozen.freeze import load
 from irr.hub import cache_folder
 from irr.index.store import open_index
-from irr.program.build import build
+from irr.program.program import build
 from irr.types import EntryKind
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)

@@ -21,16 +21,15 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from eval.record import finish, options
-from irr.calibrate.calibration import Calibration
-from irr.calibrate.features import DEPTH, features, profile
-from irr.calibrate.fit import Ranked, calibration_error, fit, padded, ranked
+from irr.calibrate.calibration import DEPTH, Calibration, label_features, text_profile
+from irr.calibrate.decision import Decision
+from irr.calibrate.fit import RankedText, fit, padded
 from irr.calibrate.risk_control import cut_off
 from irr.calibrate.scope import UNUSUAL, count, is_shifted, shift
-from irr.calibrate.selection import Decision
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
-from irr.program.build import build, leaving_one_out
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, build
+from irr.statistics import calibration_error
 from irr.types import Trace
 
 
@@ -71,11 +70,11 @@ class Ranker:
         """The texts of a set."""
         return read_gold(self._folder / f"{name}.jsonl", self.space)[: self._limit]
 
-    def dev(self) -> list[Ranked]:
+    def dev(self) -> list[RankedText]:
         """The rankings of the dev texts, each without its own example."""
-        return _rankings(leaving_one_out(self.program), self.rows(self._pack.dev))
+        return _rankings(self.program.leaving_examples_out(), self.rows(self._pack.dev))
 
-    def test(self, name: str) -> list[Ranked]:
+    def test(self, name: str) -> list[RankedText]:
         """The rankings of a test set."""
         return _rankings(self.program, self.rows(self._pack.tests[name]))
 
@@ -85,11 +84,11 @@ def traces(program: InferRetrieveRank, texts: Sequence[str]) -> list[Trace | Non
     return [prediction.trace for prediction in program.batch(texts, DEPTH, trace=True)]
 
 
-def _rankings(program: InferRetrieveRank, rows: Sequence[GoldRow]) -> list[Ranked]:
+def _rankings(program: InferRetrieveRank, rows: Sequence[GoldRow]) -> list[RankedText]:
     """Those of the texts that have gold and an answer."""
     judged = [row for row in rows if row.labels]
     answers = traces(program, [row.text for row in judged])
-    found = [ranked(t, row.labels) for t, row in zip(answers, judged, strict=True) if t]
+    found = [RankedText.of(t, row.labels) for t, row in zip(answers, judged, strict=True) if t]
     return [one for one in found if len(one.features)]
 
 
@@ -108,7 +107,7 @@ class Table:
     gold: NDArray[np.int64]
 
     @classmethod
-    def of(cls, rankings: Sequence[Ranked], calibration: Calibration) -> Table:
+    def of(cls, rankings: Sequence[RankedText], calibration: Calibration) -> Table:
         """The rankings that have gold, with the probabilities of a calibration."""
         probability = [calibration.curve.probabilities(one.features) for one in rankings]
         right = padded([one.right for one in rankings], 0.0).astype(bool)
@@ -134,14 +133,14 @@ class Table:
 
     def best_f1(self, calibration: Calibration) -> NDArray[np.bool_]:
         """What is kept for the best F1."""
-        kept, cut = np.zeros(self.right.shape, bool), calibration.cut(Decision(best_f1=True))
+        kept, cut = np.zeros(self.right.shape, bool), calibration.thresholds(Decision(best_f1=True))
         for row, values in zip(kept, self.probability, strict=True):
             there = values >= 0
-            row[there] = cut.keeps(values[there], 1.0)
+            row[there] = cut.select(values[there], 1.0)
         return kept
 
 
-def measured(dev: Sequence[Ranked], test: Sequence[Ranked], splits: int) -> dict[str, Any]:
+def measured(dev: Sequence[RankedText], test: Sequence[RankedText], splits: int) -> dict[str, Any]:
     """All figures of a set."""
     calibration = fit(dev, "dev")
     table, own = Table.of(test, calibration), Table.of(dev, calibration)
@@ -175,7 +174,7 @@ def measured(dev: Sequence[Ranked], test: Sequence[Ranked], splits: int) -> dict
     }
 
 
-def promises(pool: Sequence[Ranked], splits: int) -> dict[str, Any]:
+def promises(pool: Sequence[RankedText], splits: int) -> dict[str, Any]:
     """How promises are kept on one half of the texts that were made on the other, over random halves."""
     rng = np.random.default_rng(0)
     kept: dict[str, list[tuple[float, ...]]] = {
@@ -239,19 +238,19 @@ def cost(program: InferRetrieveRank, calibration: Calibration, texts: Sequence[s
     whole = time.perf_counter() - start
     start = time.perf_counter()
     for trace in found:
-        calibration.curve.probabilities(features(trace.ranking, trace.candidates))
-        calibration.scope.p_value(profile(trace.candidates))
+        calibration.curve.probabilities(label_features(trace.ranking, trace.candidates))
+        calibration.scope.p_value(text_profile(trace.candidates))
     added = time.perf_counter() - start
     return {"ms_a_text": round(1e3 * whole / len(texts), 3), "added_share": round(added / whole, 5)}
 
 
 def refused(
-    program: InferRetrieveRank, calibration: Calibration, usual: Sequence[Ranked], texts: Sequence[str]
+    program: InferRetrieveRank, calibration: Calibration, usual: Sequence[RankedText], texts: Sequence[str]
 ) -> dict[str, float]:
     """How well texts that are out of scope are told from those of a test set, 95 % of which are kept."""
     inside = np.array([calibration.scope.p_value(one.profile) for one in usual])
     outside = np.array(
-        [calibration.scope.p_value(profile(t.candidates)) if t else 0 for t in traces(program, texts)]
+        [calibration.scope.p_value(text_profile(t.candidates)) if t else 0 for t in traces(program, texts)]
     )
     truth = np.concatenate([np.ones(len(inside)), np.zeros(len(outside))])
     return {

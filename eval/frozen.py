@@ -28,9 +28,8 @@ from irr.labels.space import LabelSpace
 from irr.lm.loop import run_on_loop
 from irr.lm.openai.client import ServedModel
 from irr.lm.registry import open_model
-from irr.optimize.dspy_adapter import dspy_model, lean_json, prepare_dspy, schema_config
-from irr.optimize.modules import OrderCandidates
-from irr.program.build import build
+from irr.optimize.dspy_program import OrderCandidates, dspy_model, lean_json, prepare_dspy, schema_config
+from irr.program.program import build
 from irr.prompts.chat import list_schema
 from irr.prompts.pack import load_task
 from irr.prompts.templates import RankingPrompt, numbered

@@ -14,9 +14,10 @@ from irr.evaluate.evaluate import evaluate
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
 from irr.lm.registry import open_model
-from irr.optimize import Budget, Optimizer, Students, optimize
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
+from irr.lm.budget import Budget
+from irr.optimize.optimization import optimize
+from irr.optimize.prompt_search import Optimizer, Students
+from irr.program.program import InferRetrieveRank, build
 from irr.statistics import estimate, paired_bootstrap
 
 METRIC = "rp@10"

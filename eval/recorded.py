@@ -25,9 +25,8 @@ from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
 from irr.lm.base import LanguageModel
 from irr.lm.recorded import Answer, RecordedModel
-from irr.optimize.caching import CachingEncoder
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
+from irr.optimize.scorer import CachingEncoder
+from irr.program.program import InferRetrieveRank, build
 from irr.statistics import paired_bootstrap
 
 SETS = ("house", "tech", "techwolf")
@@ -162,7 +161,7 @@ def main() -> None:
             systems[name] = {of: evaluate(program, rows) for of, rows in recorded.test.items()}
             if without := sum(report.fallbacks for report in systems[name].values()):
                 raise SystemExit(f"{name}: {without} texts have no recorded answer; no figures are recorded")
-            if isinstance(model := program.rank_lm, RecordedModel):
+            if isinstance(model := program.models.rank_lm, RecordedModel):
                 figures.setdefault("candidates never shown", {})[name] = round(model.unseen / model.shown, 4)
             print(name, {of: report.metrics["rp@10"].percent() for of, report in systems[name].items()})
     first = next(iter(systems.values()))

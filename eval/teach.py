@@ -23,9 +23,9 @@ from irr.batch import Job
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.evaluate.evaluate import Evaluation, evaluate
 from irr.io.texts import GoldRow, read_gold
-from irr.optimize import optimize
-from irr.optimize.caching import CachingEncoder
-from irr.program.build import build, leaving_one_out
+from irr.optimize.optimization import optimize
+from irr.optimize.scorer import CachingEncoder
+from irr.program.program import build
 from irr.statistics import paired_bootstrap
 from irr.workbench.teach import label
 
@@ -73,7 +73,7 @@ def main() -> None:
             figures[f"agreement with gold, {top_k} labels"] = agreement(rows, recorded.dev)
             programs[f"taught, {top_k} labels a text"] = optimize(recorded.space, rows).program
         found: dict[str, dict[str, Evaluation]] = {
-            name: {"dev": evaluate(leaving_one_out(program), recorded.dev)}
+            name: {"dev": evaluate(program.leaving_examples_out(), recorded.dev)}
             for name, program in programs.items()
         }
         taught_ones = [name for name in programs if name.startswith("taught")]

@@ -11,8 +11,7 @@ import pytest
 
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.frozen.freeze import freeze
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, build
 from tests.support import KITCHEN, read_jsonl, write_jsonl
 
 ROOT = Path(__file__).parent.parent

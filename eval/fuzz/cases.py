@@ -32,7 +32,7 @@ from eval.fuzz.guard import Guard
 from irr.cli import main
 from irr.frozen.freeze import freeze
 from irr.frozen.manifest import sums_of
-from irr.program.build import build
+from irr.program.program import build
 
 MOST_BYTES = 2 * 2**30
 _SECONDS = 60

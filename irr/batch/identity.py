@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from irr.calibrate.selection import BEST, Decision
+from irr.calibrate.decision import BEST, Decision
 from irr.config import Settings
 
 

@@ -16,7 +16,7 @@ from irr.batch.identity import Identity
 from irr.batch.retry import Retry
 from irr.batch.rows import OutputRow, Row, answer, rows_of
 from irr.batch.tally import Tally
-from irr.calibrate.selection import BEST, Decision
+from irr.calibrate.decision import BEST, Decision
 from irr.errors import IrrError, LMUnavailableError, OutputError, UsageError
 from irr.io.columns import OWN_NAMES, Columns
 from irr.io.outputs import is_stream, locked, open_stream, refuse_to_write_over

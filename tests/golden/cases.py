@@ -18,7 +18,7 @@ from typing import Any
 from irr.config import Settings
 from irr.encoders.base import Encoder
 from irr.lm.base import ChatRequest
-from irr.program.build import build
+from irr.program.program import build
 from tests.doubles.scripted import ScriptedModel
 
 HERE = Path(__file__).parent
