@@ -13,8 +13,8 @@ from eval.record import finish, options
 from irr.evaluate.evaluate import evaluate
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
-from irr.lm.registry import open_model
 from irr.lm.budget import Budget
+from irr.lm.registry import open_model
 from irr.optimize.optimization import optimize
 from irr.optimize.prompt_search import Optimizer, Students
 from irr.program.program import InferRetrieveRank, build

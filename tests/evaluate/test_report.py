@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from eval.loaders import trove as trove_task
 from trove_classifiers import sorted_classifiers
 
 from irr.config import Settings
@@ -23,7 +22,7 @@ from irr.evaluate.evaluate import Evaluation, evaluate
 from irr.evaluate.report import Diagnoser, figures, write_page
 from irr.evaluate.report.diagnoser import GoldOutcome
 from irr.evaluate.setup import Setup, as_text
-from irr.io.texts import GoldRow
+from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
 from irr.program.program import InferRetrieveRank, build
 from irr.rank.base import by_score
@@ -352,7 +351,9 @@ def test_pictures_for_the_docs(
     opened: Any, encoder: SentenceEncoder, index_folder: Path, tmp_path: Path
 ) -> None:
     """The PyPI classifiers of some packages of this environment, with their priors against without."""
-    space, rows = trove_task("test")
+    demo = Path("build/demo")
+    space = LabelSpace.read(demo / "labels.jsonl")
+    rows = read_gold(demo / "texts.jsonl", space)
     program = build(space, encoder=encoder, index_folder=index_folder)
     plain = build(
         space,
