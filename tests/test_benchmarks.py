@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,20 @@ def recorded(task_file: Path, index_folder: Path, program: InferRetrieveRank) ->
     again = bench("run", task_file, *options, "--program", folder)
     assert again.returncode == 0, again.stderr
     return output, done.stdout
+
+
+def test_every_command_that_a_page_cites_is_there_or_in_the_history() -> None:
+    pages = [ROOT / "README.md", ROOT / "eval" / "README.md", *(ROOT / "docs").glob("*.md")]
+    cited = [
+        (module, page, line)
+        for page in pages
+        for line in page.read_text("utf-8").splitlines()
+        for module in re.findall(r"python -m eval\.(\w+)", line)
+    ]
+    assert len(cited) > 20
+    for module, page, line in cited:
+        there = [ROOT / "eval" / f"{module}.py", ROOT / "eval" / module]
+        assert "f15b9ef" in line or any(map(Path.exists, there)), f"{page}: {line}"
 
 
 def test_the_tables_of_the_pages_are_those_of_the_runs() -> None:
