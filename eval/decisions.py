@@ -313,13 +313,11 @@ def _pack(pack: Pack, wanted: Sequence[str], arguments: argparse.Namespace, figu
                 what: refused(ranker.program, calibration, test, texts)
                 for what, texts in nonsense(arguments.foreign, gold, many).items()
             }
-            print("nonsense", json.dumps(figures["nonsense"]), flush=True)
             figures["cost"] = cost(ranker.program, calibration, [row.text for row in gold[:100]])
         if name == "clinc150":
             lines = (arguments.data / pack.folder / "test_oos.jsonl").read_text("utf-8").splitlines()
             texts = [json.loads(line)["text"] for line in lines]
             figures["out_of_scope"] = refused(ranker.program, calibration, test, texts)
-            print("out of scope", json.dumps(figures["out_of_scope"]), flush=True)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from irr.optimize.scorer import GoldFeatures
 from irr.optimize.tuning import cross_validated, fit_by_cross_validation
 from irr.retrieve.features import PLAIN, Combination, default_combination
 from irr.statistics import estimate, paired_bootstrap
-from scripts.train_default import DEV_SETS, OUTPUT, DevSet, read, train
+from scripts.train_default import DEV_SETS, DevSet, read, train
 
 _F1_LABELS = 5
 _DEEP = 50
@@ -67,7 +67,6 @@ def by_other_packs(found: dict[DevSet, list[GoldFeatures]]) -> dict[str, Any]:
     return {
         "dev sets": sets,
         "mean gain leave one pack out": round(float(np.mean(gains)), 4),
-        "bytes of the default weights": OUTPUT.stat().st_size,
     }
 
 

@@ -28,7 +28,6 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--train", type=Path, required=True)
-    parser.add_argument("--val", type=Path)
     parser.add_argument("--gold", type=Path, nargs="*", default=[])
     parser.add_argument("--rank-lm", default="none", help="none, embedded or openai/MODEL")
     parser.add_argument("--infer-lm", default="none", help="likewise")
@@ -47,7 +46,6 @@ def main() -> None:
     result = optimize(
         space,
         read_gold(arguments.train, space),
-        read_gold(arguments.val, space) if arguments.val else None,
         models=models,
         task=arguments.task,
         optimizer=Optimizer(arguments.optimizer),
@@ -58,8 +56,6 @@ def main() -> None:
     given = build(space, infer_lm=models.infer, rank_lm=models.rank, task=arguments.task)
     figures: dict[str, Any] = {
         "minutes": minutes,
-        "history": dict(result.history),
-        "stopped": result.stopped,
         "settings": result.program.settings.model_dump(mode="json"),
         "val": {name: found.model_dump() for name, found in result.scores.items()},
         "trials": [trial.row() for trial in result.trials],

@@ -37,10 +37,8 @@ class Run(BaseModel):
         session: When the command was started; the runs of one command share it, and can be compared in speed.
         split: Which of the task's texts; the first `limit` of them, if that is given.
         system: What was run, by a name that tables know.
-        program: SHA-256 over all that its answers depend on.
-        data: SHA-256 over labels and texts.
+        program: SHA-256 over all that its answers depend on; data: over labels and texts.
         scores: What `irr eval --json` writes, without the single texts.
-        settings: The numbers it ran with.
         seed: Of the intervals; nothing else is drawn at random.
     """
 

@@ -91,7 +91,6 @@ def main() -> None:
     with running_server("embedded", ServerOptions(python=arguments.python)) as server:
         bench = Bench(server, LabelSpace.read(arguments.labels), SentenceEncoder(), texts)
         figures: dict[str, Any] = {"texts": len(texts), "throughput": throughput(bench)}
-        print(json.dumps(figures), flush=True)
         figures |= {
             "prefix_cache": {
                 "listwise_4_demos": cache_share(bench, RankMethod.LISTWISE),

@@ -80,7 +80,6 @@ class Ranked(NamedTuple):
     scores: Mapping[str, list[float]]
     shown: list[int]
     tokens: list[int]
-    unanswered: int
 
 
 def main() -> None:
@@ -151,7 +150,6 @@ def ranked(texts: Texts, model: CountingModel, depth: int, gap: float) -> Ranked
         {f"rp@{k}": [rp_at_k(a, g, k=k) for a, g in zip(answers, texts.gold, strict=True)] for k in (5, 10)},
         [shown.of([one.score for one in candidates]) for candidates in texts.candidates],
         [usage.prompt_tokens + usage.completion_tokens for usage in usages],
-        sum(ranking.fallback is not None for ranking in rankings),
     )
 
 
@@ -163,7 +161,6 @@ def as_json(one: Ranked, before: Ranked, theirs: float) -> dict[str, Any]:
             metric: paired_bootstrap(values, before.scores[metric]).percent()
             for metric, values in one.scores.items()
         },
-        "unanswered": one.unanswered,
         "shown a text": round(fmean(one.shown), 1),
         "tokens a text": round(fmean(one.tokens), 1),
         "share of the reference": round(fmean(one.tokens) / theirs, 3),

@@ -42,16 +42,11 @@ class Task(_Strict):
     """A task.
 
     Attributes:
-        name: How it is called on the command line.
         title: How tables call it.
         about: What goes into what.
         source: Where its data comes from.
-        licence: Of the data.
         prompts: The task pack for language models.
         loader: Whether its data are the files named here, or the packages installed here.
-        labels: The label file.
-        test: Texts with gold.
-        dev: Others, to develop with.
         published: What others scored on `test`.
     """
 

@@ -19,6 +19,7 @@ import traceback
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -51,11 +52,10 @@ class Finding(NamedTuple):
 
 
 class Call(NamedTuple):
-    """Arguments, what is on stdin, and whether the call may connect to the model server."""
+    """Arguments, and what is on stdin."""
 
     arguments: tuple[str, ...]
     stdin: bytes = b""
-    served: bool = False
 
 
 class World(NamedTuple):
@@ -112,7 +112,7 @@ def _texts(draw: random.Random, folder: Path, world: World) -> Call:
 def _inspect(draw: random.Random, world: World, *options: str, often: float = 0.3) -> Call:
     models = ("--lm", "openai/any", "--api-base", f"http://127.0.0.1:{world.port}/v1")
     more = (*models, "--rank-method", draw.choice(("auto", "pointwise"))) if draw.random() < often else ()
-    return Call(("inspect", *options, *more, "--text", "Bake bread and wash up"), served=bool(more))
+    return Call(("inspect", *options, *more, "--text", "Bake bread and wash up"))
 
 
 def _task(draw: random.Random, folder: Path, world: World) -> Call:
@@ -247,7 +247,7 @@ def fuzzer(folder: Path, seed: int, keep: Path) -> Iterator[Callable[[int], Find
             Path("/proc/self/clear_refs").write_text("5")  # the peak of memory begins anew
             writable = [out, *(folder / name for name in names.values())]
             os.chdir(out)
-            with guard.watch(writable, inside / "canary.txt", world.port if call.served else None) as seen:
+            with guard.watch(writable, inside / "canary.txt", world.port) as seen:
                 broke = _broken(call, out)
             os.chdir(folder)
             after = _contents(place)
@@ -318,7 +318,8 @@ def _broken(call: Call, out: Path) -> str:
     status = Path("/proc/self/status").read_text()
     if (peak := int(status.split("VmHWM:")[1].split()[0]) * 1_024) > MOST_BYTES:
         return f"{peak / 2**20:.0f} MiB"
-    return _bad_rows(stdout, out / "out.jsonl") if call.arguments[0] == "classify" else ""
+    rows = stdout if ("--output", "-") in pairwise(call.arguments) else ""
+    return _bad_rows(rows, out / "out.jsonl") if call.arguments[0] == "classify" else ""
 
 
 def _bad_rows(stdout: str, path: Path) -> str:
