@@ -23,8 +23,8 @@ from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.evaluate.evaluate import Evaluation, evaluate
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
-from irr.lm.base import LanguageModel
-from irr.lm.recorded import Answer, RecordedModel
+from irr.lm.protocol import LanguageModel
+from irr.lm.recorded import RecordedAnswer, RecordedModel
 from irr.optimize.scorer import CachingEncoder
 from irr.program.program import InferRetrieveRank, build
 from irr.statistics import paired_bootstrap
@@ -67,7 +67,7 @@ def read(data: Path, folder: Path) -> Recorded:
     files = {}
     for demos in DEMOS:
         own = [
-            Answer(text=text_of[row["id"]], **row)
+            RecordedAnswer(text=text_of[row["id"]], **row)
             for row in answers
             if row["demos"] == demos and row["id"] in text_of
         ]

@@ -26,10 +26,9 @@ from eval.recorded import read
 from irr.config import RankMethod, Settings
 from irr.evaluate.metrics import rp_at_k
 from irr.io.texts import GoldRow
-from irr.lm.base import ChatRequest
-from irr.lm.local.smollm import converted_folder
+from irr.lm.embedded import packaged_folder
+from irr.lm.protocol import ChatRequest, count
 from irr.lm.recorded import RecordedModel
-from irr.lm.usage import count
 from irr.program.program import InferRetrieveRank, build
 from irr.program.stages import evidence_by
 from irr.prompts.pack import load_task
@@ -92,7 +91,7 @@ def main() -> None:
         recorded = read(arguments.data, Path(folder))
         model = CountingModel.open(str(recorded.files["task"]), None, None)
     assert isinstance(model, CountingModel)
-    model.tokenizer = AutoTokenizer.from_pretrained(converted_folder(), local_files_only=True)
+    model.tokenizer = AutoTokenizer.from_pretrained(packaged_folder(), local_files_only=True)
     program, plain = (
         build(
             recorded.space,
@@ -148,7 +147,7 @@ def ranked(texts: Texts, model: CountingModel, depth: int, gap: float) -> Ranked
     usages = [ranking.usage for ranking in rankings]
     return Ranked(
         {f"rp@{k}": [rp_at_k(a, g, k=k) for a, g in zip(answers, texts.gold, strict=True)] for k in (5, 10)},
-        [shown.of([one.score for one in candidates]) for candidates in texts.candidates],
+        [shown.count([one.score for one in candidates]) for candidates in texts.candidates],
         [usage.prompt_tokens + usage.completion_tokens for usage in usages],
     )
 

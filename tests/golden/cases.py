@@ -17,7 +17,7 @@ from typing import Any
 
 from irr.config import Settings
 from irr.encoders.base import Encoder
-from irr.lm.base import ChatRequest
+from irr.lm.protocol import ChatRequest
 from irr.program.program import build
 from tests.doubles.scripted import ScriptedModel
 
