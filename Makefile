@@ -93,8 +93,8 @@ bench: $(READY)
 	@$(BIN)/python -m eval peers house tech techwolf --data $(DATA)
 	@$(BIN)/python -m eval table README.md docs/figures.md
 
-# The pictures of the evaluation report under docs/, of the files that `make demo` writes, in headless Chromium.
-pictures: demo
+# The pictures of the evaluation report under docs/, taken in headless Chromium.
+pictures: $(READY)
 	@IRR_PICTURES=docs $(BIN)/pytest tests/evaluate/test_report.py -k pictures
 
 # After a change of the answers that is meant, with ALGORITHM raised.

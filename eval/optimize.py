@@ -17,7 +17,6 @@ from irr.lm.cache import Budget
 from irr.lm.registry import open_model
 from irr.optimize.dspy_search import Optimizer
 from irr.optimize.optimization import optimize
-from irr.optimize.prompt_search import Students
 from irr.program.program import InferRetrieveRank, build
 from irr.statistics import estimate, paired_bootstrap
 
@@ -40,21 +39,21 @@ def main() -> None:
     arguments = parser.parse_args()
 
     space = LabelSpace.read(arguments.labels)
-    models = Students(
-        open_model(arguments.infer_lm, arguments.api_base), open_model(arguments.rank_lm, arguments.api_base)
+    given = build(
+        space,
+        infer_lm=open_model(arguments.infer_lm, arguments.api_base),
+        rank_lm=open_model(arguments.rank_lm, arguments.api_base),
+        task=arguments.task,
     )
     start = time.monotonic()
     result = optimize(
-        space,
+        given,
         read_gold(arguments.train, space),
-        models=models,
-        task=arguments.task,
         optimizer=Optimizer(arguments.optimizer),
         budget=Budget(arguments.budget),
         seed=arguments.seed,
     )
     minutes = round((time.monotonic() - start) / 60, 1)
-    given = build(space, infer_lm=models.infer, rank_lm=models.rank, task=arguments.task)
     figures: dict[str, Any] = {
         "minutes": minutes,
         "settings": result.program.settings.model_dump(mode="json"),

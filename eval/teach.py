@@ -25,9 +25,9 @@ from irr.evaluate.evaluate import Evaluation, evaluate
 from irr.io.texts import GoldRow, read_gold
 from irr.optimize.optimization import optimize
 from irr.optimize.scorer import CachingEncoder
-from irr.program.program import build
+from irr.program.program import InferRetrieveRank, build
 from irr.statistics import paired_bootstrap
-from irr.workbench.teach import label
+from irr.workbench.teach import Models, label_texts
 
 # Labels a text gets from the model.
 _TOP_K = (1, 2, 3, 5)
@@ -38,8 +38,13 @@ def taught(recorded: Recorded, encoder: CachingEncoder, output: Path, top_k: int
     model = recorded.model("task")
     texts = output.with_name(f"{output.stem}.texts.jsonl")
     texts.write_text("".join(json.dumps({"id": row.id, "text": row.text}) + "\n" for row in recorded.dev))
-    program = build(recorded.space, encoder=encoder, infer_lm=model, rank_lm=model, task="esco")
-    label(Job(str(texts), str(output), top_k, costs=True), lambda: program, lambda _tally, _share: None)
+
+    def program(models: Models) -> InferRetrieveRank:
+        infer, rank = models
+        return build(recorded.space, encoder=encoder, infer_lm=infer, rank_lm=rank, task="esco")
+
+    job = Job(str(texts), str(output), top_k, costs=True)
+    label_texts(job, lambda: (model, model), program, None, lambda _tally, _share: None)
     return read_gold(output, recorded.space)
 
 
@@ -64,14 +69,12 @@ def main() -> None:
         recorded = read(arguments.data, Path(folder))
         esco = arguments.data / "esco"
         tests = {name: read_gold(esco / f"{name}_test.jsonl", recorded.space) for name in SETS}
-        programs = {
-            "no examples": build(recorded.space, encoder=encoder),
-            "gold": optimize(recorded.space, recorded.dev).program,
-        }
+        plain = build(recorded.space, encoder=encoder)
+        programs = {"no examples": plain, "gold": optimize(plain, recorded.dev).program}
         for top_k in _TOP_K:
             rows = taught(recorded, encoder, Path(folder) / f"taught{top_k}.jsonl", top_k)
             figures[f"agreement with gold, {top_k} labels"] = agreement(rows, recorded.dev)
-            programs[f"taught, {top_k} labels a text"] = optimize(recorded.space, rows).program
+            programs[f"taught, {top_k} labels a text"] = optimize(plain, rows).program
         found: dict[str, dict[str, Evaluation]] = {
             name: {"dev": evaluate(program.leaving_examples_out(), recorded.dev)}
             for name, program in programs.items()

@@ -23,7 +23,7 @@ from irr.batch.checkpoint import Checkpoint
 from irr.batch.forecast import forecast
 from irr.batch.rows import Row
 from irr.batch.tally import Outcome, Price, Tally
-from irr.cli.monitor import Monitor
+from irr.cli.monitor import batch_monitor
 from irr.errors import IrrError, UsageError
 from irr.io.streams import LONGEST_LINE, _zstd
 from irr.program.program import InferRetrieveRank
@@ -409,7 +409,7 @@ def test_a_log_gets_a_line_a_minute(
     monkeypatch.setattr("irr.cli.monitor.time.monotonic", lambda: now)
     usage = Usage(calls=1, prompt_tokens=900, cached_tokens=450, completion_tokens=100)
     tally = Tally()
-    with Monitor(Price.parse("1,10")) as monitor:
+    with batch_monitor(Price.parse("1,10")) as monitor:
         for i in range(1, 151):
             now = float(i)
             tally = tally.add(Outcome(error=i == 1, costs=Costs(rank=usage)))
