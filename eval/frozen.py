@@ -28,6 +28,7 @@ from irr.labels.space import LabelSpace
 from irr.lm.loop import run_on_loop
 from irr.lm.registry import open_model
 from irr.lm.server_client import ServedModel
+from irr.lm.server_limits import Limits
 from irr.program.dspy_module import LeanJSONAdapter, dspy_model, predictor_of, prepare_dspy, schema_config
 from irr.program.program import build
 from irr.prompts.chat import list_schema
@@ -96,7 +97,7 @@ def call_costs(calls: int, rounds: int) -> dict[str, float]:
         assert server.stdout
         try:
             api_base = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
-            clients = _clients(ServedModel("m", api_base, concurrency=IN_FLIGHT), api_base)
+            clients = _clients(ServedModel("m", api_base, limits=Limits(IN_FLIGHT)), api_base)
             costs: dict[str, list[float]] = {name: [] for name in clients}
             for _ in range(rounds + 1):
                 for name, ask in clients.items():
