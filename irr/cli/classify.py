@@ -22,8 +22,7 @@ from irr.errors import OtherRunError, OutputError
 from irr.text.numbers import counted
 
 if TYPE_CHECKING:
-    from irr.batch.forecast import Forecast
-    from irr.batch.tally import Price, Tally
+    from irr.batch import Forecast, Price, Tally
     from irr.calibrate.calibration import Calibration
 
 
@@ -89,10 +88,7 @@ def classify(options: ClassifyOptions) -> None:
     Exit code 0: all rows were answered; 1: some rows carry an error, or more than a tenth were answered
     without the language model; 2: the call could not be used, or the model server refuses it.
     """
-    from irr.batch import Job, local, run
-    from irr.batch.forecast import forecast
-    from irr.batch.rows import rows_of
-    from irr.batch.tally import Price
+    from irr.batch import Job, Price, forecast, local, rows_of, run
     from irr.cli.monitor import Monitor
     from irr.io.outputs import check_outputs, open_output
     from irr.io.records import open_rows

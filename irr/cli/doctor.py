@@ -36,7 +36,7 @@ def doctor(options: DoctorOptions) -> None:
 
     Exit code 0: it ranks better than chance, by one method at least; 1: it does not; 2: it cannot be asked.
     """
-    from irr.batch.tally import Price
+    from irr.batch import Price
     from irr.evaluate.checkup import QUESTIONS, TERMS, examine
     from irr.lm.openai.limits import Limits
     from irr.lm.registry import check_name, open_model

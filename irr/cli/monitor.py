@@ -7,7 +7,7 @@ from types import TracebackType
 
 from rich.progress import BarColumn, Progress, TextColumn
 
-from irr.batch.tally import Price, Tally
+from irr.batch import Price, Tally
 from irr.cli import display
 from irr.text.numbers import counted
 

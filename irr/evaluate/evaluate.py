@@ -12,7 +12,7 @@ from typing import Annotated, Protocol
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from irr.batch.tally import Outcome, Tally
+from irr.batch import Tally
 from irr.config import TOLERATED
 from irr.errors import UsageError
 from irr.evaluate.metrics import ndcg_at_k, precision_at_k, recall_at_k, reciprocal_rank, rp_at_k, rp_curve
@@ -164,7 +164,7 @@ def evaluate(
     start = time.perf_counter()
     predictions = program.batch((r.text for r in rows), DEPTH, trace=observe is not None)
     for row, prediction in zip(rows, predictions, strict=True):
-        tally = tally.add(Outcome.of(prediction))
+        tally += Tally.of(prediction)
         if row.labels:
             predicted = [label.id for label in prediction.labels]
             gold = set(row.labels)

@@ -93,17 +93,14 @@ def _place(loc: tuple[int | str, ...]) -> tuple[str, str]:
     """The place of a mistake in a list, from 1, and the key there, or the list's own key."""
     before = list(takewhile(lambda part: isinstance(part, str), loc))
     after = [part for part in loc[len(before) :] if isinstance(part, str)]
-    place = "" if len(before) == len(loc) or not after else f"{before[-1] if before else 'item'} "
-    if place:
-        place += f"{int(loc[len(before)]) + 1}: "
+    place = f"{before[-1] if before else 'item'} {int(loc[len(before)]) + 1}: " if after else ""
     return place, ".".join(map(str, after or before))
 
 
 def _keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     """The keys that a model knows at a place in it; none if that is not a model."""
     for part in (part for part in loc if isinstance(part, str)):
-        annotation = model.model_fields[part].annotation
-        inner = _models(annotation)
+        inner = _models(model.model_fields[part].annotation)
         if not inner:
             return []
         model = inner[0]

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from irr.errors import LabelSpaceError, UsageError
-from irr.io.columns import OWN_NAMES, Columns
-from irr.io.records import LABELS, read_models
+from irr.io.columns import LABELS, OWN_NAMES, Columns
+from irr.io.records import read_models
 from irr.io.streams import ending, read_lines
 from irr.io.tables import TABLES
 from irr.labels.skos.counts import SkosCounts

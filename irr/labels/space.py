@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from irr.errors import LabelSpaceError
-from irr.io.columns import OWN_NAMES, Columns
-from irr.io.frames import records
-from irr.io.records import LABELS
+from irr.io.columns import LABELS, OWN_NAMES, Columns
+from irr.io.records import frame_records
 from irr.io.validation import explain
 from irr.text.words import clean
 from irr.types import Example, Label
@@ -38,7 +37,7 @@ class LabelSpace:
         Raises:
             LabelSpaceError: If there are no labels, one cannot be used, or two share an id.
         """
-        given = records(labels, LABELS)
+        given = frame_records(labels, LABELS)
         self.labels = _checked(((row, _as_label(item, row)) for row, item in enumerate(given, 1)), "labels")
 
     @classmethod

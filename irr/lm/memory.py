@@ -12,7 +12,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from irr.errors import LMError, OutputError
-from irr.io.durable import append_line, whole_lines
+from irr.io.outputs import append_line, whole_lines
 from irr.lm.base import ChatRequest, LanguageModel
 from irr.lm.usage import Meter, count, metered
 from irr.types import Usage

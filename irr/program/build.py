@@ -17,8 +17,8 @@ from irr.hub import cache_folder
 from irr.index.store import LabelIndex, open_index
 from irr.index.vectors import Progress
 from irr.infer.spans import Inferer, SpanInferer
-from irr.io.frames import records
-from irr.io.records import EXAMPLES
+from irr.io.columns import EXAMPLES
+from irr.io.records import frame_records
 from irr.io.validation import explain
 from irr.labels.space import LabelSpace
 from irr.lm.base import LanguageModel
@@ -200,7 +200,7 @@ def leaving_one_out(program: InferRetrieveRank, index_folder: str | Path | None 
 
 def _checked(examples: Iterable[Example | Mapping[str, Any]], space: LabelSpace) -> tuple[Example, ...]:
     checked = []
-    for number, item in enumerate(records(examples, EXAMPLES), 1):
+    for number, item in enumerate(frame_records(examples, EXAMPLES), 1):
         try:
             example = item if isinstance(item, Example) else Example.model_validate(item)
         except ValidationError as e:

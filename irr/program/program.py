@@ -13,7 +13,7 @@ from typing import Any
 from irr.calibrate.selection import BEST, Cut, Decision
 from irr.encoders.base import Encoder
 from irr.errors import ProgramError, UsageError
-from irr.io.frames import texts as texts_of
+from irr.io.records import frame_texts
 from irr.labels.part import part_of
 from irr.lm.base import LanguageModel
 from irr.program.coalescing import Coalescer, Way
@@ -143,7 +143,7 @@ class InferRetrieveRank(Stages):
             The prediction; a text that cannot be answered has its `error` set.
         """
         way = self._way(self._wanted(top_k, trace, decision))
-        return self.coalescer.answer(way, next(texts_of([text])))
+        return self.coalescer.answer(way, next(frame_texts([text])))
 
     async def aclassify(
         self, text: str | None, top_k: int | None = None, trace: bool = False, decision: Decision = BEST
@@ -153,7 +153,7 @@ class InferRetrieveRank(Stages):
         Takes, returns and raises what a call does. Cancelling it disturbs no other text.
         """
         way = self._way(self._wanted(top_k, trace, decision))
-        return await asyncio.wrap_future(self.coalescer.submit(way, next(texts_of([text]))))
+        return await asyncio.wrap_future(self.coalescer.submit(way, next(frame_texts([text]))))
 
     def warm_up(self) -> None:
         """Retrieves once, so that the first text takes no longer than others; asks no language model."""
@@ -197,7 +197,7 @@ class InferRetrieveRank(Stages):
             raise UsageError("batch takes many texts", "call the program with one")
         wanted = self._wanted(top_k, trace, decision)
         return stream(
-            texts_of(texts), lambda group: self._answer(group, wanted), self.group_texts, self.workers
+            frame_texts(texts), lambda group: self._answer(group, wanted), self.group_texts, self.workers
         )
 
     def _wanted(self, top_k: int | None, trace: bool, decision: Decision) -> Wanted:

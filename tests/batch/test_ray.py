@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from irr.batch import Job, local, run
+from irr.batch import Job, Tally, local, run
 from irr.batch.ray_engine import on_ray
-from irr.batch.tally import Tally
 from irr.errors import LMUnavailableError, UsageError
 from irr.program.program import InferRetrieveRank
 from tests.doubles.batch_process import program, write_texts

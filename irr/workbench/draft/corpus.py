@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.batch.rows import rows_of
+from irr.batch import rows_of
 from irr.config import InferSettings
 from irr.encoders.base import Encoder, encode_whole
 from irr.errors import TextsError, UsageError

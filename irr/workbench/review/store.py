@@ -10,7 +10,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from irr.errors import InputError, OutputError
-from irr.io.durable import append_line, whole_lines
+from irr.io.outputs import append_line, whole_lines
 from irr.io.validation import parse_json_row
 from irr.workbench.review.judgment import Judgment
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from starlette.responses import JSONResponse, Response
 
-from irr.batch.rows import fields_of
+from irr.batch import fields_of
 from irr.errors import TextsError
 from irr.io.texts import TextId, TextRow
 from irr.io.validation import explain, parse_json_row

@@ -8,9 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from irr.batch import Job, OutputRows, Progress, predictions
-from irr.batch.rows import OutputRow, Row, json_line
-from irr.batch.tally import Outcome
+from irr.batch import InputRow, Job, OutputRow, OutputRows, Progress, Tally, json_line, predictions
 from irr.program.program import InferRetrieveRank
 from irr.types import Prediction, RowError
 from irr.workbench.teach.work import Taught, work
@@ -28,14 +26,14 @@ def label(job: Job, build: Callable[[], InferRetrieveRank], watch: Progress) -> 
         watch: Is told what the run came to after each row.
     """
 
-    def engine(program: InferRetrieveRank, rows: Iterator[Row], _done: int) -> OutputRows:
+    def engine(program: InferRetrieveRank, rows: Iterator[InputRow]) -> OutputRows:
         by = [model.name for model in dict.fromkeys([program.infer_lm, program.rank_lm]) if model]
         source = {"by": by, "program": program.digest}
         for row, prediction in predictions(program, rows, job.top_k, job.decision):
             yield _example(row, prediction, source)
 
-    def one_by_one(program: InferRetrieveRank, rows: Iterator[Row], done: int) -> OutputRows:
-        return engine(replace(program, group_texts=1, workers=1), rows, done)
+    def one_by_one(program: InferRetrieveRank, rows: Iterator[InputRow]) -> OutputRows:
+        return engine(replace(program, group_texts=1, workers=1), rows)
 
     tally, stopped = work(job, build, engine, one_by_one, watch)
     return Taught(tally, count(Path(job.output)), stopped)
@@ -49,7 +47,7 @@ def count(output: Path) -> int:
         return sum(bool(json.loads(line)["labels"]) for line in lines)
 
 
-def _example(row: Row, prediction: Prediction, source: dict[str, Any]) -> OutputRow:
+def _example(row: InputRow, prediction: Prediction, source: dict[str, Any]) -> OutputRow:
     error = row.error or prediction.error
     if error is None and prediction.fallbacks:
         first = prediction.fallbacks[0]
@@ -65,5 +63,5 @@ def _example(row: Row, prediction: Prediction, source: dict[str, Any]) -> Output
     }
     if row.meta:
         fields["meta"] = row.meta
-    outcome = Outcome.of(prediction).model_copy(update={"error": error is not None, "scope": None})
-    return OutputRow(row.digest, json_line(fields), outcome)
+    tally = Tally.of(prediction).model_copy(update={"errors": int(error is not None), "scope": ()})
+    return OutputRow(row.digest, json_line(fields), tally)

@@ -7,10 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from irr.batch import Engine, Job, OutputRows, Progress, run
-from irr.batch.checkpoint import Checkpoint
-from irr.batch.rows import Row
-from irr.batch.tally import Tally
+from irr.batch import Checkpoint, Engine, InputRow, Job, OutputRows, Progress, Tally, run
 from irr.errors import OutputError
 from irr.lm.base import LanguageModel
 from irr.lm.budget import Budget, MeteredModel, Stopped
@@ -115,20 +112,20 @@ def work(
     """
     check_examples(job.output)
 
-    def to_the_end(program: InferRetrieveRank, rows: Iterator[Row], done: int) -> OutputRows:
-        waiting: deque[Row] = deque()
+    def to_the_end(program: InferRetrieveRank, rows: Iterator[InputRow]) -> OutputRows:
+        waiting: deque[InputRow] = deque()
 
-        def noted() -> Iterator[Row]:
+        def noted() -> Iterator[InputRow]:
             for row in rows:
                 waiting.append(row)
                 yield row
 
         try:
-            for answer in engine(program, noted(), done):
+            for answer in engine(program, noted()):
                 waiting.popleft()
                 yield answer
         except Stopped:
-            yield from one_by_one(program, iter(waiting), done)
+            yield from one_by_one(program, iter(waiting))
             raise
 
     try:

@@ -9,10 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from irr.batch import Engine, Job, OutputRows, Progress
-from irr.batch.checkpoint import Checkpoint
-from irr.batch.rows import OutputRow, Row, json_line
-from irr.batch.tally import Outcome
+from irr.batch import Checkpoint, Engine, InputRow, Job, OutputRow, OutputRows, Progress, Tally, json_line
 from irr.errors import LMError, LMUnavailableError, OutputError
 from irr.io.columns import OWN_NAMES
 from irr.io.outputs import refuse_to_write_over, replace_file
@@ -85,7 +82,7 @@ def write(job: Job, writing: Writing, build: Callable[[], InferRetrieveRank], wa
     prompt = WritingPrompt(writing.task, writing.count)
 
     def engine_of(at_a_time: int) -> Engine:
-        def engine(_program: InferRetrieveRank, rows: Iterator[Row], _done: int) -> OutputRows:
+        def engine(_program: InferRetrieveRank, rows: Iterator[InputRow]) -> OutputRows:
             while group := list(islice(rows, at_a_time)):
                 labels = [space[space.number_of[str(row.id)]] for row in group]
                 found = run_on_loop(_written(writing.model, prompt, labels))
@@ -124,14 +121,14 @@ async def _written(
     return await gather(*map(one, labels))
 
 
-def _answer(row: Row, texts: list[str], error: RowError | None, costs: Costs) -> OutputRow:
+def _answer(row: InputRow, texts: list[str], error: RowError | None, costs: Costs) -> OutputRow:
     fields = {
         "id": row.id,
         "texts": texts,
         "error": error.model_dump() if error else None,
         "costs": costs.model_dump(),
     }
-    return OutputRow(row.digest, json_line(fields), Outcome(error=error is not None, costs=costs))
+    return OutputRow(row.digest, json_line(fields), Tally(texts=1, errors=error is not None, costs=costs))
 
 
 def _examples(answers: Path, program: InferRetrieveRank, by: str) -> Iterator[dict[str, Any]]:

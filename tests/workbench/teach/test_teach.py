@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from irr.batch import Job
-from irr.batch.tally import Tally
+from irr.batch import Job, Tally
 from irr.config import Settings
 from irr.errors import IrrError, LMError, OutputError
 from irr.io.texts import read_gold
