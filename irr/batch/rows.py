@@ -18,7 +18,7 @@ from irr.calibrate.scope import count, shift, unusual
 from irr.config import TOLERATED
 from irr.errors import TextsError, UsageError
 from irr.io.columns import TEXTS
-from irr.io.records import RawRow, RawRows
+from irr.io.records import RawRow, RawRows, parse_row
 from irr.io.table_writer import TableColumn
 from irr.io.texts import TextRow
 from irr.types import Costs, Prediction, RowError, Usage
@@ -185,7 +185,7 @@ def rows_of(source: RawRows) -> Iterator[InputRow]:
         first.append(row := _read_row(raw))
         if row.error is None:
             return chain(first, map(_read_row, source.rows))
-        usable = usable or (not raw.problem and _object(raw.content) is not None)
+        usable = usable or _object(raw[1]) is not None
         if len(first) == _MOST_BAD:
             usable = False
             break
@@ -199,19 +199,22 @@ def rows_of(source: RawRows) -> Iterator[InputRow]:
 
 
 def _read_row(raw: RawRow) -> InputRow:
-    content = raw.content
-    if isinstance(content, dict):
-        content = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
-    digest = hashlib.blake2b(content.strip(), digest_size=16).digest()
+    number, content = raw
+    line = (
+        content
+        if isinstance(content, bytes)
+        else json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
+    )
+    digest = hashlib.blake2b(line.strip(), digest_size=16).digest()
     try:
-        row = raw.parse(TextRow, "", TEXTS)
+        row = parse_row(raw, TextRow, "", TEXTS)
     except TextsError as e:
-        error = RowError(code="bad_row", message=f"row {raw.number}: {e.problem}: {e.hint}")
-        return InputRow(_id_of(raw.content), "", digest, error=error)
+        error = RowError(code="bad_row", message=f"row {number}: {e.problem}: {e.hint}")
+        return InputRow(_id_of(content), "", digest, error=error)
     return InputRow(row.id, row.text, digest, row.model_extra or {})
 
 
-def _id_of(content: bytes | dict[str, Any]) -> str | int | None:
+def _id_of(content: object) -> str | int | None:
     """The id of a row whose other fields cannot be used."""
     name = (_object(content) or {}).get("id")
     if isinstance(name, str) and name:
@@ -219,7 +222,7 @@ def _id_of(content: bytes | dict[str, Any]) -> str | int | None:
     return name if type(name) is int and abs(name) < 2**63 else None
 
 
-def _object(content: bytes | dict[str, Any]) -> dict[str, Any] | None:
+def _object(content: object) -> dict[str, Any] | None:
     """The JSON object that a line holds; None if it holds none."""
     try:
         fields = json.loads(content) if isinstance(content, bytes) else content

@@ -134,7 +134,7 @@ def _places(header: Sequence[str], wanted: str) -> list[int]:
 
 def field_value(name: str, cell: Any) -> Any:
     """The value of a field from a cell of a table or a data frame: lists are split, numbers read."""
-    value = plain(cell)
+    value = cell if isinstance(cell, str) else plain(cell)
     if name in _LISTS:
         if isinstance(value, str):
             return [part for member in value.split(BETWEEN) if (part := member.strip())]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -22,6 +22,7 @@ from irr.io.validation import explain, parse_json_row
 from irr.types import RowError
 
 _BOM = "\ufeff"
+_BRACE = ord("{")
 # Types that are no data frames, for which narwhals is not imported.
 _PLAIN = (list, tuple, set, frozenset, dict, range)
 # Attributes of data frames and series, each of which has one of them.
@@ -32,40 +33,41 @@ M = TypeVar("M", bound=BaseModel)
 logger = logging.getLogger(__name__)
 
 
-class RawRow(NamedTuple):
-    """A row before it is checked.
+class UnreadableRow(NamedTuple):
+    """The content of a row that cannot be read: the reason, and what to change."""
 
-    Attributes:
-        number: Its line or row, from 1.
-        content: A line of JSON, or the record of a table's row.
-        problem: The reason why it cannot be read; "" if there is none.
-        hint: What to change then.
+    problem: str
+    hint: str
+
+
+# The number of a row, from 1, and its content: a line of JSON, or the record of a table's row.
+RawRow: TypeAlias = tuple[int, bytes | dict[str, Any] | UnreadableRow]
+
+
+def parse_row(row: RawRow, model: type[M], path: str | Path, kind: RowKind) -> M:
+    """A row as a model.
+
+    Raises:
+        InputError: As the kind's error, with the row, if it cannot be read or does not fit.
     """
-
-    number: int
-    content: bytes | dict[str, Any]
-    problem: str = ""
-    hint: str = ""
-
-    def parse(self, model: type[M], path: str | Path, kind: RowKind) -> M:
-        """The row as a model.
-
-        Raises:
-            InputError: As the kind's error, with the row.
-        """
-        if self.problem:
-            raise kind.error(path, self.problem, self.hint, self.number)
-        if isinstance(self.content, dict):
-            try:
-                return model.model_validate(self.content)
-            except ValidationError as e:
-                raise kind.error(path, *explain(e), self.number) from e
-        try:
-            # Concatenated files hold a byte order mark in their middle.
-            line = self.content.decode().removeprefix(_BOM)
-        except UnicodeDecodeError as e:
-            raise kind.error(path, "not UTF-8", "save the file with UTF-8 encoding", self.number) from e
-        return parse_json_row(model, line, Path(path), self.number, kind.error, kind.extra)
+    number, content = row
+    if isinstance(content, UnreadableRow):
+        raise kind.error(path, *content, number)
+    try:
+        return (
+            model.model_validate_json(content)
+            if isinstance(content, bytes)
+            else model.model_validate(content)
+        )
+    except ValidationError as e:
+        if isinstance(content, dict):
+            raise kind.error(path, *explain(e), number) from e
+    try:
+        # Concatenated files hold a byte order mark in their middle.
+        line = content.decode().removeprefix(_BOM)
+    except UnicodeDecodeError as e:
+        raise kind.error(path, "not UTF-8", "save the file with UTF-8 encoding", number) from e
+    return parse_json_row(model, line, Path(path), number, kind.error, kind.extra)
 
 
 @dataclass(frozen=True)
@@ -120,15 +122,16 @@ def read_models(
     """
     with open_rows(path, columns, kind, held=True) as source:
         for row in source.rows:
-            yield row.number, row.parse(model, path, kind)
+            yield row[0], parse_row(row, model, path, kind)
 
 
 def _json_rows(lines: Iterator[bytes | None], kind: RowKind, columns: Columns) -> Iterator[RawRow]:
+    renames = bool(columns.named)
     for number, line in enumerate(lines, 1):
         if line is None:
-            yield RawRow(number, b"", f"longer than {LONGEST_LINE:,} bytes", "split the text")
-        elif line.strip().removeprefix(_BOM.encode()):
-            yield RawRow(number, _renamed(line, kind, columns) if columns.named else line)
+            yield number, UnreadableRow(f"longer than {LONGEST_LINE:,} bytes", "split the text")
+        elif line[0] == _BRACE or line.strip().removeprefix(_BOM.encode()):
+            yield number, _renamed(line, kind, columns) if renames else line
 
 
 def _renamed(line: bytes, kind: RowKind, columns: Columns) -> bytes:
@@ -156,7 +159,7 @@ def _table_rows(name: str, table: Table, kind: RowKind, columns: Columns) -> Ite
     for number, cells in table.rows:
         if len(cells) > len(keys) and any(cell not in (None, "") for cell in cells[len(keys) :]):
             problem = f"{len(cells)} cells in {len(keys)} columns"
-            yield RawRow(number, problem.encode(), problem, "quote cells that hold the separator")
+            yield number, UnreadableRow(problem, "quote cells that hold the separator")
             continue
         record: dict[str, Any] = {}
         for place, key in enumerate(keys):
@@ -165,7 +168,7 @@ def _table_rows(name: str, table: Table, kind: RowKind, columns: Columns) -> Ite
                 record[key] = field_value(key, cell)
             elif kind.extra:
                 record[key] = plain(cell)
-        yield RawRow(number, record)
+        yield number, record
 
 
 @lru_cache(64)
