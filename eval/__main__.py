@@ -20,7 +20,7 @@ from irr.errors import IrrError, UsageError
 from irr.evaluate.evaluate import Classifier, evaluate
 from irr.hub import cache_folder
 from irr.lm.registry import NO_MODEL, open_model
-from irr.program.build import build
+from irr.program.program import build
 from irr.types import EntryKind
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)

@@ -20,7 +20,7 @@ from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.evaluate.evaluate import evaluate
 from irr.io.texts import read_gold
 from irr.labels.space import LabelSpace
-from irr.program.build import build
+from irr.program.program import build
 from irr.types import EntryKind
 
 SETS = (

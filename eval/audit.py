@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from eval.record import record
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
-from irr.program.build import build
+from irr.program.program import build
 from irr.statistics import estimate
 from irr.workbench.audit.audit import judged
 from irr.workbench.audit.findings import suspicion_of_texts

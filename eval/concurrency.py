@@ -19,8 +19,7 @@ from typing import Any
 
 from eval.record import record
 from irr.io.texts import TextRow, read_rows
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, build
 from irr.types import Prediction
 
 THREADS, TASKS = 32, 200

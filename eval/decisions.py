@@ -23,13 +23,13 @@ from sklearn.metrics import roc_auc_score
 from eval.rankings import PACKS, Pack, Ranker, traces
 from eval.record import record
 from eval.refusals import nonsense, refused
-from irr.calibrate.calibration import Calibration
-from irr.calibrate.features import DEPTH, features, profile
-from irr.calibrate.fit import Ranked, calibration_error, fit, padded
+from irr.calibrate.calibration import DEPTH, Calibration, label_features, text_profile
+from irr.calibrate.decision import Decision
+from irr.calibrate.fit import RankedText, fit, padded
 from irr.calibrate.risk_control import cut_off
 from irr.calibrate.scope import UNUSUAL, count, is_shifted, shift
-from irr.calibrate.selection import Decision
 from irr.program.program import InferRetrieveRank
+from irr.statistics import calibration_error
 
 Floats = NDArray[np.float64]
 _PROMISES = (0.8, 0.9)
@@ -46,7 +46,7 @@ class Table:
     gold: NDArray[np.int64]
 
     @classmethod
-    def of(cls, rankings: Sequence[Ranked], calibration: Calibration) -> Table:
+    def of(cls, rankings: Sequence[RankedText], calibration: Calibration) -> Table:
         """The rankings that have gold, with the probabilities of a calibration."""
         probability = [calibration.curve.probabilities(one.features) for one in rankings]
         right = padded([one.right for one in rankings], 0.0).astype(bool)
@@ -72,14 +72,14 @@ class Table:
 
     def best_f1(self, calibration: Calibration) -> NDArray[np.bool_]:
         """What is kept for the best F1."""
-        kept, cut = np.zeros(self.right.shape, bool), calibration.cut(Decision(best_f1=True))
+        kept, cut = np.zeros(self.right.shape, bool), calibration.thresholds(Decision(best_f1=True))
         for row, values in zip(kept, self.probability, strict=True):
             there = values >= 0
-            row[there] = cut.keeps(values[there], 1.0)
+            row[there] = cut.select(values[there], 1.0)
         return kept
 
 
-def measured(dev: Sequence[Ranked], test: Sequence[Ranked], splits: int) -> dict[str, Any]:
+def measured(dev: Sequence[RankedText], test: Sequence[RankedText], splits: int) -> dict[str, Any]:
     """All figures of a set."""
     calibration = fit(dev, "dev")
     table, own = Table.of(test, calibration), Table.of(dev, calibration)
@@ -113,7 +113,7 @@ def measured(dev: Sequence[Ranked], test: Sequence[Ranked], splits: int) -> dict
     }
 
 
-def promises(pool: Sequence[Ranked], splits: int) -> dict[str, Any]:
+def promises(pool: Sequence[RankedText], splits: int) -> dict[str, Any]:
     """How promises are kept on one half of the texts that were made on the other, over random halves."""
     rng = np.random.default_rng(0)
     kept: dict[str, list[tuple[float, ...]]] = {
@@ -177,8 +177,8 @@ def cost(program: InferRetrieveRank, calibration: Calibration, texts: Sequence[s
     whole = time.perf_counter() - start
     start = time.perf_counter()
     for trace in found:
-        calibration.curve.probabilities(features(trace.ranking, trace.candidates))
-        calibration.scope.p_value(profile(trace.candidates))
+        calibration.curve.probabilities(label_features(trace.ranking, trace.candidates))
+        calibration.scope.p_value(text_profile(trace.candidates))
     added = time.perf_counter() - start
     return {"ms_a_text": round(1e3 * whole / len(texts), 3), "added_share": round(added / whole, 5)}
 

@@ -24,7 +24,7 @@ from eval.record import record
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
-from irr.program.build import build
+from irr.program.program import build
 from irr.types import Label
 from irr.workbench.draft.corpus import Corpus
 from irr.workbench.draft.draft import SETTINGS, DraftOptions, draft

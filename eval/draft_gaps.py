@@ -21,7 +21,7 @@ from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.io.texts import read_gold
 from irr.labels.changes import New
 from irr.labels.space import LabelSpace
-from irr.program.build import build
+from irr.program.program import build
 from irr.text.words import clean
 from irr.types import Example
 from irr.workbench.draft.clusters import tight

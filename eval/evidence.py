@@ -24,8 +24,9 @@ from rich.table import Table
 
 from eval.record import record
 from eval.train_default import DEV_SETS, OUTPUT, DevSet, read, train
-from irr.optimize.combining import Judged, cross_validated, fit_by_cross_validation
-from irr.retrieve.combination import PLAIN, Combination, default_combination
+from irr.optimize.scorer import GoldFeatures
+from irr.optimize.tuning import cross_validated, fit_by_cross_validation
+from irr.retrieve.features import PLAIN, Combination, default_combination
 from irr.statistics import estimate, paired_bootstrap
 
 _F1_LABELS = 5
@@ -50,7 +51,7 @@ def main() -> None:
         record(arguments.name, figures)
 
 
-def by_other_packs(found: dict[DevSet, list[Judged]]) -> dict[str, Any]:
+def by_other_packs(found: dict[DevSet, list[GoldFeatures]]) -> dict[str, Any]:
     """Each dev set by weights trained on the other packs, and by those that come with the package."""
     sets: dict[str, dict[str, Any]] = {}
     gains = []
@@ -76,7 +77,7 @@ def by_other_packs(found: dict[DevSet, list[Judged]]) -> dict[str, Any]:
     }
 
 
-def by_own_texts(texts: Sequence[Judged]) -> dict[str, Any]:
+def by_own_texts(texts: Sequence[GoldFeatures]) -> dict[str, Any]:
     """A dev set by weights fitted to its own texts, each text by weights that were fitted without it."""
     began = time.perf_counter()
     own = fit_by_cross_validation(texts, default_combination(), 0)
@@ -95,17 +96,17 @@ def by_own_texts(texts: Sequence[Judged]) -> dict[str, Any]:
     }
 
 
-def pool(texts: Sequence[Judged]) -> str:
+def pool(texts: Sequence[GoldFeatures]) -> str:
     """The share of gold labels that are among those scored."""
     return estimate([text.right.sum() / text.gold for text in texts]).percent()
 
 
-def precisions(texts: Sequence[Judged], weights: Combination) -> list[float]:
+def precisions(texts: Sequence[GoldFeatures], weights: Combination) -> list[float]:
     """RP@10 of each text."""
     return [text.rank_precision(weights) for text in texts]
 
 
-def f1(texts: Sequence[Judged], weights: Combination) -> list[float]:
+def f1(texts: Sequence[GoldFeatures], weights: Combination) -> list[float]:
     """F1 of the first five labels of each text."""
     values = []
     for text in texts:

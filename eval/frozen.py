@@ -27,8 +27,8 @@ from irr.labels.space import LabelSpace
 from irr.lm.loop import run_on_loop
 from irr.lm.openai.client import ServedModel
 from irr.lm.registry import open_model
-from irr.optimize.dspy_adapter import dspy_model, lean_json, prepare_dspy, schema_config
-from irr.program.build import build
+from irr.optimize.dspy_program import dspy_model, lean_json, prepare_dspy, schema_config
+from irr.program.program import build
 from irr.prompts.chat import list_schema
 from irr.prompts.pack import load_task
 from irr.prompts.templates import RankingPrompt, numbered
@@ -138,7 +138,7 @@ def _call_costs(calls: int, rounds: int) -> dict[str, float]:
 
 def _ways(model: ServedModel, api_base: str) -> dict[str, Callable[[], Awaitable[Any]]]:
     """The same question, as a frozen program asks it, through DSPy to our client, and to DSPy's own."""
-    from irr.optimize.modules import OrderCandidates
+    from irr.optimize.dspy_program import OrderCandidates
 
     dspy = prepare_dspy()
     ask = RankingPrompt(load_task("esco"), 4)

@@ -13,7 +13,7 @@ from pathlib import Path
 from eval.record import peak_gib, record
 from irr.io.texts import read_gold
 from irr.labels.space import LabelSpace
-from irr.program.build import build
+from irr.program.program import build
 
 LENGTHS = (150, 1_500, 15_000, 150_000, 1_000_000)
 

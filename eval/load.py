@@ -19,8 +19,7 @@ import numpy as np
 from eval.service import TOP_K, ask, differs, rows_of, service, session_at
 from irr.config import Settings
 from irr.frozen.freeze import freeze
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, build
 
 RELOAD_SECONDS = 10
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,9 +22,7 @@ from irr.hub import cache_folder
 from irr.index.store import open_index
 from irr.io.texts import read_gold
 from irr.labels.space import LabelSpace
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
-from irr.rank.base import RetrievalRanker
+from irr.program.program import InferRetrieveRank, build
 from irr.retrieve.retriever import LabelRetriever
 from irr.types import Inference, Prediction, Query, QueryKind
 
@@ -81,15 +80,11 @@ def main() -> None:
     encoder = SentenceEncoder()
     plain = settings.replace(PLAIN)
     index = open_index(space, encoder, settings.retrieve.fields, cache_folder("indexes"))
-    retriever = LabelRetriever(index, encoder, plain)
+    retriever = LabelRetriever(index, encoder, plain.retrieve)
+    whole = build(space, encoder=encoder, settings=plain)
     programs = {
-        "whole-text cosine": InferRetrieveRank(
-            space=space,
-            encoder=encoder,
-            settings=plain,
-            inferer=WholeText(),
-            retriever=retriever,
-            ranker=RetrievalRanker(),
+        "whole-text cosine": replace(
+            whole, stages=replace(whole.stages, inferer=WholeText(), retriever=retriever)
         ),
         "irr": build(space, encoder=encoder, settings=settings),
     }

@@ -18,10 +18,11 @@ from eval.record import record
 from irr.evaluate.evaluate import evaluate
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
+from irr.lm.budget import Budget
 from irr.lm.registry import open_model
-from irr.optimize import Budget, Optimizer, Students, optimize
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
+from irr.optimize.optimization import optimize
+from irr.optimize.prompt_search import Optimizer, Students
+from irr.program.program import InferRetrieveRank, build
 from irr.statistics import estimate
 
 METRIC = "rp@10"
@@ -64,7 +65,10 @@ def main() -> None:
         "history": dict(result.history),
         "stopped": result.stopped,
         "settings": result.program.settings.model_dump(mode="json"),
-        "models": {"infer": _named(result.program.infer_lm), "rank": _named(result.program.rank_lm)},
+        "models": {
+            "infer": _named(result.program.models.infer_lm),
+            "rank": _named(result.program.models.rank_lm),
+        },
         "val": {name: found.model_dump() for name, found in result.scores.items()},
         "trials": [trial.row() for trial in result.trials],
         "test": {},

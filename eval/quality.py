@@ -18,7 +18,7 @@ from irr.evaluate.evaluate import evaluate
 from irr.io.texts import read_gold
 from irr.labels.space import LabelSpace
 from irr.lm.registry import open_model
-from irr.program.build import build
+from irr.program.program import build
 
 SHOWN = ("rp@5", "rp@10", "rp@50", "recall@50", "mrr")
 

@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from irr.calibrate.features import DEPTH
-from irr.calibrate.fit import Ranked, ranked
+from irr.calibrate.calibration import DEPTH
+from irr.calibrate.fit import RankedText
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
-from irr.program.build import build, leaving_one_out
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, build
 from irr.types import Trace
 
 
@@ -66,15 +65,15 @@ class Ranker:
         """The texts of a set."""
         return read_gold(self._folder / f"{name}.jsonl", self.space)[: self._limit]
 
-    def dev(self) -> list[Ranked]:
+    def dev(self) -> list[RankedText]:
         """The rankings of the dev texts, each without its own example."""
-        return self._found(self._pack.dev, lambda: leaving_one_out(self.program))
+        return self._found(self._pack.dev, lambda: self.program.leaving_examples_out())
 
-    def test(self, name: str) -> list[Ranked]:
+    def test(self, name: str) -> list[RankedText]:
         """The rankings of a test set."""
         return self._found(self._pack.tests[name], lambda: self.program)
 
-    def _found(self, name: str, program: Callable[[], InferRetrieveRank]) -> list[Ranked]:
+    def _found(self, name: str, program: Callable[[], InferRetrieveRank]) -> list[RankedText]:
         limit = "" if self._limit is None else f"_{self._limit}"
         path = self._kept / f"{self._pack.folder}_{name}{limit}.npz" if self._kept else None
         if path and path.exists():
@@ -91,15 +90,15 @@ def traces(program: InferRetrieveRank, texts: Sequence[str]) -> list[Trace | Non
     return [prediction.trace for prediction in program.batch(texts, DEPTH, trace=True)]
 
 
-def _rankings(program: InferRetrieveRank, rows: Sequence[GoldRow]) -> list[Ranked]:
+def _rankings(program: InferRetrieveRank, rows: Sequence[GoldRow]) -> list[RankedText]:
     """Those of the texts that have gold and an answer."""
     judged = [row for row in rows if row.labels]
     answers = traces(program, [row.text for row in judged])
-    found = [ranked(t, row.labels) for t, row in zip(answers, judged, strict=True) if t]
+    found = [RankedText.of(t, row.labels) for t, row in zip(answers, judged, strict=True) if t]
     return [one for one in found if len(one.features)]
 
 
-def _write(path: Path, rankings: Sequence[Ranked]) -> None:
+def _write(path: Path, rankings: Sequence[RankedText]) -> None:
     np.savez_compressed(
         path,
         lengths=np.array([len(one.right) for one in rankings]),
@@ -110,9 +109,9 @@ def _write(path: Path, rankings: Sequence[Ranked]) -> None:
     )
 
 
-def _read(path: Path) -> list[Ranked]:
+def _read(path: Path) -> list[RankedText]:
     with np.load(path) as kept:
         ends = np.cumsum(kept["lengths"])[:-1]
         features, right = np.split(kept["features"], ends), np.split(kept["right"], ends)
         profiles, gold = kept["profile"], kept["gold"]
-    return [Ranked(f, p, r, int(g)) for f, p, r, g in zip(features, profiles, right, gold, strict=True)]
+    return [RankedText(f, p, r, int(g)) for f, p, r, g in zip(features, profiles, right, gold, strict=True)]

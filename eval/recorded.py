@@ -33,10 +33,10 @@ from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
 from irr.lm.base import LanguageModel
 from irr.lm.recorded import Answer, RecordedModel
-from irr.optimize import Optimizer, Students, optimize
-from irr.optimize.caching import CachingEncoder
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
+from irr.optimize.optimization import optimize
+from irr.optimize.prompt_search import Optimizer, Students
+from irr.optimize.scorer import CachingEncoder
+from irr.program.program import InferRetrieveRank, build
 from irr.statistics import paired_bootstrap
 
 SETS = ("house", "tech", "techwolf")
@@ -89,7 +89,7 @@ def main() -> None:
                 raise SystemExit(
                     f"{name}: {without} texts have no recorded answer: the figures would not count"
                 )
-            if isinstance(model := program.rank_lm, RecordedModel):
+            if isinstance(model := program.models.rank_lm, RecordedModel):
                 figures.setdefault("candidates never shown", {})[name] = round(model.unseen / model.shown, 4)
             show(name, systems[name])
     figures["systems"] = {name: _as_json(sets, systems[NO_MODEL]) for name, sets in systems.items()}

@@ -10,20 +10,19 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from eval.rankings import traces
-from irr.calibrate.calibration import Calibration
-from irr.calibrate.features import profile
-from irr.calibrate.fit import Ranked
+from irr.calibrate.calibration import Calibration, text_profile
+from irr.calibrate.fit import RankedText
 from irr.io.texts import GoldRow
 from irr.program.program import InferRetrieveRank
 
 
 def refused(
-    program: InferRetrieveRank, calibration: Calibration, usual: Sequence[Ranked], texts: Sequence[str]
+    program: InferRetrieveRank, calibration: Calibration, usual: Sequence[RankedText], texts: Sequence[str]
 ) -> dict[str, float]:
     """How well texts that are out of scope are told from those of a test set, 95 % of which are kept."""
     inside = np.array([calibration.scope.p_value(one.profile) for one in usual])
     outside = np.array(
-        [calibration.scope.p_value(profile(t.candidates)) if t else 0 for t in traces(program, texts)]
+        [calibration.scope.p_value(text_profile(t.candidates)) if t else 0 for t in traces(program, texts)]
     )
     truth = np.concatenate([np.ones(len(inside)), np.zeros(len(outside))])
     return {

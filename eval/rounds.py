@@ -13,15 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.calibrate.fit import FEWEST_TEXTS
+from irr.calibrate.fit import FEWEST_TEXTS, calibrate
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import UsageError
 from irr.evaluate.metrics import rp_at_k
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
-from irr.optimize import calibrate
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, build
 from irr.statistics import estimate, paired_bootstrap
 from irr.types import Example
 from irr.workbench.review.judgment import Judgment, Order, Verdict

@@ -125,12 +125,12 @@ def measure(
         proposed = SETTINGS.replace({"retrieve.exact_entries": 0})
         retrievers = {
             f"proposed by {count}": LabelRetriever(
-                index, encoder, proposed.replace({"retrieve.neighbors": count})
+                index, encoder, proposed.replace({"retrieve.neighbors": count}).retrieve
             )
             for count in neighbors
         }
         scan = SETTINGS.replace({"retrieve.exact_entries": size})
-        retrievers["scan"] = LabelRetriever(index, encoder, scan)
+        retrievers["scan"] = LabelRetriever(index, encoder, scan.retrieve)
         seconds, found = _ask(retrievers, queries)
         of_scan = statistics.median(seconds["scan"])
         figures["scan_seconds_a_text"] = of_scan

@@ -28,8 +28,7 @@ from eval.service import ask, differs, rows_of, service, session_at
 from irr.frozen.freeze import freeze
 from irr.io.texts import TextRow, read_rows
 from irr.labels.space import LabelSpace
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, build
 
 CLIENTS = 64
 
@@ -63,7 +62,7 @@ async def speed(
                 await asyncio.gather(*(client(session, waiting) for _ in range(CLIENTS)))
                 rates["served"].append(len(texts) / (time.perf_counter() - began))
     batch, served = (statistics.median(rates[name]) for name in ("batch", "served"))
-    full = program.group_texts / batch
+    full = program.stages.group_texts / batch
     p50, p99 = np.quantile(latencies, [0.5, 0.99])
     return {
         "texts": len(texts),

@@ -30,7 +30,7 @@ from irr.io.texts import TextRow, read_rows
 from irr.labels.space import LabelSpace
 from irr.lm.openai.client import ServedModel
 from irr.lm.vllm_server import Server, ServerOptions, running_server
-from irr.program.build import build
+from irr.program.program import build
 from irr.types import EntryKind
 
 TASK = "esco"

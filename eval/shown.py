@@ -32,8 +32,8 @@ from irr.lm.base import ChatRequest
 from irr.lm.local.smollm import converted_folder
 from irr.lm.recorded import RecordedModel
 from irr.lm.usage import count
-from irr.program.build import build, evidence_of
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, build
+from irr.program.stages import evidence_by
 from irr.prompts.pack import load_task
 from irr.rank.lm import Depth, LMRanker
 from irr.statistics import estimate, paired_bootstrap
@@ -138,13 +138,15 @@ def retrieved(program: InferRetrieveRank, rows: Sequence[GoldRow]) -> Texts:
     texts = [clean(row.text) for row in rows]
     traces = [prediction.trace for prediction in program.batch(texts, trace=True)]
     candidates = [trace.candidates if trace else () for trace in traces]
-    return Texts([{*row.labels} for row in rows], [*map(program.shown, texts, candidates)], candidates)
+    return Texts(
+        [{*row.labels} for row in rows], [*map(program.stages.rank_text, texts, candidates)], candidates
+    )
 
 
 def ranked(texts: Texts, model: CountingModel, depth: int, gap: float) -> Ranked:
     """The texts ranked by a model that is shown so many candidates, none too far below the best."""
     settings = Settings().rank
-    evidence = evidence_of(RankMethod.LISTWISE, model, load_task(TASK), settings)
+    evidence = evidence_by(RankMethod.LISTWISE, model, load_task(TASK), settings)
     shown = Depth(depth, settings.listwise_count, gap)
     ranker = LMRanker(evidence, settings.listwise_weight, shown)
     rankings = ranker.rank(texts.shown, texts.candidates)

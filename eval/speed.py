@@ -31,7 +31,7 @@ from irr.index.store import open_index
 from irr.infer.spans import SpanInferer
 from irr.io.texts import TextRow, read_rows
 from irr.labels.space import LabelSpace
-from irr.program.build import build
+from irr.program.program import build
 from irr.retrieve.retriever import LabelRetriever
 from irr.types import EntryKind, Query, QueryKind
 
@@ -134,7 +134,7 @@ def against_reference(space: LabelSpace, texts: Sequence[str], encoder: Sentence
     distinct = list(dict.fromkeys(q.text for groups in (spans, five) for group in groups for q in group))
     remembered = Remembered(encoder, distinct)
     index = open_index(space, encoder, SETTINGS.retrieve.fields, cache_folder("indexes"))
-    retriever = LabelRetriever(index, remembered, SETTINGS)
+    retriever = LabelRetriever(index, remembered, SETTINGS.retrieve)
     labels = torch.from_numpy(np.array(index.vectors))
     vectors = [torch.from_numpy(remembered.encode([query.text for query in group])) for group in five]
 

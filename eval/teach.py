@@ -27,10 +27,9 @@ from irr.batch import Job
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.evaluate.evaluate import Evaluation, evaluate
 from irr.io.texts import GoldRow, read_gold
-from irr.optimize import optimize
-from irr.optimize.caching import CachingEncoder
-from irr.program.build import build, leaving_one_out
-from irr.program.program import InferRetrieveRank
+from irr.optimize.optimization import optimize
+from irr.optimize.scorer import CachingEncoder
+from irr.program.program import InferRetrieveRank, build
 from irr.statistics import paired_bootstrap
 from irr.workbench.teach import label
 
@@ -59,7 +58,7 @@ def main() -> None:
             figures[f"agreement with gold, {top_k} labels"] = agreement(rows, recorded.dev)
             programs[_named(top_k)] = optimized(recorded, rows)
         for name, program in programs.items():
-            found[name] = {"dev": evaluate(leaving_one_out(program), recorded.dev)}
+            found[name] = {"dev": evaluate(program.leaving_examples_out(), recorded.dev)}
             Console(stderr=True).print(name, found[name]["dev"].metrics["rp@10"].percent())
         best = max(map(_named, _TOP_K), key=lambda name: found[name]["dev"].metrics["rp@10"].mean)
         figures["chosen on dev"] = best

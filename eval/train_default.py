@@ -23,10 +23,9 @@ from irr.hub import cache_folder
 from irr.index.store import open_index
 from irr.io.texts import read_gold
 from irr.labels.space import LabelSpace
-from irr.optimize.combining import Judged
-from irr.optimize.scorer import Plan, Scorer
+from irr.optimize.scorer import GoldFeatures, Plan, Scorer
 from irr.prompts.pack import load_task
-from irr.retrieve.combination import PLAIN, Combination
+from irr.retrieve.features import PLAIN, Combination
 
 OUTPUT = Path(retrieve.__file__).with_name("default.json")
 
@@ -78,7 +77,7 @@ PARENT = (0.0, -0.025, -0.05)
 LOSS = 3
 
 
-def read(data: Path, dev: DevSet, examples: bool = False) -> list[Judged]:
+def read(data: Path, dev: DevSet, examples: bool = False) -> list[GoldFeatures]:
     """The features of a dev set's texts, by the default settings, with or without the others as examples."""
     space = LabelSpace.read(data / dev.pack / "labels.jsonl")
     rows = [row for row in read_gold(data / dev.pack / f"{dev.file}.jsonl", space) if row.labels]
@@ -96,7 +95,7 @@ def read(data: Path, dev: DevSet, examples: bool = False) -> list[Judged]:
     return judged
 
 
-def train(sets: dict[DevSet, list[Judged]]) -> Combination:
+def train(sets: dict[DevSet, list[GoldFeatures]]) -> Combination:
     """The weights of the grid that gain most RP@10 over the hand-weighted score on these dev sets."""
     every = [_Measured(texts) for texts in sets.values()]
     long = [one for one in every if one.long]
@@ -113,7 +112,7 @@ def _named(weights: dict[str, float]) -> dict[str, float]:
 class _Measured:
     """A dev set, and its RP@10 by the hand-weighted score."""
 
-    def __init__(self, texts: list[Judged]) -> None:
+    def __init__(self, texts: list[GoldFeatures]) -> None:
         self.texts = texts
         self.long = fmean(text.features.passages for text in texts) > 2
         self._plain = self._precision(PLAIN)
@@ -137,7 +136,7 @@ def _annotated(folder: Path, space: LabelSpace) -> set[int]:
     return {space.number_of[label] for row in rows for label in row.labels}
 
 
-def _within(text: Judged, labels: set[int]) -> Judged:
+def _within(text: GoldFeatures, labels: set[int]) -> GoldFeatures:
     kept = np.isin(text.features.labels, sorted(labels))
     features = text.features
     features = replace(

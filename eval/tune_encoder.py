@@ -31,10 +31,9 @@ from irr.encoders.sentence_transformers import SentenceEncoder, model_folder
 from irr.index.store import open_index
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
-from irr.optimize.combining import fit_by_cross_validation
 from irr.optimize.scorer import Plan, Scorer
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
+from irr.optimize.tuning import fit_by_cross_validation
+from irr.program.program import InferRetrieveRank, build
 from irr.prompts.pack import load_task
 from irr.statistics import estimate, paired_bootstrap
 

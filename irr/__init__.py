@@ -5,72 +5,52 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from irr.version import __version__
+
 if TYPE_CHECKING:
-    from irr.calibrate.selection import Decision
-    from irr.config import Settings
-    from irr.encoders.base import Encoder
-    from irr.encoders.sentence_transformers import SentenceEncoder
-    from irr.errors import IrrError
-    from irr.frozen.freeze import freeze, load
-    from irr.labels.space import LabelSpace
-    from irr.lm.base import LanguageModel
-    from irr.lm.openai.limits import Limits
-    from irr.lm.registry import open_model
-    from irr.program.build import build
-    from irr.program.program import InferRetrieveRank
-    from irr.rank.base import Ranker
-    from irr.types import Candidate, Label, Prediction, RankedLabel
+    from irr.calibrate.decision import Decision as Decision
+    from irr.config import Settings as Settings
+    from irr.encoders.base import Encoder as Encoder
+    from irr.encoders.sentence_transformers import SentenceEncoder as SentenceEncoder
+    from irr.errors import IrrError as IrrError
+    from irr.frozen.freeze import freeze as freeze
+    from irr.frozen.freeze import load as load
+    from irr.labels.space import LabelSpace as LabelSpace
+    from irr.lm.base import LanguageModel as LanguageModel
+    from irr.lm.openai.limits import Limits as Limits
+    from irr.lm.registry import open_model as open_model
+    from irr.program.program import InferRetrieveRank as InferRetrieveRank
+    from irr.program.program import build as build
+    from irr.rank.base import Ranker as Ranker
+    from irr.types import Candidate as Candidate
+    from irr.types import Label as Label
+    from irr.types import Prediction as Prediction
+    from irr.types import RankedLabel as RankedLabel
 
-__version__ = "0.1.0"
-
-# Loaded at first use, so that `import irr` costs next to nothing.
-_HOMES = {
-    "Candidate": "types",
-    "Decision": "calibrate.selection",
-    "Encoder": "encoders.base",
-    "InferRetrieveRank": "program.program",
-    "IrrError": "errors",
-    "Label": "types",
-    "LabelSpace": "labels.space",
-    "LanguageModel": "lm.base",
-    "Limits": "lm.openai.limits",
-    "Prediction": "types",
-    "RankedLabel": "types",
-    "Ranker": "rank.base",
-    "SentenceEncoder": "encoders.sentence_transformers",
-    "Settings": "config",
-    "build": "program.build",
-    "freeze": "frozen.freeze",
-    "load": "frozen.freeze",
-    "open_model": "lm.registry",
+# The public names by module. They are loaded at first use, so that `import irr` costs next to nothing.
+_MODULES = {
+    "calibrate.decision": "Decision",
+    "config": "Settings",
+    "encoders.base": "Encoder",
+    "encoders.sentence_transformers": "SentenceEncoder",
+    "errors": "IrrError",
+    "frozen.freeze": "freeze load",
+    "labels.space": "LabelSpace",
+    "lm.base": "LanguageModel",
+    "lm.openai.limits": "Limits",
+    "lm.registry": "open_model",
+    "program.program": "InferRetrieveRank build",
+    "rank.base": "Ranker",
+    "types": "Candidate Label Prediction RankedLabel",
 }
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 
-__all__ = [
-    "Candidate",
-    "Decision",
-    "Encoder",
-    "InferRetrieveRank",
-    "IrrError",
-    "Label",
-    "LabelSpace",
-    "LanguageModel",
-    "Limits",
-    "Prediction",
-    "RankedLabel",
-    "Ranker",
-    "SentenceEncoder",
-    "Settings",
-    "__version__",
-    "build",
-    "freeze",
-    "load",
-    "open_model",
-]
+__all__ = ["__version__", *sorted(_MODULE_OF)]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"irr.{_HOMES[name]}"), name)
+    if name in _MODULE_OF:
+        return getattr(import_module(f"irr.{_MODULE_OF[name]}"), name)
     raise AttributeError(f"module 'irr' has no attribute {name!r}")
 
 

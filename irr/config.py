@@ -22,12 +22,11 @@ Demos = Annotated[int, Field(ge=0, le=32)]
 
 
 class RankMethod(StrEnum):
-    """The rank method of a language model; `auto` takes the method that suits the model best."""
+    """The rank method of a language model; `auto` is listwise."""
 
     AUTO = "auto"
     LISTWISE = "listwise"
     POINTWISE = "pointwise"
-    LIKELIHOOD = "likelihood"
 
 
 class Hierarchy(StrEnum):
@@ -132,9 +131,9 @@ class RankSettings(_Settings):
     """Settings of rank, which orders the candidates by a language model.
 
     Attributes:
-        method: Listwise, pointwise or by likelihood.
+        method: Listwise or pointwise.
         characters: The most characters of a text that the model reads.
-        demos: Demos of the task in the prompt; by likelihood, all of them.
+        demos: Demos of the task in the prompt.
         near_demos: The most similar examples of the program in their place; 0 for none.
         window: For listwise: candidates in one prompt; 0 for all.
         passes: For listwise: times that the model is asked, each with the candidates in another order.
@@ -146,8 +145,6 @@ class RankSettings(_Settings):
         listwise_count: Candidates that a listwise answer names, at most; so many are shown in any case.
         listwise_weight: Weight of a place in the model's list, from 1 down to 0.
         pointwise_weight: Weight of the model's probability of "yes".
-        likelihood_weight: Weight of a name's mean log-probability per token.
-        likelihood_correction: Share of the content-free log-probability that is subtracted.
     """
 
     method: RankMethod = RankMethod.AUTO
@@ -162,16 +159,10 @@ class RankSettings(_Settings):
     listwise_count: Count = 10
     listwise_weight: Weight = 2.0
     pointwise_weight: Weight = 1.0
-    likelihood_weight: Weight = 0.04
-    likelihood_correction: Weight = 0.75
 
     def method_weight(self, method: RankMethod) -> float:
         """The weight of a method's evidence."""
-        weights = {
-            RankMethod.POINTWISE: self.pointwise_weight,
-            RankMethod.LIKELIHOOD: self.likelihood_weight,
-        }
-        return weights.get(method, self.listwise_weight)
+        return self.pointwise_weight if method is RankMethod.POINTWISE else self.listwise_weight
 
 
 class Settings(_Settings):
@@ -240,5 +231,4 @@ HYPERPARAMETERS: Mapping[str, tuple[float, ...]] = {
     "retrieve.term_weight": (0.25, 0.5, 1.0),
     "rank.listwise_weight": (0.25, 0.5, 1.0, 2.0, 4.0),
     "rank.pointwise_weight": (0.25, 0.5, 1.0, 2.0),
-    "rank.likelihood_weight": (0.01, 0.02, 0.04, 0.08),
 }

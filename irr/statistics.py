@@ -1,4 +1,4 @@
-"""Statistics of means over texts: bootstrap intervals, paired differences, and gains beyond chance."""
+"""Statistics over texts: bootstrap intervals, paired differences, confidence bounds, and logistic curves."""
 
 from __future__ import annotations
 
@@ -10,8 +10,14 @@ from pydantic import BaseModel, ConfigDict
 
 # Texts that are drawn together, so that memory stays bounded.
 _DRAWN = 2**16
+_FOLDS = 5
 # A smaller gain can come from two or three texts, and did not carry over from one set to another.
 _STANDARD_ERRORS = 2.0
+
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 class Estimate(BaseModel):
@@ -87,12 +93,12 @@ def estimate(values: Sequence[float], seed: int = 0, resamples: int = 2000) -> E
     return Estimate(mean=float(array.mean()), low=low, high=high)
 
 
-def _means(values: NDArray[np.float64], seed: int, resamples: int) -> NDArray[np.float64]:
+def _means(values: Floats, seed: int, resamples: int) -> Floats:
     """The mean of each resample, shape (resamples,)."""
     return np.concatenate([values[drawn].mean(axis=1) for drawn in resampled(len(values), seed, resamples)])
 
 
-def resampled(texts: int, seed: int, count: int) -> Iterator[NDArray[np.int64]]:
+def resampled(texts: int, seed: int, count: int) -> Iterator[Ints]:
     """Bootstrap resamples: `count` times as many texts as there are, by number, drawn with replacement.
 
     Yields:
@@ -108,13 +114,164 @@ def resampled(texts: int, seed: int, count: int) -> Iterator[NDArray[np.int64]]:
     return (rng.integers(0, texts, (min(step, count - start), texts)) for start in range(0, count, step))
 
 
-def interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:
+def interval(values: Sequence[float] | Floats) -> tuple[float, float]:
     """The 95 % percentile interval of a statistic of resamples, shape (count,)."""
     low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)
 
 
-def lower_bound(differences: NDArray[np.float64]) -> float:
+def lower_bound(differences: Floats) -> float:
     """The mean of paired differences, shape (texts,), less two standard errors."""
     error = float(differences.std(ddof=1)) / np.sqrt(len(differences)) if len(differences) > 1 else 0.0
     return float(differences.mean()) - _STANDARD_ERRORS * float(error)
+
+
+def precision_bound(right: Ints, returned: Ints, confidence: float = 0.95) -> float:
+    """Lower confidence bound of the share of right labels, where labels of one text stand and fall together.
+
+    The Clopper-Pearson bound at the effective sample size.
+
+    Args:
+        right: Right labels of each text, shape (texts,).
+        returned: Returned labels of each text, shape (texts,).
+        confidence: Of the bound.
+    """
+    from scipy.special import betaincinv
+
+    share, size = effective_sample(right, returned)
+    if not share:
+        return 0.0
+    return float(betaincinv(share * size, (1 - share) * size + 1, 1 - confidence))
+
+
+def effective_sample(right: Ints, returned: Ints) -> tuple[float, float]:
+    """The share of right labels, and how many independent labels would tell as much of it.
+
+    The effective sample size (Korn & Graubard 1998, Survey Methodology 24): the number of labels divided by
+    the design effect, which is estimated from the spread over texts and lies between 1 (labels are
+    independent) and the ratio of the sums of n² and n (all labels of a text agree).
+    """
+    total, hits = float(returned.sum()), float(right.sum())
+    if not hits:
+        return 0.0, total
+    share = hits / total
+    most = float((returned**2).sum()) / total
+    spread = float(((right - share * returned) ** 2).sum()) / total
+    # Without a mistake there is no spread to estimate from.
+    effect = np.clip(spread / (share * (1 - share)), 1.0, most) if share < 1 else most
+    return share, float(total / effect)
+
+
+def calibration_error(probability: Floats, right: Bools | Floats, bins: int = 10) -> float:
+    """Expected calibration error: the mean over bins of equal mass of |mean probability - share right|.
+
+    Args:
+        probability: Shape (labels,).
+        right: Shape (labels,).
+        bins: How many.
+    """
+    order = np.argsort(probability, kind="stable")
+    gaps = probability[order] - right[order]
+    return float(sum(abs(part.sum()) for part in np.array_split(gaps, bins)) / max(len(gaps), 1))
+
+
+class LogisticCurve(BaseModel):
+    """A logistic curve over features.
+
+    Attributes:
+        center: Means of the features.
+        scale: Their standard deviations; 1 for a feature that never varies.
+        weights: The weights of the standardized features.
+        intercept: Log-odds where all features are at their means.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    center: tuple[float, ...]
+    scale: tuple[float, ...]
+    weights: tuple[float, ...]
+    intercept: float
+
+    @classmethod
+    def fit(
+        cls,
+        values: Floats,
+        target: Bools,
+        weight: Floats | None = None,
+        supporting: Sequence[Sequence[int]] = (),
+    ) -> LogisticCurve:
+        """Fits a curve with an L2 penalty of 1 on the weights of standardized features.
+
+        Args:
+            values: The features, shape (rows, features).
+            target: Shape (rows,), with both values.
+            weight: Sampling weights, shape (rows,).
+            supporting: Groups of columns that may speak for the target, never against it: a group whose last
+                column gets a negative weight is left out. With one example per label, leave-one-out makes
+                "no other text has it" predict a right label.
+        """
+        from sklearn.linear_model import LogisticRegression
+
+        center, scale = standardization(values)
+        used = np.ones(values.shape[1])
+        while True:
+            curve = LogisticRegression(C=1.0, max_iter=2_000)
+            curve.fit((values - center) / scale * used, target, sample_weight=weight)
+            weights = curve.coef_[0] * used
+            against = [column for group in supporting if weights[group[-1]] < 0 for column in group]
+            if not against:
+                break
+            used[against] = 0.0
+        return cls(
+            center=tuple(center),
+            scale=tuple(scale),
+            weights=tuple(weights),
+            intercept=float(curve.intercept_[0]),
+        )
+
+    def probabilities(self, values: Floats) -> Floats:
+        """The probability of each row, shape (rows,), in (0, 1); `values` has the shape (rows, features)."""
+        standard = (values - np.array(self.center)) / np.array(self.scale)
+        odds = standard @ np.array(self.weights) + self.intercept
+        probabilities: Floats = 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
+        return probabilities
+
+
+def standardization(values: Floats) -> tuple[Floats, Floats]:
+    """Means and standard deviations of columns, each of shape (columns,); 1 for one that never varies."""
+    center, scale = values.mean(axis=0), values.std(axis=0)
+    return center, np.where(scale < 1e-9, 1.0, scale)
+
+
+def cross_fitted(
+    values: Floats,
+    target: Bools,
+    group: Ints,
+    groups: int,
+    weight: Floats | None = None,
+    supporting: Sequence[Sequence[int]] = (),
+    seed: int = 0,
+) -> Floats:
+    """The probability of each row by a curve that did not see its group: five-fold cross-fitting.
+
+    Args:
+        values: The features, shape (rows, features).
+        target: Shape (rows,).
+        group: The number of each row's group, as of its text, shape (rows,).
+        groups: The number of groups.
+        weight: Sampling weights, shape (rows,).
+        supporting: As for `LogisticCurve.fit`.
+        seed: The seed of the folds.
+
+    Raises:
+        ValueError: If the rows of a fit have one target only.
+    """
+    fold = (np.random.default_rng(seed).permutation(groups) % _FOLDS)[group]
+    probability = np.zeros(len(values))
+    for held in range(_FOLDS):
+        rest, own = fold != held, fold == held
+        if own.any():
+            weights = None if weight is None else weight[rest]
+            curve = LogisticCurve.fit(values[rest], target[rest], weights, supporting)
+            probability[own] = curve.probabilities(values[own])
+    return probability

@@ -209,6 +209,10 @@ class RowError(_Frozen):
     message: str
 
 
+# A text, or the reason why there is none.
+TextOrError = str | RowError
+
+
 class Ranking(_Frozen):
     """The output of rank for one text: ordered candidates, the cost, and the fallback if there was one."""
 

@@ -15,8 +15,7 @@ from hypothesis import settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.labels.space import LabelSpace
 from irr.lm.local import smollm
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, build
 from tests.support import KITCHEN, Irr, run_here, run_process, write_jsonl
 
 os.environ["COLUMNS"] = "160"  # read when the consoles are made

@@ -16,7 +16,7 @@ import pytest
 
 import irr
 from irr.errors import LMError, UsageError
-from irr.program.coalescing import Coalescer
+from irr.program.grouping import Coalescer
 from irr.program.program import InferRetrieveRank
 from irr.rank.base import RetrievalRanker
 from irr.types import Candidate, Prediction, Ranking
@@ -67,7 +67,7 @@ class Watched:
 @pytest.fixture
 def watched(hashed: InferRetrieveRank) -> tuple[InferRetrieveRank, Watched]:
     ranker = Watched()
-    return replace(hashed, ranker=ranker, coalescer=Coalescer()), ranker
+    return replace(hashed, stages=replace(hashed.stages, ranker=ranker), coalescer=Coalescer()), ranker
 
 
 def test_threads_and_tasks_get_the_answers_of_a_batch(hashed: InferRetrieveRank) -> None:
@@ -109,7 +109,7 @@ def test_a_group_is_no_larger_than_a_batch_makes_it(watched: tuple[InferRetrieve
         await asyncio.gather(*(program.aclassify(t) for t in TEXTS))
 
     asyncio.run(ask())
-    assert max(ranker.sizes) <= program.group_texts
+    assert max(ranker.sizes) <= program.stages.group_texts
     assert sum(ranker.sizes) == len(TEXTS)
     assert len(ranker.sizes) < len(TEXTS) / 4
 
@@ -208,7 +208,7 @@ def test_a_stage_may_ask_the_program(hashed: InferRetrieveRank) -> None:
             assert all(hashed(t).labels for t in texts)
             return RetrievalRanker().rank(texts, candidates)
 
-    asking = replace(hashed, ranker=Asks())
+    asking = replace(hashed, stages=replace(hashed.stages, ranker=Asks()))
     with ThreadPoolExecutor(8) as pool:
         assert all(p.labels for p in pool.map(asking, TEXTS[:16], timeout=60))
 

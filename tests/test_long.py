@@ -8,8 +8,7 @@ from pathlib import Path
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.labels.space import LabelSpace
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, build
 from irr.rank.base import RetrievalRanker
 from irr.types import Candidate, Ranking
 from tests.support import Irr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +142,7 @@ def test_a_program_cannot_be_changed(program: InferRetrieveRank) -> None:
         with pytest.raises(FrozenInstanceError):
             setattr(program, name, None)
     with pytest.raises(FrozenInstanceError):
-        del program.ranker  # type: ignore[misc]
+        del program.stages  # type: ignore[misc]
     assert program.digest == before
 
 
@@ -162,13 +162,12 @@ def test_what_differs_has_another_digest(
         "terms": built(infer_lm=model),
         "ranking": built(rank_lm=model),
         "task": built(rank_lm=model, task="esco"),
-        "ranker put in": replace(program, ranker=Backwards()),
         "labels": irr.build(KITCHEN[:-1], encoder=encoder, index_folder=index_folder),
-        "leave one out": replace(built(examples=[example]), leave_one_out=True),
+        "leave one out": built(examples=[example]).leaving_examples_out(),
     }
     digests = {name: other.digest for name, other in programs.items()}
     assert len(set(digests.values())) == len(digests), digests
     assert built().digest == program.digest
-    assert replace(program, workers=4, group_texts=8).digest == program.digest, "pace is no answer"
-    other = program.recipe.model_copy(update={"algorithm": ALGORITHM + 1})
+    assert program.in_groups(8, workers=4).digest == program.digest, "pace is no answer"
+    other = program.spec.replace(algorithm=ALGORITHM + 1)
     assert other.digest(program.space.fingerprint) != program.digest

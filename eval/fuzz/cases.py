@@ -80,7 +80,7 @@ class Fuzzer:
         )
         program, run = self._shared / "program", self._shared / "run.json"
         from irr import freeze
-        from irr.program.build import build
+        from irr.program.program import build
 
         freeze(build(labels), program)
         made = run_here(["eval", "--labels", str(labels), "--gold", str(texts), "--json", str(run)])

@@ -126,7 +126,7 @@ def _inspected(draw: random.Random, world: World, *options: str) -> Case:
 def _server(draw: random.Random, folder: Path, world: World) -> Case:
     api_base = f"http://127.0.0.1:{world.port}/v1"
     models = ("--lm", "openai/any", "--api-base", api_base)
-    method = draw.choice(((), ("--rank-method", "pointwise"), ("--rank-method", "likelihood")))
+    method = draw.choice(((), ("--rank-method", "pointwise")))
     return Case(
         ("inspect", "--labels", str(world.labels), *models, *method, "--text", "Bake bread"), served=True
     )

@@ -2,41 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.calibrate.calibration import Calibration, Curve
-from irr.calibrate.features import DEPTH, features, profile
+from irr.calibrate.calibration import DEPTH, Calibration, label_features, text_profile
+from irr.calibrate.decision import typical_text
 from irr.calibrate.risk_control import precision_promises, recall_promises
 from irr.calibrate.scope import UNUSUAL, Scope
-from irr.calibrate.selection import typical_text
 from irr.errors import UsageError
+from irr.io.texts import GoldRow
+from irr.statistics import Floats, LogisticCurve, calibration_error, cross_fitted
 from irr.text.numbers import counted
-from irr.types import Trace
-
-Floats = NDArray[np.float64]
+from irr.types import Prediction, Trace
 
 # Fewer texts with gold say too little.
 FEWEST_TEXTS = 30
-_FOLDS = 5
-# Strength of the L2 penalty on the weights of standardized features, as scikit-learn's 1 / C.
-_PENALTY = 1.0
 _ERROR_LABELS = 10
-# Of the features, the last ones: what examples say.
-_OF_EXAMPLES = 2
+# The columns of the features that say what examples say.
+_OF_EXAMPLES = ((-2, -1),)
 
 
-class Ranked(NamedTuple):
+class Calibratable(Protocol):
+    """A program as calibration uses it."""
+
+    @property
+    def ranking_digest(self) -> str:
+        """SHA-256 of all that its rankings depend on."""
+        ...
+
+    def leaving_examples_out(self) -> Self:
+        """The program in which an example is evidence for other texts only."""
+        ...
+
+    def calibrated(self, calibration: Calibration | None) -> Self:
+        """The program with this calibration."""
+        ...
+
+    def batch(self, texts: Any, top_k: int | None = None, trace: bool = False) -> Iterator[Prediction]:
+        """Yields one prediction for each text, in order."""
+        ...
+
+
+P = TypeVar("P", bound=Calibratable)
+
+
+class RankedText(NamedTuple):
     """The ranking of a text with gold.
 
     Attributes:
-        features: What speaks for its first labels, shape (labels, features).
+        features: The features of its first labels, shape (labels, features).
         profile: What tells how usual the text is, shape (parts,).
         right: Whether each label is gold, shape (labels,).
-        gold: Gold labels of the text, those outside the ranking included.
+        gold: The number of gold labels of the text, those outside the ranking included.
     """
 
     features: Floats
@@ -44,21 +64,49 @@ class Ranked(NamedTuple):
     right: NDArray[np.bool_]
     gold: int
 
+    @classmethod
+    def of(cls, trace: Trace, gold: Sequence[str]) -> RankedText:
+        """The ranking of a text, from its trace, and its gold."""
+        labels, right = trace.ranking[:DEPTH], set(gold)
+        return cls(
+            label_features(labels, trace.candidates),
+            text_profile(trace.candidates),
+            np.array([label.id in right for label in labels], bool),
+            len(right),
+        )
 
-def ranked(trace: Trace, gold: Sequence[str]) -> Ranked:
-    """The ranking of a text, from its trace, and its gold."""
-    labels, wanted = trace.ranking[:DEPTH], set(gold)
-    right = np.array([label.id in wanted for label in labels], bool)
-    return Ranked(features(labels, trace.candidates), profile(trace.candidates), right, len(wanted))
+
+def calibrate(program: P, rows: Sequence[GoldRow], on_text: Callable[[], None] = lambda: None) -> P:
+    """The program with a calibration, so that each label of its predictions has a probability.
+
+    Texts without gold, or answered with an error or without the language model, are left out. A text is
+    answered without its own example as evidence.
+
+    Args:
+        program: The program.
+        rows: At least 30 texts with gold, which may be examples of the program.
+        on_text: Called after each text.
+
+    Raises:
+        UsageError: If too few texts are left, or no label is right.
+    """
+    judged = [row for row in rows if row.labels]
+    predictions = program.leaving_examples_out().batch((row.text for row in judged), DEPTH, trace=True)
+    rankings = []
+    for row, prediction in zip(judged, predictions, strict=True):
+        if prediction.trace and not prediction.fallbacks:
+            rankings.append(RankedText.of(prediction.trace, row.labels))
+        on_text()
+    return program.calibrated(fit(rankings, program.ranking_digest))
 
 
-def fit(rankings: Sequence[Ranked], program: str) -> Calibration:
+def fit(rankings: Sequence[RankedText], program: str) -> Calibration:
     """Fits the curve, the scope and the promises.
 
     The promises rest on probabilities from curves that did not see the text: five-fold cross-fitting.
 
     Args:
-        rankings: Of the texts; a text's own example must not have spoken for it.
+        rankings: The rankings of texts; a text's own example must not have spoken for it.
         program: Digest of the rankings of the program that made them.
 
     Raises:
@@ -69,7 +117,18 @@ def fit(rankings: Sequence[Ranked], program: str) -> Calibration:
         problem = f"{counted(len(rankings), 'text')} with gold: too few to calibrate on"
         raise UsageError(problem, f"give at least {FEWEST_TEXTS}, better 100")
     scope = Scope.fit(np.array([one.profile for one in rankings]))
-    probability = padded(_cross_fitted(rankings), -1.0)
+    features = np.concatenate([one.features for one in rankings])
+    hits = np.concatenate([one.right for one in rankings])
+    lengths = [len(one.right) for one in rankings]
+    text = np.repeat(np.arange(len(rankings)), lengths)
+    try:
+        curve = LogisticCurve.fit(features, hits, supporting=_OF_EXAMPLES)
+        held_out = cross_fitted(features, hits, text, len(rankings), supporting=_OF_EXAMPLES)
+    except ValueError as e:
+        problem = f"{'all' if hits.mean() > 0.5 else 'none'} of the labels that the program ranks are right"
+        hint = "check that texts and gold belong to these labels, or give more of them"
+        raise UsageError(problem, hint) from e
+    probability = padded(np.split(held_out, np.cumsum(lengths)[:-1]), -1.0)
     right = padded([one.right for one in rankings], False).astype(bool)
     gold = np.array([one.gold for one in rankings])
     usual = np.array([scope.p_value(one.profile) > UNUSUAL for one in rankings])
@@ -82,58 +141,14 @@ def fit(rankings: Sequence[Ranked], program: str) -> Calibration:
         error=calibration_error(probability[first][there], right[first][there]),
         missed=missed,
         typical=typical_text(probability[probability >= 0], len(rankings), missed),
-        curve=_curve(rankings),
+        curve=curve,
         scope=scope,
         precision=precision_promises(np.where(usual[:, None], probability, -1.0), right),
         recall=recall_promises(probability, right, gold),
     )
 
 
-def calibration_error(probability: Floats, right: NDArray[np.bool_] | Floats, bins: int = 10) -> float:
-    """Expected calibration error: the mean over bins of equal mass of |mean probability - share right|.
-
-    Args:
-        probability: Shape (labels,).
-        right: Shape (labels,).
-        bins: How many.
-    """
-    order = np.argsort(probability, kind="stable")
-    gaps = probability[order] - right[order]
-    return float(sum(abs(part.sum()) for part in np.array_split(gaps, bins)) / max(len(gaps), 1))
-
-
 def padded(rows: Sequence[NDArray[np.generic]], value: float) -> Floats:
     """Rows of different lengths as one array, shape (rows, longest)."""
     width = max(map(len, rows), default=0)
     return np.array([np.pad(row.astype(float), (0, width - len(row)), constant_values=value) for row in rows])
-
-
-def _cross_fitted(rankings: Sequence[Ranked]) -> list[Floats]:
-    fold = np.random.default_rng(0).permutation(len(rankings)) % _FOLDS
-    curves = [
-        _curve([one for one, of in zip(rankings, fold, strict=True) if of != held]) for held in range(_FOLDS)
-    ]
-    return [curves[of].probabilities(one.features) for one, of in zip(rankings, fold, strict=True)]
-
-
-def _curve(rankings: Sequence[Ranked]) -> Curve:
-    from sklearn.linear_model import LogisticRegression
-
-    x = np.concatenate([one.features for one in rankings])
-    y = np.concatenate([one.right for one in rankings])
-    if y.all() or not y.any():
-        problem = f"{'all' if y.all() else 'none'} of the labels that the program ranks are right"
-        raise UsageError(problem, "check that texts and gold belong to these labels, or give more of them")
-    center, scale = x.mean(axis=0), x.std(axis=0)
-    scale = np.where(scale < 1e-9, 1.0, scale)
-    curve = LogisticRegression(C=1 / _PENALTY, max_iter=1_000).fit((x - center) / scale, y)
-    if curve.coef_[0, -1] < 0:
-        # Where most labels have one example, leaving that out makes right labels the ones without any.
-        heard = np.arange(x.shape[1]) < x.shape[1] - _OF_EXAMPLES
-        return _curve([one._replace(features=one.features * heard) for one in rankings])
-    return Curve(
-        center=tuple(center),
-        scale=tuple(scale),
-        weights=tuple(curve.coef_[0]),
-        intercept=float(curve.intercept_[0]),
-    )

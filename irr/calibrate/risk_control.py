@@ -12,14 +12,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
+from irr.statistics import Bools, Floats, Ints, effective_sample
+
 Promises = tuple[tuple[float, float], ...]
 
-# How rarely a promise is made and broken, over draws of gold and of further texts: in 1 of 100.
+# The confidence of the guarantees, over draws of gold and of further texts.
 CONFIDENCE = 0.99
 _TARGETS = tuple(round(0.01 * i, 2) for i in range(1, 100))
 # Cut-offs that are tested, from the strictest to the loosest.
@@ -58,24 +56,6 @@ def precision_promises(probability: Floats, right: Bools, confidence: float = CO
     return tuple(promises)
 
 
-def precision_bound(right: Ints, returned: Ints, confidence: float = 0.95) -> float:
-    """Lower confidence bound of the share of right labels, where labels of one text stand and fall together.
-
-    The Clopper-Pearson bound at the effective sample size.
-
-    Args:
-        right: Right labels of each text, shape (texts,).
-        returned: Returned labels of each text, shape (texts,).
-        confidence: Of the bound.
-    """
-    from scipy.special import betaincinv
-
-    share, size = _effective(right, returned)
-    if not share:
-        return 0.0
-    return float(betaincinv(share * size, (1 - share) * size + 1, 1 - confidence))
-
-
 def next_bound(right: Ints, returned: Ints, confidence: float = CONFIDENCE) -> float:
     """Lower prediction bound of the share of right labels among those of as many further texts.
 
@@ -84,7 +64,7 @@ def next_bound(right: Ints, returned: Ints, confidence: float = CONFIDENCE) -> f
         returned: Returned labels of each text, shape (texts,).
         confidence: Of the bound.
     """
-    return _next_bound(*_effective(right, returned), confidence)
+    return _next_bound(*effective_sample(right, returned), confidence)
 
 
 def _next_bound(share: float, size: float, confidence: float) -> float:
@@ -101,24 +81,6 @@ def _next_bound(share: float, size: float, confidence: float) -> float:
         return 0.0
     bound = float(betaincinv(mean * spread, (1 - mean) * spread, 1 - confidence))
     return math.floor(bound * size + 1e-9) / size
-
-
-def _effective(right: Ints, returned: Ints) -> tuple[float, float]:
-    """The share of right labels, and how many independent labels would tell as much of it.
-
-    The effective sample size (Korn & Graubard 1998, Survey Methodology 24): the number of labels divided by
-    the design effect, which is estimated from the spread over texts and lies between 1 (labels are
-    independent) and the ratio of the sums of n² and n (all labels of a text agree).
-    """
-    total, hits = float(returned.sum()), float(right.sum())
-    if not hits:
-        return 0.0, total
-    share = hits / total
-    most = float((returned**2).sum()) / total
-    spread = float(((right - share * returned) ** 2).sum()) / total
-    # Without a mistake there is no spread to estimate from.
-    effect = np.clip(spread / (share * (1 - share)), 1.0, most) if share < 1 else most
-    return share, float(total / effect)
 
 
 def recall_promises(probability: Floats, right: Bools, gold: Ints) -> Promises:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-Floats = NDArray[np.float64]
+from irr.statistics import Floats, standardization
+
 # A text as unusual as this share of the calibration texts is taken to be out of scope.
 UNUSUAL = 0.05
 # Texts are not like the calibration texts if chance explains them less probably than this, and at least this
@@ -37,8 +37,7 @@ class Scope(BaseModel):
     @classmethod
     def fit(cls, profiles: Floats) -> Scope:
         """Takes the profiles of the calibration texts, shape (texts, parts)."""
-        center, scale = profiles.mean(axis=0), profiles.std(axis=0)
-        scale = np.where(scale < 1e-9, 1.0, scale)
+        center, scale = standardization(profiles)
         values = np.sort(_usual(profiles, center, scale))
         return cls(center=tuple(center), scale=tuple(scale), values=tuple(values))
 

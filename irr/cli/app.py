@@ -33,7 +33,7 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
-        from irr import __version__
+        from irr.version import __version__
 
         typer.echo(__version__)
         raise typer.Exit

@@ -37,12 +37,12 @@ def calibrate(options: CalibrateOptions) -> None:
     the program will read. Probabilities are a little too high if settings and prompts were chosen on the same
     texts.
     """
+    from irr.calibrate.fit import calibrate as run
+    from irr.frozen.folder import ProgramFolder
     from irr.frozen.freeze import freeze_calibration, load
-    from irr.frozen.place import Place
     from irr.io.texts import read_gold
-    from irr.optimize import calibrate as run
 
-    Place.at(options.program)
+    ProgramFolder.at(options.program)
     with display.progress("label entries", None) as on_entries:
         program = load(
             options.program,
@@ -53,7 +53,7 @@ def calibrate(options: CalibrateOptions) -> None:
         )
     rows = read_gold(options.gold, program.space)
     with display.progress("texts", sum(bool(row.labels) for row in rows)) as on_text:
-        calibration = run(program, rows, index_folder=options.index_folder, on_text=on_text).calibration
+        calibration = run(program, rows, on_text).calibration
     assert calibration is not None
     freeze_calibration(calibration, options.program)
     for line in lines(calibration):

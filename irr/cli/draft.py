@@ -18,7 +18,7 @@ from irr.text.numbers import counted
 
 if TYPE_CHECKING:
     from irr.encoders.sentence_transformers import SentenceEncoder
-    from irr.frozen.place import Place
+    from irr.frozen.folder import ProgramFolder
     from irr.types import Label
     from irr.workbench.draft.corpus import Corpus
     from irr.workbench.draft.draft import Draft
@@ -45,7 +45,7 @@ def draft(options: DraftOptions) -> None:
     """
     from irr.encoders.base import DEFAULT_ENCODER
     from irr.encoders.sentence_transformers import SentenceEncoder
-    from irr.frozen.place import Place
+    from irr.frozen.folder import ProgramFolder
     from irr.io.outputs import check_outputs, is_stream, open_output
     from irr.lm.registry import NO_MODEL
     from irr.workbench.draft.corpus import Corpus, texts_of
@@ -55,7 +55,7 @@ def draft(options: DraftOptions) -> None:
 
     options.program.lms.check()
     check_outputs({"--output": options.output, "--report": options.report})
-    place = Place.at(options.freeze) if options.freeze else None
+    place = ProgramFolder.at(options.freeze) if options.freeze else None
     if options.program.labels or options.program.program:
         propose_changes(options)
         return
@@ -152,9 +152,9 @@ def _seeds(options: DraftOptions) -> Sequence[Label]:
     return LabelSpace.read(options.seed_labels, None, build.column_names).labels
 
 
-def _freeze(drafted: Draft, encoder: SentenceEncoder, options: DraftOptions, place: Place) -> None:
+def _freeze(drafted: Draft, encoder: SentenceEncoder, options: DraftOptions, place: ProgramFolder) -> None:
     from irr.frozen.freeze import freeze
-    from irr.program.build import build
+    from irr.program.program import build
     from irr.workbench.draft.draft import SETTINGS
 
     with display.progress("label entries", None) as on_entries:

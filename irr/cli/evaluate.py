@@ -19,7 +19,7 @@ from irr.errors import UsageError
 from irr.text.numbers import counted
 
 if TYPE_CHECKING:
-    from irr.calibrate.selection import Decision
+    from irr.calibrate.decision import Decision
     from irr.evaluate.compare import Comparison
     from irr.evaluate.evaluate import Evaluation
     from irr.evaluate.sets import SetScorer, SetScores
@@ -67,7 +67,6 @@ def evaluate(options: EvalOptions) -> None:
     from irr.io.outputs import check_outputs, open_output
     from irr.io.streams import STANDARD
     from irr.io.texts import gold_within, read_gold
-    from irr.program.build import leaving_one_out
 
     outputs = {"--report": options.report, "--json": options.json_file}
     check_outputs(outputs)
@@ -91,7 +90,7 @@ def evaluate(options: EvalOptions) -> None:
         setup = Setup.of(program, rows, name=options.name, gold=options.gold, labels=labels)
         if setup.left_out:
             _warn_of_known_texts(setup.left_out, len(rows))
-            program = leaving_one_out(program, source.index_folder)
+            program = program.leaving_examples_out()
         diagnoser = Diagnoser(program) if options.report else None
         sets = _sets(program, decision, rows) if calibration else None
         with display.progress("texts", len(rows)) as on_text:
@@ -124,7 +123,7 @@ def _sets(program: InferRetrieveRank, decision: Decision, rows: Sequence[GoldRow
     arranged = decision.cuts and program.settings.hierarchy is not Hierarchy.NONE
     texts = (row.text for row in rows if row.labels)
     answers = program.batch(texts, decision=decision) if arranged else None
-    return SetScorer(decision, program.calibration.cut(decision), answers)
+    return SetScorer(decision, program.calibration.thresholds(decision), answers)
 
 
 def _show_sets(sets: SetScores, cutoffs: bool) -> None:

@@ -24,8 +24,8 @@ from irr.text.numbers import counted
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from irr.optimize import Budget
-    from irr.optimize.optimize import Optimized
+    from irr.lm.budget import Budget
+    from irr.optimize.optimization import Optimized
     from irr.optimize.scorer import Trial
     from irr.types import Usage
 
@@ -88,7 +88,7 @@ def optimize(options: OptimizeOptions) -> None:
 
     Ctrl-C, or a budget that is spent, freezes the best program found so far; a second Ctrl-C ends at once.
     """
-    from irr.frozen.place import Place
+    from irr.frozen.folder import ProgramFolder
     from irr.io.outputs import check_output
     from irr.io.texts import read_gold
     from irr.lm.registry import check_name
@@ -103,12 +103,14 @@ def optimize(options: OptimizeOptions) -> None:
     # DSPy's own progress bars would overwrite this one.
     os.environ.setdefault("TQDM_DISABLE", "1")
     from irr.frozen.freeze import freeze
-    from irr.optimize import Budget, Optimizer, Students, check_models, split
-    from irr.optimize import optimize as run
+    from irr.lm.budget import Budget
+    from irr.optimize.optimization import check_models, split
+    from irr.optimize.optimization import optimize as run
+    from irr.optimize.prompt_search import Optimizer, Students
 
     optimizer = Optimizer(options.optimizer)
     check_models(optimizer, options.end_to_end, lms.capabilities, teachers.capabilities)
-    place = Place.at(output)
+    place = ProgramFolder.at(output)
     trainset = read_gold(options.train, space, build.column_names)
     if options.val:
         valset = read_gold(options.val, space, build.column_names)
@@ -232,7 +234,7 @@ def _show(result: Optimized, folder: Path) -> None:
     usage = {name: int(result.history[name]) for name in ("calls", "prompt_tokens", "completion_tokens")}
     display.say(f"examples in the program: {len(result.program.examples):,}")
     display.say(f"settings changed: {display.changed(result.program.settings)}")
-    for stage, model in (("infer", result.program.infer_lm), ("rank", result.program.rank_lm)):
+    for stage, model in (("infer", result.program.models.infer_lm), ("rank", result.program.models.rank_lm)):
         display.say(f"{stage}: {model.name if model else 'no language model'}")
     if usage["calls"]:
         tokens = f"{usage['prompt_tokens']:,} prompt and {usage['completion_tokens']:,} completion tokens"

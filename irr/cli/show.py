@@ -42,15 +42,15 @@ def show(options: ShowOptions) -> None:
 def _facts(folder: Path, manifest: Manifest) -> dict[str, str]:
     from irr.frozen.manifest import read_calibration
 
-    recipe = manifest.recipe
+    spec = manifest.spec
     facts = {
         "labels": f"{manifest.labels:,}, fingerprint {manifest.fingerprint[:16]}",
-        "encoder": f"{recipe.encoder.name} ({recipe.encoder.revision})",
+        "encoder": f"{spec.encoder.name} ({spec.encoder.revision})",
     }
-    for stage, model in (("infer", recipe.infer), ("rank", recipe.rank)):
+    for stage, model in (("infer", spec.infer), ("rank", spec.rank)):
         facts[stage] = f"{model.name} ({model.revision or 'served'})" if model else "no language model"
     facts["examples"] = f"{manifest.examples:,}, in examples.jsonl" if manifest.examples else "none"
-    facts["settings changed"] = display.changed(recipe.settings)
+    facts["settings changed"] = display.changed(spec.settings)
     if manifest.optimized:
         facts["optimized"] = _pairs(manifest.optimized)
     calibration = read_calibration(folder)
@@ -65,13 +65,13 @@ def _pairs(values: Mapping[str, str | int]) -> str:
 
 
 def _show_prompts(manifest: Manifest) -> None:
-    recipe = manifest.recipe
-    task = recipe.task
+    spec = manifest.spec
+    task = spec.task
     if task is None:
         return
     for stage, model, prompt, demos in (
-        ("infer", recipe.infer, task.infer, recipe.settings.infer.demos),
-        ("rank", recipe.rank, task.rank, recipe.settings.rank.demos),
+        ("infer", spec.infer, task.infer, spec.settings.infer.demos),
+        ("rank", spec.rank, task.rank, spec.settings.rank.demos),
     ):
         if model:
             display.stdout.rule(f"{stage}: the prompt")

@@ -16,7 +16,7 @@ from irr.errors import LMError, LMUnavailableError
 from irr.lm.base import LanguageModel
 from irr.lm.loop import gather, run_on_loop
 from irr.lm.usage import metered
-from irr.program.build import evidence_of
+from irr.program.stages import evidence_by
 from irr.prompts.pack import Demo, TaskPack, load_task
 from irr.prompts.templates import TermPrompt
 from irr.rank.base import by_score
@@ -115,7 +115,7 @@ async def _examine(model: LanguageModel, asked: Sequence[Question]) -> list[Find
         return ask.read(await model.chat(ask.request(question.text, question.demos)))
 
     findings = [await _finding(TERMS, propose, asked)]
-    for method in (RankMethod.LISTWISE, RankMethod.POINTWISE, RankMethod.LIKELIHOOD):
+    for method in (RankMethod.LISTWISE, RankMethod.POINTWISE):
         findings.append(await _finding(method, _orderer(method, model, asked), asked))
     return findings
 
@@ -124,7 +124,7 @@ def _orderer(
     method: RankMethod, model: LanguageModel, asked: Sequence[Question]
 ) -> Callable[[Question], Awaitable[list[str]]]:
     tasks = {question.task.title: question.task for question in asked}
-    evidence = {title: evidence_of(method, model, task, Settings().rank) for title, task in tasks.items()}
+    evidence = {title: evidence_by(method, model, task, Settings().rank) for title, task in tasks.items()}
 
     async def order(question: Question) -> list[str]:
         weights = await evidence[question.task.title].weigh(

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from irr.calibrate.fit import calibration_error, padded
-from irr.calibrate.selection import Cut, Decision
-from irr.statistics import Estimate, estimate, interval, ratio, resampled
+from irr.calibrate.decision import Decision, Thresholds
+from irr.calibrate.fit import padded
+from irr.statistics import Estimate, calibration_error, estimate, interval, ratio, resampled
 from irr.types import Prediction, RankedLabel
 
 _FIRST = 10
@@ -125,9 +125,11 @@ class SetScorer:
             arranges what was chosen.
     """
 
-    def __init__(self, decision: Decision, cut: Cut, answers: Iterator[Prediction] | None = None) -> None:
+    def __init__(
+        self, decision: Decision, thresholds: Thresholds, answers: Iterator[Prediction] | None = None
+    ) -> None:
         self._decision = decision
-        self._cut = cut
+        self._cut = thresholds
         self._answers = answers
         self._texts: list[_Text] = []
 
@@ -141,7 +143,7 @@ class SetScorer:
         labels = prediction.labels if prediction.scope is not None else ()
         probability = np.array([label.probability for label in labels], float)
         p_value = prediction.scope or 0.0
-        keeps = self._cut.keeps(probability, p_value)
+        keeps = self._cut.select(probability, p_value)
         returned: Sequence[RankedLabel] = [label for label, kept in zip(labels, keeps, strict=True) if kept]
         if not self._decision.cuts:
             returned = returned[:_FIRST]

@@ -9,13 +9,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from irr import __version__
 from irr.config import Settings
 from irr.evaluate.compare import Comparison
 from irr.evaluate.evaluate import Evaluation
 from irr.io.texts import GoldRow
 from irr.program.program import InferRetrieveRank
 from irr.text.words import clean
+from irr.version import __version__
 
 
 class Setup(BaseModel):
@@ -70,8 +70,8 @@ class Setup(BaseModel):
             label_count=len(program.space),
             fingerprint=program.space.fingerprint,
             encoder=program.encoder.name,
-            infer_lm=program.infer_lm.name if program.infer_lm else None,
-            rank_lm=program.rank_lm.name if program.rank_lm else None,
+            infer_lm=program.models.infer_lm.name if program.models.infer_lm else None,
+            rank_lm=program.models.rank_lm.name if program.models.rank_lm else None,
             examples=len(program.examples),
             left_out=known_texts(program, rows),
             settings=program.settings.flat(),

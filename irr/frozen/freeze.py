@@ -6,17 +6,16 @@ import json
 import logging
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from irr import __version__
 from irr.calibrate.calibration import Calibration
 from irr.encoders.sentence_transformers import SentenceEncoder, model_folder
 from irr.errors import ProgramError
+from irr.frozen.folder import ProgramFolder
 from irr.frozen.manifest import (
     CALIBRATION,
     EXAMPLES,
@@ -32,25 +31,24 @@ from irr.frozen.manifest import (
     read_manifest,
     sums_of,
 )
-from irr.frozen.place import Place
 from irr.hub import hub_folder
 from irr.index.vectors import Progress
 from irr.labels.space import LabelSpace
 from irr.lm.base import LanguageModel
 from irr.lm.openai.limits import Limits
 from irr.lm.registry import NO_MODEL, capabilities_of, name_of, open_models
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
-from irr.program.spec import Model, model_of
+from irr.program.program import InferRetrieveRank, build
+from irr.program.spec import ModelName
 from irr.prompts.pack import TaskPack, load_task
 from irr.types import Example
+from irr.version import __version__
 
 logger = logging.getLogger(__name__)
 
 
 def freeze(
     program: InferRetrieveRank,
-    folder: str | Path | Place,
+    folder: str | Path | ProgramFolder,
     *,
     scores: Mapping[str, Scores] | None = None,
     optimized: Mapping[str, str | int] | None = None,
@@ -62,7 +60,7 @@ def freeze(
 
     Args:
         program: The program.
-        folder: The folder, or a `Place` that was checked before.
+        folder: The folder, or a `ProgramFolder` that was checked before.
         scores: The program's scores by the name of what was scored.
         optimized: The history of its optimization.
         trials: The trials of its optimization, one row each.
@@ -71,12 +69,12 @@ def freeze(
         ProgramError: If the folder holds something else or cannot be written, or the program has a ranker or
             an encoder of the caller's own. If writing fails, the message names the folder with the program.
     """
-    place = folder if isinstance(folder, Place) else Place.at(folder)
+    place = folder if isinstance(folder, ProgramFolder) else ProgramFolder.at(folder)
     own = program.custom or ("a part of its label space" if program.part is not None else "")
     if own:
         raise ProgramError(f"a program with {own} cannot be frozen", "freeze it without that")
     manifest = Manifest(
-        recipe=program.recipe.model_copy(update={"examples": ()}),
+        spec=program.spec.replace(examples=()),
         labels=len(program.space),
         examples=len(program.examples),
         fingerprint=program.space.fingerprint,
@@ -109,7 +107,7 @@ def freeze_calibration(calibration: Calibration, folder: str | Path) -> None:
     contents = {name: (folder / name).read_bytes() for name in names_in(folder) - {SUMS}}
     contents[CALIBRATION] = _json(calibration).encode()
     contents[SUMS] = sums_of(contents)
-    Place.at(folder).fill(contents)
+    ProgramFolder.at(folder).fill(contents)
 
 
 def load(
@@ -148,24 +146,24 @@ def load(
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    recipe = manifest.recipe
-    if recipe.task and task:
+    spec = manifest.spec
+    if spec.task and task:
         raise ProgramError(f"{folder} has prompts of its own", "leave the task out")
     space = read_labels(folder, manifest, labels, rebind)
-    stages = ((recipe.infer, infer_lm), (recipe.rank, rank_lm))
+    stages = ((spec.infer, infer_lm), (spec.rank, rank_lm))
     needed = [_needed(folder, frozen, given, api_base) for frozen, given in stages]
     models = open_models(needed, api_base, limits)
-    encoder = _open_encoder(folder, recipe.encoder.name)
-    for model, frozen in ((encoder, recipe.encoder), (models[0], recipe.infer), (models[1], recipe.rank)):
+    encoder = _open_encoder(folder, spec.encoder.name)
+    for model, frozen in ((encoder, spec.encoder), (models[0], spec.infer), (models[1], spec.rank)):
         _check_revision(model, frozen)
     program = build(
         space,
         encoder=encoder,
-        settings=recipe.settings,
+        settings=spec.settings,
         infer_lm=models[0],
         rank_lm=models[1],
-        combination=recipe.combination,
-        task=recipe.task or task or load_task("default"),
+        combination=spec.combination,
+        task=spec.task or task or load_task("default"),
         examples=_examples(folder, space, rebind),
         index_folder=index_folder,
         index_server=index_server,
@@ -176,13 +174,10 @@ def load(
         problem = f"irr {__version__} gives other answers than it was frozen with"
         raise ProgramError(f"{folder}: {problem}", f"use irr {manifest.versions['irr']}, or freeze it again")
     calibration = read_calibration(folder)
-    if calibration is None and (folder / CALIBRATION).exists():
-        problem = "%s was calibrated by an older irr: there are no probabilities until it is calibrated again"
-        logger.warning(problem, folder)
     if calibration and not as_frozen and calibration.program != program.ranking_digest:
         logger.warning("%s was calibrated with other models or labels: there are no probabilities", folder)
         return program
-    return replace(program, calibration=calibration)
+    return program.calibrated(calibration)
 
 
 def read_labels(
@@ -217,7 +212,7 @@ def _examples(folder: Path, space: LabelSpace, rebind: bool) -> list[Example]:
 
 
 def _needed(
-    folder: Path, frozen: Model | None, given: LanguageModel | str | None, api_base: str | None
+    folder: Path, frozen: ModelName | None, given: LanguageModel | str | None, api_base: str | None
 ) -> LanguageModel | str:
     """The model of a stage, or the name that opens it."""
     if given is not None:
@@ -240,10 +235,10 @@ def _open_encoder(folder: Path, name: str) -> SentenceEncoder:
     return SentenceEncoder(name)
 
 
-def _check_revision(model: SentenceEncoder | LanguageModel | None, frozen: Model | None) -> None:
+def _check_revision(model: SentenceEncoder | LanguageModel | None, frozen: ModelName | None) -> None:
     if model is None or frozen is None or model.name != frozen.name:
         return
-    here = model_of(model).revision
+    here = ModelName.of(model).revision
     if here != frozen.revision:
         problem = f'the model "{frozen.name}" here is not the one that the program was frozen with'
         raise ProgramError(problem, f"install the one with the revision {frozen.revision}")

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from irr.calibrate.calibration import VERSION, Calibration
+from irr.calibrate.calibration import Calibration
 from irr.errors import ProgramError
 from irr.io.validation import explain
-from irr.program.spec import Recipe
+from irr.program.spec import ProgramSpec
 from irr.statistics import Estimate
 
-FORMAT = 2
+FORMAT = 1
 MANIFEST = "program.json"
 LABELS = "labels.jsonl"
 EXAMPLES = "examples.jsonl"
@@ -43,7 +43,7 @@ class Manifest(BaseModel):
 
     Attributes:
         format: The version of the folder's layout.
-        recipe: The program without its label space and examples, which have files of their own.
+        spec: The program without its label space and examples, which have files of their own.
         labels: The number of labels.
         examples: The number of examples.
         fingerprint: The label space's fingerprint.
@@ -56,7 +56,7 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int = FORMAT
-    recipe: Recipe
+    spec: ProgramSpec
     labels: int
     examples: int = 0
     fingerprint: str
@@ -102,12 +102,10 @@ def read_manifest(folder: str | Path) -> Manifest:
     except OSError as e:
         raise ProgramError(f"{folder} cannot be read ({e.strerror})", "name another folder") from e
     raw, sums = contents[MANIFEST], contents.pop(SUMS, b"")
-    found = _number(raw, "format")
+    found = _format(raw)
     if found is not None and found > FORMAT:
         problem = f"{folder} was frozen by a newer irr (format {found}; this one reads {FORMAT})"
         raise ProgramError(problem, "upgrade irr")
-    if found is not None and found < FORMAT:
-        raise ProgramError(f"{folder} was frozen by an older irr (format {found})", "freeze it again")
     if sums != sums_of(contents):
         known = {line[66:] for line in sums.decode("utf-8", "replace").splitlines()}
         right = set(sums.splitlines())
@@ -123,7 +121,7 @@ def read_manifest(folder: str | Path) -> Manifest:
 
 
 def read_calibration(folder: Path) -> Calibration | None:
-    """Reads the calibration of a frozen program; None if it has none, or one whose promises meant less.
+    """Reads the calibration of a frozen program; None if it has none.
 
     Raises:
         ProgramError: If it is of a newer version.
@@ -131,18 +129,16 @@ def read_calibration(folder: Path) -> Calibration | None:
     path = folder / CALIBRATION
     if not path.exists():
         return None
-    raw = path.read_bytes()
-    if (_number(raw, "version") or 1) < VERSION:
-        return None
     try:
-        return Calibration.model_validate_json(raw)
+        return Calibration.model_validate_json(path.read_bytes())
     except ValidationError as e:
         raise ProgramError(f"{path}: {explain(e)[0]}", "upgrade irr, or calibrate again") from e
 
 
-def _number(raw: bytes, name: str) -> int | None:
+def _format(raw: bytes) -> int | None:
+    """The format in a manifest that may be of any version; None if it has none."""
     try:
-        found = json.loads(raw).get(name)
+        found = json.loads(raw).get("format")
     except (ValueError, AttributeError, RecursionError):
         return None
     return found if isinstance(found, int) else None

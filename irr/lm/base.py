@@ -6,21 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from irr.config import RankMethod
-
 
 @dataclass(frozen=True)
 class Capabilities:
     """The capabilities of a language model.
 
     Attributes:
-        ranks_by: The rank method that suits it best.
-        scores: Whether it has `loglikelihoods` and `probabilities`; of servers, only vLLM has.
+        scores: Whether it has `probabilities`; of servers, only vLLM has.
         writes_instructions: Whether it can write the prompts of other models.
         local: Whether it runs in this process, so that no text leaves the machine.
     """
 
-    ranks_by: RankMethod = RankMethod.LISTWISE
     scores: bool = True
     writes_instructions: bool = True
     local: bool = False
@@ -73,23 +69,17 @@ class LanguageModel(Protocol):
         """
         ...
 
-    async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:
-        """The mean log-probability per token of each continuation after `prefix + context`.
-
-        Args:
-            prefix: The part that all texts share; kept in the model's cache.
-            context: The part of this text.
-            continuations: Possible continuations, each with its end token.
-
-        Raises:
-            LMError: If the model gives no usable answer.
-        """
-        ...
-
     async def probabilities(
         self, prefix: str, context: str, items: Sequence[str], yes: str, no: str
     ) -> list[float]:
         """The probability of `yes` against `no` after `prefix + context + item`, for each item.
+
+        Args:
+            prefix: The part that all texts share; kept in the model's cache.
+            context: The part of this text.
+            items: What is judged.
+            yes: The word whose probability is returned.
+            no: The other word.
 
         Raises:
             LMError: If the model gives no usable answer.

@@ -123,11 +123,6 @@ class MeteredModel:
             self._known[key] = await self._counted(self.model.chat(request))
         return str(self._known[key])
 
-    async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:
-        """As the model's; only continuations that are not in the cache are asked about."""
-        judge = partial(self.model.loglikelihoods, prefix, context)
-        return await self._judged(["loglikelihoods", prefix, context], continuations, judge)
-
     async def probabilities(
         self, prefix: str, context: str, items: Sequence[str], yes: str, no: str
     ) -> list[float]:

@@ -123,10 +123,6 @@ class RememberingModel:
         self._answers.add(key, answer, usage)
         return answer
 
-    async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:
-        """As the model's; only the cost is kept."""
-        return await self._judged(self._model.loglikelihoods(prefix, context, continuations))
-
     async def probabilities(
         self, prefix: str, context: str, items: Sequence[str], yes: str, no: str
     ) -> list[float]:

@@ -117,10 +117,6 @@ class RecordedModel:
         self.unseen += len(set(names) - set(map(one_line, answer.candidates)))
         return json.dumps({"ranking": ranking})
 
-    async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:
-        """Raises an LMError: likelihoods are not recorded."""
-        raise LMError("bad_request", "no likelihoods are recorded")
-
     async def probabilities(
         self, prefix: str, context: str, items: Sequence[str], yes: str, no: str
     ) -> list[float]:

@@ -224,7 +224,6 @@ def _warm_up(model: ServedModel) -> None:
     """Sends the requests that vLLM compiles kernels for, so that no text waits for that."""
     try:
         run_on_loop(model.probabilities("one, two,", "", [" three"], " yes", " no"))
-        run_on_loop(model.loglikelihoods("one, two,", "", [" three"]))
     except LMError as e:
         logger.warning("the server could not be warmed up: %s", e)
     finally:

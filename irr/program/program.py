@@ -1,4 +1,4 @@
-"""A program: what it consists of and is known by, and how texts come to it, one at a time or in streams."""
+"""A program: built, called with one text or with a stream of texts, restricted, and identified."""
 
 from __future__ import annotations
 
@@ -7,98 +7,222 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from irr.calibrate.selection import BEST, Cut, Decision
+from pydantic import ValidationError
+
+from irr.calibrate.calibration import Calibration
+from irr.calibrate.decision import BEST, Decision, Thresholds
+from irr.config import Settings
 from irr.encoders.base import Encoder
+from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import ProgramError, UsageError
-from irr.io.records import frame_texts
+from irr.hub import cache_folder
+from irr.index.store import LabelIndex, open_index
+from irr.index.vectors import Progress
+from irr.io.columns import EXAMPLES
+from irr.io.records import frame_records, frame_texts
+from irr.io.validation import explain
 from irr.labels.part import part_of
+from irr.labels.space import LabelSpace
 from irr.lm.base import LanguageModel
-from irr.program.coalescing import Coalescer, Way
-from irr.program.spec import Recipe, model_of
-from irr.program.stages import Stages, Wanted
-from irr.program.streaming import GROUP_CHARACTERS, stream
-from irr.prompts.pack import TaskPack
-from irr.retrieve.combination import PLAIN, Combination
-from irr.types import Example, Prediction, Query, QueryKind
+from irr.program.grouping import Coalescer, stream
+from irr.program.spec import Models, ProgramSpec
+from irr.program.stages import AnswerOptions, Stages
+from irr.prompts.pack import TaskPack, load_task
+from irr.rank.base import Ranker
+from irr.retrieve.features import Combination, default_combination
+from irr.types import Example, Label, Prediction, Query, QueryKind
 
 _TOP_K = 10
 
 
+def build(
+    labels: LabelSpace | str | Path | Iterable[Label | Mapping[str, Any] | str],
+    *,
+    encoder: Encoder | str | None = None,
+    settings: Settings | None = None,
+    infer_lm: LanguageModel | None = None,
+    rank_lm: LanguageModel | None = None,
+    task: TaskPack | str = "default",
+    examples: Iterable[Example | Mapping[str, Any]] = (),
+    combination: Combination | None = None,
+    ranker: Ranker | None = None,
+    index_folder: str | Path | None = None,
+    index_server: str | None = None,
+    progress: Progress | None = None,
+) -> InferRetrieveRank:
+    """Builds a program for a label space; its index is built at first use and reused afterwards.
+
+    Args:
+        labels: A label file, a label space, the labels themselves, or a data frame of them by column names.
+        encoder: An encoder, or the name or folder of a sentence-transformers model.
+        settings: The settings of all stages.
+        infer_lm: The model that proposes terms; None for no model.
+        rank_lm: The model that orders the candidates; None for no model.
+        task: The prompts of the models: a task pack, its name, or its folder.
+        examples: Texts with gold labels, `{"text", "labels": [label id]}`, evidence for these labels.
+        combination: The weights of the features; the package's own if None.
+        ranker: Orders the candidates in place of a language model.
+        index_folder: Where indexes are kept; the user's cache folder if None.
+        index_server: URL of a Chroma server that holds the vectors of label entries, for many to share.
+        progress: Called with (entries done, entries in all) while an index is built.
+
+    Raises:
+        UsageError: If both `ranker` and `rank_lm` are given.
+        LabelSpaceError: If the labels are not a label space.
+        EncoderError: If the encoder cannot be loaded.
+        LabelIndexError: If the index cannot be written.
+    """
+    if ranker and rank_lm:
+        raise UsageError("both a ranker and a language model to rank", "give one of them")
+    if isinstance(labels, Mapping):
+        raise UsageError("labels are one mapping", 'give a list of labels, each with "id" and "name"')
+    if isinstance(labels, str | Path):
+        labels = LabelSpace.read(labels)
+    space = labels if isinstance(labels, LabelSpace) else LabelSpace(labels)
+    if encoder is None or isinstance(encoder, str):
+        encoder = SentenceEncoder(encoder) if encoder else SentenceEncoder()
+    settings = settings or Settings()
+    root = Path(index_folder) if index_folder else cache_folder("indexes")
+    models = Models(encoder, infer_lm, rank_lm, ranker)
+    spec = ProgramSpec.of(
+        models,
+        settings=settings,
+        combination=combination or default_combination(),
+        task=load_task(task) if isinstance(task, str) else task,
+        examples=_checked(examples, space),
+    )
+    index = open_index(space, encoder, settings.retrieve.fields, root, progress, index_server)
+    return InferRetrieveRank.assemble(spec, models, index)
+
+
+def _checked(examples: Iterable[Example | Mapping[str, Any]], space: LabelSpace) -> tuple[Example, ...]:
+    checked = []
+    for number, item in enumerate(frame_records(examples, EXAMPLES), 1):
+        try:
+            example = item if isinstance(item, Example) else Example.model_validate(item)
+        except ValidationError as e:
+            problem, hint = explain(e)
+            raise UsageError(f"example {number}: {problem}", hint) from e
+        unknown = next((label for label in example.labels if label not in space), None)
+        if unknown is not None:
+            raise UsageError(f'example {number}: label "{unknown}" is not in the label space', "correct it")
+        checked.append(example)
+    return tuple(checked)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class InferRetrieveRank(Stages):
+class InferRetrieveRank:
     """A program: call it with one text, or stream many through `batch`. It is immutable.
 
     Threads and asyncio tasks may call it at the same time: their texts are answered together, as in a batch.
     It can stand in a `with` block, whose end waits for what is under way.
 
     Attributes:
-        encoder: Encodes queries and labels.
-        infer_lm: The language model of the first stage, if it has one.
-        rank_lm: The language model of the third stage, if it has one.
-        task: The task pack of the language models; None without them.
-        combination: The weights of the features that retrieval computes.
-        examples: Labelled texts that count as evidence for their labels.
-        leave_one_out: Whether an example counts for other texts only.
-        custom: A part that the caller brought and that no name stands for; "" if there is none.
-        group_texts: How many texts go through the stages together.
-        workers: Groups that are under way at a time; more than one pays when a stage waits for a server.
+        spec: Everything besides the label space that its answers depend on.
+        models: Its models.
+        index: The index of its label space.
+        stages: Its stages.
         coalescer: Groups the texts of concurrent callers; programs that are made of this one share it.
     """
 
-    encoder: Encoder
-    infer_lm: LanguageModel | None = None
-    rank_lm: LanguageModel | None = None
-    task: TaskPack | None = None
-    combination: Combination = PLAIN
-    examples: tuple[Example, ...] = ()
-    leave_one_out: bool = False
-    custom: str = ""
-    group_texts: int = 64
-    workers: int = 1
+    spec: ProgramSpec
+    models: Models
+    index: LabelIndex
+    stages: Stages
     coalescer: Coalescer = field(default_factory=Coalescer, repr=False)
     _process: int = field(default_factory=os.getpid, init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        if self.calibration and self.calibration.program != self.ranking_digest:
-            hint = "calibrate this one: irr calibrate --program DIR --gold FILE"
-            raise ProgramError("the calibration was fitted for another program", hint)
+    @classmethod
+    def assemble(cls, spec: ProgramSpec, models: Models, index: LabelIndex) -> InferRetrieveRank:
+        """The program of a specification, its models, and an index of its encoder and fields.
 
-    @cached_property
-    def recipe(self) -> Recipe:
-        """Everything besides the label space that its answers depend on."""
-        stages = (self.inferer, self.retriever, self.ranker)
-        return Recipe(
-            encoder=model_of(self.encoder),
-            infer=model_of(self.infer_lm) if self.infer_lm else None,
-            rank=model_of(self.rank_lm) if self.rank_lm else None,
-            settings=self.settings,
-            combination=self.combination,
-            stages=tuple(type(stage).__qualname__ for stage in stages),
-            custom=self.custom,
-            task=self.task,
-            examples=self.examples,
-            leave_one_out=self.leave_one_out,
-        )
+        The examples that labels have themselves join those of the specification.
+        """
+        if own := dict.fromkeys(index.space.examples):
+            given = (example for example in spec.examples if example not in own)
+            spec = spec.replace(examples=(*own, *given))
+        if not models.language_models:
+            spec = spec.replace(task=None)
+        if not spec.examples:
+            spec = spec.replace(leave_one_out=False)
+        return cls(spec=spec, models=models, index=index, stages=Stages.compose(spec, models, index))
+
+    @property
+    def space(self) -> LabelSpace:
+        """The label space."""
+        return self.index.space
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of all stages."""
+        return self.spec.settings
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder of queries and labels."""
+        return self.models.encoder
+
+    @property
+    def examples(self) -> tuple[Example, ...]:
+        """Labelled texts that count as evidence for their labels."""
+        return self.spec.examples
+
+    @property
+    def part(self) -> frozenset[str] | None:
+        """Ids of the labels that texts may get; None for all."""
+        return self.stages.part
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What gives labels their probabilities; None if it was not calibrated."""
+        return self.stages.calibration
+
+    @property
+    def custom(self) -> str:
+        """The part that the caller brought and that no name opens; "" if there is none."""
+        if not isinstance(self.encoder, SentenceEncoder):
+            return "an encoder of its own"
+        return "a ranker of its own" if self.models.ranker else ""
 
     @property
     def digest(self) -> str:
-        """SHA-256 over all that its answers depend on: two programs of one digest answer alike."""
+        """SHA-256 of all that its answers depend on: two programs with one digest answer alike."""
+        rankings = self.spec.digest(self.space.fingerprint)
         if self.calibration is None:
-            return self._rankings(self.recipe)
-        parts = f"{self._rankings(self.recipe)}\n{self.calibration.model_dump_json()}"
-        return hashlib.sha256(parts.encode()).hexdigest()
+            return rankings
+        return hashlib.sha256(f"{rankings}\n{self.calibration.model_dump_json()}".encode()).hexdigest()
 
     @property
     def ranking_digest(self) -> str:
-        """SHA-256 over all that its rankings depend on: what a calibration is fitted for."""
-        return self._rankings(self.recipe.model_copy(update={"leave_one_out": False}))
+        """SHA-256 of all that its rankings depend on; a calibration is fitted for one."""
+        return self.spec.replace(leave_one_out=False).digest(self.space.fingerprint)
 
-    def _rankings(self, recipe: Recipe) -> str:
-        part = "" if self.part is None else "\n".join(["", *sorted(self.part)])
-        return recipe.digest(self.space.fingerprint + part)
+    def calibrated(self, calibration: Calibration | None) -> InferRetrieveRank:
+        """The program with this calibration, or without one.
+
+        Raises:
+            ProgramError: If it was fitted for another program.
+        """
+        if calibration and calibration.program != self.ranking_digest:
+            raise ProgramError("the calibration was fitted for another program", "calibrate this one")
+        return replace(self, stages=replace(self.stages, calibration=calibration))
+
+    def leaving_examples_out(self) -> InferRetrieveRank:
+        """The same program, in which an example is evidence for other texts only, as in scoring examples."""
+        if not self.examples:
+            return self
+        spec = self.spec.replace(leave_one_out=True)
+        alone = InferRetrieveRank.assemble(spec.replace(part=None), self.models, self.index)
+        if self.part is not None:
+            alone = alone.within(only=self.part)
+        return alone.calibrated(self.calibration)
+
+    def in_groups(self, texts: int, workers: int = 1) -> InferRetrieveRank:
+        """The program with so many texts in a group, and so many groups under way at a time."""
+        return replace(self, stages=replace(self.stages, group_texts=texts, workers=workers))
 
     def within(
         self,
@@ -117,16 +241,18 @@ class InferRetrieveRank(Stages):
             without: Ids of labels that are not in it.
 
         Raises:
-            UsageError: If an id is no label's, or no label is left.
+            UsageError: If no label has an id, or no label is left.
         """
         numbers = part_of(self.space, branch, only, without)
         part = frozenset(self.space[int(number)].id for number in numbers)
         if self.part is not None:
             part &= self.part
             numbers = part_of(self.space, only=part)
-        retriever = self.retriever.within(numbers)
-        # What was learned of rankings of all labels does not hold for those of a part.
-        return replace(self, retriever=retriever, part=part, calibration=None)
+        # A calibration for rankings of all labels does not hold for those of a part.
+        stages = replace(
+            self.stages, retriever=self.stages.retriever.within(numbers), part=part, calibration=None
+        )
+        return replace(self, spec=self.spec.replace(part=tuple(sorted(part))), stages=stages)
 
     def __call__(
         self, text: str | None, top_k: int | None = None, trace: bool = False, decision: Decision = BEST
@@ -142,8 +268,8 @@ class InferRetrieveRank(Stages):
         Returns:
             The prediction; a text that cannot be answered has its `error` set.
         """
-        way = self._way(self._wanted(top_k, trace, decision))
-        return self.coalescer.answer(way, next(frame_texts([text])))
+        options = self._options(top_k, trace, decision)
+        return self.coalescer.answer(self.stages, options, next(frame_texts([text])))
 
     async def aclassify(
         self, text: str | None, top_k: int | None = None, trace: bool = False, decision: Decision = BEST
@@ -152,24 +278,9 @@ class InferRetrieveRank(Stages):
 
         Takes, returns and raises what a call does. Cancelling it disturbs no other text.
         """
-        way = self._way(self._wanted(top_k, trace, decision))
-        return await asyncio.wrap_future(self.coalescer.submit(way, next(frame_texts([text]))))
-
-    def warm_up(self) -> None:
-        """Retrieves once, so that the first text takes no longer than others; asks no language model."""
-        self._wanted(None, False, BEST)
-        queries = [Query(text=self.space[0].name, kind=kind) for kind in (QueryKind.TEXT, QueryKind.SPAN)]
-        self._retrieve([queries], _TOP_K)
-
-    def close(self) -> None:
-        """Waits until the texts of concurrent callers are answered; no thread for them is left then."""
-        self.coalescer.close()
-
-    def __enter__(self) -> InferRetrieveRank:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        options = self._options(top_k, trace, decision)
+        future = self.coalescer.submit(self.stages, options, next(frame_texts([text])))
+        return await asyncio.wrap_future(future)
 
     def batch(
         self,
@@ -181,8 +292,8 @@ class InferRetrieveRank(Stages):
         """Yields one prediction for each text, in order, while the texts are still being read.
 
         Args:
-            texts: The texts, a series of them, or a data frame with a column `text`. What is missing or no
-                text has an error in its prediction.
+            texts: The texts, a series of them, or a data frame with a column `text`. A missing text, or a
+                value of another type, has an error in its prediction.
             top_k: How many labels to return of each, at most; if None, ten, or as many as the decision
                 returns.
             trace: Whether predictions carry every stage's output.
@@ -195,37 +306,42 @@ class InferRetrieveRank(Stages):
         """
         if isinstance(texts, str | bytes | Mapping):
             raise UsageError("batch takes many texts", "call the program with one")
-        wanted = self._wanted(top_k, trace, decision)
-        return stream(
-            frame_texts(texts), lambda group: self._answer(group, wanted), self.group_texts, self.workers
-        )
+        options = self._options(top_k, trace, decision)
+        return stream(frame_texts(texts), self.stages, options)
 
-    def _wanted(self, top_k: int | None, trace: bool, decision: Decision) -> Wanted:
+    def warm_up(self) -> None:
+        """Retrieves once, so that the first text takes no longer than others; asks no language model."""
+        self._options(None, False, BEST)
+        queries = [Query(text=self.space[0].name, kind=kind) for kind in (QueryKind.TEXT, QueryKind.SPAN)]
+        self.stages.retrieve([queries], _TOP_K)
+
+    def close(self) -> None:
+        """Waits until the texts of concurrent callers are answered; no thread for them is left then."""
+        self.coalescer.close()
+
+    def __enter__(self) -> InferRetrieveRank:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _options(self, top_k: int | None, trace: bool, decision: Decision) -> AnswerOptions:
         if os.getpid() != self._process:  # a fork has none of the threads of encoder, index and models
             hint = 'load it in each process, or start processes by "spawn"'
             raise UsageError("this program was built before the process was forked", hint)
         if top_k is not None and top_k < 1:
             raise UsageError(f"top_k is {top_k}", "ask for at least one label")
         if top_k is not None and decision.recall:
-            raise UsageError("at most so many labels a text break a promise of recall", "leave top_k out")
+            raise UsageError("top_k would break the promise of recall", "leave top_k out")
         if top_k is None and not decision.cuts:
             top_k = _TOP_K
-        return Wanted(top_k, self._cut(decision), trace)
+        return AnswerOptions(top_k, self._thresholds(decision), trace)
 
-    def _way(self, wanted: Wanted) -> Way:
-        """How a text of a concurrent caller is answered: with others of this program that want the same."""
-        return Way(
-            key=(self, wanted),
-            run=lambda group: self._answer(group, wanted),
-            texts=self.group_texts,
-            characters=GROUP_CHARACTERS,
-            workers=self.workers,
-        )
-
-    def _cut(self, decision: Decision) -> Cut | None:
+    def _thresholds(self, decision: Decision) -> Thresholds | None:
         if self.calibration:
-            return self.calibration.cut(decision) if decision.calibrated else None
+            return self.calibration.thresholds(decision) if decision.calibrated else None
         if decision.calibrated:
-            hint = "run irr calibrate --program DIR --gold FILE first"
-            raise UsageError("the program is not calibrated, so that it knows no probabilities", hint)
+            raise UsageError(
+                "the program is not calibrated, and so has no probabilities", "calibrate it first"
+            )
         return None

@@ -1,22 +1,46 @@
-"""The recipe of a program: everything besides its label space that its answers depend on, as data."""
+"""The specification of a program: everything besides its label space that its answers depend on."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from irr.config import Settings
+from irr.encoders.base import Encoder
+from irr.lm.base import LanguageModel
 from irr.prompts.pack import TaskPack
-from irr.retrieve.combination import PLAIN, Combination
+from irr.rank.base import Ranker
+from irr.retrieve.features import PLAIN, Combination
 from irr.types import Example
 
 # The version of formulas and prompts; a change raises it, and programs frozen before are refused.
-ALGORITHM = 4
+ALGORITHM = 1
 
 
-class Model(BaseModel):
+class Models(NamedTuple):
+    """The models of a program.
+
+    Attributes:
+        encoder: Encodes queries and labels.
+        infer_lm: Proposes terms; None for no model.
+        rank_lm: Orders the candidates; None for no model.
+        ranker: The caller's own ranker, in place of a language model.
+    """
+
+    encoder: Encoder
+    infer_lm: LanguageModel | None = None
+    rank_lm: LanguageModel | None = None
+    ranker: Ranker | None = None
+
+    @property
+    def language_models(self) -> list[LanguageModel]:
+        """The language models of both stages."""
+        return [model for model in (self.infer_lm, self.rank_lm) if model]
+
+
+class ModelName(BaseModel):
     """A model by name.
 
     Attributes:
@@ -29,8 +53,13 @@ class Model(BaseModel):
     name: str
     revision: str | None = None
 
+    @classmethod
+    def of(cls, model: Any) -> ModelName:
+        """A model by its name, and by its revision where it knows one."""
+        return cls(name=model.name, revision=getattr(model, "revision", None))
 
-class Recipe(BaseModel):
+
+class ProgramSpec(BaseModel):
     """A program without its label space.
 
     Attributes:
@@ -38,34 +67,44 @@ class Recipe(BaseModel):
         encoder: The encoder of queries and labels.
         infer: The language model that proposes terms, if one does.
         rank: The language model that orders candidates, if one does.
+        ranker: The class of the caller's own ranker; "" without one.
         settings: The settings of all stages.
         combination: The weights of the features.
-        stages: The classes of the three stages.
-        custom: The caller's own part, which has no name; "" if there is none.
         task: The task pack of the language models; None without them.
         examples: Labelled texts that count as evidence for their labels and can be shown to language models.
         leave_one_out: Whether an example counts for other texts only.
+        part: Ids of the labels that texts may get, sorted; None for all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     algorithm: int = ALGORITHM
-    encoder: Model
-    infer: Model | None = None
-    rank: Model | None = None
+    encoder: ModelName
+    infer: ModelName | None = None
+    rank: ModelName | None = None
+    ranker: str = ""
     settings: Settings = Settings()
     combination: Combination = PLAIN
-    stages: tuple[str, ...] = ()
-    custom: str = ""
     task: TaskPack | None = None
     examples: tuple[Example, ...] = ()
     leave_one_out: bool = False
+    part: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, models: Models, **parts: Any) -> ProgramSpec:
+        """The specification of a program with these models and other parts."""
+        names = {
+            "encoder": ModelName.of(models.encoder),
+            "infer": ModelName.of(models.infer_lm) if models.infer_lm else None,
+            "rank": ModelName.of(models.rank_lm) if models.rank_lm else None,
+            "ranker": type(models.ranker).__qualname__ if models.ranker else "",
+        }
+        return cls(**names, **parts)
+
+    def replace(self, **changes: Any) -> ProgramSpec:
+        """This specification with other parts."""
+        return self.model_copy(update=changes)
 
     def digest(self, fingerprint: str) -> str:
-        """SHA-256 of this and a label space's fingerprint: programs of one digest answer alike."""
+        """SHA-256 of this and a label space's fingerprint: programs with one digest answer alike."""
         return hashlib.sha256(f"{fingerprint}\n{self.model_dump_json()}".encode()).hexdigest()
-
-
-def model_of(model: Any) -> Model:
-    """A model by its name, and by its revision where it knows one."""
-    return Model(name=model.name, revision=getattr(model, "revision", None))

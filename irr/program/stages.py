@@ -1,4 +1,4 @@
-"""The three stages in turn: a group of texts → infer → retrieve → rank → what each text is answered."""
+"""The three stages, composed over an index and run in turn: a group of texts → predictions."""
 
 from __future__ import annotations
 
@@ -9,26 +9,47 @@ from typing import NamedTuple
 
 import numpy as np
 
-from irr.calibrate.calibration import Calibration
-from irr.calibrate.features import features, profile
-from irr.calibrate.selection import Cut
-from irr.config import Settings
-from irr.infer.spans import Inferer
+from irr.calibrate.calibration import Calibration, label_features, text_profile
+from irr.calibrate.decision import Thresholds
+from irr.config import RankMethod, RankSettings, Settings
+from irr.encoders.base import LockedEncoder
+from irr.errors import UsageError
+from irr.index.examples import ExampleIndex
+from irr.index.store import LabelIndex
+from irr.infer.spans import Inferer, SpanInferer
 from irr.labels.hierarchy import arrange
 from irr.labels.space import LabelSpace
-from irr.program.coalescing import Item
-from irr.rank.base import Ranker
-from irr.retrieve.base import Retriever
+from irr.lm.base import LanguageModel
+from irr.program.spec import Models, ProgramSpec
+from irr.prompts.pack import ChooseDemos, TaskPack, load_task
+from irr.rank.base import LMEvidence, Ranker, RetrievalRanker
+from irr.retrieve.retriever import LabelRetriever, Retriever
 from irr.text.passages import excerpt
 from irr.text.words import clean
-from irr.types import Candidate, Costs, Inference, Prediction, Query, RankedLabel, Ranking, RowError, Trace
+from irr.types import (
+    Candidate,
+    Costs,
+    Inference,
+    Prediction,
+    Query,
+    RankedLabel,
+    Ranking,
+    RowError,
+    TextOrError,
+    Trace,
+)
+
+# Texts that go through the stages together: many suit the encoder; few suit a language model, because a
+# group waits for its slowest text.
+_GROUP_TEXTS = 64
+_LM_GROUP_TEXTS = 8
 
 
-class Wanted(NamedTuple):
-    """What a caller wants of each text: labels at most, by which cut, and whether with a trace."""
+class AnswerOptions(NamedTuple):
+    """The options of an answer: labels at most, the thresholds of a decision, and whether with a trace."""
 
     top_k: int | None
-    cut: Cut | None
+    thresholds: Thresholds | None
     trace: bool
 
 
@@ -44,6 +65,8 @@ class Stages:
         ranker: The third stage.
         part: Ids of the labels that texts may get; None for all.
         calibration: Gives labels their probabilities; None if it was not calibrated.
+        group_texts: How many texts go through the stages together.
+        workers: Groups under way at a time; more than one pays when a stage waits for a server.
     """
 
     space: LabelSpace
@@ -53,10 +76,64 @@ class Stages:
     ranker: Ranker
     part: frozenset[str] | None = None
     calibration: Calibration | None = None
-    # Encoders need not bear several threads, and gain nothing from them.
+    group_texts: int = _GROUP_TEXTS
+    workers: int = 1
+    # Encoders may not be thread-safe; retrieval is serialized.
     _retrieving: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
-    def _answer(self, texts: Sequence[Item], wanted: Wanted) -> list[Prediction]:
+    @classmethod
+    def compose(cls, spec: ProgramSpec, models: Models, index: LabelIndex) -> Stages:
+        """Composes the stages that a specification asks for.
+
+        Args:
+            spec: The specification.
+            models: Its models.
+            index: An index of the encoder, with the fields of the settings.
+
+        Raises:
+            UsageError: If the language model lacks the rank method.
+        """
+        settings, lms = spec.settings, models.language_models
+        encoder = LockedEncoder(models.encoder) if lms else models.encoder
+        spans = SpanInferer(settings.infer)
+        neighbours = (
+            ExampleIndex(spec.examples, index.space, encoder, spans.passage_texts, spec.leave_one_out)
+            if spec.examples
+            else None
+        )
+
+        def chooser(count: int) -> ChooseDemos | None:
+            return neighbours.chooser(count) if neighbours and count else None
+
+        task = spec.task or load_task("default")
+        inferer: Inferer = spans
+        if models.infer_lm:
+            from irr.infer.lm import LMInferer
+
+            choose = chooser(settings.infer.near_demos)
+            inferer = LMInferer(spans, models.infer_lm, task, settings.infer.demos, choose)
+        ranker = models.ranker or RetrievalRanker()
+        if models.rank_lm:
+            from irr.rank.lm import Depth, LMRanker
+
+            method = rank_method(models.rank_lm, settings)
+            depth = Depth(settings.retrieve.candidates, settings.rank.listwise_count, settings.rank.score_gap)
+            evidence = evidence_by(method, models.rank_lm, task, settings.rank)
+            weight = settings.rank.method_weight(method)
+            ranker = LMRanker(evidence, weight, depth, chooser(settings.rank.near_demos))
+        # Twice the concurrency of a model, because one half is retrieved while the other half is asked about.
+        under_way = 2 * max((model.concurrency for model in lms), default=0)
+        return cls(
+            space=index.space,
+            settings=settings,
+            inferer=inferer,
+            retriever=LabelRetriever(index, encoder, settings.retrieve, neighbours, spec.combination),
+            ranker=ranker,
+            group_texts=_LM_GROUP_TEXTS if lms else _GROUP_TEXTS,
+            workers=max(1, under_way // _LM_GROUP_TEXTS),
+        )
+
+    def answer(self, texts: Sequence[TextOrError], options: AnswerOptions) -> list[Prediction]:
         """Answers a group of texts, in order; one that cannot be answered gets its error."""
         cleaned = [clean(text) if isinstance(text, str) else text for text in texts]
         problems = [self._problem(text) for text in cleaned]
@@ -66,37 +143,37 @@ class Stages:
             if problem is None and isinstance(text, str)
         ]
         inferences = self.inferer.infer(usable)
-        depth = max(wanted.top_k or 1, self.settings.retrieve.candidates)
-        found = self._retrieve([i.queries for i in inferences], depth, wanted.trace)
-        rankings = self.ranker.rank([*map(self.shown, usable, found)], found)
+        depth = max(options.top_k or 1, self.settings.retrieve.candidates)
+        found = self.retrieve([inference.queries for inference in inferences], depth, options.trace)
+        rankings = self.ranker.rank([*map(self.rank_text, usable, found)], found)
         answers = (
-            self._prediction(wanted, *stages) for stages in zip(inferences, found, rankings, strict=True)
+            self._prediction(options, *stages) for stages in zip(inferences, found, rankings, strict=True)
         )
         return [Prediction(error=problem) if problem else next(answers) for problem in problems]
 
-    def _retrieve(
+    def retrieve(
         self, queries: Sequence[Sequence[Query]], depth: int, trace: bool = False
     ) -> Sequence[Sequence[Candidate]]:
         """The candidates of each text, so many, for its queries; threads take turns."""
         with self._retrieving:
             return self.retriever.retrieve(queries, depth, trace)
 
-    def shown(self, text: str, candidates: Sequence[Candidate]) -> str:
-        """What of a text the ranker reads: all of a short one, of a long one what speaks for candidates."""
+    def rank_text(self, text: str, candidates: Sequence[Candidate]) -> str:
+        """The part of a text that the ranker reads: all of a short one, the best places of a long one."""
         places = (candidate.place for candidate in candidates if candidate.place)
         return excerpt(text, places, self.settings.rank.characters)
 
     def _prediction(
-        self, wanted: Wanted, inference: Inference, candidates: Sequence[Candidate], ranking: Ranking
+        self, options: AnswerOptions, inference: Inference, candidates: Sequence[Candidate], ranking: Ranking
     ) -> Prediction:
         fallbacks = tuple(f for f in (inference.fallback, ranking.fallback) if f is not None)
         labels, scope = ranking.labels, None
-        # What was ranked in another way than the texts with gold has no probabilities.
+        # A text that was ranked in another way than the texts with gold has no probabilities.
         if self.calibration and not fallbacks:
             labels = _with_probabilities(self.calibration, labels, candidates)
-            scope = round(self.calibration.scope.p_value(profile(candidates)), 6)
-        chosen = labels if wanted.cut is None else _kept(wanted.cut, labels, scope)
-        top_k = len(chosen) if wanted.top_k is None else wanted.top_k
+            scope = round(self.calibration.scope.p_value(text_profile(candidates)), 6)
+        chosen = labels if options.thresholds is None else _selected(options.thresholds, labels, scope)
+        top_k = len(chosen) if options.top_k is None else options.top_k
         arranged = arrange(self.space, self.settings.hierarchy, top_k, chosen)
         returned = tuple(label for label in arranged if self.part is None or label.id in self.part)
         return Prediction(
@@ -106,11 +183,11 @@ class Stages:
             fallbacks=fallbacks,
             costs=Costs(infer=inference.usage, rank=ranking.usage),
             trace=Trace(queries=inference.queries, candidates=tuple(candidates), ranking=labels)
-            if wanted.trace
+            if options.trace
             else None,
         )
 
-    def _problem(self, text: Item) -> RowError | None:
+    def _problem(self, text: TextOrError) -> RowError | None:
         if isinstance(text, RowError):
             return text
         if not text:
@@ -122,18 +199,47 @@ class Stages:
         return None
 
 
+def evidence_by(
+    method: RankMethod, model: LanguageModel, task: TaskPack, settings: RankSettings
+) -> LMEvidence:
+    """A model's evidence for candidates by one method."""
+    if method is RankMethod.POINTWISE:
+        from irr.rank.pointwise import Pointwise
+
+        return Pointwise(model, task, settings.demos)
+    from irr.rank.listwise import Listwise
+
+    return Listwise(model, task, settings)
+
+
+def rank_method(model: LanguageModel, settings: Settings) -> RankMethod:
+    """The rank method of a model; `auto` is listwise.
+
+    Raises:
+        UsageError: If the model lacks the method.
+    """
+    method = settings.rank.method
+    if method is RankMethod.AUTO:
+        return RankMethod.LISTWISE
+    if method is RankMethod.POINTWISE and not model.capabilities.scores:
+        raise UsageError(f'the model "{model.name}" gives no probabilities', "rank listwise")
+    return method
+
+
 def _with_probabilities(
     calibration: Calibration, labels: Sequence[RankedLabel], candidates: Sequence[Candidate]
 ) -> tuple[RankedLabel, ...]:
-    probabilities = calibration.curve.probabilities(features(labels, candidates))
+    probabilities = calibration.curve.probabilities(label_features(labels, candidates))
     return tuple(
         RankedLabel(id=label.id, name=label.name, score=label.score, probability=probability)
         for label, probability in zip(labels, probabilities.round(6).tolist(), strict=True)
     )
 
 
-def _kept(cut: Cut, labels: Sequence[RankedLabel], scope: float | None) -> tuple[RankedLabel, ...]:
+def _selected(
+    thresholds: Thresholds, labels: Sequence[RankedLabel], scope: float | None
+) -> tuple[RankedLabel, ...]:
     if scope is None:
         return ()
-    kept = cut.keeps(np.array([label.probability for label in labels], float), scope)
-    return tuple(label for label, keep in zip(labels, kept, strict=True) if keep)
+    selected = thresholds.select(np.array([label.probability for label in labels], float), scope)
+    return tuple(label for label, keep in zip(labels, selected, strict=True) if keep)

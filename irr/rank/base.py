@@ -17,7 +17,7 @@ class Ranker(Protocol):
         ...
 
 
-class Evidence(Protocol):
+class LMEvidence(Protocol):
     """A language model's evidence for each candidate of a text; more is better."""
 
     async def weigh(

@@ -9,7 +9,7 @@ from irr.errors import LMError, LMUnavailableError
 from irr.lm.loop import gather, run_on_loop
 from irr.lm.usage import metered
 from irr.prompts.pack import ChooseDemos, Demo
-from irr.rank.base import Evidence, by_score
+from irr.rank.base import LMEvidence, by_score
 from irr.types import Candidate, Fallback, Ranking
 
 
@@ -46,7 +46,7 @@ class LMRanker:
     """
 
     def __init__(
-        self, evidence: Evidence, weight: float, depth: Depth, choose: ChooseDemos | None = None
+        self, evidence: LMEvidence, weight: float, depth: Depth, choose: ChooseDemos | None = None
     ) -> None:
         self._evidence = evidence
         self._weight = weight

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from irr.retrieve.parts import Part
-from irr.retrieve.scoring import Bools, Floats, Ints
+from irr.retrieve.queries import TextPart
+from irr.retrieve.score import Bools, Floats, Ints
 from irr.types import EntryKind, QueryKind
 
 # Every feature and what it is, in the order of the columns.
@@ -60,10 +64,16 @@ _COMPANY = 20
 # Labels whose mean is the origin of every feature but the score.
 _REFERENCE = 30
 _KINDS = tuple(EntryKind)
+# A text of so many passages is as long as can be.
+_LONG_PASSAGES = 16
+# Log-odds in a point of the score, so that scores keep the spread of the hand-weighted score.
+SCALE = 14.0
+
+FeatureWeight = Annotated[float, Field(allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
-class Proposal:
+class ProposedLabels:
     """The labels of a text that features are computed for, those of the highest scores first.
 
     Attributes:
@@ -101,7 +111,7 @@ class Features:
     example: Floats
 
 
-def features_of(parts: Sequence[Part], vectors: Floats, proposal: Proposal) -> Features:
+def features_of(parts: Sequence[TextPart], vectors: Floats, proposal: ProposedLabels) -> Features:
     """The features of every label in a proposal.
 
     Args:
@@ -121,8 +131,8 @@ def scored_features(labels: Ints, common: Bools, known: dict[str, Floats], passa
     """Features of which these are known; the others are 0.
 
     Args:
-        labels: As in `Proposal`.
-        common: As in `Proposal`.
+        labels: As in `ProposedLabels`.
+        common: As in `ProposedLabels`.
         known: The values of features, by name, each of shape (labels,).
         passages: How many passages the text has.
     """
@@ -132,7 +142,7 @@ def scored_features(labels: Ints, common: Bools, known: dict[str, Floats], passa
     return Features(labels, values, passages, known.get("example", nothing))
 
 
-def _of_labels(proposal: Proposal) -> dict[str, Floats]:
+def _of_labels(proposal: ProposedLabels) -> dict[str, Floats]:
     names = proposal.vectors[proposal.starts]
     return {
         "company": names @ names[proposal.common][:_COMPANY].mean(axis=0),
@@ -140,7 +150,9 @@ def _of_labels(proposal: Proposal) -> dict[str, Floats]:
     }
 
 
-def _of_passages(passages: Sequence[Part], vectors: Floats, proposal: Proposal) -> dict[str, Floats]:
+def _of_passages(
+    passages: Sequence[TextPart], vectors: Floats, proposal: ProposedLabels
+) -> dict[str, Floats]:
     held = [part.segments[QueryKind.TEXT].rows for part in passages if QueryKind.TEXT in part.segments]
     if not held:
         return {}
@@ -157,7 +169,7 @@ def _of_passages(passages: Sequence[Part], vectors: Floats, proposal: Proposal) 
     }
 
 
-def _of_spans(passages: Sequence[Part], vectors: Floats, proposal: Proposal) -> dict[str, Floats]:
+def _of_spans(passages: Sequence[TextPart], vectors: Floats, proposal: ProposedLabels) -> dict[str, Floats]:
     held = [part.segments[QueryKind.SPAN].rows for part in passages if QueryKind.SPAN in part.segments]
     if not held:
         return {}
@@ -192,17 +204,19 @@ def _of_spans(passages: Sequence[Part], vectors: Floats, proposal: Proposal) -> 
     }
 
 
-def _named(similarity: Floats, proposal: Proposal) -> Floats:
+def _named(similarity: Floats, proposal: ProposedLabels) -> Floats:
     """The highest similarity of each query to the name and the aliases of each label."""
     return _highest(similarity, proposal.kinds != _KINDS.index(EntryKind.DESCRIPTION), proposal, -1.0)
 
 
-def _described(similarity: Floats, proposal: Proposal) -> Floats:
+def _described(similarity: Floats, proposal: ProposedLabels) -> Floats:
     """The similarity of each query to the description of each label, from 0 up; 0 without one."""
     return _highest(similarity, proposal.kinds == _KINDS.index(EntryKind.DESCRIPTION), proposal, 0.0)
 
 
-def _highest(similarity: Floats, counts: NDArray[np.bool_], proposal: Proposal, otherwise: float) -> Floats:
+def _highest(
+    similarity: Floats, counts: NDArray[np.bool_], proposal: ProposedLabels, otherwise: float
+) -> Floats:
     highest: Floats = np.maximum.reduceat(
         np.where(counts, similarity, np.float32(otherwise)), proposal.starts, axis=1
     )
@@ -212,3 +226,69 @@ def _highest(similarity: Floats, counts: NDArray[np.bool_], proposal: Proposal, 
 def _damped(total: Floats) -> Floats:
     damped: Floats = np.log1p(10 * total)
     return damped
+
+
+class Combination(BaseModel):
+    """The weights of the features.
+
+        score(l) = sum over features f: ((1 - m) · short(f) + m · long(f)) · value(f, l)
+
+    with m = ln(passages) / ln(16), at most 1.
+
+    Attributes:
+        short: Weights in a text of one passage, by feature; 0 for those not named.
+        long: Weights in a text of 16 passages or more.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    short: dict[str, FeatureWeight] = {"score": 1.0}
+    long: dict[str, FeatureWeight] = {"score": 1.0}
+
+    @model_validator(mode="after")
+    def _known(self) -> Combination:
+        unknown = sorted({*self.short, *self.long} - set(FEATURES))
+        if unknown:
+            raise ValueError(f"no feature {unknown[0]}")
+        return self
+
+    def contributions(self, features: Features) -> Floats:
+        """What each feature adds to the score of each label, shape (labels, features)."""
+        return features.values * self._weights(features.passages)
+
+    def reads(self, passages: int) -> frozenset[str]:
+        """The features that have a weight in a text of so many passages."""
+        weights = zip(FEATURES, self._weights(passages).tolist(), strict=True)
+        return frozenset(name for name, weight in weights if weight)
+
+    @property
+    def reads_examples(self) -> bool:
+        """Whether a feature of the examples has a weight."""
+        return any(name.startswith("example") for name in {*self.short, *self.long})
+
+    def _weights(self, passages: int) -> Floats:
+        share = length_share(passages)
+        return np.array(
+            [(1 - share) * self.short.get(name, 0.0) + share * self.long.get(name, 0.0) for name in FEATURES],
+            np.float32,
+        )
+
+    def scores(self, features: Features) -> Floats:
+        """The score of each label, shape (labels,); comparable within a text."""
+        scores: Floats = self.contributions(features).sum(axis=1)
+        return scores
+
+
+# The hand-weighted score alone.
+PLAIN = Combination()
+
+
+def length_share(passages: int) -> float:
+    """How long a text is, from 0 for one passage to 1 for 16 or more."""
+    return min(1.0, float(np.log(max(passages, 1)) / np.log(_LONG_PASSAGES)))
+
+
+@cache
+def default_combination() -> Combination:
+    """The combination that comes with the package; `python -m eval.train_default` makes it."""
+    return Combination.model_validate_json(files("irr.retrieve").joinpath("default.json").read_text("utf-8"))

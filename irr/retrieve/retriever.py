@@ -4,26 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
+from typing import Protocol
 
 import numpy as np
 
-from irr.config import Settings
+from irr.config import RetrieveSettings
 from irr.encoders.base import Encoder
+from irr.index.examples import ExampleEvidence, ExampleIndex
 from irr.index.store import LabelIndex
-from irr.retrieve import scoring
-from irr.retrieve.combination import PLAIN, Combination
-from irr.retrieve.evidence import Evidence, join, of_passage, of_terms
-from irr.retrieve.examples import ExampleEvidence, ExampleIndex
-from irr.retrieve.explain import matches_of
-from irr.retrieve.features import FEATURES, Features, Proposal, features_of, scored_features
-from irr.retrieve.parts import Part, ScoredText, blocks, parts_of
-from irr.retrieve.pool import Pool, Pools
-from irr.retrieve.propagation import ParentPropagation
-from irr.retrieve.scoring import Bools, Floats, Ints
-from irr.retrieve.selection import select
+from irr.retrieve import score as scoring
+from irr.retrieve.features import (
+    FEATURES,
+    PLAIN,
+    Combination,
+    Features,
+    ProposedLabels,
+    features_of,
+    scored_features,
+)
+from irr.retrieve.queries import Pool, Pools, ScoredText, TextPart, blocks, parts_of, select
+from irr.retrieve.score import (
+    Bools,
+    Floats,
+    Ints,
+    ParentPropagation,
+    PassageEvidence,
+    join_evidence,
+    passage_evidence,
+    with_terms,
+)
 from irr.types import Candidate, Contribution, Match, Query, QueryKind
 
 _NAMES = tuple(FEATURES)
+
+
+class Retriever(Protocol):
+    """Maps the queries of texts to their candidates, best first."""
+
+    def retrieve(
+        self, queries: Sequence[Sequence[Query]], top_k: int, explain: bool = False
+    ) -> list[list[Candidate]]:
+        """Returns at most `top_k` candidates for each text; with their matches where `explain`."""
+        ...
+
+    def within(self, labels: Ints) -> Retriever:
+        """The same, with candidates among these labels only."""
+        ...
+
+    def nearest(self, text: str, count: int) -> tuple[Ints, Floats]:
+        """The labels that have the entries most similar to a text, by number, and how similar those are."""
+        ...
 
 
 class LabelRetriever:
@@ -38,21 +68,21 @@ class LabelRetriever:
         self,
         index: LabelIndex,
         encoder: Encoder,
-        settings: Settings,
+        settings: RetrieveSettings,
         examples: ExampleIndex | None = None,
         combination: Combination = PLAIN,
     ) -> None:
         self._index = index
         self._encoder = encoder
-        self._settings = settings.retrieve
+        self._settings = settings
         self._examples = examples
         self._combination = combination
         # Numbers of the labels that may be candidates; None for all.
         self._part: Ints | None = None
-        self._propagation = ParentPropagation(index.space, settings.retrieve.parent_share)
-        self._pools = Pools(index, settings.retrieve, self._propagation, examples)
+        self._propagation = ParentPropagation(index.space, settings.parent_share)
+        self._pools = Pools(index, settings, self._propagation, examples)
         priors = np.array([label.prior or 0.0 for label in index.space], np.float32)
-        self._factor = scoring.prior_factor(priors, settings.retrieve.prior_weight)
+        self._factor = scoring.prior_factor(priors, settings.prior_weight)
 
     def within(self, labels: Ints) -> LabelRetriever:
         """The same, with candidates among these labels only; they have the scores that they have among all.
@@ -93,7 +123,9 @@ class LabelRetriever:
         best = scoring.top(similar, count)
         return labels[best], similar[best]
 
-    def _scan(self, queries: Sequence[Sequence[Query]]) -> Iterator[tuple[int, ScoredText, Pool, Evidence]]:
+    def _scan(
+        self, queries: Sequence[Sequence[Query]]
+    ) -> Iterator[tuple[int, ScoredText, Pool, PassageEvidence]]:
         """Each text that has queries, by number, with its evidence."""
         queries, known = select(queries, self._encoder, self._pools, self._settings)
         texts = dict.fromkeys(query.text for group in queries for query in group)
@@ -112,11 +144,11 @@ class LabelRetriever:
                 yield number, text, pool, evidence
 
     def _scored(
-        self, texts: Sequence[Sequence[Part]], pool: Pool, vectors: Floats
-    ) -> Iterator[tuple[ScoredText, Evidence]]:
+        self, texts: Sequence[Sequence[TextPart]], pool: Pool, vectors: Floats
+    ) -> Iterator[tuple[ScoredText, PassageEvidence]]:
         """Each text with its evidence, in order; many texts are matched together."""
         settings = self._settings
-        evidence: Evidence | None = None
+        evidence: PassageEvidence | None = None
         penalties: list[Mapping[QueryKind, Floats]] = []
         for block in blocks(texts, scoring.BLOCK_FLOATS // len(pool.labels)):
             segments = [s for text, number in block for s in texts[text][number].segments.values()]
@@ -138,20 +170,27 @@ class LabelRetriever:
                     evidence, penalties = None, []
 
     def _with_part(
-        self, evidence: Evidence | None, parts: Sequence[Part], number: int, labels: Ints, score: Floats
-    ) -> Evidence:
+        self,
+        evidence: PassageEvidence | None,
+        parts: Sequence[TextPart],
+        number: int,
+        labels: Ints,
+        score: Floats,
+    ) -> PassageEvidence:
         """The evidence of the parts before this one, and of this one."""
         settings, passage = self._settings, parts[number].passage
         if passage is None:
-            return of_terms(evidence, score, number)
+            return with_terms(evidence, score, number)
         recall, cosine = (of_all[labels] for of_all in self._index.words(passage))
         factor = scoring.lexical_factor(sum(part.passage is not None for part in parts))
         score = score + np.float32(factor * settings.name_recall_weight) * recall
         score += np.float32(factor * settings.word_cosine_weight) * cosine
-        return join(evidence, of_passage(score, recall, cosine, number), settings.passage_temperature)
+        return join_evidence(
+            evidence, passage_evidence(score, recall, cosine, number), settings.passage_temperature
+        )
 
     def _candidates(
-        self, text: ScoredText, pool: Pool, evidence: Evidence, top_k: int, explain: bool
+        self, text: ScoredText, pool: Pool, evidence: PassageEvidence, top_k: int, explain: bool
     ) -> list[Candidate]:
         """The best labels of a pool, best first."""
         features, positions = self._features(text, pool, evidence, top_k, quick=True)
@@ -170,7 +209,7 @@ class LabelRetriever:
                 Candidate(
                     label=self._index.space[label],
                     matches=self._matches(text, label, part) if explain else (),
-                    contributions=_spoken(contributions[place]) if explain else (),
+                    contributions=_contributions(contributions[place]) if explain else (),
                     score=round(float(final[place]), 6),
                     name_recall=round(float(evidence.recall[at]), 6),
                     word_cosine=round(float(evidence.cosine[at]), 6),
@@ -181,7 +220,7 @@ class LabelRetriever:
         return candidates
 
     def _features(
-        self, text: ScoredText, pool: Pool, evidence: Evidence, top_k: int, quick: bool
+        self, text: ScoredText, pool: Pool, evidence: PassageEvidence, top_k: int, quick: bool
     ) -> tuple[Features, Ints]:
         """The features of the labels that the scores propose, and their positions in the pool.
 
@@ -221,7 +260,7 @@ class LabelRetriever:
             recall, cosine = (of_all[labels] for of_all in whole)
         known |= {"text_words": cosine[best], "text_recall": recall[best]}
         rows, starts = self._pools.rows_of(labels[best])
-        proposed = Proposal(
+        proposed = ProposedLabels(
             labels[best], common, self._index.vectors[rows], self._index.kind_of[rows], starts, known
         )
         return features_of(text.parts, text.vectors, proposed), best
@@ -251,7 +290,30 @@ class LabelRetriever:
         return best, np.isin(best, among_all)
 
     def _matches(self, text: ScoredText, label: int, part: int) -> tuple[Match, ...]:
-        return matches_of(label, part, text, self._pools.entries_of(np.array([label])), self._index)
+        """The best match of a label with each kind of query in one part of a text, and with its terms."""
+        entries, first = (
+            self._pools.entries_of(np.array([label])),
+            int(np.searchsorted(self._index.label_of, label)),
+        )
+        terms = [n for n, other in enumerate(text.parts) if other.passage is None and n != part]
+        found = []
+        for number in (part, *terms):
+            for kind, segment in text.parts[number].segments.items():
+                scores = text.vectors[segment.rows] @ entries.vectors.T - entries.margins[kind]
+                scores -= text.penalties[number][kind][:, None]
+                best, entry = np.unravel_index(scores.argmax(), scores.shape)
+                query = text.parts[number].queries[kind][int(best)]
+                found.append(
+                    Match(
+                        kind=kind,
+                        query=query.text,
+                        entry=self._index.entry_text(first + int(entry)),
+                        score=round(float(scores[best, entry]), 6),
+                        start=query.start,
+                        end=query.end,
+                    )
+                )
+        return tuple(found)
 
     def _example(self, text: ScoredText) -> ExampleEvidence:
         """What the examples say for each label of the space."""
@@ -277,7 +339,7 @@ class LabelRetriever:
         return best
 
 
-def _spoken(contributions: Floats) -> tuple[Contribution, ...]:
+def _contributions(contributions: Floats) -> tuple[Contribution, ...]:
     """What each feature adds to a score, the largest first; those that add nothing are left out."""
     order = np.argsort(-np.abs(contributions), kind="stable")
     return tuple(

@@ -9,13 +9,14 @@ import pytest
 from pydantic import ValidationError
 
 from irr.calibrate.calibration import Calibration
-from irr.calibrate.fit import Ranked, calibration_error, fit
+from irr.calibrate.decision import Decision, Thresholds, best_f1_size, typical_text
+from irr.calibrate.fit import RankedText, fit
 from irr.calibrate.scope import SHIFTED, Scope, count, is_shifted, shift, unusual
-from irr.calibrate.selection import Cut, Decision, best_f1_size, typical_text
 from irr.errors import UsageError
+from irr.statistics import calibration_error
 
 
-def draw(texts: int, rng: np.random.Generator) -> tuple[list[Ranked], list[np.ndarray]]:
+def draw(texts: int, rng: np.random.Generator) -> tuple[list[RankedText], list[np.ndarray]]:
     """Rankings whose labels are right with a logistic probability of their features, and those."""
     rankings, probabilities = [], []
     for _ in range(texts):
@@ -24,7 +25,7 @@ def draw(texts: int, rng: np.random.Generator) -> tuple[list[Ranked], list[np.nd
         probability = 1 / (1 + np.exp(1 - 1.5 * score + np.log1p(np.arange(20))))
         right = rng.random(20) < probability
         profile = np.array([score[0], score[0] - score.mean(), 0, 0])
-        rankings.append(Ranked(features, profile, right, int(right.sum())))
+        rankings.append(RankedText(features, profile, right, int(right.sum())))
         probabilities.append(probability)
     return rankings, probabilities
 
@@ -80,17 +81,17 @@ def test_what_the_gold_cannot_support_is_refused_with_what_it_can() -> None:
     calibration = fit(draw(200, np.random.default_rng(0))[0], "x")
     most = calibration.recall[-1][0]
     with pytest.raises(UsageError, match=f"cannot promise a recall of 0.999, at most {most:.2f}"):
-        calibration.cut(Decision(recall=0.999))
-    assert calibration.cut(Decision(recall=most)).probability == calibration.recall[-1][1]
+        calibration.thresholds(Decision(recall=0.999))
+    assert calibration.thresholds(Decision(recall=most)).probability == calibration.recall[-1][1]
 
 
 def test_a_promise_has_its_scope_and_other_choices_have_theirs() -> None:
     calibration = fit(draw(200, np.random.default_rng(0))[0], "x")
-    assert calibration.cut(Decision()).scope == 0
-    assert calibration.cut(Decision(recall=0.5)).scope == 0
-    assert calibration.cut(Decision(precision=0.3)).scope == 0.05
-    assert calibration.cut(Decision(min_probability=0.5)).scope == 0.05
-    assert calibration.cut(Decision(best_f1=True, scope=0.0)).scope == 0
+    assert calibration.thresholds(Decision()).scope == 0
+    assert calibration.thresholds(Decision(recall=0.5)).scope == 0
+    assert calibration.thresholds(Decision(precision=0.3)).scope == 0.05
+    assert calibration.thresholds(Decision(min_probability=0.5)).scope == 0.05
+    assert calibration.thresholds(Decision(best_f1=True, scope=0.0)).scope == 0
 
 
 @pytest.mark.parametrize(
@@ -137,9 +138,9 @@ def test_a_typical_text_draws_choices_towards_the_best_single_cut_off() -> None:
 
 def test_a_cut_keeps_by_probability_whatever_the_rank() -> None:
     probability = np.array([0.3, 0.9, 0.1])
-    assert Cut(probability=0.3).keeps(probability, 1.0).tolist() == [True, True, False]
-    assert Cut(best_f1=True).keeps(probability, 1.0).tolist() == [False, True, False]
-    assert not Cut(scope=0.05).keeps(probability, 0.05).any()
+    assert Thresholds(probability=0.3).select(probability, 1.0).tolist() == [True, True, False]
+    assert Thresholds(best_f1=True).select(probability, 1.0).tolist() == [False, True, False]
+    assert not Thresholds(scope=0.05).select(probability, 0.05).any()
 
 
 def test_texts_like_the_calibration_texts_are_refused_as_often_as_said() -> None:

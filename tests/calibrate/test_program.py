@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import irr as package
-from irr.calibrate.selection import Decision
+from irr.calibrate.decision import Decision
+from irr.calibrate.fit import calibrate
 from irr.errors import ProgramError, UsageError
 from irr.frozen.freeze import freeze
-from irr.frozen.manifest import CALIBRATION, SUMS, sums_of
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
-from irr.optimize.calibrating import calibrate
 from irr.program.program import InferRetrieveRank
 from tests.doubles.scripted import ScriptedModel
 from tests.support import Irr, read_jsonl, write_jsonl
@@ -40,7 +38,7 @@ NONSENSE = "xq zvw kjp"
 
 @pytest.fixture(scope="module")
 def calibrated(program: InferRetrieveRank, index_folder: Path) -> InferRetrieveRank:
-    return calibrate(program, GOLD, index_folder=index_folder)
+    return calibrate(program, GOLD)
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +89,13 @@ def test_choices_need_a_calibrated_program_and_cut_its_rankings(
         calibrated("bake bread", 3, decision=Decision(recall=0.8))
 
 
-def test_a_calibration_of_another_program_is_refused(calibrated: InferRetrieveRank) -> None:
+def test_a_calibration_of_another_program_is_refused(
+    calibrated: InferRetrieveRank, kitchen: LabelSpace, encoder: package.SentenceEncoder, index_folder: Path
+) -> None:
+    settings = package.Settings().replace({"retrieve.text_weight": 0.5})
+    other = package.build(kitchen, encoder=encoder, settings=settings, index_folder=index_folder)
     with pytest.raises(ProgramError, match="fitted for another program"):
-        replace(calibrated, settings=package.Settings().replace({"retrieve.text_weight": 0.5}))
+        other.calibrated(calibrated.calibration)
 
 
 def test_an_example_does_not_speak_for_its_own_text(
@@ -102,31 +104,10 @@ def test_an_example_does_not_speak_for_its_own_text(
     """With its own example each text would have a neighbour of similarity 1, and be far too sure."""
     examples = [{"text": row.text, "labels": row.labels} for row in GOLD]
     program = package.build(kitchen, encoder=encoder, examples=examples, index_folder=index_folder)
-    calibration = calibrate(program, GOLD, index_folder=index_folder).calibration
+    calibration = calibrate(program, GOLD).calibration
     assert calibration is not None
     nearest = calibration.scope.center[2]
     assert 0.3 < nearest < 0.99
-
-
-def test_a_calibration_of_an_older_version_is_left_out_until_it_is_made_again(
-    irr: Irr, folder: Path, gold: Path, tmp_path: Path
-) -> None:
-    here = tmp_path / "here"
-    shutil.copytree(folder, here)
-    assert irr("calibrate", "--program", here, "--gold", gold).returncode == 0
-    contents = {path.name: path.read_bytes() for path in here.iterdir() if path.name != SUMS}
-    older = json.loads(contents[CALIBRATION])
-    del older["version"]
-    contents[CALIBRATION] = json.dumps(older).encode()
-    (here / CALIBRATION).write_bytes(contents[CALIBRATION])
-    (here / SUMS).write_bytes(sums_of(contents))
-    one = irr("classify", "--program", here, "--input", gold, "--output", "-")
-    assert one.returncode == 0
-    assert "calibrated by an older irr" in one.stderr
-    assert "probability" not in one.stdout
-    again = irr("calibrate", "--program", here, "--gold", gold)
-    assert again.returncode == 0, again.stderr
-    assert "calibrated on 48 texts" in again.stdout
 
 
 def test_what_a_model_did_not_rank_has_no_probability(
@@ -136,7 +117,7 @@ def test_what_a_model_did_not_rank_has_no_probability(
     program = package.build(kitchen, encoder=encoder, index_folder=index_folder, rank_lm=silent)
     assert calibrated.calibration is not None
     fitted = calibrated.calibration.model_copy(update={"program": program.ranking_digest})
-    program = replace(program, calibration=fitted)
+    program = program.calibrated(fitted)
     assert all(label.probability is None for label in program("bake bread").labels)
     assert program("bake bread", decision=Decision(min_probability=0.1)).abstained
 

@@ -9,10 +9,10 @@ from scipy.stats import beta, hypergeom
 from irr.calibrate.risk_control import (
     cut_off,
     next_bound,
-    precision_bound,
     precision_promises,
     recall_promises,
 )
+from irr.statistics import precision_bound
 
 _SPLITS = 200
 _TARGETS = (0.8, 0.9)

@@ -10,8 +10,8 @@ import pytest
 
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.frozen.freeze import freeze
-from irr.program.build import build
-from irr.retrieve.combination import Combination
+from irr.program.program import build
+from irr.retrieve.features import Combination
 from tests.support import Irr, read_jsonl, write_jsonl
 
 TEXTS = [

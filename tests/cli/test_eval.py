@@ -12,7 +12,7 @@ import pytest
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.frozen.freeze import freeze
 from irr.labels.space import LabelSpace
-from irr.program.build import build
+from irr.program.program import build
 from tests.support import Irr, write_jsonl
 
 # What no wording leads to: only an example of it does.

@@ -19,8 +19,7 @@ from irr.batch import Job, local, run
 from irr.cli.monitor import Monitor
 from irr.lm.openai.limits import Limits
 from irr.lm.registry import open_model
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, build
 from tests.doubles.hash_encoder import HashEncoder
 
 LABELS = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
-from irr.optimize.dspy_adapter import lean_json, prepare_dspy
+from irr.optimize.dspy_program import lean_json, prepare_dspy
 
 
 def dspy_context(lm: Any) -> AbstractContextManager[None]:

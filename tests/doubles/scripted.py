@@ -33,20 +33,17 @@ class ScriptedModel:
         count(Usage(calls=1, prompt_tokens=100, cached_tokens=60, completion_tokens=7, seconds=0.5))
         return answer
 
-    async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:
-        return self._judge(prefix, context, continuations, -5.0)
-
     async def probabilities(
         self, prefix: str, context: str, items: Sequence[str], yes: str, no: str
     ) -> list[float]:
-        return self._judge(prefix, context, items, 0.0)
+        return self._judge(prefix, context, items)
 
-    def _judge(self, prefix: str, context: str, items: Sequence[str], base: float) -> list[float]:
+    def _judge(self, prefix: str, context: str, items: Sequence[str]) -> list[float]:
         if self._fails:
             raise self._fails
         self.judged.append((prefix, context, tuple(items)))
         count(Usage(calls=1, prompt_tokens=10))
-        return [base + sum(c in context for c in set(item)) / len(set(item)) * 0.9 for item in items]
+        return [sum(c in context for c in set(item)) / len(set(item)) * 0.9 for item in items]
 
 
 def chat(text: str) -> ChatRequest:

@@ -20,8 +20,7 @@ from typing import Any
 
 import uvicorn
 
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, build
 from irr.workbench.review.texts import read_texts
 from irr.workbench.serve.app import create_app
 from irr.workbench.serve.guard import Access

@@ -9,7 +9,7 @@ from irr.encoders.base import DEFAULT_ENCODER, LockedEncoder, encode_places
 from irr.encoders.model import Model
 from irr.encoders.places import in_context
 from irr.encoders.sentence_transformers import SentenceEncoder, model_folder
-from irr.optimize.caching import CachingEncoder
+from irr.optimize.scorer import CachingEncoder
 from tests.doubles.hash_encoder import HashEncoder
 
 STATES = np.array([[9, 9], [1, 0], [0, 2], [3, 0], [-1, 1]], np.float32)

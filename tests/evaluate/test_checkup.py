@@ -75,7 +75,7 @@ def test_a_model_that_guesses_does_not() -> None:
 def test_a_model_that_gives_no_probabilities_is_asked_for_them_once() -> None:
     findings = found(ScriptedModel(knowing, fails=LMError("bad_request", "needs vLLM")))
     assert (findings["pointwise"].asked, findings["pointwise"].problem) == (1, "needs vLLM")
-    assert not findings["likelihood"].ranks
+    assert not findings["pointwise"].ranks
 
 
 def test_the_command_says_what_a_model_cannot_do_and_its_exit_code_too(irr: Irr) -> None:

@@ -15,8 +15,7 @@ from irr.evaluate.evaluate import evaluate
 from irr.evaluate.setup import Setup, as_text
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, build
 from tests.support import Irr, write_jsonl
 
 GOLD = [

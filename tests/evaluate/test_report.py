@@ -25,8 +25,7 @@ from irr.evaluate.report.diagnoser import GoldOutcome
 from irr.evaluate.setup import Setup, as_text
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, build
 from irr.rank.base import by_score
 from irr.types import Candidate, EntryKind, QueryKind, Ranking
 from tests.support import KITCHEN, Irr, write_jsonl

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from irr.calibrate.selection import Cut, Decision
+from irr.calibrate.decision import Decision, Thresholds
+from irr.calibrate.fit import calibrate
 from irr.evaluate.sets import SetScorer
 from irr.frozen.freeze import freeze
-from irr.optimize import calibrate
 from irr.program.program import InferRetrieveRank
 from irr.types import Prediction, RankedLabel
 from tests.calibrate.test_program import GOLD
@@ -26,7 +26,7 @@ def prediction(probabilities: dict[str, float], scope: float = 0.5) -> Predictio
 
 def test_precision_recall_and_f1_by_hand() -> None:
     """Returned {a, b}, {c}, {}; gold {a}, {c, d}, {a}: 2 of 3 right, 2 of 4 found."""
-    scorer = SetScorer(Decision(min_probability=0.5), Cut(probability=0.5, scope=0.05))
+    scorer = SetScorer(Decision(min_probability=0.5), Thresholds(probability=0.5, scope=0.05))
     scorer.add({"a"}, prediction({"a": 0.9, "b": 0.5, "c": 0.1}))
     scorer.add({"c", "d"}, prediction({"c": 0.7, "d": 0.4}))
     scorer.add({"a"}, prediction({"a": 0.9}, scope=0.01))
@@ -47,11 +47,11 @@ def test_precision_recall_and_f1_by_hand() -> None:
 
 
 def test_without_a_choice_the_best_ten_are_scored_and_a_promise_is_compared() -> None:
-    scorer = SetScorer(Decision(), Cut())
+    scorer = SetScorer(Decision(), Thresholds())
     scorer.add({"3"}, prediction({str(n): 0.1 for n in range(30)}))
     assert scorer.scores().sizes == (10,)
     assert scorer.scores().promise is None
-    scorer = SetScorer(Decision(recall=0.8), Cut(probability=0.1))
+    scorer = SetScorer(Decision(recall=0.8), Thresholds(probability=0.1))
     scorer.add({"3", "99"}, prediction({str(n): 0.1 for n in range(30)}))
     name, promised, kept = scorer.scores().promise or ("", 0, None)
     assert (name, promised, kept and kept.mean) == ("recall", 0.8, 0.5)

@@ -63,8 +63,8 @@ def test_it_is_readable_json_and_checksums_that_coreutils_know(frozen: Path) -> 
     files = sorted(path.name for path in (frozen / "program").iterdir())
     assert files == ["SHA256SUMS", "examples.jsonl", "labels.jsonl", "program.json"]
     manifest = json.loads((frozen / "program" / "program.json").read_text("utf-8"))
-    assert manifest["recipe"]["encoder"]["name"] == "all-MiniLM-L6-v2"
-    assert manifest["recipe"]["encoder"]["revision"].startswith("sha256:")
+    assert manifest["spec"]["encoder"]["name"] == "all-MiniLM-L6-v2"
+    assert manifest["spec"]["encoder"]["revision"].startswith("sha256:")
     assert manifest["versions"]["irr"] == package.__version__
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=frozen / "program", check=True)
 
@@ -131,8 +131,8 @@ def test_models_are_kept_by_name_prompts_in_full_and_addresses_and_keys_not_at_a
         package.load(tmp_path / "program")
     again = package.load(tmp_path / "program", api_base="http://elsewhere:9/v1", index_folder=index_folder)
     assert again.digest == program.digest
-    assert again.infer_lm is again.rank_lm
-    assert again.task == program.task
+    assert again.models.infer_lm is again.models.rank_lm
+    assert again.spec.task == program.spec.task
     without = package.load(tmp_path / "program", infer_lm="none", rank_lm="none", index_folder=index_folder)
     assert not without("Bake bread").fallbacks
     with pytest.raises(ProgramError, match="has prompts of its own"):
@@ -186,13 +186,10 @@ def test_what_is_no_program_is_named(
     with pytest.raises(ProgramError, match=r"broken/sub does not belong to a frozen program"):
         package.load(broken)
     (broken / "sub").rmdir()
-    for version, said in (("99", "by a newer irr"), ("1", "by an older irr")):
-        manifest = broken / "program.json"
-        manifest.write_text(
-            re.sub(r'"format": \d+', f'"format": {version}', manifest.read_text("utf-8")), "utf-8"
-        )
-        with pytest.raises(ProgramError, match=said):
-            package.load(broken)
+    manifest = broken / "program.json"
+    manifest.write_text(re.sub(r'"format": \d+', '"format": 99', manifest.read_text("utf-8")), "utf-8")
+    with pytest.raises(ProgramError, match="by a newer irr"):
+        package.load(broken)
 
 
 def write_sums(folder: Path) -> None:
@@ -204,7 +201,7 @@ def test_a_model_of_the_same_name_but_other_weights_is_refused(frozen: Path, tmp
     folder = tmp_path / "program"
     shutil.copytree(frozen / "program", folder)
     manifest = json.loads((folder / "program.json").read_text("utf-8"))
-    manifest["recipe"]["encoder"]["revision"] = "sha256:other"
+    manifest["spec"]["encoder"]["revision"] = "sha256:other"
     (folder / "program.json").write_text(json.dumps(manifest), "utf-8")
     write_sums(folder)
     with pytest.raises(ProgramError, match=r"is not the one that the program was frozen with.*sha256:other"):
@@ -217,7 +214,7 @@ def test_a_program_that_names_a_model_of_the_hub_fetches_nothing(
     folder = tmp_path / "program"
     shutil.copytree(frozen / "program", folder)
     manifest = json.loads((folder / "program.json").read_text("utf-8"))
-    manifest["recipe"]["encoder"]["name"] = "someone/else"
+    manifest["spec"]["encoder"]["name"] = "someone/else"
     (folder / "program.json").write_text(json.dumps(manifest), "utf-8")
     write_sums(folder)
     asked: list[object] = []
@@ -236,13 +233,13 @@ def test_what_another_version_wrote_is_refused_where_it_means_something_else(
     shutil.copytree(frozen / "program", folder)
     path = folder / "program.json"
     whole = json.loads(path.read_text("utf-8"))
-    settings = dict(whole["recipe"]["settings"])
+    settings = dict(whole["spec"]["settings"])
     del settings["retrieve"]
     for change, said in (
-        ({"recipe": {**whole["recipe"], "pool": 3}}, 'unknown key "recipe.pool"'),
+        ({"spec": {**whole["spec"], "pool": 3}}, 'unknown key "spec.pool"'),
         ({"labels": "many"}, '"labels": input should be a valid integer'),
         (
-            {"recipe": {**whole["recipe"], "settings": settings}},
+            {"spec": {**whole["spec"], "settings": settings}},
             "gives other answers than it",
         ),
     ):

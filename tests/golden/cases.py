@@ -16,7 +16,7 @@ from trove_classifiers import sorted_classifiers
 from irr.config import Settings
 from irr.encoders.base import Encoder
 from irr.lm.base import ChatRequest
-from irr.program.build import build
+from irr.program.program import build
 from tests.doubles.scripted import ScriptedModel
 
 FILES = {name: Path(__file__).parent / f"{name}.jsonl" for name in ("written", "packs")}
@@ -157,8 +157,7 @@ def written_cases(encoder: Encoder, folder: Path) -> Iterator[tuple[str, Case]]:
     }
     yield "settings", case(TEXTS, LABELS, top_k=5, settings=other)
     yield "terms", case(TEXTS, LABELS, infer_lm=ScriptedModel(_reply))
-    near = {"infer.near_demos": 2, "rank.near_demos": 2}
-    for method in ("listwise", "pointwise", "likelihood"):
+    for method in ("listwise", "pointwise"):
         model = ScriptedModel(_reply)
         yield (
             method,
@@ -168,7 +167,7 @@ def written_cases(encoder: Encoder, folder: Path) -> Iterator[tuple[str, Case]]:
                 infer_lm=model,
                 rank_lm=model,
                 examples=EXAMPLES,
-                settings={"rank.method": method, **(near if method == "likelihood" else {})},
+                settings={"rank.method": method},
             ),
         )
     yield (

@@ -18,7 +18,7 @@ from irr.errors import LabelIndexError
 from irr.index.maintenance import kept, prune, verify
 from irr.index.store import open_index
 from irr.labels.space import LabelSpace
-from irr.program.build import build
+from irr.program.program import build
 from irr.types import EntryKind
 from tests.support import KITCHEN, Irr
 

@@ -15,8 +15,7 @@ import pytest
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import UsageError
 from irr.labels.space import LabelSpace
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, build
 
 LABELS = {"ID": [1, 2], "name": ["bake bread", "wash dishes"], "aliases": ["make loaves|bake", None]}
 FRAMES = [pd.DataFrame, pl.DataFrame, pa.table]

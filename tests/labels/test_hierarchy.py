@@ -15,7 +15,7 @@ from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import UsageError
 from irr.labels.hierarchy import ancestors, arrange
 from irr.labels.space import LabelSpace
-from irr.program.build import build
+from irr.program.program import build
 from irr.types import RankedLabel
 from tests.support import write_jsonl
 

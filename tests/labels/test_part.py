@@ -12,8 +12,7 @@ from irr.errors import ProgramError, UsageError
 from irr.frozen.freeze import freeze
 from irr.labels.part import part_of
 from irr.labels.space import LabelSpace
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, build
 from tests.support import Irr, write_jsonl
 
 TREE = [

@@ -22,7 +22,7 @@ from irr.errors import LMError, UsageError
 from irr.lm.loop import run_on_loop
 from irr.lm.openai.client import ServedModel
 from irr.lm.openai.limits import Finder, Limits, Slots
-from irr.program.build import build
+from irr.program.program import build
 from tests.doubles.batch_process import LABELS, program, write_texts
 from tests.doubles.faulty_server import Behaviour, Call, FaultyServer, completion, failure, faulty_server
 from tests.doubles.hash_encoder import HashEncoder

@@ -22,7 +22,7 @@ from irr.errors import LMError, UsageError
 from irr.lm.loop import run_on_loop
 from irr.lm.openai.client import ServedModel
 from irr.lm.usage import metered
-from irr.optimize.dspy_adapter import as_lm_error, dspy_model, prepare_dspy, schema_config
+from irr.optimize.dspy_program import as_lm_error, dspy_model, prepare_dspy, schema_config
 from irr.types import Usage
 from tests.doubles.dspy_calls import dspy_context
 from tests.doubles.faulty_server import Behaviour, Call, FaultyServer, completion, failure, faulty_server
@@ -341,16 +341,12 @@ def test_a_model_that_is_dropped_leaves_nothing_open(
 def test_scores_need_vllm_and_say_so(server: FaultyServer) -> None:
     desk = server.desk(always(lambda: web.json_response({"detail": "Not Found"}, status=404)))
     model = ServedModel("small", desk.api_base)
-    for work in (
-        model.probabilities("a", "b", ["c"], "yes", "no"),
-        model.loglikelihoods("a", "b", ["c"]),
-    ):
-        with pytest.raises(LMError, match="vLLM") as caught:
-            run_on_loop(work)
-        assert caught.value.code == "refused"  # no text can be ranked so: the whole call ends
+    with pytest.raises(LMError, match="vLLM") as caught:
+        run_on_loop(model.probabilities("a", "b", ["c"], "yes", "no"))
+    assert caught.value.code == "refused"  # no text can be ranked so: the whole call ends
 
 
-def vllm_like(limit: int, *, logprob: float = -1.0) -> Behaviour:
+def vllm_like(limit: int, *, factor: float = 0.01) -> Behaviour:
     """Tokens are characters here."""
 
     async def behave(call: Call, _number: int) -> web.StreamResponse:
@@ -358,14 +354,10 @@ def vllm_like(limit: int, *, logprob: float = -1.0) -> Behaviour:
         if call.path == "/tokenize":
             tokens = [ord(c) for c in body["prompt"]]
             return web.json_response({"tokens": tokens, "max_model_len": limit})
-        if call.path == "/generative_scoring":
-            assert body["label_token_ids"] == [ord("y"), ord("n")]
-            rows = [{"index": i, "score": len(item) / 100} for i, item in enumerate(body["items"])]
-            return web.json_response({"data": rows[::-1], "usage": {"prompt_tokens": 7}})
-        assert len(body["logprob_token_ids"]) == body["logprobs"] <= 20
-        chances = {f"token_id:{t}": logprob * t for t in body["logprob_token_ids"]}
-        choices = [{"index": i, "logprobs": {"top_logprobs": [chances]}} for i in range(len(body["prompt"]))]
-        return web.json_response({"choices": choices, "usage": {"prompt_tokens": 9}})
+        assert call.path == "/generative_scoring"
+        assert body["label_token_ids"] == [ord("y"), ord("n")]
+        rows = [{"index": i, "score": len(item) * factor} for i, item in enumerate(body["items"])]
+        return web.json_response({"data": rows[::-1], "usage": {"prompt_tokens": 7}})
 
     return behave
 
@@ -380,29 +372,8 @@ def test_scores_belong_to_their_items(server: FaultyServer) -> None:
         ]
     assert (meter.usage.calls, meter.usage.prompt_tokens) == (1, 7)
     assert run_on_loop(model.probabilities("pre", "fix", [], "yes", "no")) == []
-    # The mean over the continuation's own tokens, the end included.
-    assert run_on_loop(model.loglikelihoods("pre", "fix", ["ab\n", "c"])) == [-(97 + 98 + 10) / 3, -99.0]
     with pytest.raises(LMError, match="same token"):
         run_on_loop(model.probabilities("pre", "fix", ["a"], "yes", "yet"))
-
-
-def test_a_beginning_that_continuations_share_is_sent_once(server: FaultyServer) -> None:
-    desk = server.desk(vllm_like(500))
-    found = run_on_loop(
-        ServedModel("small", desk.api_base).loglikelihoods("pre", "fix", ["abc\n", "abd\n", "abc\n"])
-    )
-    assert found == [-(97 + 98 + 99 + 10) / 4, -(97 + 98 + 100 + 10) / 4, found[0]]
-    (sent,) = [call.body["prompt"] for call in desk.calls if call.path == "/v1/completions"]
-    texts = sorted("".join(map(chr, tokens)) for tokens in sent)
-    assert texts == ["prefix", "prefixa", "prefixab", "prefixabc", "prefixabd"]
-
-
-def test_a_long_list_is_scored_in_several_requests(server: FaultyServer) -> None:
-    desk = server.desk(vllm_like(500))
-    letters = [chr(97 + i) + "\n" for i in range(50)]
-    found = run_on_loop(ServedModel("small", desk.api_base).loglikelihoods("pre", "fix", letters))
-    assert found == [-(97 + i + 10) / 2 for i in range(50)]
-    assert sum(call.path == "/v1/completions" for call in desk.calls) == 3
 
 
 def test_nothing_is_cut_off_silently(server: FaultyServer) -> None:
@@ -411,7 +382,6 @@ def test_nothing_is_cut_off_silently(server: FaultyServer) -> None:
     for work in (
         model.probabilities("p" * 10, "", ["i", "i" * 10], "yes", "no"),
         model.probabilities("p" * 20, "", ["i"], "yes", "no"),
-        model.loglikelihoods("p" * 10, "", ["i", "i" * 11]),
     ):
         with pytest.raises(LMError) as caught:
             run_on_loop(work)
@@ -419,6 +389,6 @@ def test_nothing_is_cut_off_silently(server: FaultyServer) -> None:
 
 
 def test_scores_that_are_no_numbers(server: FaultyServer) -> None:
-    model = ServedModel("small", server.desk(vllm_like(100, logprob=float("nan"))).api_base)
+    model = ServedModel("small", server.desk(vllm_like(100, factor=float("nan"))).api_base)
     with pytest.raises(LMError):
-        run_on_loop(model.loglikelihoods("p", "", ["i"]))
+        run_on_loop(model.probabilities("p", "", ["i"], "yes", "no"))

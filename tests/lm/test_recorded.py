@@ -20,8 +20,7 @@ from irr.lm.loop import run_on_loop
 from irr.lm.recorded import Answer, RecordedModel
 from irr.lm.registry import name_of, open_model
 from irr.lm.usage import metered
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, build
 from irr.prompts.pack import Demo, load_task
 from irr.prompts.templates import RankingPrompt, TermPrompt
 from irr.text.words import clean

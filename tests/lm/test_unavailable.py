@@ -19,7 +19,7 @@ from irr.lm.loop import run_on_loop
 from irr.lm.openai.address import check_address
 from irr.lm.openai.client import ServedModel
 from irr.lm.registry import check_name, open_model
-from irr.program.build import build
+from irr.program.program import build
 from tests.doubles.faulty_server import Behaviour, Call, FaultyServer, completion, failure, faulty_server
 from tests.doubles.scripted import chat
 from tests.support import Irr, read_jsonl, write_jsonl

@@ -119,8 +119,8 @@ def test_prompts_are_frozen_and_the_key_is_nowhere(
     assert {call.authorization for call in desk.calls} == {f"Bearer {KEY}"}
     manifest = read_manifest(program)
     assert manifest.scores["after"].metrics["rp@1"].mean > manifest.scores["before"].metrics["rp@1"].mean
-    assert manifest.recipe.infer is not None
-    assert manifest.recipe.infer.name == "student"
+    assert manifest.spec.infer is not None
+    assert manifest.spec.infer.name == "student"
     assert manifest.optimized["calls"] == len(desk.calls)
     assert "sell shoes" in irr("show", program).stdout
 

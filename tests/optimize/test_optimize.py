@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import LMError, LMUnavailableError
 from irr.io.texts import GoldRow
 from irr.lm.base import ChatRequest
-from irr.lm.budget import MeteredModel, Stopped
+from irr.lm.budget import Budget, MeteredModel, Stopped
 from irr.lm.loop import run_on_loop
-from irr.optimize import Budget, Optimized, Optimizer, Students, optimize
+from irr.optimize.optimization import Optimized, optimize
+from irr.optimize.prompt_search import Optimizer, Students
 from tests.doubles.scripted import ScriptedModel
 
 # What the texts mean stands in none of their words: only an example, or a model, can know it.
@@ -116,12 +118,12 @@ def test_prompts_are_optimized_stage_by_stage(run: Callable[..., Optimized], opt
         assert any(what.startswith(str(optimizer)) for what in tried), tried
     assert result.scores["before"].metrics["rp@5"].mean < 0.5
     assert result.scores["after"].metrics["rp@5"].mean == 1.0
-    assert result.program.infer_lm is student, "the teacher is not for keeps"
+    assert result.program.models.infer_lm is student, "the teacher is not for keeps"
     assert teacher.requests, "the teacher was never asked"
     assert not result.stopped
     # What was measured is what is kept: the program answers as it scored, from its prompts alone.
     assert result.program(ODD[-1].text).labels[0].id == ODD[-1].labels[0]
-    told = result.program.task
+    told = result.program.spec.task
     assert told is not None
     assert NEEDS[optimizer] in told.infer.model_dump_json()
     assert run(ODD, models=models, optimizer=optimizer).program.digest == result.program.digest
@@ -137,8 +139,8 @@ def test_both_stages_together_and_a_stage_that_does_not_pay_is_left_out(
     assert result.scores["after"].metrics["rp@1"].mean == 1.0
 
     result = run(ODD, models=Students(infer=knows, rank=knows_not), optimizer=Optimizer.NONE)
-    assert result.program.infer_lm is knows
-    assert result.program.rank_lm is None
+    assert result.program.models.infer_lm is knows
+    assert result.program.models.rank_lm is None
 
 
 def test_a_budget_that_is_spent_leaves_the_best_so_far(run: Callable[..., Optimized]) -> None:
@@ -173,9 +175,10 @@ def test_who_has_had_enough_gets_the_best_so_far(run: Callable[..., Optimized]) 
 def test_judgements_are_paid_for_once() -> None:
     model, budget = ScriptedModel(), Budget(3)
     counted = MeteredModel(model, budget)
-    first = run_on_loop(counted.loglikelihoods("p", "bake", ["bread", "pans"]))
-    assert run_on_loop(counted.loglikelihoods("p", "bake", ["pans", "flour", "bread"]))[::2] == first[::-1]
-    run_on_loop(counted.probabilities("p", "bake", ["bread"], " yes", " no"))
+    judge = partial(counted.probabilities, "p", "bake")
+    first = run_on_loop(judge(["bread", "pans"], " yes", " no"))
+    assert run_on_loop(judge(["pans", "flour", "bread"], " yes", " no"))[::2] == first[::-1]
+    run_on_loop(judge(["bread"], " true", " false"))
     assert [items for _, _, items in model.judged] == [("bread", "pans"), ("flour",), ("bread",)]
     with pytest.raises(Stopped, match="budget of 3"):
         run_on_loop(counted.probabilities("p", "wash", ["bread"], " yes", " no"))

@@ -11,8 +11,14 @@ from hypothesis import strategies as st
 
 from irr.errors import LMError
 from irr.lm.loop import run_on_loop
-from irr.optimize.dspy_adapter import as_lm_error, dspy_model, lean_json, prepare_dspy
-from irr.optimize.modules import OrderCandidates, ProposeTerms
+from irr.optimize.dspy_program import (
+    OrderCandidates,
+    ProposeTerms,
+    as_lm_error,
+    dspy_model,
+    lean_json,
+    prepare_dspy,
+)
 from irr.prompts.chat import Prompt
 from irr.prompts.pack import Demo, TaskPack, load_task
 from irr.prompts.templates import RankingPrompt, TermPrompt

@@ -14,8 +14,6 @@ from irr.config import RankSettings
 from irr.errors import LMError
 from irr.lm.base import ChatRequest
 from irr.prompts.pack import load_task
-from irr.rank.base import Evidence
-from irr.rank.likelihood import Likelihood
 from irr.rank.listwise import Listwise
 from irr.rank.lm import Depth, LMRanker
 from irr.rank.pointwise import Pointwise
@@ -196,16 +194,9 @@ def test_no_candidates_need_no_model() -> None:
     assert model.requests == []
 
 
-WAYS = [lambda model: Pointwise(model, TASK, demos=2), lambda model: Likelihood(model, TASK, 0.75)]
-NAMED = pytest.mark.parametrize("way", WAYS, ids=["pointwise", "likelihood"])
-
-
-@NAMED
-def test_judgements_are_corrected_by_a_text_that_says_nothing(
-    way: Callable[[ScriptedModel], Evidence],
-) -> None:
+def test_judgements_are_corrected_by_a_text_that_says_nothing() -> None:
     model = ScriptedModel()
-    ranker = LMRanker(way(model), 1.0, Depth(50))
+    ranker = LMRanker(Pointwise(model, TASK, demos=2), 1.0, Depth(50))
     first, second = ranker.rank(["bake bread", "bake bread"], [CANDIDATES, CANDIDATES])
     assert first.labels[0].id == "l0"
     assert sorted(ids(first)) == sorted(c.label.id for c in CANDIDATES)
@@ -219,10 +210,9 @@ def test_judgements_are_corrected_by_a_text_that_says_nothing(
     assert len(model.judged) == asked + 1, "what is known of a label is asked again"
 
 
-@NAMED
-def test_a_judge_that_fails_leaves_the_retrieval_order(way: Callable[[ScriptedModel], Evidence]) -> None:
+def test_a_judge_that_fails_leaves_the_retrieval_order() -> None:
     model = ScriptedModel(fails=LMError("unreachable", "connection refused"))
-    (ranking,) = LMRanker(way(model), 1.0, Depth(50)).rank(["t"], [CANDIDATES])
+    (ranking,) = LMRanker(Pointwise(model, TASK, demos=2), 1.0, Depth(50)).rank(["t"], [CANDIDATES])
     assert ids(ranking) == [c.label.id for c in CANDIDATES]
     assert ranking.fallback is not None
     assert ranking.fallback.code == "unreachable"

@@ -6,10 +6,18 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from irr.retrieve.combination import PLAIN, Combination, default_combination, length_share
-from irr.retrieve.features import FEATURES, Features, Proposal, features_of
-from irr.retrieve.parts import Part
-from irr.retrieve.scoring import Segment
+from irr.retrieve.features import (
+    FEATURES,
+    PLAIN,
+    Combination,
+    Features,
+    ProposedLabels,
+    default_combination,
+    features_of,
+    length_share,
+)
+from irr.retrieve.queries import TextPart
+from irr.retrieve.score import Segment
 from irr.types import EntryKind, QueryKind
 
 NAMES = list(FEATURES)
@@ -21,12 +29,12 @@ def unit(*values: float) -> np.ndarray:
     return vector / np.linalg.norm(vector)
 
 
-def part(number: int, text_row: int, span_rows: list[int]) -> Part:
+def part(number: int, text_row: int, span_rows: list[int]) -> TextPart:
     segments = {
         QueryKind.TEXT: Segment(QueryKind.TEXT, np.array([text_row])),
         QueryKind.SPAN: Segment(QueryKind.SPAN, np.array(span_rows)),
     }
-    return Part(passage=f"passage {number}", place=(0, 1), queries={}, segments=segments)
+    return TextPart(passage=f"passage {number}", place=(0, 1), queries={}, segments=segments)
 
 
 @pytest.fixture
@@ -34,7 +42,7 @@ def features() -> Features:
     """Two labels, the second with a description; two passages that share the span that is the first name."""
     names = [unit(1, 0, 0), unit(0, 1, 0), unit(0, 0, 1)]
     kinds = np.array([KINDS.index(EntryKind.NAME)] * 2 + [KINDS.index(EntryKind.DESCRIPTION)], np.uint8)
-    pool = Proposal(
+    pool = ProposedLabels(
         labels=np.array([7, 3]),
         common=np.array([True, True]),
         vectors=np.array(names),

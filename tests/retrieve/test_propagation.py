@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from irr.labels.space import LabelSpace
-from irr.retrieve.propagation import ParentPropagation
+from irr.retrieve.score import ParentPropagation
 
 SPACE = LabelSpace(
     [

@@ -13,7 +13,7 @@ from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.index.lexical import LexicalIndex, Postings
 from irr.index.store import open_index
 from irr.labels.space import LabelSpace
-from irr.retrieve.combination import Combination
+from irr.retrieve.features import Combination
 from irr.retrieve.retriever import LabelRetriever
 from irr.types import EntryKind, Label, Query, QueryKind
 from tests.doubles.hash_encoder import HashEncoder
@@ -118,7 +118,7 @@ def test_scores_are_the_formula(
 ) -> None:
     index = open_index(kitchen, encoder, SETTINGS.retrieve.fields, tmp_path)
     settings = SETTINGS.replace({"retrieve.redundancy_penalty": 0.0, "retrieve.exact_entries": exact_entries})
-    retriever = LabelRetriever(index, encoder, settings)
+    retriever = LabelRetriever(index, encoder, settings.retrieve)
     results = retriever.retrieve(QUERIES, top_k=5)
     assert [len(candidates) for candidates in results] == [5, 0, 5, 5]
     for queries, candidates in zip(QUERIES, results, strict=True):
@@ -138,7 +138,7 @@ def test_features_without_a_weight_are_left_out_and_change_no_score(
     index = open_index(kitchen, encoder, SETTINGS.retrieve.fields, tmp_path)
     weights = {"score": 1.0, feature: -0.3}
     combination = Combination(short=weights, long=weights)
-    retriever = LabelRetriever(index, encoder, SETTINGS, combination=combination)
+    retriever = LabelRetriever(index, encoder, SETTINGS.retrieve, combination=combination)
     for candidates, features in zip(
         retriever.retrieve(QUERIES, 5), retriever.features(QUERIES, 5), strict=True
     ):
@@ -152,9 +152,9 @@ def test_labels_are_proposed_and_their_scores_stay_exact(
     large: LabelSpace, encoder: SentenceEncoder, tmp_path: Path
 ) -> None:
     index = open_index(large, encoder, SETTINGS.retrieve.fields, tmp_path)
-    scan = LabelRetriever(index, encoder, SETTINGS).retrieve(QUERIES, top_k=50)
+    scan = LabelRetriever(index, encoder, SETTINGS.retrieve).retrieve(QUERIES, top_k=50)
     proposing = SETTINGS.replace({"retrieve.exact_entries": 0})
-    proposed = LabelRetriever(index, encoder, proposing).retrieve(QUERIES, top_k=50)
+    proposed = LabelRetriever(index, encoder, proposing.retrieve).retrieve(QUERIES, top_k=50)
     for by_scan, by_proposal in zip(scan, proposed, strict=True):
         scores = {c.label.id: c.score for c in by_scan}
         shared = [c for c in by_proposal if c.label.id in scores]
@@ -177,7 +177,7 @@ def test_a_name_wins_over_an_equal_alias_and_ties_keep_label_order(
         ]
     )
     index = open_index(space, encoder, SETTINGS.retrieve.fields, tmp_path)
-    (candidates,) = LabelRetriever(index, encoder, SETTINGS).retrieve([[query("bread")]], top_k=3)
+    (candidates,) = LabelRetriever(index, encoder, SETTINGS.retrieve).retrieve([[query("bread")]], top_k=3)
     assert [c.label.id for c in candidates] == ["first", "second", "alias"]
 
 
@@ -185,7 +185,9 @@ def test_matches_say_which_query_met_which_entry(
     kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path
 ) -> None:
     index = open_index(kitchen, encoder, SETTINGS.retrieve.fields, tmp_path)
-    retriever = LabelRetriever(index, encoder, SETTINGS.replace({"retrieve.redundancy_penalty": 0.0}))
+    retriever = LabelRetriever(
+        index, encoder, SETTINGS.replace({"retrieve.redundancy_penalty": 0.0}).retrieve
+    )
     (candidates,) = retriever.retrieve([QUERIES[2]], top_k=8, explain=True)
     found = {c.label.id: {m.kind: m for m in c.matches} for c in candidates}
     assert found["bake"][QueryKind.SPAN].query == "baking loaves"
@@ -206,9 +208,9 @@ def test_a_span_means_one_label(encoder: SentenceEncoder, tmp_path: Path) -> Non
     index = open_index(space, encoder, (), tmp_path)
     queries = [[query("bread"), query("clean the dishes")]]
     settings = SETTINGS.replace({"retrieve.redundancy_penalty": 0.0})
-    (alone,) = LabelRetriever(index, encoder, settings).retrieve(queries, top_k=4)
+    (alone,) = LabelRetriever(index, encoder, settings.retrieve).retrieve(queries, top_k=4)
     (shared,) = LabelRetriever(
-        index, encoder, SETTINGS.replace({"retrieve.redundancy_penalty": 0.5})
+        index, encoder, SETTINGS.replace({"retrieve.redundancy_penalty": 0.5}).retrieve
     ).retrieve(queries, top_k=4)
     before, after = ({c.label.id: c.score for c in found} for found in (alone, shared))
     assert before["bread"] > before["breads"] > before["bread and bread"]
@@ -227,7 +229,9 @@ def test_the_passage_that_speaks_for_a_label_is_named(
     for number, passage in enumerate(passages):
         place = {"passage": number, "start": 100 * number, "end": 100 * number + len(passage)}
         queries.append(Query(text=passage, kind=QueryKind.TEXT, **place))
-    (candidates,) = LabelRetriever(index, encoder, SETTINGS).retrieve([queries], top_k=8, explain=True)
+    (candidates,) = LabelRetriever(index, encoder, SETTINGS.retrieve).retrieve(
+        [queries], top_k=8, explain=True
+    )
     found = {c.label.id: c for c in candidates}
     assert found["bake"].place == (0, len(passages[0]))
     assert found["wash"].place == (200, 200 + len(passages[2]))
@@ -239,7 +243,7 @@ def test_more_candidates_than_labels_gives_all_labels(
     kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path
 ) -> None:
     index = open_index(kitchen, encoder, (), tmp_path)
-    (candidates,) = LabelRetriever(index, encoder, SETTINGS).retrieve([[query("x")]], top_k=100)
+    (candidates,) = LabelRetriever(index, encoder, SETTINGS.retrieve).retrieve([[query("x")]], top_k=100)
     assert {c.label.id for c in candidates} == {label.id for label in kitchen}
 
 
@@ -250,5 +254,5 @@ def test_a_label_that_only_shares_words_is_proposed(tmp_path: Path) -> None:
     index = open_index(space, HashEncoder(), SETTINGS.retrieve.fields, tmp_path)
     settings = SETTINGS.replace({"retrieve.exact_entries": 0, "retrieve.neighbors": 1})
     query = Query(kind=QueryKind.TEXT, text="pans and pots are to wash here")
-    (candidates,) = LabelRetriever(index, HashEncoder(), settings).retrieve([[query]], top_k=50)
+    (candidates,) = LabelRetriever(index, HashEncoder(), settings.retrieve).retrieve([[query]], top_k=50)
     assert "wash pots and pans" in [candidate.label.name for candidate in candidates]

@@ -7,9 +7,16 @@ import math
 import numpy as np
 import pytest
 
-from irr.retrieve import scoring
-from irr.retrieve.evidence import Evidence, join, of_passage, of_terms
-from irr.retrieve.scoring import Entries, Floats, Segment
+from irr.retrieve import score as scoring
+from irr.retrieve.score import (
+    Entries,
+    Floats,
+    PassageEvidence,
+    Segment,
+    join_evidence,
+    passage_evidence,
+    with_terms,
+)
 from irr.types import QueryKind
 
 TEXT, SPAN, TERM = QueryKind.TEXT, QueryKind.SPAN, QueryKind.TERM
@@ -120,29 +127,29 @@ def test_top() -> None:
     assert scoring.top(scores, 9).tolist() == [1, 3, 2, 5, 0, 4]
 
 
-def passage(scores: list[float], number: int) -> Evidence:
+def passage(scores: list[float], number: int) -> PassageEvidence:
     array = np.array(scores, np.float32)
-    return of_passage(array, array / 10, array / 100, number)
+    return passage_evidence(array, array / 10, array / 100, number)
 
 
 def test_passages_are_joined_and_the_best_one_is_named() -> None:
     scores = [[1.0, 0.5], [0.8, 0.7], [1.0, 0.2]]
     joined = None
     for number, of in enumerate(scores):
-        joined = join(joined, passage(of, number), 0.05)
+        joined = join_evidence(joined, passage(of, number), 0.05)
     assert joined
-    with_terms = of_terms(joined, np.array([0.1, 0.2], np.float32), 3)
+    joined_with_terms = with_terms(joined, np.array([0.1, 0.2], np.float32), 3)
     for label in range(2):
         column = [of[label] for of in scores]
         total = 0.05 * math.log(sum(math.exp(score / 0.05) for score in column))
         assert joined.score[label] == pytest.approx(total, abs=1e-6)
-        assert with_terms.score[label] == pytest.approx(total + 0.1 * (label + 1), abs=1e-6)
+        assert joined_with_terms.score[label] == pytest.approx(total + 0.1 * (label + 1), abs=1e-6)
         assert joined.part[label] == column.index(max(column))
         assert joined.recall[label] == pytest.approx(max(column) / 10)
         assert joined.cosine[label] == pytest.approx(max(column) / 100)
 
 
 def test_terms_alone() -> None:
-    alone = of_terms(None, np.array([0.5, 0.7], np.float32), 0)
+    alone = with_terms(None, np.array([0.5, 0.7], np.float32), 0)
     assert alone.score.tolist() == pytest.approx([0.5, 0.7])
     assert alone.recall.tolist() == alone.cosine.tolist() == [0, 0]

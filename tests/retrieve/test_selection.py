@@ -13,11 +13,9 @@ from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.index.store import open_index
 from irr.infer.spans import SpanInferer
 from irr.labels.space import LabelSpace
-from irr.program.build import build
-from irr.retrieve.pool import Pools
-from irr.retrieve.propagation import ParentPropagation
-from irr.retrieve.scoring import Entries
-from irr.retrieve.selection import Selected, best_match, select
+from irr.program.program import build
+from irr.retrieve.queries import Pools, Selected, best_match, select
+from irr.retrieve.score import Entries, ParentPropagation
 from irr.types import Query, QueryKind
 from tests.doubles.hash_encoder import HashEncoder
 

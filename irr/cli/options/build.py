@@ -117,7 +117,7 @@ class BuildOptions:
         self, space: LabelSpace, limits: Limits | None = None, models: Models | None = None
     ) -> InferRetrieveRank:
         """Builds the program, with these models for infer and rank if given; a bar shows the progress."""
-        from irr.program.build import build
+        from irr.program.program import build
 
         infer_lm, rank_lm = models or self.lms.open(limits)
         with display.progress("label entries", None) as on_entries:

@@ -10,7 +10,7 @@ from typer import Option
 from irr.errors import UsageError
 
 if TYPE_CHECKING:
-    from irr.calibrate.selection import Decision
+    from irr.calibrate.decision import Decision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class DecisionOptions:
         """
         from pydantic import ValidationError
 
-        from irr.calibrate.selection import Decision
+        from irr.calibrate.decision import Decision
 
         try:
             return Decision(

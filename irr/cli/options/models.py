@@ -12,13 +12,13 @@ from irr.errors import UsageError
 if TYPE_CHECKING:
     from irr.lm.base import Capabilities, LanguageModel
     from irr.lm.openai.limits import Limits
-    from irr.program.spec import Recipe
+    from irr.program.spec import ProgramSpec
 
     # The models of infer and of rank.
     Models = tuple[LanguageModel | None, LanguageModel | None]
 
 # The names of `irr.config.RankMethod`, whose import would slow `irr --help`; a test compares them.
-RankMethodName = Literal["auto", "listwise", "pointwise", "likelihood"]
+RankMethodName = Literal["auto", "listwise", "pointwise"]
 # The most requests at a time that `--concurrency auto` tries.
 _MOST_REQUESTS = 256
 
@@ -74,7 +74,7 @@ class LMOptions:
         infer, rank = (capabilities_of(name) if name and name != NO_MODEL else None for name in self.names)
         return infer, rank
 
-    def check(self, frozen: Recipe | None = None) -> None:
+    def check(self, frozen: ProgramSpec | None = None) -> None:
         """Checks the options before any slow work.
 
         Args:

@@ -16,7 +16,7 @@ from irr.errors import ProgramError, UsageError
 
 if TYPE_CHECKING:
     from irr.calibrate.calibration import Calibration
-    from irr.calibrate.selection import Decision
+    from irr.calibrate.decision import Decision
     from irr.cli.options.models import Models
     from irr.labels.space import LabelSpace
     from irr.lm.openai.limits import Limits
@@ -83,7 +83,7 @@ class ProgramOptions(BuildOptions):
         """The name of the encoder; None for the default."""
         from irr.frozen.manifest import read_manifest
 
-        return read_manifest(self.program).recipe.encoder.name if self.program else self.encoder
+        return read_manifest(self.program).spec.encoder.name if self.program else self.encoder
 
     def _frozen_space(self, program: Path) -> LabelSpace:
         from irr.frozen.freeze import read_labels
@@ -91,7 +91,7 @@ class ProgramOptions(BuildOptions):
         from irr.labels.space import LabelSpace
 
         manifest = read_manifest(program)
-        self.lms.check(manifest.recipe)
+        self.lms.check(manifest.spec)
         self._check_server()
         fixed = {
             "--encoder": self.encoder,
@@ -99,7 +99,7 @@ class ProgramOptions(BuildOptions):
             "--rank-method": None if self.lms.rank_method == "auto" else self.lms.rank_method,
             "--hierarchy": self.hierarchy,
             "--set": self.set or None,
-            "--task": self.lms.task if manifest.recipe.task else None,
+            "--task": self.lms.task if manifest.spec.task else None,
         }
         for name, value in fixed.items():
             if value is not None:
@@ -130,7 +130,7 @@ class ProgramOptions(BuildOptions):
                 raise UsageError(problem, "leave out the options that change these")
             return None
         if found:
-            found.cut(decision)
+            found.thresholds(decision)
         elif decision.calibrated:
             problem = "the program is not calibrated, and so has no probabilities"
             hint = f"run irr calibrate --program {self.program or 'DIR'} --gold FILE first"

@@ -128,7 +128,7 @@ class Diagnoser:
             nearest = self._nearest(seen.asked, lost)
             distinct = sorted({number for numbers in nearest for number in numbers})
             groups = [[seen.asked[number]] for number in distinct]
-            found = dict(zip(distinct, self.program.retriever.retrieve(groups, TOP), strict=True))
+            found = dict(zip(distinct, self.program.stages.retriever.retrieve(groups, TOP), strict=True))
             for gold, numbers in zip(lost, nearest, strict=True):
                 ranks = (
                     (rank, number)

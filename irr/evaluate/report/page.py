@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, TextIO
 
-from irr import __version__
 from irr.evaluate.compare import Comparison
 from irr.evaluate.evaluate import Evaluation
 from irr.evaluate.report import figures
@@ -19,6 +18,7 @@ from irr.pages.document import script, write_document
 from irr.statistics import Estimate
 from irr.text.lines import cut
 from irr.types import Match, QueryKind
+from irr.version import __version__
 
 _SCRIPTS = ("dom.js", "charts.js", "sections.js", "decisions.js", "texts.js", "page.js")
 # Of a longer text the page shows the beginning.

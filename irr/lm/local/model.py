@@ -1,14 +1,13 @@
-"""A language model in this process: chat, likelihoods and probabilities."""
+"""A language model in this process: chat and probabilities."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
 from functools import cached_property
-from math import exp, fsum
+from math import exp
 from typing import Any
 
-from irr.config import RankMethod
 from irr.errors import IrrError, LMError
 from irr.hub import load_pretrained, prepare_environment, weights_revision
 from irr.lm.base import Capabilities, ChatRequest
@@ -32,8 +31,7 @@ class EmbeddedModel:
         IrrError: If the model is neither here nor on the hub, or cannot be used in process.
     """
 
-    # The small model judges better than it follows instructions.
-    capabilities = Capabilities(ranks_by=RankMethod.LIKELIHOOD, writes_instructions=False, local=True)
+    capabilities = Capabilities(writes_instructions=False, local=True)
 
     def __init__(self, name: str = ALIAS, threads: int | None = None) -> None:
         self.name = name
@@ -63,22 +61,6 @@ class EmbeddedModel:
             LMError: If the model gives no usable answer.
         """
         return await answer(self.transformer, request)
-
-    async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:
-        """The mean log-probability per token of each continuation after `prefix + context`.
-
-        A continuation is tokenized on its own, so it should begin at the start of a word.
-
-        Raises:
-            LMError: If it is too long for the model, or a continuation or the prompt is empty.
-        """
-        branches = [self.transformer.tokens(text) for text in continuations]
-        if not all(branches):
-            raise LMError("bad_request", "an empty continuation has no likelihood", "leave it out")
-        wanted = [list(enumerate(branch)) for branch in branches]
-        # The last token of a continuation is predicted, but not read.
-        values = await self._judge(prefix, context, [branch[:-1] for branch in branches], wanted)
-        return [fsum(tokens) / len(tokens) for tokens in values]
 
     async def probabilities(
         self, prefix: str, context: str, items: Sequence[str], yes: str, no: str

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 class ServedModel:
     """A model on an OpenAI-compatible server, whose key is read from `OPENAI_API_KEY`.
 
-    `chat` works on any such server; `loglikelihoods` and `probabilities` need vLLM.
+    `chat` works on any such server; `probabilities` needs vLLM.
 
     Args:
         name: The model's name on the server.
@@ -92,14 +92,6 @@ class ServedModel:
         if not isinstance(text, str) or not text.strip():
             raise LMError("empty", "the model answered nothing")
         return answer_without_key(text)
-
-    async def loglikelihoods(self, prefix: str, context: str, continuations: Sequence[str]) -> list[float]:
-        """The mean log-probability per token of each continuation after `prefix + context`, by vLLM.
-
-        Raises:
-            LMError: If the server gives no usable answer; `bad_request` if it is not vLLM.
-        """
-        return await self._scoring.loglikelihoods(prefix, context, continuations)
 
     async def probabilities(
         self, prefix: str, context: str, items: Sequence[str], yes: str, no: str

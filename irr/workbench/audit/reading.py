@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from irr.encoders.base import encode_whole
 from irr.infer.spans import SpanInferer
-from irr.program.build import leaving_one_out
 from irr.program.program import InferRetrieveRank
 from irr.text.words import clean
 from irr.types import Candidate, Prediction, QueryKind
@@ -81,8 +80,7 @@ def read(
         index_folder: Where its index is kept; the user's cache folder if None.
         on_text: Called after each text.
     """
-    if program.examples:
-        program = leaving_one_out(program, index_folder)
+    program = program.leaving_examples_out()
     found = []
     for prediction in program.batch(texts, min(DEPTH, len(program.space)), trace=True):
         found.append(_reading(program, prediction))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.retrieve.examples import SAME
+from irr.index.examples import SAME
 from irr.workbench.audit.reading import Readings, Vectors
 
 Floats = NDArray[np.float64]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from irr.calibrate.risk_control import precision_bound
+from irr.statistics import precision_bound
 from irr.workbench.review.agreement import agreement
 from irr.workbench.review.judgment import Judgment, Verdict
 from irr.workbench.review.queue import random_sample

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from irr.calibrate.selection import Decision
+from irr.calibrate.decision import Decision
 from irr.io.texts import TextId
 from irr.workbench.serve.service import Part, Wish
 

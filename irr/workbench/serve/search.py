@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from irr.labels.hierarchy import known_parents
 from irr.program.program import InferRetrieveRank
-from irr.retrieve.scoring import top_positive
+from irr.retrieve.score import top_positive
 from irr.text.words import clean, words
 from irr.types import Label
 
@@ -59,7 +59,7 @@ class LabelSearch:
             best = top_positive(by_word, 4 * limit)
             scores = dict(zip(best.tolist(), by_word[best].tolist(), strict=True))
         if len(query) >= _MEANS:
-            labels, similar = self._program.retriever.nearest(query, 4 * limit)
+            labels, similar = self._program.stages.retriever.nearest(query, 4 * limit)
             for number, similarity in zip(labels.tolist(), similar.tolist(), strict=True):
                 scores[number] = scores.get(number, 0.0) + max(similarity, 0.0)
         found = sorted(scores.items(), key=lambda item: (-item[1], item[0]))

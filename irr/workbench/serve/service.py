@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from irr.calibrate.selection import BEST, Decision
+from irr.calibrate.decision import BEST, Decision
 from irr.errors import IrrError
 from irr.program.program import InferRetrieveRank
 from irr.text.numbers import counted
@@ -207,7 +207,7 @@ async def _answers(
     program: InferRetrieveRank, texts: Sequence[str], wish: Wish
 ) -> list[Prediction | BaseException]:
     """The answers to a request's texts, of which few wait at a time, so that other requests get between."""
-    free = asyncio.Semaphore(_GROUPS * program.group_texts * program.workers)
+    free = asyncio.Semaphore(_GROUPS * program.stages.group_texts * program.stages.workers)
 
     async def one(text: str) -> Prediction:
         async with free:

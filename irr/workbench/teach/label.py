@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,15 @@ def label(job: Job, build: Callable[[], InferRetrieveRank], watch: Progress) -> 
     """
 
     def engine(program: InferRetrieveRank, rows: Iterator[InputRow]) -> OutputRows:
-        by = [model.name for model in dict.fromkeys([program.infer_lm, program.rank_lm]) if model]
+        by = [
+            model.name for model in dict.fromkeys([program.models.infer_lm, program.models.rank_lm]) if model
+        ]
         source = {"by": by, "program": program.digest}
         for row, prediction in predictions(program, rows, job.top_k, job.decision):
             yield _example(row, prediction, source)
 
     def one_by_one(program: InferRetrieveRank, rows: Iterator[InputRow]) -> OutputRows:
-        return engine(replace(program, group_texts=1, workers=1), rows)
+        return engine(program.in_groups(1), rows)
 
     tally, stopped = work(job, build, engine, one_by_one, watch)
     return Taught(tally, count(Path(job.output)), stopped)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from irr.batch import Checkpoint, Engine, InputRow, Job, OutputRows, Progress, Tally, run
@@ -71,10 +71,10 @@ def sized(program: InferRetrieveRank, output: Path, calls: int | None) -> InferR
     if calls is None:
         return program
     left = calls - spent(output).calls
-    stages = sum(model is not None for model in (program.infer_lm, program.rank_lm))
+    stages = sum(model is not None for model in (program.models.infer_lm, program.models.rank_lm))
     texts = max(1, left // max(1, stages))
-    group = min(program.group_texts, texts)
-    return replace(program, group_texts=group, workers=min(program.workers, max(1, texts // group)))
+    group = min(program.stages.group_texts, texts)
+    return program.in_groups(group, min(program.stages.workers, max(1, texts // group)))
 
 
 def check_examples(output: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from irr.errors import UsageError
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
-from irr.program.build import build
+from irr.program.program import build
 from irr.types import Example
 from irr.workbench.audit.audit import Audit, audit, judged
 from irr.workbench.audit.noise import estimate_noise

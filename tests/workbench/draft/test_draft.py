@@ -11,7 +11,7 @@ import pytest
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import UsageError
 from irr.labels.space import LabelSpace
-from irr.program.build import build
+from irr.program.program import build
 from irr.types import Label
 from irr.workbench.draft.clusters import cluster, merged
 from irr.workbench.draft.corpus import Corpus

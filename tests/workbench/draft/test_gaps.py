@@ -9,7 +9,7 @@ import pytest
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.labels.changes import Change, Merge, New, apply
 from irr.labels.space import LabelSpace
-from irr.program.build import build
+from irr.program.program import build
 from irr.types import Example, Label
 from irr.workbench.draft.corpus import Corpus
 from irr.workbench.draft.gaps import GapOptions, find_gaps, look

@@ -15,8 +15,7 @@ from irr.config import Settings
 from irr.errors import IrrError, LMError, OutputError
 from irr.io.texts import read_gold
 from irr.lm.base import ChatRequest
-from irr.program.build import build
-from irr.program.program import InferRetrieveRank
+from irr.program.program import InferRetrieveRank, build
 from irr.prompts.pack import load_task
 from irr.types import Usage
 from irr.workbench.teach import Taught, forget, label, sized, spent, within_budget, write
@@ -143,7 +142,7 @@ def test_a_small_budget_takes_a_few_texts_through_both_stages(job: Job, tmp_path
     assert (taught.examples, taught.stopped) == (3, "the budget of 6 calls is spent")
 
 
-@pytest.mark.parametrize("method", ["listwise", "likelihood"])
+@pytest.mark.parametrize("method", ["listwise", "pointwise"])
 def test_what_all_calls_cost_is_counted_after_a_stop(
     programs: Callable[..., InferRetrieveRank], job: Job, method: str
 ) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from irr.index.examples import ExampleIndex
 from irr.labels.space import LabelSpace
-from irr.retrieve.examples import ExampleIndex
 from irr.types import Example
 
 VECTORS = {"bake": (1.0, 0.0), "bread": (0.6, 0.8), "wash": (0.0, 1.0)}

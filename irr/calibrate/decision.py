@@ -1,15 +1,14 @@
-"""Selection: which labels of a ranking are returned, as the user wants it."""
+"""Decisions: which labels of a ranking are returned, and the thresholds that select them."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from irr.statistics import Bools, Floats
+
 Promise = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
@@ -60,15 +59,16 @@ class Decision(BaseModel):
 BEST = Decision()
 
 
-class Cut(BaseModel):
-    """A decision in numbers.
+class Thresholds(BaseModel):
+    """A decision resolved to numeric thresholds.
 
     Attributes:
         probability: Labels that are less probable are not returned.
         best_f1: Whether the set of the highest expected F1 is returned instead.
-        missed: Right labels of a text that its ranking lacks, in the mean.
-        typical: Right labels of a typical text's best set, and its returned and right labels together.
-        scope: Texts with a p-value of at most this get none.
+        missed: Right labels that a ranking lacks, per text in the mean.
+        typical: Expected right labels, and returned and right labels together, of an average text; smooths
+            the F1 estimate of a single text.
+        scope: Texts with a p-value of at most this get no labels.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -79,7 +79,7 @@ class Cut(BaseModel):
     typical: tuple[float, float] = (0.0, 0.0)
     scope: float = 0.0
 
-    def keeps(self, probabilities: Floats, p_value: float) -> Bools:
+    def select(self, probabilities: Floats, p_value: float) -> Bools:
         """Which labels of a text are returned, shape (labels,).
 
         Args:
@@ -90,10 +90,10 @@ class Cut(BaseModel):
             return np.zeros(len(probabilities), bool)
         if not self.best_f1:
             return probabilities >= self.probability
-        kept = np.zeros(len(probabilities), bool)
+        selected = np.zeros(len(probabilities), bool)
         order = np.argsort(-probabilities, kind="stable")
-        kept[order[: best_f1_size(probabilities[order], self.missed, self.typical)]] = True
-        return kept
+        selected[order[: best_f1_size(probabilities[order], self.missed, self.typical)]] = True
+        return selected
 
 
 def best_f1_size(probability: Floats, missed: float = 0.0, typical: tuple[float, float] = (0.0, 0.0)) -> int:

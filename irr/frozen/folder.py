@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Place:
+class ProgramFolder:
     """A folder that can hold a frozen program.
 
     Attributes:
@@ -33,25 +33,25 @@ class Place:
     path: Path
 
     @classmethod
-    def at(cls, folder: str | Path) -> Place:
+    def at(cls, folder: str | Path) -> ProgramFolder:
         """Checks a folder and leaves nothing in it.
 
         Raises:
             ProgramError: If it cannot be written, or holds something else than a frozen program.
         """
-        place = cls(Path(os.path.realpath(folder)))
+        found = cls(Path(os.path.realpath(folder)))
         try:
             here = Path.cwd()
-            if place.path in (here, *here.parents):
+            if found.path in (here, *here.parents):
                 raise ProgramError(f'"{folder}" is or holds the current folder', "name a folder in it")
-            place._holds_program()
-            probe = _fresh(place.path)
+            found._holds_program()
+            probe = _fresh(found.path)
             probe.mkdir()
             probe.rmdir()
         except OSError as e:
             hint = "name a folder whose parent exists and can be written"
             raise ProgramError(f"{folder} cannot be written ({e.strerror})", hint) from e
-        return place
+        return found
 
     def fill(self, contents: Mapping[str, bytes]) -> None:
         """Replaces the content of the folder by these files in one step.

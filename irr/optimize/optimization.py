@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
+from irr.calibrate.fit import calibrate
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import LMUnavailableError, UsageError
@@ -20,12 +20,9 @@ from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
 from irr.lm.base import Capabilities, LanguageModel
 from irr.lm.budget import Budget, MeteredModel, Stopped
-from irr.optimize.calibrating import calibrate
+from irr.optimize.prompt_search import BOTH, INFER, RANK, Improver, Optimizer, Students, check_optimizer
 from irr.optimize.scorer import Plan, Scorer, Trial
-from irr.optimize.search import Optimizer, check_optimizer
-from irr.optimize.stages import BOTH, INFER, RANK, Improver, Students
 from irr.optimize.tuning import combine, tune
-from irr.program.build import assemble
 from irr.program.program import InferRetrieveRank
 from irr.prompts.pack import TaskPack, load_task
 from irr.statistics import Difference, paired_bootstrap
@@ -135,24 +132,17 @@ def optimize(
         plan = improver.improve(plan, step)
     after = _evaluated(scorer, plan, budget)
     of_train = _gain_of_train(scorer, plan) if _uses_examples(plan) else None
-    best = partial(
-        assemble,
-        index,
-        sentence_encoder,
-        plan.settings,
-        task=plan.task,
-        combination=plan.combination,
-        examples=scorer.examples if _uses_examples(plan) else (),
+    best = replace(plan, examples=_uses_examples(plan))
+    infer_lm, rank_lm = (
+        given if chosen else None
+        for given, chosen in ((models.infer, plan.infer_lm), (models.rank, plan.rank_lm))
     )
-    program = best(
-        infer_lm=models.infer if plan.infer_lm else None, rank_lm=models.rank if plan.rank_lm else None
-    )
+    program = scorer.final(replace(best, infer_lm=infer_lm, rank_lm=rank_lm))
     uncalibrated = ""
     try:
         with budget.trial(len(rows)):
-            metered = best(infer_lm=plan.infer_lm, rank_lm=plan.rank_lm)
-            found = calibrate(metered, rows, index_folder=root).calibration
-        program = replace(program, calibration=found)
+            found = calibrate(scorer.final(best), rows).calibration
+        program = program.calibrated(found)
     except UsageError as e:
         uncalibrated = e.message
     except Stopped:

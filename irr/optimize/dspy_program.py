@@ -1,34 +1,257 @@
-"""The stages as one DSPy program for optimizers, and the log of the prompts that they try."""
+"""The stages as one DSPy program: models behind `dspy.LM`, prompts as predictors, a log of trials."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from irr.config import RankMethod, Settings
-from irr.errors import LMUnavailableError
+from irr.errors import LMError, LMUnavailableError
 from irr.evaluate.evaluate import METRICS
+from irr.index.examples import demo_of
 from irr.io.texts import GoldRow
-from irr.lm.base import LanguageModel
-from irr.optimize.dspy_adapter import as_lm_error, dspy_model, lean_json, prepare_dspy
-from irr.optimize.modules import OrderCandidates, ProposeTerms
+from irr.lm.base import ChatRequest, LanguageModel
+from irr.lm.loop import run_on_loop
 from irr.optimize.scorer import Plan, Scorer
+from irr.prompts.chat import Prompt, assistant_text, system_text, user_text
 from irr.prompts.pack import MAX_NAME, MAX_TERMS, Demo, InferPrompt, RankPrompt, TaskPack, demo_text
-from irr.prompts.templates import RankingPrompt, TermPrompt, numbered
+from irr.prompts.templates import RANKING_TOKENS, TERMS_TOKENS, RankingPrompt, TermPrompt, numbered
 from irr.rank.base import by_score
 from irr.rank.listwise import places
 from irr.rank.lm import fuse
-from irr.retrieve.examples import demo_of
 from irr.text.words import clean
 from irr.types import Candidate, Example, Query, QueryKind
+
+# Candidates in a labelled demo for ranking.
+_DEMO_CANDIDATES = 12
+
+
+def prepare_dspy() -> Any:
+    """Imports DSPy without a download of prices; returns the module.
+
+    The user's DSPy settings stay: caches and retries are off only in the models that are made here.
+    """
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    import dspy
+
+    return dspy
+
 
 if TYPE_CHECKING:
     import dspy
 else:
     dspy = prepare_dspy()
+
+
+def dspy_model(model: LanguageModel, **kwargs: Any) -> dspy.LM:
+    """The model as a `dspy.LM`, to be awaited or called from any thread but the event loop's.
+
+    Args:
+        model: The model; `as_lm_error` takes its LMErrors out of DSPy's.
+        kwargs: Sampling settings of `dspy.LM`.
+    """
+    dspy = prepare_dspy()
+    settings = {"temperature": 0.0, "cache": False, "num_retries": 0, **kwargs}
+    return dspy.LM(
+        f"irr/{model.name}", engine=_BlockingEngine(model), async_engine=_AsyncEngine(model), **settings
+    )
+
+
+def schema_config(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The `config` of a DSPy call whose answer must fit a JSON schema.
+
+    DSPy's own schema loses the bounds of arrays.
+    """
+    named = {"name": "answer", "schema": dict(schema), "strict": True}
+    return {"response_format": {"type": "json_schema", "json_schema": named}}
+
+
+@cache
+def lean_json() -> Any:
+    """DSPy's JSON adapter with the prompts of irr and the schema in `config`."""
+    dspy = prepare_dspy()
+    base: Any = dspy.JSONAdapter
+    parse_error = dspy.utils.exceptions.AdapterParseError
+
+    class LeanJSON(base):  # type: ignore[misc]
+        def format_system_message(self, signature: Any) -> str:
+            outputs = {name: _described(field) for name, field in signature.output_fields.items()}
+            return system_text(signature.instructions, outputs)
+
+        def format_user_message_content(
+            self,
+            signature: Any,
+            inputs: dict[str, Any],
+            prefix: str = "",
+            suffix: str = "",
+            main_request: bool = False,
+        ) -> str:
+            fields = signature.input_fields.items()
+            text = user_text({_described(f): str(inputs[name]) for name, f in fields if name in inputs})
+            return "\n".join(part for part in (prefix, text, suffix) if part)
+
+        def format_assistant_message_content(
+            self, signature: Any, outputs: dict[str, Any], missing_field_message: str | None = None
+        ) -> str:
+            return assistant_text(
+                {name: outputs.get(name, missing_field_message) for name in signature.output_fields}
+            )
+
+        def parse(self, signature: Any, completion: str) -> dict[str, Any]:
+            try:
+                fields: dict[str, Any] = super().parse(signature, completion)
+            except parse_error:
+                raise
+            except (ValueError, RecursionError) as e:  # deep nesting breaks the parser
+                raise parse_error(
+                    adapter_name="LeanJSON", signature=signature, lm_response=completion[:200]
+                ) from e
+            return fields
+
+        def _prepare_response_format(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> None:
+            if "response_format" not in lm_kwargs:
+                super()._prepare_response_format(lm, lm_kwargs, signature)
+
+    return LeanJSON()
+
+
+def _described(field: Any) -> str:
+    return str(field.json_schema_extra["desc"])
+
+
+def as_lm_error(error: Exception) -> LMError:
+    """The LMError inside an exception of a DSPy call; raise it `from None`.
+
+    Raises:
+        Exception: `error` itself, if it does not come from a model.
+    """
+    dspy = prepare_dspy()
+    link: BaseException | None = error
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:  # DSPy wraps exceptions of an engine
+        seen.add(id(link))
+        if isinstance(link, LMError):
+            return link
+        if isinstance(link, dspy.utils.exceptions.AdapterParseError):
+            return LMError("unparsable", "the answer is not the JSON that was asked for")
+        link = link.__cause__ or link.__context__
+    raise error
+
+
+class _Engine:
+    """A model as an engine of `dspy.LM`."""
+
+    supports_response_schema = True
+    supports_function_calling = False
+    supports_reasoning = False
+    supported_params = ("response_format", "max_tokens", "temperature", "top_p", "stop", "seed")
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._model = model
+
+    async def _respond(self, request: Any) -> Any:
+        lm15 = prepare_dspy().lm15
+        text = await self._model.chat(_chat_request(request))
+        return lm15.Response(
+            id=None,
+            model=self._model.name,
+            message=lm15.Message.assistant(text),
+            finish_reason="stop",
+            usage=lm15.Usage(),  # the model counts its tokens itself
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Engine:
+        return self  # copies of a program share the model's connections
+
+
+class _BlockingEngine(_Engine):
+    def complete(self, request: Any) -> Any:
+        return run_on_loop(self._respond(request))
+
+
+class _AsyncEngine(_Engine):
+    async def complete(self, request: Any) -> Any:
+        return await self._respond(request)
+
+
+def _chat_request(request: Any) -> ChatRequest:
+    config = request.config
+    system = request.system
+    if system is not None and not isinstance(system, str):
+        system = "".join(part.text for part in system)
+    messages = [(message.role, message.text or "") for message in request.messages]
+    wanted = config.response_format or {}
+    return ChatRequest(
+        messages=(*((("system", system),) if system else ()), *messages),
+        max_tokens=config.max_tokens,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        seed=config.seed,
+        stop=tuple(config.stop or ()),
+        schema=wanted.get("schema"),
+        json=bool(wanted),
+        extra=dict(config.extensions or {}),
+    )
+
+
+class _PromptModule(dspy.Module):  # type: ignore[misc]
+    """A prompt as a DSPy predictor.
+
+    Attributes:
+        prompt: The prompt.
+        model: The model; each call names it, because optimizers drop the model of a predictor.
+    """
+
+    def __init__(self, prompt: Prompt, model: dspy.LM) -> None:
+        super().__init__()
+        self.prompt = prompt
+        self.model = model
+        fields: dict[str, Any] = {
+            **{name: (str, dspy.InputField(desc=described)) for name, described in prompt.inputs.items()},
+            prompt.output: (list[prompt.item], dspy.OutputField(desc=prompt.described)),  # type: ignore[name-defined]
+        }
+        self.predict = dspy.Predict(dspy.Signature(fields, prompt.instructions))
+        self.predict.demos = [dspy.Example(**demo).with_inputs(*prompt.inputs) for demo in prompt.demos]
+
+    def _list(self, output: str, items: dict[str, Any], most: int, tokens: int, **inputs: str) -> list[Any]:
+        # Optimizers make demos of whole texts, a task pack of their beginning.
+        demos = [{**demo, "text": demo_text(demo["text"])} for demo in self.predict.demos]
+        config = schema_config(self.prompt.schema(items, most)) | {"max_tokens": tokens}
+        found: list[Any] = self.predict(config=config, lm=self.model, demos=demos, **inputs)[output]
+        return found
+
+
+class ProposeTerms(_PromptModule):
+    """Text → terms, by the prompt of `TermPrompt`."""
+
+    def __init__(self, prompt: TermPrompt, model: dspy.LM) -> None:
+        super().__init__(prompt.prompt, model)
+
+    def forward(self, text: str) -> list[str]:
+        """Returns the terms, without duplicates."""
+        terms = self._list("terms", TermPrompt.items, TermPrompt.most, TERMS_TOKENS, text=text)
+        return TermPrompt.kept(terms)
+
+
+class OrderCandidates(_PromptModule):
+    """Text and numbered candidates → positions, by the prompt of `RankingPrompt`."""
+
+    def __init__(self, prompt: RankingPrompt, model: dspy.LM) -> None:
+        super().__init__(prompt.prompt, model)
+
+    def forward(self, text: str, candidates: Sequence[str], count: int) -> list[int]:
+        """Returns positions in `candidates`, best first."""
+        items, most = RankingPrompt.items(len(candidates)), min(count, len(candidates))
+        inputs = {"text": text, "candidates": numbered(candidates)}
+        return RankingPrompt.kept(
+            self._list("ranking", items, most, RANKING_TOKENS, **inputs), len(candidates)
+        )
+
 
 # Candidates in a labelled demo for ranking.
 _DEMO_CANDIDATES = 12
@@ -60,15 +283,15 @@ class FixedStages:
         """The candidates of a text, with these terms among its queries."""
         key = (text, tuple(terms))
         if key not in self._known:
-            queries = list(self._program.inferer.infer([text])[0].queries)
+            queries = list(self._program.stages.inferer.infer([text])[0].queries)
             queries += [Query(text=term, kind=QueryKind.TERM) for term in terms]
             with self._retrieving:
-                (self._known[key],) = self._program.retriever.retrieve([queries], self._depth)
+                (self._known[key],) = self._program.stages.retriever.retrieve([queries], self._depth)
         return self._known[key]
 
     def shown(self, text: str, candidates: Sequence[Candidate]) -> str:
         """The part of a text that the ranking model reads."""
-        return self._program.shown(text, candidates)
+        return self._program.stages.rank_text(text, candidates)
 
     def ranked(self, candidates: Sequence[Candidate], named: Sequence[int]) -> list[str]:
         """The ids of candidates, best first, where the model chose those at places `named`."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from irr.optimize.combining import FEWEST, Judged, fit, fit_by_cross_validation
-from irr.retrieve.combination import PLAIN
-from irr.retrieve.features import FEATURES, Features
+from irr.optimize.scorer import GoldFeatures
+from irr.optimize.tuning import FEWEST, fit, fit_by_cross_validation
+from irr.retrieve.features import FEATURES, PLAIN, Features
 
 NAMES = list(FEATURES)
 LABELS = 40
 
 
-def texts(count: int, telling: bool) -> list[Judged]:
+def texts(count: int, telling: bool) -> list[GoldFeatures]:
     """Texts in which one feature marks the gold label, or none does; the score is noise."""
     rng = np.random.default_rng(0)
     found = []
@@ -22,7 +22,7 @@ def texts(count: int, telling: bool) -> list[Judged]:
         if telling:
             values[right, NAMES.index("shared")] += 0.5
         features = Features(np.arange(LABELS), values, 1, np.zeros(LABELS, np.float32))
-        found.append(Judged(features, right, 1))
+        found.append(GoldFeatures(features, right, 1))
     return found
 
 

@@ -17,12 +17,13 @@ Then `score(l) · ln(prior_weight · prior(l) + e)`, the propagation to parents,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from irr.labels.space import LabelSpace
 from irr.types import QueryKind
 
 Floats = NDArray[np.float32]
@@ -31,6 +32,8 @@ Bools = NDArray[np.bool_]
 
 # Floats of query-by-entry similarities, and of maxima, held at a time (32 MiB).
 BLOCK_FLOATS = 8_388_608
+# The score of labels outside the pool, low enough to raise nothing.
+_UNSCORED = np.float32(-1e9)
 
 
 class Segment(NamedTuple):
@@ -201,3 +204,113 @@ def top(scores: Floats, count: int) -> Ints:
     else:
         pool = np.arange(len(scores))
     return pool[np.argsort(-scores[pool], kind="stable")][:count]
+
+
+@dataclass(frozen=True)
+class PassageEvidence:
+    """The scores of each label in some parts of a text; each array has the shape (labels,).
+
+    Attributes:
+        score: The soft maximum over the passages, plus the score of the terms.
+        best: The score of the best passage.
+        first: The score of the first passage.
+        total: The sum of the scores of the passages.
+        recall: Name recall in the best passage.
+        cosine: Word cosine in the best passage.
+        part: Number of the best passage among the parts.
+    """
+
+    score: Floats
+    best: Floats
+    first: Floats
+    total: Floats
+    recall: Floats
+    cosine: Floats
+    part: Ints
+
+
+def passage_evidence(score: Floats, recall: Floats, cosine: Floats, number: int) -> PassageEvidence:
+    """The evidence of one passage."""
+    return PassageEvidence(score, score, score, score, recall, cosine, np.full(len(score), number))
+
+
+def with_terms(passages: PassageEvidence | None, score: Floats, number: int) -> PassageEvidence:
+    """The evidence of the passages, if there are any, and of terms, which stand for the whole text."""
+    if passages is None:
+        nothing = np.zeros_like(score)
+        return passage_evidence(score, nothing, nothing, number)
+    return replace(passages, score=passages.score + score)
+
+
+def join_evidence(one: PassageEvidence | None, other: PassageEvidence, temperature: float) -> PassageEvidence:
+    """The evidence of some passages, if there are any, and of another; the first wins ties."""
+    if one is None:
+        return other
+    better = other.best > one.best
+    return PassageEvidence(
+        score=soft_maximum(one.score, other.score, temperature),
+        best=np.where(better, other.best, one.best),
+        first=one.first,
+        total=one.total + other.total,
+        recall=np.where(better, other.recall, one.recall),
+        cosine=np.where(better, other.cosine, one.cosine),
+        part=np.where(better, other.part, one.part),
+    )
+
+
+class ParentPropagation:
+    """Lifts labels towards the best of their narrower labels, by the parents that labels name.
+
+        lifted(l) = score(l) + share · max(0, max over l's children: score - score(l))
+
+    A text that says "spearphishing" is about phishing, though nothing in it is near to that label's own
+    entries. Parents that the label space does not hold count for nothing.
+
+    Args:
+        space: The labels.
+        share: The share of the difference that a label gets, in [0, 1].
+    """
+
+    def __init__(self, space: LabelSpace, share: float) -> None:
+        number_of = space.number_of
+        pairs = sorted(
+            (number_of[parent], child)
+            for child, label in enumerate(space)
+            for parent in dict.fromkeys(label.parents)
+            if parent in number_of and number_of[parent] != child
+        )
+        self._count = len(space)
+        self._share = np.float32(share)
+        self._children = np.array([child for _, child in pairs], np.int64)
+        self._parent_of = np.array([parent for parent, _ in pairs], np.int64)
+        # Children of one parent stand together, from its start to the next one's.
+        self._parents, self._starts = np.unique(self._parent_of, return_index=True)
+
+    def with_parents(self, labels: Ints) -> Ints:
+        """These labels and their parents, ascending."""
+        return np.union1d(labels, self._parent_of[np.isin(self._children, labels)])
+
+    def lift(self, labels: Ints, scores: Floats) -> Floats:
+        """The scores of `labels`, each shape (labels,), lifted by those among them that are narrower."""
+        if not len(self._children) or not self._share:
+            return scores
+        known = np.full(self._count, _UNSCORED)
+        known[labels] = scores
+        best = np.maximum.reduceat(known[self._children], self._starts)
+        known[self._parents] += self._share * np.maximum(0, best - known[self._parents])
+        return known[labels]
+
+    def relatives(self, labels: Ints, scores: Floats) -> tuple[Floats, Floats]:
+        """The score of the best parent and of the best child of each of `labels`, each shape (labels,).
+
+        0 for a label without a scored parent or child.
+        """
+        if not len(self._children):
+            return np.zeros_like(scores), np.zeros_like(scores)
+        known = np.full(self._count, _UNSCORED)
+        known[labels] = scores
+        best = np.full((2, self._count), _UNSCORED)
+        np.maximum.at(best[0], self._children, known[self._parent_of])
+        np.maximum.at(best[1], self._parent_of, known[self._children])
+        parent, child = np.where(best > _UNSCORED, best, np.float32(0))[:, labels]
+        return parent, child

@@ -14,9 +14,9 @@ import pytest
 
 import irr as package
 from irr.errors import ProgramError
-from irr.frozen import place as place_module
+from irr.frozen import folder as folder_module
+from irr.frozen.folder import ProgramFolder
 from irr.frozen.manifest import FILES, read_manifest
-from irr.frozen.place import Place
 from tests.doubles.small_disk import mounted
 
 
@@ -75,29 +75,29 @@ def test_what_is_no_place_is_said_at_once(
     (tmp_path / "file").write_text("mine")
     (tmp_path / "busy" / "more").mkdir(parents=True)
     with pytest.raises(ProgramError, match=says) as caught:
-        Place.at(name)
+        ProgramFolder.at(name)
     assert "\n" not in str(caught.value)
     assert names(tmp_path) == ["busy", "file"]
 
 
 def test_a_read_only_parent_is_said_at_once(tmp_path: Path) -> None:
     with mounted(tmp_path / "read-only", "ro") as folder, pytest.raises(ProgramError, match="Read-only"):
-        Place.at(folder / "prog")
+        ProgramFolder.at(folder / "prog")
 
 
-@pytest.mark.parametrize("exchange", [place_module._exchange, lambda *_: False])
+@pytest.mark.parametrize("exchange", [folder_module._exchange, lambda *_: False])
 def test_both_ways_to_replace_leave_one_program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: Callable[[Path, Path], bool]
 ) -> None:
-    monkeypatch.setattr(place_module, "_exchange", exchange)
+    monkeypatch.setattr(folder_module, "_exchange", exchange)
     for content in (b"old", b"new"):
-        Place.at(tmp_path / "prog").fill(dict.fromkeys(FILES, content))
+        ProgramFolder.at(tmp_path / "prog").fill(dict.fromkeys(FILES, content))
     assert names(tmp_path) == ["prog"]
     assert {path.read_bytes() for path in (tmp_path / "prog").iterdir()} == {b"new"}
 
 
 def test_what_comes_meanwhile_stays_and_the_result_is_named(tmp_path: Path) -> None:
-    place = Place.at(tmp_path / "prog")
+    place = ProgramFolder.at(tmp_path / "prog")
     (tmp_path / "prog").mkdir()
     (tmp_path / "prog" / "mine.txt").write_text("mine")
     with pytest.raises(ProgramError, match=r"is not a frozen program.*the program is in ") as caught:
@@ -111,7 +111,7 @@ def test_what_comes_meanwhile_stays_and_the_result_is_named(tmp_path: Path) -> N
 def test_on_a_full_disk_the_result_is_kept_elsewhere_and_nothing_half_written_is_left(tmp_path: Path) -> None:
     contents = dict.fromkeys(FILES, b"x" * 40_000)
     with mounted(tmp_path / "small", "size=300k") as folder:
-        place = Place.at(folder / "prog")
+        place = ProgramFolder.at(folder / "prog")
         place.fill(contents)
         (folder / "ballast").write_bytes(b"x" * 30_000)
         with pytest.raises(ProgramError, match=r"No space left.*the program is in ") as caught:
@@ -129,20 +129,20 @@ def test_on_a_full_disk_the_result_is_kept_elsewhere_and_nothing_half_written_is
 REPLACE = """
 import sys
 from irr.frozen.manifest import FILES
-from irr.frozen.place import Place
+from irr.frozen.folder import ProgramFolder
 for number in range(10**6):
-    Place.at(sys.argv[1]).fill(dict.fromkeys(FILES, b"%d" % number))
+    ProgramFolder.at(sys.argv[1]).fill(dict.fromkeys(FILES, b"%d" % number))
 """
 
 
 def test_a_kill_leaves_the_old_program_or_the_new_one(tmp_path: Path) -> None:
     folder = tmp_path / "prog"
-    Place.at(folder).fill(dict.fromkeys(FILES, b"0"))
+    ProgramFolder.at(folder).fill(dict.fromkeys(FILES, b"0"))
     for kill in range(4):
         with subprocess.Popen([sys.executable, "-c", REPLACE, folder]) as process:
             time.sleep(0.7 + 0.13 * kill)
             process.kill()
         assert set(names(folder)) == FILES
         assert len({path.read_bytes() for path in folder.iterdir()}) == 1
-    Place.at(folder).fill(dict.fromkeys(FILES, b"end"))
+    ProgramFolder.at(folder).fill(dict.fromkeys(FILES, b"end"))
     assert {path.read_bytes() for path in folder.iterdir()} == {b"end"}
