@@ -13,7 +13,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from itertools import chain, islice
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from irr.batch.rows import InputRow, OutputRow, Tally, answer_columns, read_output_row
 from irr.errors import OtherRunError, OutputError
-from irr.io.outputs import LineAppender, replace_file
+from irr.io.outputs import replace_file, sync_folder
 from irr.io.streams import compressed, is_compressed, open_source
 from irr.io.table_writer import is_table, write_table
 from irr.io.validation import explain
@@ -59,22 +59,14 @@ class RunRecord(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> RunRecord:
-        """Reads a record.
-
-        Raises:
-            OutputError: If the file does not hold one.
-        """
+        """Reads a record; raises an OutputError if the file does not hold one."""
         try:
             return cls.model_validate_json(path.read_bytes())
         except ValidationError as e:
             raise OutputError(path, f"is not a record of a run ({explain(e)[0]})", _RESTART) from e
 
     def check(self, path: Path, run: Mapping[str, Any]) -> None:
-        """Checks that a call is of this run.
-
-        Raises:
-            OtherRunError: With the first difference, if it is not.
-        """
+        """Raises an OtherRunError with the first difference if a call is of another run."""
         for name, value in run.items():
             if self.run.get(name) != value:
                 difference = _DIFFERENCES.get(name, f"{name} was {self.run.get(name)}, is {value}")
@@ -82,7 +74,9 @@ class RunRecord(BaseModel):
 
 
 class Checkpoint:
-    """The answers of one run; `open` is the first method that writes, besides `recover` and `drop`.
+    """The answers of one run; only `recover`, `drop`, `publish` and what follows `open` write.
+
+    Its methods raise an OutputError if a file in the place of a run was not written by one.
 
     Args:
         output: The run's output; of a link, the file that it leads to.
@@ -110,33 +104,21 @@ class Checkpoint:
 
     @property
     def unfinished(self) -> bool:
-        """Whether an unfinished run is there.
-
-        Raises:
-            OutputError: If the file in its place is not a run's.
-        """
+        """Whether an unfinished run is there."""
         if _has_content(self.part) and not self._part_record.exists():
             raise OutputError(self.part, "is in the way, and was not written by a run", "move it away")
         return self._part_record.exists()
 
     @property
     def finished(self) -> bool:
-        """Whether a finished output is there.
-
-        Raises:
-            OutputError: If the file in its place is not a run's.
-        """
+        """Whether a finished output is there."""
         if not self._record.exists() and _has_content(self.output):
             hint = "name another output, or restart to replace it"
             raise OutputError(self.output, "exists, and was not written by a run", hint)
         return self._record.exists() and self.output.exists()
 
     def recover(self) -> None:
-        """Completes the last steps of a run that was killed between them.
-
-        Raises:
-            OutputError: If the record of the run cannot be read.
-        """
+        """Completes the last steps of a run that was killed between them."""
         if not self.part.exists() and self._part_record.exists():
             if RunRecord.read(self._part_record).complete:  # killed just before its last step
                 self._part_record.replace(self._record)
@@ -144,11 +126,7 @@ class Checkpoint:
                 self._part_record.unlink()
 
     def drop(self) -> None:
-        """Deletes an unfinished run.
-
-        Raises:
-            OutputError: If the file in its place is not a run's.
-        """
+        """Deletes an unfinished run."""
         if self.unfinished:
             # Rows first: `recover` takes a record without rows for a complete or a void run.
             os.truncate(self.part, 0)
@@ -162,20 +140,12 @@ class Checkpoint:
                 shutil.copyfileobj(answers, file)
 
     def check_finished(self, run: Mapping[str, Any]) -> None:
-        """Checks that the finished output is this run's, with or without a retry.
-
-        Raises:
-            OtherRunError: If it is not.
-        """
+        """Raises an OtherRunError if the finished output is not this run's, with or without a retry."""
         record = RunRecord.read(self._record)
         record.check(self.output, {**run, "retry_errors": record.run.get("retry_errors")})
 
     def check_input(self, rows: Iterator[InputRow]) -> Tally:
-        """The tally of a finished run, after a check that it answers exactly these rows.
-
-        Raises:
-            OtherRunError: If it does not.
-        """
+        """The tally of a finished run; raises an OtherRunError if it does not answer exactly these rows."""
         record, digest, texts = RunRecord.read(self._record), hashlib.sha256(), 0
         for row in rows:
             digest.update(row.digest)
@@ -190,17 +160,22 @@ class Checkpoint:
         Raises:
             OtherRunError: If it is another run, or answers other rows.
         """
-        record = RunRecord.read(self._part_record) if self._part_record.exists() else None
-        if record:
+        end = 0
+        if self.unfinished:
+            record = RunRecord.read(self._part_record)
             record.check(self.part, run)
+            end = self._skip_answered(rows, record)
         self._run = dict(run)
-        self._file = LineAppender(self.part, self._skip_answered(rows, record) if self.part.exists() else 0)
+        self._file = self.part.open("ab")
+        self._file.truncate(end)
+        sync_folder(self.part.parent)
         self._began = time.monotonic() - self.tally.seconds
         self._sync()
 
     def write(self, answer: OutputRow) -> None:
-        """Appends one answer."""
-        self._file.append(answer.line)
+        """Appends one answer; a kill of this process loses nothing from here on."""
+        self._file.write(answer.line)
+        self._file.flush()
         self._count(answer.tally, answer.digest)
         if time.monotonic() - self._synced > _SYNC_SECONDS:
             self._sync()
@@ -231,7 +206,7 @@ class Checkpoint:
         with self.part.open("rb") as lines:
             yield from map(json.loads, lines)
 
-    def _skip_answered(self, rows: Iterator[InputRow], record: RunRecord | None) -> int:
+    def _skip_answered(self, rows: Iterator[InputRow], record: RunRecord) -> int:
         """Counts the answers that are there, each to the next of `rows`; returns where the last one ends."""
         end = 0
         with self.part.open("rb") as lines:
@@ -240,32 +215,36 @@ class Checkpoint:
                 if answer is None:
                     break
                 row = next(rows, None)
-                if row is None or row.id != answer["id"]:
-                    raise self._changed()
-                self._count(Tally.read(answer), row.digest)
-                end += len(line)
-                if record and self.tally.texts == record.tally.texts:
-                    if self._done[1].hexdigest() != record.input:
-                        raise self._changed()
+                if row:
+                    self._count(Tally.read(answer), row.digest)
+                counted = self.tally.texts == record.tally.texts
+                if not row or row.id != answer["id"] or (counted and self._digest != record.input):
+                    problem = (
+                        f"is of a run on another input, which differs before or in row {self.tally.texts}"
+                    )
+                    raise OtherRunError(self.part, problem, _RESTART)
+                if counted:
                     self._done = (record.tally, self._done[1])  # it also holds what the rows do not say
+                end += len(line)
         return end
-
-    def _changed(self) -> OtherRunError:
-        problem = f"is of a run on another input, which differs before or in row {self.tally.texts + 1}"
-        return OtherRunError(self.part, problem, _RESTART)
 
     def _count(self, tally: Tally, digest: bytes) -> None:
         rows = self._done[1].copy()
         rows.update(digest)
         self._done = (self.tally + tally, rows)
 
+    @property
+    def _digest(self) -> str:
+        return self._done[1].hexdigest()
+
     def _sync(self, complete: bool = False) -> None:
-        self._file.sync()
+        """Writes the rows through to the disk, and then their record."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
         self._synced = time.monotonic()
-        tally, rows = self._done
-        tally = tally.model_copy(update={"seconds": self._synced - self._began})
-        self._done = (tally, rows)
-        record = RunRecord(run=self._run, tally=tally, input=rows.hexdigest(), complete=complete)
+        tally = self.tally.model_copy(update={"seconds": self._synced - self._began})
+        self._done = (tally, self._done[1])
+        record = RunRecord(run=self._run, tally=tally, input=self._digest, complete=complete)
         fresh = _beside(self._part_record, ".new")
         with fresh.open("w", encoding="utf-8") as file:
             file.write(record.model_dump_json(indent=2) + "\n")
@@ -297,32 +276,29 @@ class FailedRows:
         Raises:
             OutputError: If another row differs from the one that was answered.
         """
-        number = self._done
-        for _, answer, failed in self._answers():
-            number += 1
-            row = next(rows, None)
-            if row is None or (not failed and row.id != answer["id"]):
-                raise self._differs(number)
+        for number, (row, old) in enumerate(zip_longest(rows, self._answers()), self._done + 1):
+            _, answer, failed = old or (b"", {}, False)
+            if row is None or old is None or (not failed and row.id != answer["id"]):
+                hint = "name the input that was classified into it"
+                raise OutputError(self._output, f"row {number} does not answer this input", hint)
             if failed:
                 yield row
             else:
                 self._digests += row.digest
-        if next(rows, None) is not None:
-            raise self._differs(number + 1)
 
     def merge(self, answers: Iterator[OutputRow]) -> Iterator[OutputRow]:
         """Yields all rows of the output, with the new answers in place of the failed ones."""
-        there = self._answers()
-        for answer in chain(answers, [None]):
-            for line, old, failed in there:
+        lines = self._answers()
+        for new in chain(answers, [None]):
+            for line, old, failed in lines:
                 if failed:
                     break
                 digest = bytes(self._digests[:16])
                 del self._digests[:16]
                 # What they cost is in the sums of the run that answered them.
                 yield OutputRow(digest, line, Tally.read(old).model_copy(update={"costs": Costs()}))
-            if answer:
-                yield answer
+            if new:
+                yield new
 
     def _answers(self) -> Iterator[tuple[bytes, dict[str, Any], bool]]:
         with open_source(str(self._output)) as source:
@@ -332,10 +308,6 @@ class FailedRows:
                     problem = "holds a line that is not an output row"
                     raise OutputError(self._output, problem, "restart the run instead")
                 yield line, answer, answer["error"] is not None or "fallbacks" in answer
-
-    def _differs(self, number: int) -> OutputError:
-        hint = "name the input that was classified into it"
-        return OutputError(self._output, f"row {number} does not answer this input", hint)
 
 
 def _beside(path: Path, ending: str) -> Path:

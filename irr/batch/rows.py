@@ -17,7 +17,7 @@ from irr.calibrate.calibration import Calibration
 from irr.calibrate.scope import count, shift, unusual
 from irr.config import TOLERATED
 from irr.errors import TextsError, UsageError
-from irr.io.columns import TEXTS
+from irr.io.columns import TEXTS, distinct
 from irr.io.records import RawRow, RawRows, parse_row
 from irr.io.table_writer import TableColumn
 from irr.io.texts import TextRow
@@ -37,11 +37,7 @@ class Price(BaseModel):
 
     @classmethod
     def parse(cls, prices: str) -> Price:
-        """Reads `IN,OUT`.
-
-        Raises:
-            UsageError: If it is not a pair of numbers from 0 up.
-        """
+        """Reads `IN,OUT`; raises a UsageError if that is not a pair of numbers from 0 up."""
         try:
             prompt, new = map(float, prices.split(","))
             return cls(prompt=prompt, new=new)
@@ -189,10 +185,10 @@ def rows_of(source: RawRows) -> Iterator[InputRow]:
         if len(first) == _MOST_BAD:
             usable = False
             break
-    if first and not usable and first[0].error:
+    if not usable and first and (error := first[0].error):
         which = f"the first {_MOST_BAD} rows" if len(first) == _MOST_BAD else "its rows"
         # The row and its problem, without the hint for a single row.
-        problem = ": ".join(first[0].error.message.split(": ")[:2])
+        problem = ": ".join(error.message.split(": ")[:2])
         hint = 'give {"id", "text"} a line, or a table'
         raise TextsError(source.name, f"none of {which} can be read; {problem}", hint)
     return iter(first)
@@ -299,13 +295,9 @@ def answer_columns(answers: Iterable[Mapping[str, Any]]) -> list[TableColumn]:
         columns.append(TableColumn("abstained", lambda answer: bool(answer.get("abstained"))))
     columns.append(TableColumn("error", lambda answer: answer["error"] and answer["error"]["message"]))
     if fallbacks:
-        stages = partial(lambda answer: [one["stage"] for one in answer.get("fallbacks", ())])
-        columns.append(TableColumn("fallbacks", stages, str))
-    taken = {column.name for column in columns}
-    for name in others:
-        key = name
-        while key in taken:
-            key += "_"
-        taken.add(key)
+        columns.append(
+            TableColumn("fallbacks", lambda row: [one["stage"] for one in row.get("fallbacks", ())], str)
+        )
+    for key, name in zip(distinct(others, [column.name for column in columns]), others, strict=True):
         columns.append(TableColumn(key, partial(lambda name, answer: answer.get("meta", {}).get(name), name)))
     return columns

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -54,11 +54,7 @@ class Columns:
 
     @classmethod
     def parse(cls, option: str | None) -> Columns:
-        """Reads `id=ID,name=Bezeichnung`; a column with a comma in its name cannot be named.
-
-        Raises:
-            UsageError: If it is not such a list, or names an unknown field.
-        """
+        """Reads `id=ID,name=Bezeichnung`; raises a UsageError if that is no such list of known fields."""
         known = dict.fromkeys((*LABELS.fields, *GOLD.fields))
         named: dict[str, str] = {}
         for part in (option or "").split(",") if option is not None else ():
@@ -75,16 +71,10 @@ class Columns:
     def find(
         self, header: Sequence[str], kind: RowKind, source: str, row: int | None = None
     ) -> dict[int, str]:
-        """The field of each column that holds one, by the column's position.
-
-        Args:
-            header: The names of all columns.
-            kind: The kind of the rows.
-            source: The file, for the error.
-            row: The row of the header, for the error.
+        """The field of each column that holds one, by the column's position in the header.
 
         Raises:
-            InputError: As the kind's error, if a column is missing, or two have one name.
+            InputError: As the kind's error at `row` of `source`, if a column is missing or comes twice.
         """
 
         def missing(column: str, hint: str) -> InputError:
@@ -130,6 +120,18 @@ def _places(header: Sequence[str], wanted: str) -> list[int]:
     folded = wanted.strip().casefold()
     exact = [place for place, name in enumerate(header) if name == wanted]
     return exact or [place for place, name in enumerate(header) if name.strip().casefold() == folded]
+
+
+def distinct(names: Iterable[str], taken: Iterable[str]) -> list[str]:
+    """The names, with underscores where one is taken or comes twice."""
+    seen = set(taken)
+    keys = []
+    for key in names:
+        while key in seen:
+            key += "_"
+        seen.add(key)
+        keys.append(key)
+    return keys
 
 
 def field_value(name: str, cell: Any) -> Any:

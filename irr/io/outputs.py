@@ -35,7 +35,7 @@ def check_output(name: str, folder: bool = False) -> None:
 
     Raises:
         UsageError: If it is empty.
-        OutputError: If a file is expected and it is a folder, or it is stdout and closed.
+        OutputError: If it is a folder where a file is expected, or stdout and closed.
     """
     if not name:
         raise UsageError("an output has an empty name", f"name a {'folder' if folder else 'file'}")
@@ -46,10 +46,7 @@ def check_output(name: str, folder: bool = False) -> None:
 
 
 def check_outputs(outputs: Mapping[str, str | None]) -> None:
-    """Checks, before any work, that these outputs can be written and differ.
-
-    Args:
-        outputs: A name by the option that gives it; None where it is not given.
+    """Checks, before any work, that outputs, by the options that name them, can be written and differ.
 
     Raises:
         UsageError: If one has an empty name, or two have the same.
@@ -67,11 +64,7 @@ def check_outputs(outputs: Mapping[str, str | None]) -> None:
 
 
 def refuse_to_write_over(output: str, *sources: Path | None) -> None:
-    """Checks that the output is none of the files that are read.
-
-    Raises:
-        UsageError: If it is one.
-    """
+    """Raises a UsageError if the output is one of the files that are read."""
     path = Path(output)
     with _explained(path):
         for source in sources:
@@ -82,11 +75,7 @@ def refuse_to_write_over(output: str, *sources: Path | None) -> None:
 
 @contextmanager
 def open_stream(name: str) -> Iterator[BinaryIO]:
-    """Stdout, a pipe or a device.
-
-    Raises:
-        OutputError: If it cannot be written.
-    """
+    """Opens stdout, a pipe or a device; raises an OutputError if it cannot be written."""
     if name == STANDARD:
         yield sys.stdout.buffer
         return
@@ -143,11 +132,7 @@ def replace_file(path: Path) -> Iterator[TextIO]:
 
 @contextmanager
 def locked(output: Path) -> Iterator[None]:
-    """Locks an output against other processes.
-
-    Raises:
-        OutputError: If another process has locked it, or it cannot be written.
-    """
+    """Locks an output; raises an OutputError if another process has locked it, or it cannot be written."""
     from filelock import FileLock, Timeout
 
     target = _target(output)
@@ -191,45 +176,16 @@ def _unwritable(path: str | Path, reason: str | None) -> OutputError:
     )
 
 
-class LineAppender:
-    """Appends lines to a file; the last line that is there is completed or cut away before the first one.
-
-    Args:
-        path: The file; created if it does not exist.
-        end: Where the last line to keep ends; the last whole one if None.
-    """
-
-    def __init__(self, path: Path, end: int | None = None) -> None:
-        new = not path.exists()
-        self._file = path.open("a+b")
-        end = _end_of_lines(self._file) if end is None else end
-        if self._file.seek(0, os.SEEK_END) != end:
-            self._file.truncate(end)
-        if new:
-            sync_folder(path.parent)
-
-    def append(self, line: bytes) -> None:
-        """Appends a line with its end; a kill of this process loses nothing from here on."""
-        self._file.write(line)
-        self._file.flush()
-
-    def sync(self) -> None:
-        """Writes through to the disk; a power cut loses nothing that was appended before."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def __enter__(self) -> LineAppender:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-
 def append_line(path: Path, line: bytes) -> None:
-    """Appends a line with its end, which is on the disk when this returns."""
-    with LineAppender(path) as file:
-        file.append(line)
-        file.sync()
+    """Appends a line with its end, which is on the disk when this returns; a torn last line is cut away."""
+    is_new = not path.exists()
+    with path.open("a+b") as file:
+        file.truncate(_end_of_lines(file))
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+    if is_new:
+        sync_folder(path.parent)
 
 
 def whole_lines(content: bytes) -> bytes:
@@ -248,11 +204,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def _end_of_lines(file: BinaryIO) -> int:
-    end = file.seek(0, os.SEEK_END)
-    while end:
-        start = max(0, end - _BLOCK)
+    start = end = file.seek(0, os.SEEK_END)
+    whole = b""
+    while start and not whole:
+        end, start = start, max(0, start - _BLOCK)
         file.seek(start)
-        if whole := whole_lines(file.read(end - start)):
-            return start + len(whole)
-        end = start
-    return 0
+        whole = whole_lines(file.read(end - start))
+    return start + len(whole)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from irr.errors import InputError, UsageError
-from irr.io.columns import OWN_NAMES, TEXTS, Columns, RowKind, field_value, plain
+from irr.io.columns import OWN_NAMES, TEXTS, Columns, RowKind, distinct, field_value, plain
 from irr.io.streams import LONGEST_LINE, ending, import_extra, open_source
 from irr.io.tables import TABLES, Table, open_table
 from irr.io.validation import explain, parse_json_row
@@ -93,11 +93,7 @@ def open_rows(
 ) -> Iterator[RawRows]:
     """Opens an input: a table by its ending, else JSONL; `-` is JSONL from stdin.
 
-    Args:
-        name: The input.
-        columns: The columns that hold the fields.
-        kind: The kind of its rows.
-        held: Whether the rows stay in memory, so that a bomb must be refused.
+    Where the rows are `held` in memory, a bomb is refused.
 
     Raises:
         InputError: As the kind's error, here or while rows are read, if it cannot be read.
@@ -150,12 +146,9 @@ def _table_rows(name: str, table: Table, kind: RowKind, columns: Columns) -> Ite
     found = columns.find(table.header, kind, name, 1)
     used = ", ".join(f"{field} = {table.header[place]}" for place, field in found.items())
     _log_once(f"{name}: " + "; ".join(filter(None, (table.found, f"columns {used}"))))
-    keys, taken = [], set(found.values())
-    for place, key in enumerate(table.header):
-        while place not in found and key in taken:
-            key += "_"
-        taken.add(key)
-        keys.append(found.get(place, key))
+    others = [name for place, name in enumerate(table.header) if place not in found]
+    names = iter(distinct(others, found.values()))
+    keys = [found.get(place) or next(names) for place in range(len(table.header))]
     for number, cells in table.rows:
         if len(cells) > len(keys) and any(cell not in (None, "") for cell in cells[len(keys) :]):
             problem = f"{len(cells)} cells in {len(keys)} columns"
@@ -180,8 +173,7 @@ def _log_once(found: str) -> None:
 def frame_records(data: Any, kind: RowKind) -> Iterable[Any]:
     """The rows of a data frame as mappings by field, the values of a series; other data is unchanged.
 
-    Raises:
-        UsageError: If a column is missing, or the frame is lazy.
+    Raises a UsageError if a column is missing, or the frame is lazy.
     """
     frame = _native(data)
     if frame is None:
@@ -225,7 +217,7 @@ def _find(frame: Any, kind: RowKind) -> dict[int, str]:
     try:
         return OWN_NAMES.find([str(name) for name in frame.columns], kind, "the data frame")
     except InputError as e:
-        raise UsageError(f"the data frame: {e.problem}", "rename a column of it") from e
+        raise UsageError(e.message, "rename a column of it") from e
 
 
 def _native(data: Any) -> Any:

@@ -137,12 +137,7 @@ class Source:
 def open_source(
     name: str | Path, held: bool = False, error: type[InputError] = TextsError
 ) -> Iterator[Source]:
-    """The input of that name; `-` is stdin.
-
-    Args:
-        name: A file, or `-`.
-        held: Whether the content stays in memory, so that a bomb must be refused.
-        error: The class of errors to raise.
+    """The input of that name; `-` is stdin. Where its content is `held` in memory, a bomb is refused.
 
     Raises:
         InputError: As `error`, if it is missing or cannot be read.
@@ -206,11 +201,7 @@ def compressed(target: BinaryIO, path: Path) -> Iterator[BinaryIO]:
 
 
 def import_extra(package: str, name: str | Path) -> Any:
-    """A package of the extra `tables`, which is imported when a file needs it.
-
-    Raises:
-        MissingExtraError: If it is not installed.
-    """
+    """A package of the extra `tables`, without which `name` raises a MissingExtraError."""
     try:
         return importlib.import_module(package)
     except ImportError as e:

@@ -48,12 +48,7 @@ def is_table(output: str | Path) -> bool:
 
 
 def check_format(output: str) -> None:
-    """Checks, before any work, that the format of an output can be written.
-
-    Raises:
-        OutputError: If it is a compressed form of a format that compresses itself.
-        MissingExtraError: If it needs a package that is not installed.
-    """
+    """Checks, before any work, that the format of an output can be written, and its package is installed."""
     if package := _PACKAGES.get(ending(output)):
         if is_compressed(Path(output)):
             raise OutputError(output, f"{ending(output)} is compressed already", "leave the last ending out")
@@ -70,15 +65,14 @@ def write_table(
     """Writes records as a table.
 
     Members of a list stand between `|`; Parquet has lists. In XLSX, cells are cut at 32,767 characters, and a
-    message says how many were.
+    message says how many were. A CSV file with semicolons begins with a byte order mark, as Excel expects.
 
     Args:
         columns: The columns.
         records: Gives the records; called twice for Parquet, whose types are those of the values.
         output: The table's name; its ending says its format.
         target: The file to write.
-        separator: Between the cells of a CSV file; with a semicolon, the file begins with a byte order mark,
-            as Excel expects.
+        separator: Between the cells of a CSV file.
 
     Raises:
         OutputError: If the format cannot hold so many rows.
@@ -166,9 +160,12 @@ def _write_parquet(
         fields.append(pa.field(column.name, pa.list_(items) if items else scalar))
     schema = pa.schema(fields)
 
+    def as_text(flat: Any) -> str:
+        return flat if isinstance(flat, str) else json.dumps(flat)
+
     def array(values: Sequence[Any], field: Any) -> Any:
         if field.type == text:
-            values = [value if value is None or isinstance(value, str) else _text(value) for value in values]
+            values = [value if isinstance(value, str | None) else as_text(_flat(value)) for value in values]
         return pa.array(values, field.type)
 
     with pq.ParquetWriter(target, schema) as writer:
@@ -177,8 +174,3 @@ def _write_parquet(
             by_column = zip(*block, strict=True)
             arrays = [array(values, field) for values, field in zip(by_column, fields, strict=True)]
             writer.write_table(pa.table(arrays, schema=schema))
-
-
-def _text(value: Any) -> str:
-    flat = _flat(value)
-    return flat if isinstance(flat, str) else json.dumps(flat)

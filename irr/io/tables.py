@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from typing import Any, TypeAlias
 
@@ -61,12 +62,7 @@ class Table:
 
 @contextmanager
 def open_table(name: str, error: type[InputError], held: bool = False) -> Iterator[Table]:
-    """Opens the table of that name; its ending, one of `TABLES`, says its format.
-
-    Args:
-        name: The file.
-        error: The class of errors to raise.
-        held: Whether the rows stay in memory, so that a bomb must be refused.
+    """Opens a table; its ending, one of `TABLES`, says its format. If its rows are `held`, a bomb is refused.
 
     Raises:
         InputError: As `error`, here or while rows are read, if it is missing or not of its format.
@@ -77,11 +73,10 @@ def open_table(name: str, error: type[InputError], held: bool = False) -> Iterat
 
 
 def _names(header: Iterable[Any]) -> tuple[str, ...]:
-    cells = list(header)
-    while cells and cells[-1] in (None, ""):
+    cells = ["" if cell is None else str(cell) for cell in header]
+    while cells and not cells[-1]:
         cells.pop()
-    named = (str(cell).strip() if cell is not None else "" for cell in cells)
-    return tuple(name or f"column {number}" for number, name in enumerate(named, 1))
+    return tuple(cell.strip() or f"column {number}" for number, cell in enumerate(cells, 1))
 
 
 def _open_csv(source: Source, _stack: ExitStack, separator: str = "") -> Table:
@@ -100,10 +95,6 @@ def _open_csv(source: Source, _stack: ExitStack, separator: str = "") -> Table:
     shown = "tab" if separator == "\t" else f'"{separator}"'
     found = f"separator {shown}, encoding {encoding}"
     return Table(_names(header), rows, found, separator, lambda: source.share)
-
-
-def _open_tsv(source: Source, stack: ExitStack) -> Table:
-    return _open_csv(source, stack, "\t")
 
 
 def _csv_rows(source: Source, lines: Iterator[str], separator: str) -> NumberedCells:
@@ -251,7 +242,7 @@ def _explained(source: Source, what: str) -> Iterator[None]:
 # The formats of tables by ending, each with the function that opens it.
 TABLES: dict[str, Callable[[Source, ExitStack], Table]] = {
     ".csv": _open_csv,
-    ".tsv": _open_tsv,
+    ".tsv": partial(_open_csv, separator="\t"),
     ".xlsx": _open_xlsx,
     ".parquet": _open_parquet,
 }

@@ -200,7 +200,7 @@ class Failing:
 
     def __init__(self, program: InferRetrieveRank, breaks: Sequence[str]) -> None:
         self._program = program
-        self._infer = program.inferer.infer
+        self._infer = program.stages.inferer.infer
         self._breaks = breaks
 
     @contextmanager
@@ -210,11 +210,11 @@ class Failing:
                 raise RuntimeError("broken")
             return self._infer(texts)
 
-        self._program.inferer.infer = infer  # type: ignore[method-assign]
+        self._program.stages.inferer.infer = infer  # type: ignore[method-assign]
         try:
             yield
         finally:
-            self._program.inferer.infer = self._infer  # type: ignore[method-assign]
+            self._program.stages.inferer.infer = self._infer  # type: ignore[method-assign]
 
 
 def test_a_text_that_breaks_the_program_costs_only_itself_and_can_be_retried(
