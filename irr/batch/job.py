@@ -20,7 +20,7 @@ from irr.batch.rows import InputRow, OutputRow, Price, Tally, answer, rows_of
 from irr.calibrate.decision import BEST, Decision
 from irr.errors import IrrError, LMUnavailableError, OutputError, UsageError
 from irr.io.columns import OWN_NAMES, Columns
-from irr.io.outputs import is_stream, locked, open_stream, refuse_to_write_over
+from irr.io.outputs import is_stream, locked, open_output, refuse_to_write_over
 from irr.io.records import RawRows, open_rows
 from irr.io.table_writer import check_format, is_table
 from irr.types import Prediction, RowError, Usage
@@ -111,8 +111,7 @@ def predictions(
 ) -> Iterator[tuple[InputRow, Prediction]]:
     """Yields every row with its prediction; a text that breaks the program gets an `internal` error.
 
-    Raises:
-        Exception: What the program raised, if it does so for 21 texts in a row.
+    If the program raises for 21 texts in a row, so does this.
     """
     waiting: deque[InputRow] = deque()
 
@@ -158,11 +157,11 @@ def _stream(
         if getattr(job, name):
             raise UsageError(f"{name} needs an output file", "leave it out, or name a file")
     rows = rows_of(source)
-    with open_stream(job.output) as out, closing(engine(build(), rows)) as answers:
+    with open_output(job.output) as out, closing(engine(build(), rows)) as answers:
         tally = Tally()
         for one in answers:
-            out.write(one.line)
-            out.flush()
+            out.buffer.write(one.line)
+            out.buffer.flush()
             tally += one.tally
             watch(tally, source.share())
         return tally

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from operator import add
 from typing import Annotated, Any
 
@@ -175,33 +175,27 @@ def rows_of(source: RawRows) -> Iterator[InputRow]:
         TextsError: If the first 20 rows are bad, if no row of a shorter source is a JSON object or a row of a
             table, or, later on, if the source breaks off.
     """
-    first: list[InputRow] = []
-    usable = False
-    for raw in source.rows:
-        first.append(row := _read_row(raw))
+    bad: list[InputRow] = []
+    are_records = False
+    for raw in islice(source.rows, _MOST_BAD):
+        row = _read_row(raw)
         if row.error is None:
-            return chain(first, map(_read_row, source.rows))
-        usable = usable or _object(raw[1]) is not None
-        if len(first) == _MOST_BAD:
-            usable = False
-            break
-    if not usable and first and (error := first[0].error):
-        which = f"the first {_MOST_BAD} rows" if len(first) == _MOST_BAD else "its rows"
+            return chain(bad, [row], map(_read_row, source.rows))
+        bad.append(row)
+        are_records = are_records or _object(raw[1]) is not None
+    which = f"the first {_MOST_BAD} rows" if len(bad) == _MOST_BAD else "its rows"
+    if bad and bad[0].error and (len(bad) == _MOST_BAD or not are_records):
         # The row and its problem, without the hint for a single row.
-        problem = ": ".join(error.message.split(": ")[:2])
+        problem = ": ".join(bad[0].error.message.split(": ")[:2])
         hint = 'give {"id", "text"} a line, or a table'
         raise TextsError(source.name, f"none of {which} can be read; {problem}", hint)
-    return iter(first)
+    return iter(bad)
 
 
 def _read_row(raw: RawRow) -> InputRow:
     number, content = raw
-    line = (
-        content
-        if isinstance(content, bytes)
-        else json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
-    )
-    digest = hashlib.blake2b(line.strip(), digest_size=16).digest()
+    line = content.strip() if isinstance(content, bytes) else json.dumps(content).encode()
+    digest = hashlib.blake2b(line, digest_size=16).digest()
     try:
         row = parse_row(raw, TextRow, "", TEXTS)
     except TextsError as e:
@@ -273,12 +267,10 @@ def read_output_row(line: bytes) -> dict[str, Any] | None:
 def answer_columns(answers: Iterable[Mapping[str, Any]]) -> list[TableColumn]:
     """The columns of a table of answers, the best label of each first, and then those of its input."""
     others: dict[str, None] = {}
-    probable = abstained = fallbacks = False
+    keys: set[str] = set()
     for answer in answers:
         others.update(dict.fromkeys(answer.get("meta", ())))
-        probable = probable or any("probability" in label for label in answer["labels"])
-        abstained = abstained or "abstained" in answer
-        fallbacks = fallbacks or "fallbacks" in answer
+        keys.update(answer, *answer["labels"])
 
     def of_labels(key: str, answer: Mapping[str, Any]) -> list[Any]:
         return [label.get(key) for label in answer["labels"]]
@@ -289,12 +281,12 @@ def answer_columns(answers: Iterable[Mapping[str, Any]]) -> list[TableColumn]:
         TableColumn("names", partial(of_labels, "name"), str),
         TableColumn("scores", partial(of_labels, "score"), float),
     ]
-    if probable:
+    if "probability" in keys:
         columns.append(TableColumn("probabilities", partial(of_labels, "probability"), float))
-    if abstained:
+    if "abstained" in keys:
         columns.append(TableColumn("abstained", lambda answer: bool(answer.get("abstained"))))
     columns.append(TableColumn("error", lambda answer: answer["error"] and answer["error"]["message"]))
-    if fallbacks:
+    if "fallbacks" in keys:
         columns.append(
             TableColumn("fallbacks", lambda row: [one["stage"] for one in row.get("fallbacks", ())], str)
         )

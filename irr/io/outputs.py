@@ -74,20 +74,8 @@ def refuse_to_write_over(output: str, *sources: Path | None) -> None:
 
 
 @contextmanager
-def open_stream(name: str) -> Iterator[BinaryIO]:
-    """Opens stdout, a pipe or a device; raises an OutputError if it cannot be written."""
-    if name == STANDARD:
-        yield sys.stdout.buffer
-        return
-    with _explained(name):
-        file = Path(name).open("wb")  # noqa: SIM115
-    with file:
-        yield file
-
-
-@contextmanager
 def open_output(name: str, *sources: Path | None) -> Iterator[TextIO]:
-    """The file of that name, which appears when it is complete, or stdout.
+    """The file of that name, which appears when it is complete, a device or stdout.
 
     Raises:
         OutputError: If it cannot be written; raised before the block starts.

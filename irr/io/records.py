@@ -45,11 +45,7 @@ RawRow: TypeAlias = tuple[int, bytes | dict[str, Any] | UnreadableRow]
 
 
 def parse_row(row: RawRow, model: type[M], path: str | Path, kind: RowKind) -> M:
-    """A row as a model.
-
-    Raises:
-        InputError: As the kind's error, with the row, if it cannot be read or does not fit.
-    """
+    """A row as a model; raises the kind's error with the row if it cannot be read or does not fit."""
     number, content = row
     if isinstance(content, UnreadableRow):
         raise kind.error(path, *content, number)
@@ -111,11 +107,7 @@ def open_rows(
 def read_models(
     path: Path, model: type[M], kind: RowKind, columns: Columns = OWN_NAMES
 ) -> Iterator[tuple[int, M]]:
-    """Yields the rows of a JSONL file or a table with their numbers; blank rows are skipped.
-
-    Raises:
-        InputError: As the kind's error, with file and row, if the file cannot be used.
-    """
+    """Yields the rows of a JSONL file or a table with their numbers; raises the kind's errors."""
     with open_rows(path, columns, kind, held=True) as source:
         for row in source.rows:
             yield row[0], parse_row(row, model, path, kind)
@@ -173,7 +165,8 @@ def _log_once(found: str) -> None:
 def frame_records(data: Any, kind: RowKind) -> Iterable[Any]:
     """The rows of a data frame as mappings by field, the values of a series; other data is unchanged.
 
-    Raises a UsageError if a column is missing, or the frame is lazy.
+    Raises:
+        UsageError: If a column is missing, or the frame is lazy.
     """
     frame = _native(data)
     if frame is None:

@@ -55,7 +55,7 @@ class Source:
             self._faults += (_zstd(name).ZstdError,)
         self._size = Path(name).stat().st_size if Path(name).is_file() else 0
         self._held = held
-        self._counts = held and self._stream is not file
+        self._bounded = held and self._stream is not file
         self._unpacked = 0
 
     @property
@@ -118,10 +118,10 @@ class Source:
             passed += len(rest)
 
     def _counted(self, content: bytes) -> bytes:
-        if self._counts:
-            self._unpacked += len(content)
+        self._unpacked += len(content)
+        if self._bounded and self._unpacked > _UNPACKED_BYTES:
             packed = self._file.tell() if self._file.seekable() else 0
-            if self._unpacked > _UNPACKED_BYTES and self._unpacked > _UNPACKED_TIMES * packed:
+            if self._unpacked > _UNPACKED_TIMES * packed:
                 problem = f"unpacks to more than {_UNPACKED_TIMES} times its size"
                 raise self.error(self.name, problem, "unpack it, and look at what it holds")
         return content

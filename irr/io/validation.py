@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -18,15 +18,9 @@ M = TypeVar("M", bound=BaseModel)
 def parse_json_row(
     model: type[M], line: str, path: Path, row: int, error: type[InputError], repair: bool = False
 ) -> M:
-    """Reads one JSONL row into `model`; its first mistake becomes an error with its row.
+    """Reads one line of JSON into `model`; its first mistake becomes an `error` with file and row.
 
-    Args:
-        model: The model of a row.
-        line: The row.
-        path: The file, for the error.
-        row: Its number, for the error.
-        error: The error to raise.
-        repair: Whether half a surrogate pair, which some writers escape, becomes a "?".
+    With `repair`, half a surrogate pair, which some writers escape, becomes a "?".
     """
     try:
         return model.model_validate_json(line)
@@ -47,10 +41,7 @@ def explain(error: ValidationError, known: type[BaseModel] | None = None) -> tup
     """The first mistake as a problem and a hint, without the data itself.
 
     An unknown key comes before other mistakes, because a mistyped key is also missing under its right name.
-
-    Args:
-        error: What pydantic raised.
-        known: The model, if the hint is to list the known keys beside an unknown one.
+    Beside an unknown key, the hint lists the keys of the model if that is given as `known`.
     """
     mistakes = error.errors(include_url=False, include_input=False)
     first = min(mistakes, key=lambda mistake: mistake["type"] != "extra_forbidden")
@@ -111,5 +102,4 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     """The models in an annotation such as `tuple[Demo, ...] | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    parts = (*getattr(annotation, "__args__", ()), getattr(annotation, "__origin__", None))
-    return [model for part in parts if part is not annotation and part is not None for model in _models(part)]
+    return [model for part in get_args(annotation) for model in _models(part)]
