@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from irr.errors import InputError, UsageError
 from irr.io.columns import OWN_NAMES, TEXTS, Columns, RowKind, distinct, field_value, plain
 from irr.io.streams import LONGEST_LINE, ending, import_extra, open_source
-from irr.io.tables import TABLES, Table, open_table
+from irr.io.tables import TABLES, RowStream, Table, open_table
 from irr.io.validation import explain, parse_json_row
 from irr.types import RowError
 
@@ -40,8 +39,10 @@ class UnreadableRow(NamedTuple):
     hint: str
 
 
-# The number of a row, from 1, and its content: a line of JSON, or the record of a table's row.
-RawRow: TypeAlias = tuple[int, bytes | dict[str, Any] | UnreadableRow]
+# A line of JSON, or the record of a table's row.
+RowContent: TypeAlias = bytes | dict[str, Any] | UnreadableRow
+RawRow: TypeAlias = tuple[int, RowContent]
+RawRows: TypeAlias = RowStream[RowContent]
 
 
 def parse_row(row: RawRow, model: type[M], path: str | Path, kind: RowKind) -> M:
@@ -66,23 +67,6 @@ def parse_row(row: RawRow, model: type[M], path: str | Path, kind: RowKind) -> M
     return parse_json_row(model, line, Path(path), number, kind.error, kind.extra)
 
 
-@dataclass(frozen=True)
-class RawRows:
-    """The rows of an input, read once.
-
-    Attributes:
-        name: The input's name in messages.
-        rows: The rows that are not blank.
-        share: The share that has been read, in [0, 1]; None if that is unknown.
-        separator: The separator of a CSV file; "" in other formats.
-    """
-
-    name: str
-    rows: Iterator[RawRow]
-    share: Callable[[], float | None]
-    separator: str = ""
-
-
 @contextmanager
 def open_rows(
     name: str | Path, columns: Columns = OWN_NAMES, kind: RowKind = TEXTS, held: bool = False
@@ -97,11 +81,11 @@ def open_rows(
     """
     if ending(name) in TABLES:
         with open_table(str(name), kind.error, held) as table:
-            rows = _table_rows(str(name), table, kind, columns)
-            yield RawRows(str(name), rows, table.share, table.separator)
+            rows = _table_rows(table, kind, columns)
+            yield RowStream(table.name, rows, table.share, separator=table.separator)
         return
     with open_source(name, held, kind.error) as source:
-        yield RawRows(source.name, _json_rows(source.lines(), kind, columns), lambda: source.share)
+        yield RowStream(source.name, _json_rows(source.lines(), kind, columns), lambda: source.share)
 
 
 def read_models(
@@ -131,13 +115,13 @@ def _renamed(line: bytes, kind: RowKind, columns: Columns) -> bytes:
     return json.dumps(columns.rename(record, kind)).encode() if isinstance(record, dict) else line
 
 
-def _table_rows(name: str, table: Table, kind: RowKind, columns: Columns) -> Iterator[RawRow]:
+def _table_rows(table: Table, kind: RowKind, columns: Columns) -> Iterator[RawRow]:
     """The rows of a table as records; logs the detected columns."""
     if not table.header:
         return
-    found = columns.find(table.header, kind, name, 1)
+    found = columns.find(table.header, kind, table.name, 1)
     used = ", ".join(f"{field} = {table.header[place]}" for place, field in found.items())
-    _log_once(f"{name}: " + "; ".join(filter(None, (table.found, f"columns {used}"))))
+    _log_once(f"{table.name}: " + "; ".join(filter(None, (table.found, f"columns {used}"))))
     others = [name for place, name in enumerate(table.header) if place not in found]
     names = iter(distinct(others, found.values()))
     keys = [found.get(place) or next(names) for place in range(len(table.header))]

@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from irr.errors import InputError, IrrError
 from irr.io.streams import LONGEST_LINE, Source, ending, import_extra, open_source
@@ -38,26 +38,32 @@ _MOST_ACCENTED = 0.4
 # Signs that follow no letter in a Western language, and bytes that its code page lacks.
 _NO_WORD = re.compile("[^\\W\\d_][¡¢£¤¥¦¨¬¯±³´¶¹¿¼¾]|\ufffd")
 
+Content = TypeVar("Content")
 NumberedCells: TypeAlias = Iterator[tuple[int, Sequence[Any]]]
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table that is read once, row by row.
+class RowStream(Generic[Content]):
+    """The rows of an input, which are read once.
 
     Attributes:
-        header: The names of the columns; an empty one is replaced by a number.
-        rows: Their numbers, as the format counts them, and their cells.
+        name: The input's name in messages.
+        rows: Their numbers, as the format counts them, from 1, and their content.
+        share: The share that has been read, in [0, 1]; None if that is unknown.
+        header: The names of a table's columns; an empty one is replaced by a number.
         found: The detected properties, in words; "" if there are none.
         separator: The separator of CSV cells; "" in other formats.
-        share: The share that has been read, in [0, 1]; None if that is unknown.
     """
 
-    header: tuple[str, ...]
-    rows: NumberedCells
+    name: str
+    rows: Iterator[tuple[int, Content]]
+    share: Callable[[], float | None] = lambda: None
+    header: tuple[str, ...] = ()
     found: str = ""
     separator: str = ""
-    share: Callable[[], float | None] = lambda: None
+
+
+Table: TypeAlias = RowStream[Sequence[Any]]
 
 
 @contextmanager
@@ -94,7 +100,7 @@ def _open_csv(source: Source, _stack: ExitStack, separator: str = "") -> Table:
     _, header = next(rows, (1, []))
     shown = "tab" if separator == "\t" else f'"{separator}"'
     found = f"separator {shown}, encoding {encoding}"
-    return Table(_names(header), rows, found, separator, lambda: source.share)
+    return RowStream(source.name, rows, lambda: source.share, _names(header), found, separator)
 
 
 def _csv_rows(source: Source, lines: Iterator[str], separator: str) -> NumberedCells:
@@ -195,7 +201,8 @@ def _open_xlsx(source: Source, stack: ExitStack) -> Table:
         sheet.reset_dimensions()  # the size in the file may be wrong
     rows = _sheet_rows(source, sheet.iter_rows(values_only=True))
     _, header = next(rows, (1, ()))
-    return Table(_names(header), rows, f'sheet "{sheet.title}"' if len(book.worksheets) > 1 else "")
+    found = f'sheet "{sheet.title}"' if len(book.worksheets) > 1 else ""
+    return RowStream(source.name, rows, header=_names(header), found=found)
 
 
 def _sheet_rows(source: Source, rows: Iterable[Sequence[Any]]) -> NumberedCells:
@@ -222,9 +229,8 @@ def _open_parquet(source: Source, stack: ExitStack) -> Table:
                     done += 1
                     yield done, cells
 
-    return Table(
-        _names(file.schema_arrow.names), rows(), share=lambda: min(1.0, done / count) if count else None
-    )
+    header = _names(file.schema_arrow.names)
+    return RowStream(source.name, rows(), lambda: min(1.0, done / count) if count else None, header)
 
 
 @contextmanager
