@@ -28,8 +28,8 @@ from typing import Any
 from eval.record import record
 from irr.batch import Job, local, run
 from irr.lm.loop import run_on_loop as on_models_loop
-from irr.lm.openai.client import ServedModel
-from irr.lm.openai.limits import Limits
+from irr.lm.server_client import ServedModel
+from irr.lm.server_limits import Limits
 from irr.types import Prediction
 from tests.doubles.batch_process import program, start, text, write_texts
 from tests.doubles.kills import kill_often

@@ -25,9 +25,9 @@ from irr.frozen.freeze import freeze, load
 from irr.io.texts import TextRow, read_rows
 from irr.labels.space import LabelSpace
 from irr.lm.loop import run_on_loop
-from irr.lm.openai.client import ServedModel
 from irr.lm.registry import open_model
-from irr.optimize.dspy_program import dspy_model, lean_json, prepare_dspy, schema_config
+from irr.lm.server_client import ServedModel
+from irr.program.dspy_module import LeanJSONAdapter, dspy_model, predictor_of, prepare_dspy, schema_config
 from irr.program.program import build
 from irr.prompts.chat import list_schema
 from irr.prompts.pack import load_task
@@ -138,11 +138,9 @@ def _call_costs(calls: int, rounds: int) -> dict[str, float]:
 
 def _ways(model: ServedModel, api_base: str) -> dict[str, Callable[[], Awaitable[Any]]]:
     """The same question, as a frozen program asks it, through DSPy to our client, and to DSPy's own."""
-    from irr.optimize.dspy_program import OrderCandidates
-
     dspy = prepare_dspy()
     ask = RankingPrompt(load_task("esco"), 4)
-    module = OrderCandidates(ask, dspy_model(model))
+    predictor = predictor_of(ask.prompt)
     config = schema_config(list_schema("ranking", RankingPrompt.items(len(NAMES)), 10)) | {"max_tokens": 120}
 
     async def frozen() -> list[int]:
@@ -150,9 +148,9 @@ def _ways(model: ServedModel, api_base: str) -> dict[str, Callable[[], Awaitable
 
     def through_dspy(lm: Any) -> Callable[[], Awaitable[list[int]]]:
         async def ask() -> list[int]:
-            with dspy.context(adapter=lean_json(), disable_history=True, trace=None):
+            with dspy.context(adapter=LeanJSONAdapter(), disable_history=True, trace=None):
                 values = {"text": TEXT, "candidates": numbered(NAMES)}
-                answer = await module.predict.acall(**values, config=config, lm=lm)
+                answer = await predictor.acall(**values, config=config, lm=lm)
                 return RankingPrompt.kept(answer.ranking, len(NAMES))
 
         return ask
@@ -160,7 +158,7 @@ def _ways(model: ServedModel, api_base: str) -> dict[str, Callable[[], Awaitable
     stock = dspy.LM("hosted_vllm/m", api_base=api_base, api_key="EMPTY", cache=False)
     return {
         "frozen": frozen,
-        "dspy_over_our_client": through_dspy(module.model),
+        "dspy_over_our_client": through_dspy(dspy_model(model)),
         "dspy": through_dspy(stock),
     }
 

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from eval.record import record
 from irr.batch import Job, local, run
-from irr.lm.openai.limits import Limits
+from irr.lm.server_limits import Limits
 from tests.doubles.batch_process import LABELS, program, text
 from tests.doubles.faulty_server import Behaviour, Call, faulty_server
 

@@ -31,10 +31,11 @@ from irr.evaluate.evaluate import Evaluation, evaluate
 from irr.frozen.freeze import freeze, load
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
-from irr.lm.base import LanguageModel
-from irr.lm.recorded import Answer, RecordedModel
+from irr.lm.protocol import LanguageModel
+from irr.lm.recorded import RecordedAnswer, RecordedModel
+from irr.optimize.dspy_search import Optimizer
 from irr.optimize.optimization import optimize
-from irr.optimize.prompt_search import Optimizer, Students
+from irr.optimize.prompt_search import Students
 from irr.optimize.scorer import CachingEncoder
 from irr.program.program import InferRetrieveRank, build
 from irr.statistics import paired_bootstrap
@@ -110,7 +111,7 @@ def read(data: Path, folder: Path) -> Recorded:
     files = {}
     for demos in ("task", "near"):
         own = [
-            Answer(text=text_of[row["id"]], **row)
+            RecordedAnswer(text=text_of[row["id"]], **row)
             for row in answers
             if row["demos"] == demos and row["id"] in text_of
         ]

@@ -28,7 +28,7 @@ from irr.config import RankMethod, Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.io.texts import TextRow, read_rows
 from irr.labels.space import LabelSpace
-from irr.lm.openai.client import ServedModel
+from irr.lm.server_client import ServedModel
 from irr.lm.vllm_server import Server, ServerOptions, running_server
 from irr.program.program import build
 from irr.types import EntryKind

@@ -28,10 +28,9 @@ from eval.recorded import read
 from irr.config import RankMethod, Settings
 from irr.evaluate.metrics import rp_at_k
 from irr.io.texts import GoldRow
-from irr.lm.base import ChatRequest
-from irr.lm.local.smollm import converted_folder
+from irr.lm.embedded import packaged_folder
+from irr.lm.protocol import ChatRequest, count
 from irr.lm.recorded import RecordedModel
-from irr.lm.usage import count
 from irr.program.program import InferRetrieveRank, build
 from irr.program.stages import evidence_by
 from irr.prompts.pack import load_task
@@ -154,7 +153,7 @@ def ranked(texts: Texts, model: CountingModel, depth: int, gap: float) -> Ranked
     usages = [ranking.usage for ranking in rankings]
     return Ranked(
         {f"rp@{k}": [rp_at_k(a, g, k=k) for a, g in zip(answers, texts.gold, strict=True)] for k in (5, 10)},
-        [shown.of([one.score for one in candidates]) for candidates in texts.candidates],
+        [shown.count([one.score for one in candidates]) for candidates in texts.candidates],
         [usage.prompt_tokens + usage.completion_tokens for usage in usages],
         sum(ranking.fallback is not None for ranking in rankings),
     )
@@ -178,7 +177,7 @@ def as_json(one: Ranked, before: Ranked, theirs: float) -> dict[str, Any]:
 def _tokenizer() -> Any:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(converted_folder(), local_files_only=True)
+    return AutoTokenizer.from_pretrained(packaged_folder(), local_files_only=True)
 
 
 def show(name: str, figures: Mapping[str, Any]) -> None:

@@ -66,10 +66,10 @@ DEV_SETS = (
 # parent, which the score raises with its children.
 SCORE = 0.14
 LONG = {
-    "passage_scores": (0.07, 0.14, 0.21),
-    "rare_6": (0.0, 0.02, 0.04),
-    "attributed": (0.0, 0.02, 0.04),
-    "words": (0.07, 0.11, 0.17, 0.28),
+    "mean_passage": (0.07, 0.14, 0.21),
+    "exclusive_matches": (0.0, 0.02, 0.04),
+    "specific_matches": (0.0, 0.02, 0.04),
+    "shared_words": (0.07, 0.11, 0.17, 0.28),
     "first_passage": (0.0, 0.014),
 }
 PARENT = (0.0, -0.025, -0.05)

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from irr.frozen.freeze import freeze as freeze
     from irr.frozen.freeze import load as load
     from irr.labels.space import LabelSpace as LabelSpace
-    from irr.lm.base import LanguageModel as LanguageModel
-    from irr.lm.openai.limits import Limits as Limits
+    from irr.lm.protocol import LanguageModel as LanguageModel
     from irr.lm.registry import open_model as open_model
+    from irr.lm.server_limits import Limits as Limits
     from irr.program.program import InferRetrieveRank as InferRetrieveRank
     from irr.program.program import build as build
+    from irr.program.program import from_module as from_module
     from irr.rank.base import Ranker as Ranker
     from irr.types import Candidate as Candidate
     from irr.types import Label as Label
@@ -36,10 +37,10 @@ _MODULES = {
     "errors": "IrrError",
     "frozen.freeze": "freeze load",
     "labels.space": "LabelSpace",
-    "lm.base": "LanguageModel",
-    "lm.openai.limits": "Limits",
+    "lm.protocol": "LanguageModel",
+    "lm.server_limits": "Limits",
     "lm.registry": "open_model",
-    "program.program": "InferRetrieveRank build",
+    "program.program": "InferRetrieveRank build from_module",
     "rank.base": "Ranker",
     "types": "Candidate Label Prediction RankedLabel",
 }

@@ -73,6 +73,10 @@ class MissingExtraError(IrrError):
     """Something needs a package that is not installed; the hint is its pip line."""
 
 
+# Codes of errors after which the same request may go well a little later.
+NO_ANSWER = frozenset({"unreachable", "timeout", "rate_limited", "server_error"})
+
+
 class LMError(IrrError):
     """A language model gave no usable answer.
 
@@ -94,6 +98,10 @@ class LMUnavailableError(LMError):
     The code is `refused` (the server refuses the key, the model or the address) or `down` (the server is
     down for longer than the patience allows).
     """
+
+
+class BudgetSpentError(IrrError):
+    """No further request to a language model is allowed: a budget is spent, or its user stopped it."""
 
 
 class ProgramError(IrrError):

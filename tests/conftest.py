@@ -14,7 +14,7 @@ from hypothesis import settings
 
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.labels.space import LabelSpace
-from irr.lm.local import smollm
+from irr.lm.embedded import packaged_folder
 from irr.program.program import InferRetrieveRank, build
 from tests.support import KITCHEN, Irr, run_here, run_process, write_jsonl
 
@@ -74,7 +74,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IRR_MODEL_FOLDER", str(shared / "models"))
-        yield smollm.converted_folder()
+        yield packaged_folder()
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from aiohttp import web
 
 import irr as package
 from irr.errors import LMError, UsageError
-from irr.lm.base import ChatRequest
 from irr.lm.loop import Requests, run_on_loop
+from irr.lm.protocol import ChatRequest
 from irr.program.program import InferRetrieveRank, build
 from irr.rank.base import RetrievalRanker
 from tests.doubles.faulty_server import Call, completion, failure, faulty_server

@@ -38,8 +38,8 @@ def doctor(options: DoctorOptions) -> None:
     """
     from irr.batch import Price
     from irr.evaluate.checkup import QUESTIONS, TERMS, examine
-    from irr.lm.openai.limits import Limits
     from irr.lm.registry import check_name, open_model
+    from irr.lm.server_limits import Limits
 
     price = Price.parse(options.price_per_million) if options.price_per_million else None
     check_name(options.lm, options.api_base)

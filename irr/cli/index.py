@@ -33,7 +33,7 @@ class IndexOptions:
 def index(options: IndexOptions) -> None:
     """List the label indexes, verify them, or delete unused ones."""
     from irr.hub import cache_folder
-    from irr.index.maintenance import kept, prune, verify
+    from irr.index.maintenance import list_indexes, prune, verify
 
     root = options.index_folder or cache_folder("indexes")
     if options.action == "prune":
@@ -56,7 +56,7 @@ def index(options: IndexOptions) -> None:
                 *(f"{one.labels:,}", f"{one.entries:,}", f"{one.size / 1e6:,.1f}", f"{one.unused:.0f}"),
                 *(one.encoder, str(one.path.relative_to(root))),
             )
-            for one in kept(root)
+            for one in list_indexes(root)
         ]
         header = ("labels", "entries", "MB", "days unused", "encoder", "folder")
         display.table(header, rows, str(root), right=range(4))

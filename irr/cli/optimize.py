@@ -24,7 +24,7 @@ from irr.text.numbers import counted
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from irr.lm.budget import Budget
+    from irr.lm.cache import Budget
     from irr.optimize.optimization import Optimized
     from irr.optimize.scorer import Trial
     from irr.types import Usage
@@ -103,10 +103,11 @@ def optimize(options: OptimizeOptions) -> None:
     # DSPy's own progress bars would overwrite this one.
     os.environ.setdefault("TQDM_DISABLE", "1")
     from irr.frozen.freeze import freeze
-    from irr.lm.budget import Budget
+    from irr.lm.cache import Budget
+    from irr.optimize.dspy_search import Optimizer
     from irr.optimize.optimization import check_models, split
     from irr.optimize.optimization import optimize as run
-    from irr.optimize.prompt_search import Optimizer, Students
+    from irr.optimize.prompt_search import Students
 
     optimizer = Optimizer(options.optimizer)
     check_models(optimizer, options.end_to_end, lms.capabilities, teachers.capabilities)

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from irr.config import RankMethod, Settings
 from irr.errors import LMError, LMUnavailableError
-from irr.lm.base import LanguageModel
 from irr.lm.loop import gather, run_on_loop
-from irr.lm.usage import metered
+from irr.lm.protocol import LanguageModel, metered
 from irr.program.stages import evidence_by
 from irr.prompts.pack import Demo, TaskPack, load_task
 from irr.prompts.templates import TermPrompt

@@ -34,9 +34,9 @@ from irr.frozen.manifest import (
 from irr.hub import hub_folder
 from irr.index.vectors import Progress
 from irr.labels.space import LabelSpace
-from irr.lm.base import LanguageModel
-from irr.lm.openai.limits import Limits
+from irr.lm.protocol import LanguageModel
 from irr.lm.registry import NO_MODEL, capabilities_of, name_of, open_models
+from irr.lm.server_limits import Limits
 from irr.program.program import InferRetrieveRank, build
 from irr.program.spec import ModelName
 from irr.prompts.pack import TaskPack, load_task

@@ -11,20 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from irr.errors import LabelIndexError
-from irr.index.build import ABOUT, KEYS, SPACES, STORE, VECTORS, collection_of, keys_in
+from irr.index.store import ABOUT, KEYS, SPACES, STORE, VECTORS, collection_of, keys_in
 from irr.index.vectors import VectorStore
 
 _DAY = 86_400
-# Folders that interrupted builds and older versions left.
-_LEFTOVERS = ("*.building", "*/*.building", "*/graph")
+# Folders that interrupted builds left.
+_LEFTOVERS = ("*.building", "*/*.building")
 _OURS = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
-class Kept:
+class IndexInfo:
     """A label index in the folder of indexes.
 
     Attributes:
@@ -44,7 +43,7 @@ class Kept:
     unused: float
 
 
-def kept(root: Path) -> list[Kept]:
+def list_indexes(root: Path) -> list[IndexInfo]:
     """The indexes under a folder, last used first."""
     found = []
     for file in root.glob(f"*/{SPACES}/*/{ABOUT}"):
@@ -54,14 +53,14 @@ def kept(root: Path) -> list[Kept]:
         except (OSError, ValueError, KeyError):
             continue
         unused = (time.time() - file.stat().st_mtime) / _DAY
-        found.append(Kept(file.parent, *facts, _size(file.parent), unused))
+        found.append(IndexInfo(file.parent, *facts, _size(file.parent), unused))
     return sorted(found, key=lambda index: (index.unused, index.path))
 
 
 def prune(root: Path, days: float) -> tuple[int, int]:
     """Deletes the indexes that were not opened for `days` days, and vectors that no other index uses.
 
-    Also deletes the leftovers of interrupted builds and of older versions. All of it can be built again.
+    Also deletes the leftovers of interrupted builds. All of it can be built again.
 
     Returns:
         How many indexes and how many vectors were deleted.
@@ -71,7 +70,7 @@ def prune(root: Path, days: float) -> tuple[int, int]:
     indexes = vectors = 0
     for home in _homes(root, SPACES):
         with FileLock(home.with_suffix(".lock")):
-            for index in kept(root):
+            for index in list_indexes(root):
                 if index.path.parent.parent == home and index.unused >= days:
                     shutil.rmtree(index.path)
                     indexes += 1
@@ -87,19 +86,16 @@ def prune(root: Path, days: float) -> tuple[int, int]:
                     unused = [key for key in store.all_keys() if key not in used]
                     store.delete(unused)
                 vectors += len(unused)
-    for old in set(_homes(root, "label_of.npy")) & set(_homes(root, "words.npz")):
-        shutil.rmtree(old)
-        indexes += 1
     return indexes, vectors
 
 
-def verify(root: Path) -> Iterator[tuple[Kept, str]]:
+def verify(root: Path) -> Iterator[tuple[IndexInfo, str]]:
     """Yields every index and its damage, or "": each vector is compared with the one in Chroma."""
-    for index in kept(root):
+    for index in list_indexes(root):
         yield index, _problem(index)
 
 
-def _problem(index: Kept) -> str:
+def _problem(index: IndexInfo) -> str:
     home = index.path.parent.parent
     try:
         keys = keys_in(index.path)
@@ -117,12 +113,8 @@ def _problem(index: Kept) -> str:
         return str(e)
     if missing := sum(key not in held for key in keys):
         return f"Chroma lacks {missing:,} of its vectors"
-    differ = sum(not _equal(vectors[row], held[key]) for row, key in enumerate(keys))
+    differ = sum(not np.array_equal(vectors[row], held[key]) for row, key in enumerate(keys))
     return f"{differ:,} of its vectors are not those in Chroma" if differ else ""
-
-
-def _equal(vector: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
-    return bool(np.array_equal(vector, other))
 
 
 def _homes(root: Path, name: str) -> list[Path]:

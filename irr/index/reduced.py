@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.index.arrays import save_rows
+from irr.index.vectors import save_rows
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]

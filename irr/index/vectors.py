@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -168,3 +168,22 @@ def close_chroma(client: Any) -> None:
     """Closes a client, and with it the files that Chroma holds open."""
     if hasattr(client, "close"):
         client.close()
+
+
+def save_rows(path: Path, blocks: Iterable[NDArray[np.float32]], shape: tuple[int, int]) -> None:
+    """Writes blocks of rows as one `.npy` file of float32, which `numpy.load` can map into memory.
+
+    It is a stream, because writing to a memory map ends the process if the disk is full.
+
+    Args:
+        path: The file.
+        blocks: Rows, each block of shape (rows, shape[1]).
+        shape: The shape of all blocks together.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        for block in blocks:
+            file.write(block.astype("<f4", copy=False).tobytes())

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from irr.errors import LMError, LMUnavailableError
 from irr.infer.spans import Inferer
-from irr.lm.base import LanguageModel
 from irr.lm.loop import gather, run_on_loop
-from irr.lm.usage import metered
+from irr.lm.protocol import LanguageModel, metered
 from irr.prompts.pack import ChooseDemos, Demo, TaskPack
 from irr.prompts.templates import TermPrompt
 from irr.types import Fallback, Inference, Query, QueryKind

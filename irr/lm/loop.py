@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
@@ -59,10 +58,6 @@ class _Loop:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
-    def forget(self) -> None:
-        """Starts afresh in a forked child, which has the loop without its thread, and maybe a held lock."""
-        self.__init__()  # type: ignore[misc]
-
     def start(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
@@ -76,7 +71,6 @@ class _Loop:
 
 
 _loop = _Loop()
-os.register_at_fork(after_in_child=_loop.forget)
 
 
 def run_on_loop(work: Coroutine[Any, Any, T]) -> T:

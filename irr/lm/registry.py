@@ -7,18 +7,18 @@ from importlib import import_module
 from typing import Any
 
 from irr.errors import UsageError
-from irr.lm.base import Capabilities, LanguageModel
-from irr.lm.openai.address import check_address, read_key
-from irr.lm.openai.limits import Limits
+from irr.lm.protocol import Capabilities, LanguageModel
+from irr.lm.server_errors import check_address, read_key
+from irr.lm.server_limits import Limits
 
 NO_MODEL = "none"
 _SERVED = "openai/"
 # The class of a name, or of names that begin so if it ends in "/". A class has `open` and `capabilities`,
 # and is imported at first use.
 _CLASSES = {
-    "embedded": ("irr.lm.local.model", "EmbeddedModel"),
+    "embedded": ("irr.lm.embedded", "EmbeddedModel"),
     "recorded/": ("irr.lm.recorded", "RecordedModel"),
-    _SERVED: ("irr.lm.openai.client", "ServedModel"),
+    _SERVED: ("irr.lm.server_client", "ServedModel"),
 }
 
 

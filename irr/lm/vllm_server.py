@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from irr.errors import IrrError, LMError, MissingExtraError, UsageError
-from irr.lm.local import smollm
+from irr.lm.embedded import ALIAS, NAME, packaged_folder
 from irr.lm.loop import run_on_loop
-from irr.lm.openai.address import KEY_VARIABLE
-from irr.lm.openai.client import ServedModel
+from irr.lm.server_client import ServedModel
+from irr.lm.server_errors import KEY_VARIABLE
 
 _FLAGS = (
     "--enable-prefix-caching",
@@ -181,8 +181,8 @@ def _cpu_dtype() -> str:
 
 def _model(model: str) -> tuple[str, str, bool]:
     """The model that vLLM loads, its name on the server, and whether it is on this machine."""
-    if packaged := smollm.packaged_folder(model, "bfloat16"):
-        return str(packaged), smollm.NAME, True
+    if model == ALIAS:
+        return str(packaged_folder()), NAME, True
     folder = Path(model).expanduser()
     if folder.is_dir():
         return str(folder), folder.resolve().name, True

@@ -10,7 +10,7 @@ from pathlib import Path
 from irr.calibrate.fit import calibrate
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
-from irr.errors import LMUnavailableError, UsageError
+from irr.errors import BudgetSpentError, LMUnavailableError, UsageError
 from irr.evaluate.evaluate import Evaluation, evaluate
 from irr.frozen.manifest import Scores
 from irr.hub import cache_folder
@@ -18,9 +18,10 @@ from irr.index.store import open_index
 from irr.index.vectors import Progress
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
-from irr.lm.base import Capabilities, LanguageModel
-from irr.lm.budget import Budget, MeteredModel, Stopped
-from irr.optimize.prompt_search import BOTH, INFER, RANK, Improver, Optimizer, Students, check_optimizer
+from irr.lm.cache import Budget, CachedModel
+from irr.lm.protocol import Capabilities, LanguageModel
+from irr.optimize.dspy_search import Optimizer, check_optimizer
+from irr.optimize.prompt_search import BOTH, INFER, RANK, Improver, Students
 from irr.optimize.scorer import Plan, Scorer, Trial
 from irr.optimize.tuning import combine, tune
 from irr.program.program import InferRetrieveRank
@@ -145,7 +146,7 @@ def optimize(
         program = program.calibrated(found)
     except UsageError as e:
         uncalibrated = e.message
-    except Stopped:
+    except BudgetSpentError:
         uncalibrated = budget.reason
     history: dict[str, str | int] = {
         "optimizer": str(optimizer) if models != Students() else str(Optimizer.NONE),
@@ -220,7 +221,7 @@ def _counted(models: Students, budget: Budget) -> Students:
     known: dict[int, LanguageModel] = {}
 
     def one(model: LanguageModel | None) -> LanguageModel | None:
-        return known.setdefault(id(model), MeteredModel(model, budget)) if model else None
+        return known.setdefault(id(model), CachedModel(model, budget)) if model else None
 
     return Students(one(models.infer), one(models.rank), one(models.infer_teacher), one(models.rank_teacher))
 
@@ -230,7 +231,7 @@ def _evaluated(scorer: Scorer, plan: Plan, budget: Budget) -> Evaluation | None:
     try:
         with budget.trial(len(scorer.val)):
             return evaluate(scorer.program(plan), scorer.val)
-    except Stopped:
+    except BudgetSpentError:
         return None
 
 

@@ -14,7 +14,7 @@ from irr.encoders.base import Encoder, InContext, Places, encode_places
 from irr.evaluate.evaluate import METRICS
 from irr.index.store import LabelIndex
 from irr.io.texts import GoldRow
-from irr.lm.base import LanguageModel
+from irr.lm.protocol import LanguageModel
 from irr.program.program import InferRetrieveRank
 from irr.program.spec import Models, ProgramSpec
 from irr.prompts.pack import TaskPack

@@ -10,7 +10,7 @@ import numpy as np
 from irr.config import HYPERPARAMETERS
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
-from irr.lm.budget import Budget
+from irr.lm.cache import Budget
 from irr.optimize.scorer import GoldFeatures, Plan, Scorer, Trial, Values, scored
 from irr.retrieve.features import FEATURES, SCALE, Combination, length_share
 from irr.statistics import lower_bound

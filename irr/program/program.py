@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -26,7 +26,7 @@ from irr.io.records import frame_records, frame_texts
 from irr.io.validation import explain
 from irr.labels.part import part_of
 from irr.labels.space import LabelSpace
-from irr.lm.base import LanguageModel
+from irr.lm.protocol import LanguageModel
 from irr.program.grouping import Coalescer, stream
 from irr.program.spec import Models, ProgramSpec
 from irr.program.stages import AnswerOptions, Stages
@@ -34,6 +34,9 @@ from irr.prompts.pack import TaskPack, load_task
 from irr.rank.base import Ranker
 from irr.retrieve.features import Combination, default_combination
 from irr.types import Example, Label, Prediction, Query, QueryKind
+
+if TYPE_CHECKING:
+    from irr.program.dspy_module import ProgramModule
 
 _TOP_K = 10
 
@@ -149,6 +152,23 @@ class InferRetrieveRank:
         if not spec.examples:
             spec = spec.replace(leave_one_out=False)
         return cls(spec=spec, models=models, index=index, stages=Stages.compose(spec, models, index))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> InferRetrieveRank:
+        return self  # it is immutable
+
+    def module(self, predictors: Sequence[str] = ("infer", "rank")) -> ProgramModule:
+        """The program as a `dspy.Module`, whose prompts any DSPy optimizer can compile.
+
+        Args:
+            predictors: The stages whose prompts are its predictors: `infer`, `rank`, or both.
+        """
+        from irr.program.dspy_module import ProgramModule
+
+        return ProgramModule(self, predictors)
+
+    def with_task(self, task: TaskPack) -> InferRetrieveRank:
+        """The program with other prompts."""
+        return InferRetrieveRank.assemble(self.spec.replace(task=task), self.models, self.index)
 
     @property
     def space(self) -> LabelSpace:
@@ -345,3 +365,10 @@ class InferRetrieveRank:
                 "the program is not calibrated, and so has no probabilities", "calibrate it first"
             )
         return None
+
+
+def from_module(module: ProgramModule) -> InferRetrieveRank:
+    """The program of a module, with the prompts that its predictors have now."""
+    program = module.program
+    assert isinstance(program, InferRetrieveRank)
+    return program.with_task(module.task())

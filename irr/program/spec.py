@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from irr.config import Settings
 from irr.encoders.base import Encoder
-from irr.lm.base import LanguageModel
+from irr.lm.protocol import LanguageModel
 from irr.prompts.pack import TaskPack
 from irr.rank.base import Ranker
 from irr.retrieve.features import PLAIN, Combination

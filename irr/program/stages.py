@@ -19,7 +19,7 @@ from irr.index.store import LabelIndex
 from irr.infer.spans import Inferer, SpanInferer
 from irr.labels.hierarchy import arrange
 from irr.labels.space import LabelSpace
-from irr.lm.base import LanguageModel
+from irr.lm.protocol import LanguageModel
 from irr.program.spec import Models, ProgramSpec
 from irr.prompts.pack import ChooseDemos, TaskPack, load_task
 from irr.rank.base import LMEvidence, Ranker, RetrievalRanker

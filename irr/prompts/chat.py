@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from irr.errors import LMError
-from irr.lm.base import ChatRequest
+from irr.lm.protocol import ChatRequest
 
 Message = tuple[str, str]
 # The values of an example's fields, by name.
@@ -84,8 +84,8 @@ class Prompt:
 
         try:
             fields = loads(answer)
-            if not isinstance(fields, dict) and (found := _json_object().search(answer)):
-                fields = loads(found.group(0))
+            if not isinstance(fields, dict) and (found := _first_object(answer)):
+                fields = loads(found)
             if isinstance(fields, dict) and self.output in fields:
                 return _as_list(fields[self.output], self.item)
         except (ValueError, RecursionError) as e:  # deep nesting, or no such list
@@ -159,12 +159,18 @@ def _list_of(item: type) -> TypeAdapter[list[Any]]:
     return TypeAdapter(list[item])  # type: ignore[valid-type]
 
 
-@cache
-def _json_object() -> Any:
-    """The first object with balanced braces; the standard library's patterns cannot recurse."""
-    import regex
-
-    return regex.compile(r"\{(?:[^{}]|(?R))*\}", regex.DOTALL)
+def _first_object(text: str) -> str | None:
+    """The first part of a text in balanced braces."""
+    opened: list[int] = []
+    start = end = -1
+    for place, character in enumerate(text):
+        if character == "{":
+            opened.append(place)
+        elif character == "}" and opened:
+            begin = opened.pop()
+            if start < 0 or begin < start:
+                start, end = begin, place + 1
+    return text[start:end] if end > 0 else None
 
 
 def _unparsable() -> LMError:

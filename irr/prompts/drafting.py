@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from irr.lm.base import ChatRequest
+from irr.lm.protocol import ChatRequest
 from irr.prompts.chat import Prompt
 from irr.text.words import clean
 

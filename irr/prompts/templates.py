@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from irr.errors import LMError
-from irr.lm.base import ChatRequest
-from irr.lm.usage import count as count_usage
+from irr.lm.protocol import ChatRequest, StageInput
+from irr.lm.protocol import count as count_usage
 from irr.prompts.chat import Prompt, Shown
 from irr.prompts.pack import Demo, TaskPack
 from irr.text.words import clean
@@ -50,7 +51,9 @@ class TermPrompt:
     def request(self, text: str, demos: Sequence[Demo] | None = None) -> ChatRequest:
         """The request for a text."""
         shown = None if demos is None else self.shown(demos)
-        return self.prompt.request({"text": text}, self.items, self.most, TERMS_TOKENS, shown)
+        fields = {"text": text}
+        request = self.prompt.request(fields, self.items, self.most, TERMS_TOKENS, shown)
+        return replace(request, about=StageInput("infer", text, fields=fields, demos=shown))
 
     def read(self, answer: str) -> list[str]:
         """The terms in an answer, without duplicates.
@@ -104,13 +107,20 @@ class RankingPrompt:
         return {"type": "integer", "minimum": 1, "maximum": candidates}
 
     def request(
-        self, text: str, candidates: Sequence[str], count: int, demos: Sequence[Demo] | None = None
+        self,
+        text: str,
+        candidates: Sequence[str],
+        count: int,
+        demos: Sequence[Demo] | None = None,
+        names: Sequence[str] | None = None,
     ) -> ChatRequest:
-        """The request to choose `count` of a text's candidates."""
+        """The request to choose `count` of a text's candidates; `names` are theirs if they show more."""
         values = {"text": text, "candidates": numbered(candidates)}
         shown = None if demos is None else self.shown(demos)
         most = min(count, len(candidates))
-        return self.prompt.request(values, self.items(len(candidates)), most, RANKING_TOKENS, shown)
+        request = self.prompt.request(values, self.items(len(candidates)), most, RANKING_TOKENS, shown)
+        about = StageInput("rank", text, tuple(names or candidates), values, shown)
+        return replace(request, about=about)
 
     def read(self, answer: str, candidates: int) -> list[int]:
         """Positions among the candidates, best first: distinct, in range, as many as the model gave.

@@ -8,8 +8,8 @@ from statistics import fmean
 from textwrap import shorten
 
 from irr.config import RankSettings
-from irr.lm.base import LanguageModel
 from irr.lm.loop import gather
+from irr.lm.protocol import LanguageModel
 from irr.prompts.pack import Demo, TaskPack
 from irr.prompts.templates import RankingPrompt
 from irr.types import Candidate, Label
@@ -45,26 +45,28 @@ class Listwise:
         Of several passes, each over the candidates in another order, it is the mean, so that no candidate
         gains by its place in the prompt (Tang et al. 2023, arXiv 2310.07712).
         """
-        names = [shown(candidate.label, self._characters) for candidate in candidates]
-        orders = _orders(len(names), self._passes)
-        found = await gather(*(self._weigh_in(order, text, names, demos) for order in orders))
+        labels = [candidate.label for candidate in candidates]
+        orders = _orders(len(labels), self._passes)
+        found = await gather(*(self._weigh_in(order, text, labels, demos) for order in orders))
         return [fmean(evidence) for evidence in zip(*found, strict=True)]
 
     async def _weigh_in(
-        self, order: list[int], text: str, names: Sequence[str], demos: Sequence[Demo] | None
+        self, order: list[int], text: str, labels: Sequence[Label], demos: Sequence[Demo] | None
     ) -> list[float]:
         """The evidence of one pass over the candidates in this order."""
-        size = self._window or len(names)
+        size = self._window or len(labels)
         named: list[int] = []
-        for start in _window_starts(len(names), size):
+        for start in _window_starts(len(labels), size):
             window = order[start : start + size]
-            named = [window[i] for i in await self._name(text, [names[i] for i in window], demos)]
+            named = [window[i] for i in await self._name(text, [labels[i] for i in window], demos)]
             order[start : start + size] = named + [i for i in window if i not in named]
-        return places(named, len(names))
+        return places(named, len(labels))
 
-    async def _name(self, text: str, names: Sequence[str], demos: Sequence[Demo] | None) -> list[int]:
-        answer = await self._model.chat(self._prompt.request(text, names, self._count, demos))
-        return self._prompt.read(answer, len(names))
+    async def _name(self, text: str, labels: Sequence[Label], demos: Sequence[Demo] | None) -> list[int]:
+        candidates = [shown(label, self._characters) for label in labels]
+        names = [label.name for label in labels]
+        answer = await self._model.chat(self._prompt.request(text, candidates, self._count, demos, names))
+        return self._prompt.read(answer, len(labels))
 
 
 def shown(label: Label, characters: int) -> str:

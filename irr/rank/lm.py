@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from irr.errors import LMError, LMUnavailableError
 from irr.lm.loop import gather, run_on_loop
-from irr.lm.usage import metered
+from irr.lm.protocol import metered
 from irr.prompts.pack import ChooseDemos, Demo
 from irr.rank.base import LMEvidence, by_score
 from irr.types import Candidate, Fallback, Ranking
@@ -15,24 +15,24 @@ from irr.types import Candidate, Fallback, Ranking
 
 @dataclass(frozen=True)
 class Depth:
-    """How many candidates a model sees.
+    """The number of candidates that a model sees.
 
     Attributes:
-        most: At most.
-        least: In any case.
-        gap: None whose retrieval score is further below the best, but for the first `least`; 0 for no limit.
+        max_candidates: The most of them.
+        min_candidates: Seen even if far below the best.
+        gap: The largest distance of a retrieval score to the best; 0 for no limit.
     """
 
-    most: int
-    least: int = 0
+    max_candidates: int
+    min_candidates: int = 0
     gap: float = 0.0
 
-    def of(self, scores: Sequence[float]) -> int:
-        """How many of the candidates with these scores, best first."""
+    def count(self, scores: Sequence[float]) -> int:
+        """The number of candidates with these scores, best first, that the model sees."""
         if not self.gap:
-            return self.most
+            return self.max_candidates
         near = sum(score >= scores[0] - self.gap for score in scores)
-        return min(self.most, max(self.least, near))
+        return min(self.max_candidates, max(self.min_candidates, near))
 
 
 class LMRanker:
@@ -78,7 +78,7 @@ class LMRanker:
             return by_score(candidates, retrieval)
         with metered() as meter:
             try:
-                evidence = await self._evidence.weigh(text, candidates[: self._depth.of(retrieval)], demos)
+                evidence = await self._evidence.weigh(text, candidates[: self._depth.count(retrieval)], demos)
             except LMUnavailableError:
                 raise
             except LMError as e:

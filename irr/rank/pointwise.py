@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
-from functools import partial
 
-from irr.lm.base import LanguageModel
+from irr.lm.protocol import LanguageModel
 from irr.prompts.pack import Demo, TaskPack
-from irr.rank.content_free import ContentFree
 from irr.text.lines import one_line
 from irr.types import Candidate
+
+_CONTENT_FREE = "N/A"
 
 
 class Pointwise:
@@ -30,19 +31,30 @@ class Pointwise:
         self._text = task.text[:1].upper() + task.text[1:]
         self._label = task.label[:1].upper() + task.label[1:]
         self._question = f"{task.rank.question} Answer yes or no.\n{task.notes_of(task.rank)}\n\n"
-        self._prefix = self._shown(task.demos_of(task.rank), task.count_of(task.rank, demos))
-        self._content_free = ContentFree(partial(self._log_odds, self._prefix))
+        self._prefix = self._prompt(task.demos_of(task.rank), task.count_of(task.rank, demos))
+        self._bias: dict[str, float] = {}
+        # Texts that are ranked together need the same labels.
+        self._asking = asyncio.Lock()
 
     async def weigh(
         self, text: str, candidates: Sequence[Candidate], demos: Sequence[Demo] | None = None
     ) -> list[float]:
         """Returns corrected probabilities of yes, in (0, 1)."""
-        prefix = self._shown(demos, len(demos)) if demos else self._prefix
+        prefix = self._prompt(demos, len(demos)) if demos else self._prefix
         odds = await self._log_odds(prefix, text, candidates)
         bias = await self._content_free(candidates)
         return [1 / (1 + math.exp(b - a)) for a, b in zip(odds, bias, strict=True)]
 
-    def _shown(self, demos: Sequence[Demo], count: int) -> str:
+    async def _content_free(self, candidates: Sequence[Candidate]) -> list[float]:
+        """The log-odds of candidates for the content-free text, requested once for each label."""
+        async with self._asking:
+            new = [candidate for candidate in candidates if candidate.label.id not in self._bias]
+            if new:
+                found = await self._log_odds(self._prefix, _CONTENT_FREE, new)
+                self._bias.update(zip((candidate.label.id for candidate in new), found, strict=True))
+        return [self._bias[candidate.label.id] for candidate in candidates]
+
+    def _prompt(self, demos: Sequence[Demo], count: int) -> str:
         prefix = self._question
         for demo, other in zip(demos[:count], [*demos[1:], *demos[:1]], strict=False):
             for term, answer in ((demo.terms[0], "yes"), (other.terms[0], "no")):

@@ -1,4 +1,4 @@
-"""Features of a label for a text: named numbers that speak for or against it, as pure array functions.
+"""Features of a label for a text, as pure array functions, and their combination to a score.
 
 M(s, l) is the highest cosine of span s with the name and the aliases of label l, n(s) the number of passages
 that hold s, and a(s, l) = exp((M(s, l) - max over l': M(s, l')) / 0.05) says how far s means l and no other.
@@ -24,43 +24,19 @@ from irr.types import EntryKind, QueryKind
 # Every feature and what it is, in the order of the columns.
 FEATURES: dict[str, str] = {
     "score": "hand-weighted score of the best passages",
-    "name_span": "best match of a span with the name",
-    "description_span": "best match of a span with the description",
-    "name_passage": "best match of a passage with the name or an alias",
-    "description_passage": "best match of a passage with the description",
-    "passages_mean": "mean match of the passages with the name or an alias",
-    "text": "match of the mean of the passages",
-    "attributed": "sum of M above 0.5, weighted by a",
-    "attributed_spans": "spans above 0.6, weighted by a",
-    "first_choice": "spans above 0.6 that match no label better",
-    "shared": "sum of M above 0.5, weighted by the share of a among the labels",
-    "sum_6": "sum of M above 0.6",
-    "rare_6": "sum of M above 0.6, divided by the labels that share the span",
-    "sum_7": "sum of M above 0.7",
-    "spans_7": "distinct spans above 0.7",
-    "passages_7": "passages with a span above 0.7",
-    "descriptions": "sum of matches with the description above 0.5",
-    "passage_scores": "mean score over the passages",
+    "passage_match": "best match of a passage with the name or an alias",
+    "specific_matches": "sum of M above 0.5, weighted by a",
+    "exclusive_matches": "sum of M above 0.6, divided by the labels that share the span",
+    "strong_matches": "sum of M above 0.7",
+    "standout_span": "best match of a span, in standard deviations over the spans",
+    "mean_passage": "mean score over the passages",
     "first_passage": "score of the first passage",
-    "first_span": "best match of a span of the first passage",
-    "words": "word cosine of the best passage",
-    "recall": "name recall of the best passage",
-    "text_words": "word cosine of the whole text",
-    "text_recall": "name recall of the whole text",
-    "span_gap": "how much better another label matches the best span",
-    "span_z": "best match of a span, in standard deviations over the spans",
-    "company": "mean similarity to the 20 labels of the highest scores",
-    "centrality": "similarity to the mean of all proposed labels",
-    "redundancy": "better labels with the same best span",
+    "shared_words": "word cosine of the best passage",
     "parent": "score of the best parent",
-    "child": "score of the best child",
-    "example": "similarity to the nearest example",
+    "nearest_example": "similarity to the nearest example",
     "example_share": "share of the examples with the label, the similar ones first",
 }
 _TEMPERATURE = 0.05
-# Two labels of one name match a span equally, but for the last bits of a product.
-_TIE = np.float32(1e-5)
-_COMPANY = 20
 # Labels whose mean is the origin of every feature but the score.
 _REFERENCE = 30
 _KINDS = tuple(EntryKind)
@@ -92,6 +68,13 @@ class ProposedLabels:
     starts: Ints
     known: dict[str, Floats]
 
+    def matches(self, queries: Floats) -> Floats:
+        """The highest cosine of each query with the name and the aliases of each label."""
+        named = self.kinds != _KINDS.index(EntryKind.DESCRIPTION)
+        similarity = np.where(named, queries @ self.vectors.T, np.float32(-1))
+        matches: Floats = np.maximum.reduceat(similarity, self.starts, axis=1)
+        return matches
+
 
 @dataclass(frozen=True)
 class Features:
@@ -120,11 +103,17 @@ def features_of(parts: Sequence[TextPart], vectors: Floats, proposal: ProposedLa
         proposal: The labels.
     """
     passages = [part for part in parts if part.passage is not None]
-    found = {**proposal.known, **_of_labels(proposal)}
-    if passages:
-        found |= _of_passages(passages, vectors, proposal)
-        found |= _of_spans(passages, vectors, proposal)
-    return scored_features(proposal.labels, proposal.common, found, len(passages))
+    known = dict(proposal.known)
+    texts, spans = (
+        [part.segments[kind].rows for part in passages if kind in part.segments]
+        for kind in (QueryKind.TEXT, QueryKind.SPAN)
+    )
+    if texts:
+        known["passage_match"] = proposal.matches(vectors[np.concatenate(texts)]).max(axis=0)
+    if spans:
+        rows, counts = np.unique(np.concatenate(spans), return_counts=True)
+        known |= _span_features(proposal.matches(vectors[rows]), counts, proposal.common)
+    return scored_features(proposal.labels, proposal.common, known, len(passages))
 
 
 def scored_features(labels: Ints, common: Bools, known: dict[str, Floats], passages: int) -> Features:
@@ -139,88 +128,29 @@ def scored_features(labels: Ints, common: Bools, known: dict[str, Floats], passa
     nothing = np.zeros(len(labels), np.float32)
     values = np.stack([known.get(name, nothing) for name in FEATURES], axis=1).astype(np.float32)
     values[:, 1:] -= values[common, 1:][:_REFERENCE].mean(axis=0)
-    return Features(labels, values, passages, known.get("example", nothing))
+    return Features(labels, values, passages, known.get("nearest_example", nothing))
 
 
-def _of_labels(proposal: ProposedLabels) -> dict[str, Floats]:
-    names = proposal.vectors[proposal.starts]
-    return {
-        "company": names @ names[proposal.common][:_COMPANY].mean(axis=0),
-        "centrality": names @ names[proposal.common].mean(axis=0),
-    }
+def _span_features(matches: Floats, counts: Ints, common: Bools) -> dict[str, Floats]:
+    """Features of the matches of spans with labels.
 
-
-def _of_passages(
-    passages: Sequence[TextPart], vectors: Floats, proposal: ProposedLabels
-) -> dict[str, Floats]:
-    held = [part.segments[QueryKind.TEXT].rows for part in passages if QueryKind.TEXT in part.segments]
-    if not held:
-        return {}
-    rows = np.concatenate(held)
-    mean = vectors[rows].mean(axis=0)
-    mean /= max(float(np.linalg.norm(mean)), 1e-12)
-    similarity = np.concatenate([vectors[rows], mean[None]]) @ proposal.vectors.T
-    names, descriptions = _named(similarity, proposal), _described(similarity, proposal)
-    return {
-        "name_passage": names[:-1].max(axis=0),
-        "passages_mean": names[:-1].mean(axis=0),
-        "description_passage": descriptions[:-1].max(axis=0),
-        "text": np.maximum(names[-1], descriptions[-1]),
-    }
-
-
-def _of_spans(passages: Sequence[TextPart], vectors: Floats, proposal: ProposedLabels) -> dict[str, Floats]:
-    held = [part.segments[QueryKind.SPAN].rows for part in passages if QueryKind.SPAN in part.segments]
-    if not held:
-        return {}
-    rows, counts = np.unique(np.concatenate(held), return_counts=True)
-    similarity = vectors[rows] @ proposal.vectors.T
-    matches, descriptions = _named(similarity, proposal), _described(similarity, proposal)
-    times = np.log1p(counts).astype(np.float32)
-    top = matches[:, proposal.common].max(axis=1, keepdims=True)
-    best = matches.argmax(axis=0)
-    means = np.exp(np.minimum(matches - top, 0) / np.float32(_TEMPERATURE))
-    total = means[:, proposal.common].sum(axis=1, keepdims=True)
+    Args:
+        matches: M of each span and label, shape (spans, labels).
+        counts: n of each span, shape (spans,).
+        common: As in `ProposedLabels`.
+    """
+    weight = np.log1p(counts).astype(np.float32)
+    top = matches[:, common].max(axis=1, keepdims=True)
+    specific = np.exp(np.minimum(matches - top, 0) / np.float32(_TEMPERATURE))
     above_5, above_6, above_7 = (np.maximum(matches - np.float32(level), 0) for level in (0.5, 0.6, 0.7))
-    at_6, at_7 = above_6 > 0, above_7 > 0
-    sharing = 1 + at_6[:, proposal.common].sum(axis=1)
-    highest = matches.max(axis=0)
+    sharing = 1 + (above_6 > 0)[:, common].sum(axis=1)
+    spread = matches.std(axis=0) + np.float32(0.02)
     return {
-        "name_span": similarity[:, proposal.starts].max(axis=0),
-        "description_span": descriptions.max(axis=0),
-        "attributed": _damped(times @ (means * above_5)),
-        "attributed_spans": np.log1p(times @ (means * at_6)),
-        "first_choice": np.log1p(times @ (at_6 & (matches >= top - _TIE))),
-        "shared": _damped(times @ (means / total * above_5)),
-        "sum_6": _damped(times @ above_6),
-        "rare_6": _damped((times / sharing) @ above_6),
-        "sum_7": _damped(times @ above_7),
-        "spans_7": np.log1p(at_7.sum(axis=0)),
-        "passages_7": np.log1p(sum(at_7[np.searchsorted(rows, own)].any(axis=0) for own in held)),
-        "descriptions": _damped(times @ np.maximum(descriptions - np.float32(0.5), 0)),
-        "first_span": matches[np.searchsorted(rows, held[0])].max(axis=0),
-        "span_gap": np.maximum(top[best, 0] - highest, 0),
-        "span_z": (highest - matches.mean(axis=0)) / (matches.std(axis=0) + np.float32(0.02)),
+        "specific_matches": _damped(weight @ (specific * above_5)),
+        "exclusive_matches": _damped((weight / sharing) @ above_6),
+        "strong_matches": _damped(weight @ above_7),
+        "standout_span": (matches.max(axis=0) - matches.mean(axis=0)) / spread,
     }
-
-
-def _named(similarity: Floats, proposal: ProposedLabels) -> Floats:
-    """The highest similarity of each query to the name and the aliases of each label."""
-    return _highest(similarity, proposal.kinds != _KINDS.index(EntryKind.DESCRIPTION), proposal, -1.0)
-
-
-def _described(similarity: Floats, proposal: ProposedLabels) -> Floats:
-    """The similarity of each query to the description of each label, from 0 up; 0 without one."""
-    return _highest(similarity, proposal.kinds == _KINDS.index(EntryKind.DESCRIPTION), proposal, 0.0)
-
-
-def _highest(
-    similarity: Floats, counts: NDArray[np.bool_], proposal: ProposedLabels, otherwise: float
-) -> Floats:
-    highest: Floats = np.maximum.reduceat(
-        np.where(counts, similarity, np.float32(otherwise)), proposal.starts, axis=1
-    )
-    return highest
 
 
 def _damped(total: Floats) -> Floats:
@@ -264,7 +194,7 @@ class Combination(BaseModel):
     @property
     def reads_examples(self) -> bool:
         """Whether a feature of the examples has a weight."""
-        return any(name.startswith("example") for name in {*self.short, *self.long})
+        return bool({"nearest_example", "example_share"} & {*self.short, *self.long})
 
     def _weights(self, passages: int) -> Floats:
         share = length_share(passages)

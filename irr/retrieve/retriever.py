@@ -234,35 +234,24 @@ class LabelRetriever:
         scores = evidence.score + np.float32(settings.example_weight) * example
         scores = self._propagation.lift(labels, scores * self._factor[labels])
         best, common = self._best(labels, scores, evidence.total, examples.share[labels], top_k)
-        passages = [part for part in text.parts if part.passage is not None]
+        passages = sum(part.passage is not None for part in text.parts)
         spans = self._best_spans(text, labels[best], evidence.part[best])
-        lost = scoring.redundancy(spans, 1.0)
-        score = scores[best] - np.float32(settings.redundancy_penalty) * lost
-        reads = self._combination.reads(len(passages)) if quick else frozenset(FEATURES)
+        reads = self._combination.reads(passages) if quick else frozenset(FEATURES)
         known = {
-            "score": score,
-            "passage_scores": evidence.total[best] / max(1, len(passages)),
+            "score": scores[best] - scoring.redundancy(spans, settings.redundancy_penalty),
+            "mean_passage": evidence.total[best] / max(1, passages),
             "first_passage": evidence.first[best],
-            "words": evidence.cosine[best],
-            "recall": evidence.recall[best],
-            "redundancy": lost,
-            "example": example[best],
+            "shared_words": evidence.cosine[best],
+            "nearest_example": example[best],
             "example_share": examples.share[labels[best]],
         }
-        if reads & {"parent", "child"}:
-            parent, child = self._propagation.relatives(labels, scores)
-            known |= {"parent": parent[best], "child": child[best]}
+        if "parent" in reads:
+            known["parent"] = self._propagation.best_parent(labels, scores)[best]
         if reads <= known.keys():
-            return scored_features(labels[best], common, known, len(passages)), best
-        recall, cosine = evidence.recall, evidence.cosine
-        if len(passages) != 1:  # of one passage, the words are looked up already
-            whole = self._index.words("\n".join(part.passage or "" for part in passages))
-            recall, cosine = (of_all[labels] for of_all in whole)
-        known |= {"text_words": cosine[best], "text_recall": recall[best]}
+            return scored_features(labels[best], common, known, passages), best
         rows, starts = self._pools.rows_of(labels[best])
-        proposed = ProposedLabels(
-            labels[best], common, self._index.vectors[rows], self._index.kind_of[rows], starts, known
-        )
+        vectors, kinds = self._index.vectors[rows], self._index.kind_of[rows]
+        proposed = ProposedLabels(labels[best], common, vectors, kinds, starts, known)
         return features_of(text.parts, text.vectors, proposed), best
 
     def _best(

@@ -300,17 +300,13 @@ class ParentPropagation:
         known[self._parents] += self._share * np.maximum(0, best - known[self._parents])
         return known[labels]
 
-    def relatives(self, labels: Ints, scores: Floats) -> tuple[Floats, Floats]:
-        """The score of the best parent and of the best child of each of `labels`, each shape (labels,).
-
-        0 for a label without a scored parent or child.
-        """
+    def best_parent(self, labels: Ints, scores: Floats) -> Floats:
+        """The score of the best parent of each of `labels`, shape (labels,); 0 without a scored parent."""
         if not len(self._children):
-            return np.zeros_like(scores), np.zeros_like(scores)
+            return np.zeros_like(scores)
         known = np.full(self._count, _UNSCORED)
         known[labels] = scores
-        best = np.full((2, self._count), _UNSCORED)
-        np.maximum.at(best[0], self._children, known[self._parent_of])
-        np.maximum.at(best[1], self._parent_of, known[self._children])
-        parent, child = np.where(best > _UNSCORED, best, np.float32(0))[:, labels]
-        return parent, child
+        best = np.full(self._count, _UNSCORED)
+        np.maximum.at(best, self._children, known[self._parent_of])
+        parent: Floats = np.where(best > _UNSCORED, best, np.float32(0))[labels]
+        return parent

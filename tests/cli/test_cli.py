@@ -111,7 +111,7 @@ def test_inspect_shows_what_adds_up_to_a_score(
     program: tuple[str | Path, ...] = ("--labels", labels_file)
     end = r"[\w ]+ [+-][\d.]+"
     if many:
-        names = "passage_scores words text_words name_span name_passage first_passage first_span".split()
+        names = "mean_passage shared_words standout_span strong_matches passage_match first_passage".split()
         weights = {"score": 0.3} | dict.fromkeys(names, 0.1)
         combination = Combination(short=weights, long=weights)
         built = build(

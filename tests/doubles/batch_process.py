@@ -17,8 +17,8 @@ from pathlib import Path
 
 from irr.batch import Job, local, run
 from irr.cli.monitor import Monitor
-from irr.lm.openai.limits import Limits
 from irr.lm.registry import open_model
+from irr.lm.server_limits import Limits
 from irr.program.program import InferRetrieveRank, build
 from tests.doubles.hash_encoder import HashEncoder
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
-from irr.optimize.dspy_program import lean_json, prepare_dspy
+from irr.program.dspy_module import LeanJSONAdapter, prepare_dspy
 
 
 def dspy_context(lm: Any) -> AbstractContextManager[None]:
     context: AbstractContextManager[None] = prepare_dspy().context(
-        lm=lm, adapter=lean_json(), disable_history=True, trace=None
+        lm=lm, adapter=LeanJSONAdapter(), disable_history=True, trace=None
     )
     return context

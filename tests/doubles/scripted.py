@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from irr.errors import LMError
-from irr.lm.base import Capabilities, ChatRequest
-from irr.lm.usage import count
+from irr.lm.protocol import Capabilities, ChatRequest, count
 from irr.types import Usage
 
 Reply = Callable[[ChatRequest], "str | LMError"]

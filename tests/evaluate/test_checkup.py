@@ -11,7 +11,7 @@ import pytest
 
 from irr.errors import LMError
 from irr.evaluate.checkup import QUESTIONS, TERMS, Finding, examine, questions
-from irr.lm.base import ChatRequest
+from irr.lm.protocol import ChatRequest
 from tests.doubles.scripted import ScriptedModel
 from tests.support import Irr
 

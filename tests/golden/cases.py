@@ -15,7 +15,7 @@ from trove_classifiers import sorted_classifiers
 
 from irr.config import Settings
 from irr.encoders.base import Encoder
-from irr.lm.base import ChatRequest
+from irr.lm.protocol import ChatRequest
 from irr.program.program import build
 from tests.doubles.scripted import ScriptedModel
 

@@ -15,7 +15,7 @@ import pytest
 
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import LabelIndexError
-from irr.index.maintenance import kept, prune, verify
+from irr.index.maintenance import list_indexes, prune, verify
 from irr.index.store import open_index
 from irr.labels.space import LabelSpace
 from irr.program.program import build
@@ -30,20 +30,20 @@ def test_what_is_kept_is_listed_verified_and_pruned(
 ) -> None:
     whole = open_index(kitchen, encoder, ALL, tmp_path)
     open_index(LabelSpace(["weld pipes"]), encoder, ALL, tmp_path)
-    assert sorted((index.labels, index.entries) for index in kept(tmp_path)) == [
+    assert sorted((index.labels, index.entries) for index in list_indexes(tmp_path)) == [
         (1, 1),
         (len(KITCHEN), len(whole.vectors)),
     ]
     assert [problem for _, problem in verify(tmp_path)] == ["", ""]
     assert prune(tmp_path, days=1) == (0, 0)
 
-    old = next(index for index in kept(tmp_path) if index.labels == 1)
+    old = next(index for index in list_indexes(tmp_path) if index.labels == 1)
     os.utime(old.path / "index.json", (0, 0))
     assert prune(tmp_path, days=30) == (1, 1)
     assert [problem for _, problem in verify(tmp_path)] == [""]
     np.testing.assert_array_equal(open_index(kitchen, encoder, ALL, tmp_path).vectors, whole.vectors)
     prune(tmp_path, days=0)
-    assert not kept(tmp_path)
+    assert not list_indexes(tmp_path)
     assert not list(tmp_path.glob("*/chroma"))
 
 

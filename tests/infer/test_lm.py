@@ -10,7 +10,7 @@ from irr.config import InferSettings
 from irr.errors import LMError
 from irr.infer.lm import LMInferer
 from irr.infer.spans import SpanInferer
-from irr.lm.base import ChatRequest
+from irr.lm.protocol import ChatRequest
 from irr.prompts.pack import load_task
 from irr.types import Query, QueryKind
 from tests.doubles.scripted import ScriptedModel

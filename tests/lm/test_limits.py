@@ -20,8 +20,8 @@ from irr.batch import run as run_job
 from irr.cli.options import LimitOptions
 from irr.errors import LMError, UsageError
 from irr.lm.loop import run_on_loop
-from irr.lm.openai.client import ServedModel
-from irr.lm.openai.limits import Finder, Limits, Slots
+from irr.lm.server_client import ServedModel
+from irr.lm.server_limits import Finder, Limits
 from irr.program.program import build
 from tests.doubles.batch_process import LABELS, program, write_texts
 from tests.doubles.faulty_server import Behaviour, Call, FaultyServer, completion, failure, faulty_server
@@ -41,7 +41,7 @@ def ask(model: ServedModel, times: int) -> list[float | LMError]:
 
     async def one(number: int) -> float | LMError:
         try:
-            tokens, _ = await model._scoring._tokenize(f"text {number}", special=True)
+            tokens, _ = await model._tokenize(f"text {number}")
             return tokens[0]
         except LMError as e:
             return e
@@ -89,30 +89,6 @@ def test_it_finds_how_many_requests_pay() -> None:
         assert places <= sum(settled) / len(settled) <= 1.7 * places
     assert max(simulated(10_000, 0.2, 20_000, most=64)) == 64
     assert simulated(256, 0.2, 1_100)[-1] == 256, "it is up in some seconds"
-
-
-def test_slots_are_given_in_order_and_come_back_from_who_is_cancelled() -> None:
-    async def scenario() -> list[str]:
-        slots, seen = Slots(1), list[str]()
-
-        async def hold(name: str) -> None:
-            async with slots:
-                seen.append(name)
-                await asyncio.sleep(0)
-
-        async with slots:
-            tasks = [asyncio.create_task(hold(name)) for name in "abc"]
-            await asyncio.sleep(0)
-            tasks[0].cancel()
-            assert slots.full and not seen
-            slots.resize(2)
-            await asyncio.sleep(0)
-            assert seen == ["b"], "one slot more: the next in order takes it"
-        await asyncio.gather(*tasks, return_exceptions=True)
-        assert not slots.full
-        return seen
-
-    assert asyncio.run(scenario()) == ["b", "c"]
 
 
 def test_it_asks_for_less_when_the_server_has_too_much(server: FaultyServer) -> None:

@@ -20,9 +20,9 @@ from aiohttp import web
 
 from irr.errors import LMError, UsageError
 from irr.lm.loop import run_on_loop
-from irr.lm.openai.client import ServedModel
-from irr.lm.usage import metered
-from irr.optimize.dspy_program import as_lm_error, dspy_model, prepare_dspy, schema_config
+from irr.lm.protocol import metered
+from irr.lm.server_client import ServedModel
+from irr.program.dspy_module import as_lm_error, dspy_model, prepare_dspy, schema_config
 from irr.types import Usage
 from tests.doubles.dspy_calls import dspy_context
 from tests.doubles.faulty_server import Behaviour, Call, FaultyServer, completion, failure, faulty_server

@@ -15,11 +15,10 @@ from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import InputError, LMError
 from irr.frozen.freeze import freeze, load
-from irr.lm.base import ChatRequest
 from irr.lm.loop import run_on_loop
-from irr.lm.recorded import Answer, RecordedModel
+from irr.lm.protocol import ChatRequest, metered
+from irr.lm.recorded import RecordedAnswer, RecordedModel
 from irr.lm.registry import name_of, open_model
-from irr.lm.usage import metered
 from irr.program.program import InferRetrieveRank, build
 from irr.prompts.pack import Demo, load_task
 from irr.prompts.templates import RankingPrompt, TermPrompt
@@ -27,7 +26,7 @@ from irr.text.words import clean
 from tests.support import Irr, read_jsonl, write_jsonl
 
 FILE = Path(__file__).parents[1] / "data" / "recorded_esco.jsonl"
-ANSWERS = [Answer(**row) for row in read_jsonl(FILE)]
+ANSWERS = [RecordedAnswer(**row) for row in read_jsonl(FILE)]
 RANKINGS = {answer.text: answer for answer in ANSWERS if answer.stage == "rank"}
 TEXTS = list(RANKINGS)
 NAMES = sorted({name for answer in RANKINGS.values() for name in answer.candidates})
@@ -105,15 +104,15 @@ lines = st.lists(st.text("ab:1 2é\x92", min_size=1), min_size=1, max_size=4).ma
 )
 def test_what_prompts_write_is_read_back(text: str, names: list[str]) -> None:
     shown = [" ".join(name.split()) for name in names]
-    first = Answer(stage="rank", text=text, candidates=tuple(shown), ranking=(1,))
-    model = RecordedModel([Answer(stage="infer", text=text, terms=("t",)), first])
+    first = RecordedAnswer(stage="rank", text=text, candidates=tuple(shown), ranking=(1,))
+    model = RecordedModel([RecordedAnswer(stage="infer", text=text, terms=("t",)), first])
     assert asked(TermPrompt(load_task("default"), 2).request(text), model) == {"terms": ["t"]}
     assert asked(ASK.request(text, names, 10), model) == {"ranking": [1]}
     assert (model.shown, model.unseen) == (len(names), 0)
 
 
 def test_a_text_is_known_as_programs_read_it(program_of: Callable[..., InferRetrieveRank]) -> None:
-    told = Answer(stage="infer", text="You\x92ll  work\nin teams\x00", terms=("teamwork principles",))
+    told = RecordedAnswer(stage="infer", text="You\x92ll  work\nin teams\x00", terms=("teamwork principles",))
     prediction = program_of(infer_lm=RecordedModel([told]))(told.text)
     assert not prediction.fallbacks
 

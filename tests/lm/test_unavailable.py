@@ -16,9 +16,9 @@ from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import LMError, LMUnavailableError, UsageError
 from irr.labels.space import LabelSpace
 from irr.lm.loop import run_on_loop
-from irr.lm.openai.address import check_address
-from irr.lm.openai.client import ServedModel
 from irr.lm.registry import check_name, open_model
+from irr.lm.server_client import ServedModel
+from irr.lm.server_errors import check_address
 from irr.program.program import build
 from tests.doubles.faulty_server import Behaviour, Call, FaultyServer, completion, failure, faulty_server
 from tests.doubles.scripted import chat

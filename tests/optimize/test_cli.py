@@ -17,7 +17,7 @@ from aiohttp import web
 
 from irr.frozen.manifest import read_manifest
 from irr.hub import cache_folder
-from irr.lm.base import ChatRequest
+from irr.lm.protocol import ChatRequest
 from tests.doubles.faulty_server import Call, Desk, completion, faulty_server
 from tests.optimize.test_optimize import NAMES, ODD, ROWS, knowing
 from tests.support import Irr, read_jsonl, write_jsonl

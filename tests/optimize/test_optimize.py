@@ -13,13 +13,14 @@ from trove_classifiers import sorted_classifiers
 
 import irr as package
 from irr.encoders.sentence_transformers import SentenceEncoder
-from irr.errors import LMError, LMUnavailableError
+from irr.errors import BudgetSpentError, LMError, LMUnavailableError
 from irr.io.texts import GoldRow
-from irr.lm.base import ChatRequest
-from irr.lm.budget import Budget, MeteredModel, Stopped
+from irr.lm.cache import Budget, CachedModel
 from irr.lm.loop import run_on_loop
+from irr.lm.protocol import ChatRequest
+from irr.optimize.dspy_search import Optimizer
 from irr.optimize.optimization import Optimized, optimize
-from irr.optimize.prompt_search import Optimizer, Students
+from irr.optimize.prompt_search import Students
 from tests.doubles.scripted import ScriptedModel
 
 # What the texts mean stands in none of their words: only an example, or a model, can know it.
@@ -174,13 +175,13 @@ def test_who_has_had_enough_gets_the_best_so_far(run: Callable[..., Optimized]) 
 
 def test_judgements_are_paid_for_once() -> None:
     model, budget = ScriptedModel(), Budget(3)
-    counted = MeteredModel(model, budget)
+    counted = CachedModel(model, budget)
     judge = partial(counted.probabilities, "p", "bake")
     first = run_on_loop(judge(["bread", "pans"], " yes", " no"))
     assert run_on_loop(judge(["pans", "flour", "bread"], " yes", " no"))[::2] == first[::-1]
     run_on_loop(judge(["bread"], " true", " false"))
     assert [items for _, _, items in model.judged] == [("bread", "pans"), ("flour",), ("bread",)]
-    with pytest.raises(Stopped, match="budget of 3"):
+    with pytest.raises(BudgetSpentError, match="budget of 3"):
         run_on_loop(counted.probabilities("p", "wash", ["bread"], " yes", " no"))
 
 

@@ -20,7 +20,7 @@ def texts(count: int, telling: bool) -> list[GoldFeatures]:
         values = rng.normal(0, 0.1, (LABELS, len(NAMES))).astype(np.float32)
         right = np.arange(LABELS) == rng.integers(LABELS)
         if telling:
-            values[right, NAMES.index("shared")] += 0.5
+            values[right, NAMES.index("specific_matches")] += 0.5
         features = Features(np.arange(LABELS), values, 1, np.zeros(LABELS, np.float32))
         found.append(GoldFeatures(features, right, 1))
     return found
@@ -30,7 +30,8 @@ def test_a_feature_that_tells_gets_weight_and_pays() -> None:
     fitted = fit_by_cross_validation(texts(60, telling=True), PLAIN, seed=0)
     assert fitted is not None
     assert fitted.pays
-    assert max(fitted.combination.short, key=lambda name: fitted.combination.short[name]) == "shared"
+    gained = {name: weight - PLAIN.short.get(name, 0) for name, weight in fitted.combination.short.items()}
+    assert max(gained, key=lambda name: gained[name]) == "specific_matches"
     assert fitted.after.mean() > 0.9 > fitted.before.mean()
 
 
@@ -45,5 +46,5 @@ def test_too_few_examples_move_nothing() -> None:
 
 def test_the_stronger_it_is_drawn_the_nearer_it_stays() -> None:
     examples = texts(60, telling=True)
-    near, far = (fit(examples, PLAIN, s).short["shared"] for s in (1e6, 10.0))
+    near, far = (fit(examples, PLAIN, s).short["specific_matches"] for s in (1e6, 10.0))
     assert 0 < near < 0.01 * far

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from irr.config import Settings
 from irr.errors import LMError
 from irr.lm.loop import run_on_loop
-from irr.optimize.dspy_program import (
-    OrderCandidates,
-    ProposeTerms,
+from irr.program.dspy_module import (
+    LeanJSONAdapter,
     as_lm_error,
-    dspy_model,
-    lean_json,
     prepare_dspy,
 )
+from irr.program.program import build
 from irr.prompts.chat import Prompt
 from irr.prompts.pack import Demo, TaskPack, load_task
 from irr.prompts.templates import RankingPrompt, TermPrompt
+from tests.doubles.hash_encoder import HashEncoder
 from tests.doubles.scripted import ScriptedModel
 
 dspy = prepare_dspy()
@@ -38,32 +39,33 @@ TRICKY = TASK.model_copy(
 TEXTS = ["Bake bread", "two\nlines", '包饺子 "quoted" {x}', "[[ ## terms ## ]] ignore", "long " * 5_000]
 
 
-def sent_by_dspy(module: Any, model: ScriptedModel, **values: Any) -> Any:
-    with dspy.context(adapter=lean_json(), disable_history=True, trace=None):
-        module(**values)
-    return model.requests[-1]
-
-
 @pytest.mark.parametrize("task", [TASK, TRICKY], ids=["plain", "tricky"])
 @pytest.mark.parametrize("demos", [0, 1, 5])
 @pytest.mark.parametrize("text", TEXTS, ids=["short", "lines", "unicode", "marker", "long"])
-def test_the_same_messages_are_sent(task: TaskPack, demos: int, text: str) -> None:
+def test_the_program_and_its_module_send_the_same_messages(
+    task: TaskPack, demos: int, text: str, tmp_path: Path
+) -> None:
     model = ScriptedModel(lambda request: '{"terms": ["x"], "ranking": [1]}')
-    names = ["bake bread", "wash, \n dishes", "包饺子"]
-    terms, ranking = TermPrompt(task, demos), RankingPrompt(task, demos)
-    for theirs, ours in (
-        (sent_by_dspy(ProposeTerms(terms, dspy_model(model)), model, text=text), terms.request(text)),
-        (
-            sent_by_dspy(
-                OrderCandidates(ranking, dspy_model(model)), model, text=text, candidates=names, count=2
-            ),
-            ranking.request(text, names, 2),
-        ),
-    ):
-        assert ours.messages == theirs.messages
-        assert ours.schema == theirs.schema
-        assert ours.max_tokens == theirs.max_tokens
-        assert ours.temperature == theirs.temperature == 0.0
+    prompts = Settings().replace({"infer.demos": demos, "rank.demos": demos})
+    program = build(
+        ["bake bread", "wash, \n dishes", "包饺子"],
+        encoder=HashEncoder(),
+        infer_lm=model,
+        rank_lm=model,
+        task=task,
+        settings=prompts,
+        index_folder=tmp_path,
+    )
+    prediction = program(text)
+    ours, model.requests = model.requests, []
+    assert program.module()(text=text)["prediction"].labels == prediction.labels
+    assert len(ours) == len(model.requests) > 1
+    for one, theirs in zip(ours, model.requests, strict=True):
+        assert one.messages == theirs.messages
+        assert one.schema == theirs.schema
+        assert one.max_tokens == theirs.max_tokens
+        assert one.temperature == theirs.temperature == 0.0
+        assert one.about == theirs.about
 
 
 PROMPTS = {"terms": TermPrompt(TASK, 0).prompt, "ranking": RankingPrompt(TASK, 0).prompt}
@@ -107,7 +109,7 @@ def test_torn_answers_read_as_dspy_reads_them(name: str, answer: str) -> None:
 
 def _same(prompt: Prompt, signature: Any, answer: str) -> None:
     try:
-        theirs = lean_json().parse(signature, answer)[prompt.output]
+        theirs = LeanJSONAdapter().parse(signature, answer)[prompt.output]
     except Exception as e:
         assert as_lm_error(e).code == "unparsable"
         with pytest.raises(LMError) as caught:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from irr.config import RankSettings
 from irr.errors import LMError
-from irr.lm.base import ChatRequest
+from irr.lm.protocol import ChatRequest
 from irr.prompts.pack import load_task
 from irr.rank.listwise import Listwise
 from irr.rank.lm import Depth, LMRanker
@@ -161,10 +161,10 @@ def test_that_none_fits_is_an_answer_only_where_it_was_allowed() -> None:
 
 def test_candidates_far_below_the_best_are_not_shown_and_follow() -> None:
     scores = [1.5, 1.4, 1.3, 1.2, 1.1]
-    assert Depth(50).of(scores) == 50
-    assert Depth(50, gap=0.25).of(scores) == 3
-    assert Depth(2, gap=0.25).of(scores) == 2
-    assert Depth(50, least=4, gap=0.05).of(scores) == 4
+    assert Depth(50).count(scores) == 50
+    assert Depth(50, gap=0.25).count(scores) == 3
+    assert Depth(2, gap=0.25).count(scores) == 2
+    assert Depth(50, min_candidates=4, gap=0.05).count(scores) == 4
     model = ScriptedModel(lambda request: '{"ranking": [2]}')
     ranker = LMRanker(Listwise(model, TASK, RankSettings()), 2.0, Depth(50, gap=0.15))
     (ranking,) = ranker.rank(["Some text"], [CANDIDATES])

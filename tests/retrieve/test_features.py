@@ -63,13 +63,14 @@ def difference(features: Features, name: str) -> float:
 def test_features_are_their_formulas(features: Features) -> None:
     assert features.values[:, 0].tolist() == pytest.approx([0.9, 0.4])
     assert features.passages == 2
-    assert difference(features, "name_span") == pytest.approx(1 - 0.6)
-    # The description of the second label meets the other span.
-    assert difference(features, "description_span") == pytest.approx(-0.8)
-    # The first name stands in both passages; ln(1 + 2) is what the span counts.
-    assert difference(features, "sum_7") == pytest.approx(np.log1p(10 * np.log(3) * 0.3))
-    assert difference(features, "passages_7") == pytest.approx(np.log(3))
-    assert difference(features, "first_span") == pytest.approx(1)
+    # Each label meets one passage and another passage equally well: the description does not count.
+    assert difference(features, "passage_match") == pytest.approx(0, abs=1e-6)
+    # The span of the first name stands in both passages and counts ln(1 + 2); the other counts ln(1 + 1).
+    assert difference(features, "strong_matches") == pytest.approx(np.log1p(10 * np.log(3) * 0.3))
+    assert difference(features, "exclusive_matches") == pytest.approx(np.log1p(10 * np.log(3) / 2 * 0.4))
+    expected = np.log1p(10 * np.log(3) * 0.5) - np.log1p(10 * np.log(2) * 0.1)
+    assert difference(features, "specific_matches") == pytest.approx(expected, abs=1e-5)
+    assert difference(features, "standout_span") == pytest.approx(0.5 / 0.52 - 0.3 / 0.32, abs=1e-5)
 
 
 def test_contributions_add_up_to_the_score(features: Features) -> None:

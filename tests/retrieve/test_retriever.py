@@ -131,7 +131,7 @@ def test_scores_are_the_formula(
             assert candidate.score == pytest.approx(expected[candidate.label.id], abs=1e-4)
 
 
-@pytest.mark.parametrize("feature", ["parent", "words", "text_words", "rare_6"])
+@pytest.mark.parametrize("feature", ["parent", "shared_words", "passage_match", "exclusive_matches"])
 def test_features_without_a_weight_are_left_out_and_change_no_score(
     kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path, feature: str
 ) -> None:

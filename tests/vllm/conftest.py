@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from irr.lm.openai.client import ServedModel
+from irr.lm.server_client import ServedModel
 from tests.vllm.live import VARIABLE, LiveServer
 
 

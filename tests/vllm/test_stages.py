@@ -12,7 +12,7 @@ import pytest
 
 from irr.config import RankMethod, Settings
 from irr.labels.space import LabelSpace
-from irr.lm.openai.client import ServedModel
+from irr.lm.server_client import ServedModel
 from irr.program.program import InferRetrieveRank, build
 from irr.types import QueryKind
 from tests.vllm.live import LiveServer

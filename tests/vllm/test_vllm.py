@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from irr.errors import IrrError, LMError, MissingExtraError, UsageError
+from irr.lm.embedded import packaged_folder
 from irr.lm.loop import run_on_loop
-from irr.lm.openai.client import ServedModel
-from irr.lm.usage import metered
+from irr.lm.protocol import metered
+from irr.lm.server_client import ServedModel
 from irr.lm.vllm_server import ServerOptions, running_server
-from irr.optimize.dspy_program import as_lm_error, dspy_model, prepare_dspy, schema_config
+from irr.program.dspy_module import as_lm_error, dspy_model, prepare_dspy, schema_config
 from tests.doubles.dspy_calls import dspy_context
 from tests.vllm.live import VARIABLE, LiveServer
 
@@ -105,9 +106,7 @@ def test_scores_are_those_of_the_model_itself(served: ServedModel) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from irr.lm.local.smollm import converted_folder
-
-    folder = converted_folder("bfloat16")
+    folder = packaged_folder()
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from irr.config import Settings
     from irr.io.columns import Columns
     from irr.labels.space import LabelSpace
-    from irr.lm.openai.limits import Limits
+    from irr.lm.server_limits import Limits
     from irr.program.program import InferRetrieveRank
 
 # The names of `irr.config.Hierarchy`, whose import would slow `irr --help`; a test compares them.

@@ -10,8 +10,8 @@ from typer import Option
 from irr.errors import UsageError
 
 if TYPE_CHECKING:
-    from irr.lm.base import Capabilities, LanguageModel
-    from irr.lm.openai.limits import Limits
+    from irr.lm.protocol import Capabilities, LanguageModel
+    from irr.lm.server_limits import Limits
     from irr.program.spec import ProgramSpec
 
     # The models of infer and of rank.
@@ -142,7 +142,7 @@ class LimitOptions:
         Raises:
             UsageError: If `concurrency` is neither a number nor `auto`.
         """
-        from irr.lm.openai.limits import Limits
+        from irr.lm.server_limits import Limits
 
         auto = self.concurrency == "auto"
         if not auto and not (self.concurrency.isdecimal() and int(self.concurrency) > 0):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from irr.calibrate.decision import Decision
     from irr.cli.options.models import Models
     from irr.labels.space import LabelSpace
-    from irr.lm.openai.limits import Limits
+    from irr.lm.server_limits import Limits
     from irr.program.program import InferRetrieveRank
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from irr.errors import LMError, LMUnavailableError
-from irr.lm.base import ChatRequest, LanguageModel
-from irr.lm.budget import Budget, MeteredModel, Stopped
-from irr.lm.loop import run_on_loop
-from irr.lm.memory import Answers, RememberingModel
+from irr.errors import BudgetSpentError, LMError, LMUnavailableError
+from irr.lm.cache import Answers, Budget, CachedModel
+from irr.lm.loop import gather, run_on_loop
+from irr.lm.protocol import ChatRequest, LanguageModel
 from irr.prompts.drafting import LabelsPrompt, Proposed, SummaryPrompt
 
 T = TypeVar("T")
@@ -78,17 +76,15 @@ def propose(
         LMUnavailableError: If the model cannot be had.
     """
     known = Answers(answers)
-    before = len(known)
-    budget = Budget(options.calls, on_call, before)
-    memory = RememberingModel(MeteredModel(model, budget), known)
+    budget = Budget(options.calls, on_call, known.requests)
     rows = np.random.default_rng(options.seed).permutation(len(texts))[: options.texts]
-    work = _Work(memory, options)
+    work = _Work(CachedModel(model, budget, known), options)
     stopped = ""
     try:
         work.run([texts[row] for row in rows])
-    except Stopped as e:
+    except BudgetSpentError as e:
         stopped = str(e)
-    return Taxonomy(tuple(work.labels), before + budget.usage.calls, work.unusable, stopped)
+    return Taxonomy(tuple(work.labels), known.requests, work.unusable, stopped)
 
 
 class _Work:
@@ -104,24 +100,15 @@ class _Work:
         summaries: list[str] = []
         for part in _parts(texts, _SUMMARIES):
             batches = list(_parts(part, _TEXTS))
-            for found in run_on_loop(self._summaries(batches)):
+            for found in run_on_loop(gather(*map(self._summarize, batches))):
                 summaries.extend(found or ())
             self._update(summaries)
             summaries = []
         if self.labels:
             self._update([])
 
-    async def _summaries(self, batches: Sequence[Sequence[str]]) -> list[list[str] | None]:
-        # Some at a time: all of them must have ended before the budget's end is told.
-        found: list[list[str] | None] = []
-        for group in _parts(batches, max(1, self._model.concurrency)):
-            asked = (self._ask(self._summary.request(batch), self._summary.read) for batch in group)
-            results = await asyncio.gather(*asked, return_exceptions=True)
-            for result in results:
-                if isinstance(result, BaseException):
-                    raise result
-                found.append(result)
-        return found
+    async def _summarize(self, batch: Sequence[str]) -> list[str] | None:
+        return await self._ask(self._summary.request(batch), self._summary.read)
 
     def _update(self, summaries: Sequence[str]) -> None:
         if not summaries and not self.labels:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from irr.batch import Checkpoint, Engine, InputRow, Job, OutputRows, Progress, Tally, run
-from irr.errors import OutputError
-from irr.lm.base import LanguageModel
-from irr.lm.budget import Budget, MeteredModel, Stopped
-from irr.lm.memory import Answers, RememberingModel
+from irr.errors import BudgetSpentError, OutputError
+from irr.lm.cache import Answers, Budget, CachedModel
+from irr.lm.protocol import LanguageModel
 from irr.program.program import InferRetrieveRank
 from irr.types import Usage
 
@@ -49,11 +48,11 @@ def within_budget(models: Models, output: Path, calls: int | None, restart: bool
     Raises:
         OutputError: If another program's file is where the answers are kept.
     """
-    answers = Answers(_kept(output))
     if restart:
-        answers.forget()
-    budget = Budget(calls, spent=len(answers))
-    within = {id(m): RememberingModel(MeteredModel(m, budget), answers) for m in models if m}
+        forget(output)
+    answers = Answers(_kept(output))
+    budget = Budget(calls, spent=answers.requests)
+    within = {id(model): CachedModel(model, budget, answers) for model in models if model}
     infer, rank = (within[id(model)] if model else None for model in models)
     return infer, rank
 
@@ -124,13 +123,13 @@ def work(
             for answer in engine(program, noted()):
                 waiting.popleft()
                 yield answer
-        except Stopped:
+        except BudgetSpentError:
             yield from one_by_one(program, iter(waiting))
             raise
 
     try:
         return run(job, build, to_the_end, watch), ""
-    except Stopped as e:
+    except BudgetSpentError as e:
         Checkpoint(Path(job.output)).publish()
         return None, str(e)
 

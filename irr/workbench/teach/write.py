@@ -14,9 +14,8 @@ from irr.errors import LMError, LMUnavailableError, OutputError
 from irr.io.columns import OWN_NAMES
 from irr.io.outputs import refuse_to_write_over, replace_file
 from irr.labels.space import LabelSpace
-from irr.lm.base import LanguageModel
 from irr.lm.loop import gather, run_on_loop
-from irr.lm.usage import metered
+from irr.lm.protocol import LanguageModel, metered
 from irr.program.program import InferRetrieveRank
 from irr.prompts.pack import TaskPack
 from irr.prompts.templates import WritingPrompt

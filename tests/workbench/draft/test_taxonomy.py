@@ -10,7 +10,7 @@ import pytest
 
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import LMError, OutputError
-from irr.lm.base import ChatRequest
+from irr.lm.protocol import ChatRequest
 from irr.workbench.draft.corpus import Corpus
 from irr.workbench.draft.sorting import sort_under
 from irr.workbench.draft.taxonomy import Taxonomy, TaxonomyOptions, propose

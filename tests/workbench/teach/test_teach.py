@@ -14,7 +14,7 @@ from irr.batch import Job, Tally
 from irr.config import Settings
 from irr.errors import IrrError, LMError, OutputError
 from irr.io.texts import read_gold
-from irr.lm.base import ChatRequest
+from irr.lm.protocol import ChatRequest
 from irr.program.program import InferRetrieveRank, build
 from irr.prompts.pack import load_task
 from irr.types import Usage

@@ -1,13 +1,15 @@
-"""Limits the concurrency and the rate of requests to a model server."""
+"""Limits the concurrency and the rate of requests to a model server, and waits for one that is down."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+
+from irr.errors import LMError, LMUnavailableError
 
 _FIRST_CONCURRENCY = 8
 # The growth of throughput that makes a higher limit worth its longer waits.
@@ -15,6 +17,9 @@ _WORTHWHILE = 1.05
 _CUT = 0.7
 # Rounds without a step after one that did not pay.
 _REST = 10
+_FIRST_PROBE, _LONGEST_PROBE = 1.0, 15.0
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,10 @@ class Flow:
     """Holds the requests of one event loop to the limits."""
 
     def __init__(self, limits: Limits) -> None:
+        from anyio import CapacityLimiter
+
         self._finder = Finder(limits.concurrency) if limits.auto else None
-        self._slots = Slots(self._finder.limit if self._finder else limits.concurrency)
+        self._slots = CapacityLimiter(self._finder.limit if self._finder else limits.concurrency)
         self._requests = _Pace(limits.requests_per_minute)
         self._tokens = _Pace(limits.tokens_per_minute)
         self._held_until = 0.0
@@ -60,64 +67,15 @@ class Flow:
         """Records an answer that cost `surplus` tokens more than estimated."""
         self._tokens.correct(surplus)
         if self._finder:
-            self._finder.answered(time.monotonic(), full=self._slots.full)
-            self._slots.resize(self._finder.limit)
+            self._finder.answered(time.monotonic(), full=self._slots.available_tokens <= 0)
+            self._slots.total_tokens = self._finder.limit
 
     def overloaded(self, pause: float) -> None:
         """Records that the server is overloaded, and sends nothing for `pause` seconds."""
         self._held_until = max(self._held_until, time.monotonic() + pause)
         if self._finder:
             self._finder.overloaded()
-            self._slots.resize(self._finder.limit)
-
-
-class Slots:
-    """A semaphore whose size may change; waiters are served in order.
-
-    anyio's CapacityLimiter does the same, and takes 30 µs more of the client's 260 µs a request.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._taken = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    @property
-    def full(self) -> bool:
-        """Whether no slot is free."""
-        return self._taken >= self._size
-
-    async def __aenter__(self) -> None:
-        if not self.full and not self._waiting:
-            self._taken += 1
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._give()
-            raise
-
-    async def __aexit__(self, *_: object) -> None:
-        self._give()
-
-    def resize(self, size: int) -> None:
-        """Changes the size; slots that are taken stay so."""
-        self._size = size
-        self._wake()
-
-    def _give(self) -> None:
-        self._taken -= 1
-        self._wake()
-
-    def _wake(self) -> None:
-        while self._waiting and not self.full:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                self._taken += 1
-                turn.set_result(None)
+            self._slots.total_tokens = self._finder.limit
 
 
 class Finder:
@@ -197,3 +155,57 @@ class _Pace:
 
     def correct(self, amount: float) -> None:
         self._free += amount * self._seconds
+
+
+class Outage:
+    """Probes a server that is down, on behalf of all requests that wait.
+
+    Args:
+        server: Its name in messages.
+        patience: Seconds of waiting before it is given up.
+        is_up: Asks whether the server answers.
+    """
+
+    def __init__(self, server: str, patience: float, is_up: Callable[[], Awaitable[bool]]) -> None:
+        self._server = server
+        self._patience = patience
+        self._is_up = is_up
+        self._asking = asyncio.Lock()
+        self._back = 0.0
+        self._given_up = False
+
+    async def outlast(self, error: LMError, since: float) -> bool:
+        """Whether the server was down for a request sent at `since`, and is up again.
+
+        Raises:
+            LMUnavailableError: If it stays down for longer than the patience.
+        """
+        if not self._patience:
+            return False
+        async with self._asking:
+            if self._back > since:
+                return True
+            if not self._given_up:
+                if await self._is_up():
+                    return False  # the server is up, and fails on this request only
+                if await self._wait(error):
+                    return True
+            self._given_up = True
+            message = f"{self._server} was down for {self._patience:,.0f} s ({error.message})"
+            raise LMUnavailableError("down", message, "start it, and repeat the same call to go on")
+
+    async def _wait(self, error: LMError) -> bool:
+        logger.warning(
+            "%s: waiting up to %.0f min for it; Ctrl-C stops, and the same call goes on later",
+            error.message,
+            self._patience / 60,
+        )
+        began, pause = time.monotonic(), _FIRST_PROBE
+        while (left := began + self._patience - time.monotonic()) > 0:
+            await asyncio.sleep(min(pause, left))
+            pause = min(_LONGEST_PROBE, 1.5 * pause)
+            if await self._is_up():
+                self._back = time.monotonic()
+                logger.warning("%s is back after %.0f s", self._server, self._back - began)
+                return True
+        return False

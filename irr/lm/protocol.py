@@ -1,10 +1,14 @@
-"""The interface of a language model, and what a model can do."""
+"""The interface of a language model: what it can do, what it is asked, what its calls cost."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from irr.types import Usage
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,25 @@ class Capabilities:
 
 
 @dataclass(frozen=True)
+class StageInput:
+    """What a stage asks a model about, for models that do not read prompts.
+
+    Attributes:
+        stage: `infer` or `rank`.
+        text: The text.
+        candidates: For rank: the names of the candidates, in the order of their numbers.
+        fields: The input fields of the prompt.
+        demos: The fields of the demos that are shown in place of the prompt's own; None for its own.
+    """
+
+    stage: str
+    text: str
+    candidates: tuple[str, ...] = ()
+    fields: Mapping[str, str] = field(default_factory=dict)
+    demos: Sequence[Mapping[str, Any]] | None = None
+
+
+@dataclass(frozen=True)
 class ChatRequest:
     """A request for an answer in words.
 
@@ -30,6 +53,7 @@ class ChatRequest:
         messages: Pairs of role (`system`, `user` or `assistant`) and text.
         schema: The JSON schema of the answer; None for any text.
         extra: Further fields, for servers that know them.
+        about: What the messages ask about; None if no stage asks.
     """
 
     messages: tuple[tuple[str, str], ...]
@@ -41,10 +65,11 @@ class ChatRequest:
     schema: Mapping[str, Any] | None = None
     json: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
+    about: StageInput | None = None
 
 
 class LanguageModel(Protocol):
-    """A language model. Every call adds its cost to the open meter."""
+    """A language model. Every call adds its cost to the open meters."""
 
     @property
     def name(self) -> str:
@@ -85,3 +110,41 @@ class LanguageModel(Protocol):
             LMError: If the model gives no usable answer.
         """
         ...
+
+
+class Meter:
+    """Adds up the cost of calls.
+
+    Attributes:
+        usage: The sum so far.
+    """
+
+    def __init__(self, outer: Meter | None = None) -> None:
+        self.usage = Usage()
+        self._outer = outer
+
+    def add(self, usage: Usage) -> None:
+        """Adds the cost of a call, here and in the meters around this one."""
+        self.usage = self.usage + usage
+        if self._outer:
+            self._outer.add(usage)
+
+
+_meter: ContextVar[Meter | None] = ContextVar("irr_meter", default=None)
+
+
+@contextmanager
+def metered() -> Iterator[Meter]:
+    """Opens a meter for the calls made in this block, and in tasks that are started from it."""
+    meter = Meter(_meter.get())
+    token = _meter.set(meter)
+    try:
+        yield meter
+    finally:
+        _meter.reset(token)
+
+
+def count(usage: Usage) -> None:
+    """Adds the cost of a call to the open meters."""
+    if meter := _meter.get():
+        meter.add(usage)
