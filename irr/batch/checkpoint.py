@@ -181,9 +181,11 @@ class Checkpoint:
             self._sync()
 
     def close(self) -> None:
-        """Closes an unfinished run, which a later call can continue."""
+        """Closes an unfinished run, which a later call can continue; a run without answers is deleted."""
         with self._file:
             self._sync()
+        if not _has_content(self.part):
+            self.drop()  # no answer is lost, and a corrected call need not be the same run
 
     def finish(self) -> None:
         """Turns the answers into the output."""

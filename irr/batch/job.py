@@ -201,8 +201,6 @@ def _write_file(
                 watch(checkpoint.tally, source.share())
     except BaseException as e:
         checkpoint.close()
-        if not checkpoint.tally.texts:
-            checkpoint.drop()  # no answer is lost, and a corrected call need not be the same run
         stopped = isinstance(e, KeyboardInterrupt | SystemExit)
         if stopped or (isinstance(e, LMUnavailableError) and checkpoint.tally.texts):
             row = f"{checkpoint.tally.texts:,}"
