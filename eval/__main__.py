@@ -17,7 +17,7 @@ from irr.cli.options import RankMethodName
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import IrrError, UsageError
-from irr.evaluate.evaluate import Classifier, evaluate
+from irr.evaluate.evaluate import Classifier, score_rankings
 from irr.hub import cache_folder
 from irr.lm.registry import NO_MODEL, open_model
 from irr.program.program import build
@@ -194,7 +194,7 @@ def _measured(
     # What is built at first use is built here, so that the time is that of the texts.
     next(iter(classifier.batch([loaded.rows[0].text], 1, False)))
     with display.progress(f"{task.name}: {system}", len(loaded.rows)) as on_text:
-        report = evaluate(classifier, loaded.rows, on_text)
+        report = score_rankings(classifier, loaded.rows, on_text)
     means = "  ".join(f"{name} {100 * report.metrics[name].mean:.1f}" for name in SHOWN)
     print(f"{task.name}  {SYSTEMS.get(system, system).strip('*')}  {means}", flush=True)
     return run_of(

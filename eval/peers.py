@@ -16,7 +16,7 @@ from irr.encoders.base import Encoder
 from irr.index.store import LabelIndex
 from irr.infer.spans import SpanInferer
 from irr.labels.space import LabelSpace
-from irr.rank.base import by_score
+from irr.rank.ranker import by_score
 from irr.text.words import clean
 from irr.types import Candidate, Label, Prediction, RankedLabel, Ranking
 

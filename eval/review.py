@@ -16,7 +16,7 @@ from typing import Any
 from eval.audit import load
 from eval.record import record
 from eval.rounds import Run, reviewed, summed_up
-from irr.workbench.review.judgment import Order, Verdict
+from irr.workbench.review.judgments import Order, Verdict
 from tests.doubles.reviewer import session
 
 

@@ -22,9 +22,8 @@ from irr.labels.space import LabelSpace
 from irr.program.program import InferRetrieveRank, build
 from irr.statistics import estimate, paired_bootstrap
 from irr.types import Example
-from irr.workbench.review.judgment import Judgment, Order, Verdict
-from irr.workbench.review.outlook import Outlook
-from irr.workbench.review.queue import Queue
+from irr.workbench.review.judgments import Judgment, Order, Verdict
+from irr.workbench.review.queue import ReviewQueue
 
 ROUNDS, SIZE = 10, 20
 DEPTHS = (1, 10)
@@ -103,10 +102,9 @@ def _next(
     program: InferRetrieveRank, pool: Sequence[GoldRow], chosen: Sequence[int], order: Order, seed: int
 ) -> list[int]:
     """The texts of the next round, as the review page gives them out."""
-    outlook = Outlook([row.text for row in pool])
+    queue = ReviewQueue(pool, seed)
     if order is Order.UNSURE:
-        outlook.look(program.batch([row.text for row in pool]))
-    queue = Queue([row.id for row in pool], outlook, seed)
+        queue.read(program.batch([row.text for row in pool]))
     judged = [_judgment(pool[i], order) for i in chosen]
     found = []
     for _ in range(SIZE):

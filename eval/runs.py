@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from eval.record import RESULTS, command, machine
 from irr import __version__
 from irr.errors import InputError
-from irr.evaluate.evaluate import Evaluation
+from irr.evaluate.evaluate import RankingScores
 from irr.io.streams import read_lines
 
 RUNS = RESULTS / "runs.jsonl"
@@ -67,7 +67,7 @@ def new_session() -> str:
 
 
 def run_of(
-    report: Evaluation,
+    report: RankingScores,
     *,
     session: str,
     task: str,

@@ -34,7 +34,7 @@ from irr.lm.recorded import RecordedModel
 from irr.program.program import InferRetrieveRank, build
 from irr.program.stages import evidence_by
 from irr.prompts.pack import load_task
-from irr.rank.lm import Depth, LMRanker
+from irr.rank.lm_ranker import Depth, LMRanker
 from irr.statistics import estimate, paired_bootstrap
 from irr.text.words import clean
 from irr.types import Candidate, Usage

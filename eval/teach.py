@@ -31,7 +31,7 @@ from irr.optimize.optimization import optimize
 from irr.optimize.scorer import CachingEncoder
 from irr.program.program import InferRetrieveRank, build
 from irr.statistics import paired_bootstrap
-from irr.workbench.teach import label
+from irr.workbench.teach import Models, label_texts
 
 # Labels a text gets from the model.
 _TOP_K = (1, 2, 3, 5)
@@ -79,8 +79,13 @@ def taught(recorded: Recorded, encoder: CachingEncoder, output: Path, top_k: int
     model = recorded.model("task")
     texts = output.with_name(f"{output.stem}.texts.jsonl")
     texts.write_text("".join(json.dumps({"id": row.id, "text": row.text}) + "\n" for row in recorded.dev))
-    program = build(recorded.space, encoder=encoder, infer_lm=model, rank_lm=model, task="esco")
-    label(Job(str(texts), str(output), top_k, costs=True), lambda: program, lambda _tally, _share: None)
+
+    def program(models: Models) -> InferRetrieveRank:
+        infer, rank = models
+        return build(recorded.space, encoder=encoder, infer_lm=infer, rank_lm=rank, task="esco")
+
+    job = Job(str(texts), str(output), top_k, costs=True)
+    label_texts(job, lambda: (model, model), program, None, lambda _tally, _share: None)
     return read_gold(output, recorded.space)
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from irr.errors import IrrError as IrrError
     from irr.frozen.freeze import freeze as freeze
     from irr.frozen.freeze import load as load
+    from irr.infer.spans import SpanInferer as SpanInferer
     from irr.labels.space import LabelSpace as LabelSpace
     from irr.lm.protocol import LanguageModel as LanguageModel
     from irr.lm.registry import open_model as open_model
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from irr.program.program import InferRetrieveRank as InferRetrieveRank
     from irr.program.program import build as build
     from irr.program.program import from_module as from_module
-    from irr.rank.base import Ranker as Ranker
+    from irr.rank.ranker import Ranker as Ranker
     from irr.types import Candidate as Candidate
     from irr.types import Label as Label
     from irr.types import Prediction as Prediction
@@ -36,12 +37,13 @@ _MODULES = {
     "encoders.sentence_transformers": "SentenceEncoder",
     "errors": "IrrError",
     "frozen.freeze": "freeze load",
+    "infer.spans": "SpanInferer",
     "labels.space": "LabelSpace",
     "lm.protocol": "LanguageModel",
     "lm.server_limits": "Limits",
     "lm.registry": "open_model",
     "program.program": "InferRetrieveRank build from_module",
-    "rank.base": "Ranker",
+    "rank.ranker": "Ranker",
     "types": "Candidate Label Prediction RankedLabel",
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}

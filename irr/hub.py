@@ -1,4 +1,4 @@
-"""Finds model files on this machine or on the model hub, and identifies them by their weights."""
+"""Finds model files here or on the model hub, identifies their weights, and names cache folders."""
 
 from __future__ import annotations
 
@@ -31,17 +31,16 @@ def load_pretrained(
 
     Args:
         name: A model's name on the hub, or its folder.
-        read: Loads the model of a place; its second argument allows only files of this machine.
-        kind: Its name in messages: "encoder" or "language model".
-        error: The error to raise.
+        read: Loads the model from a name or folder; its second argument allows only local files.
+        kind: "encoder" or "language model", for messages.
+        error: The error to raise if there is no such model, or it does not load.
         folder: The model's folder, if `name` is not its path.
 
     Raises:
-        IrrError: As `error`, if there is no such model, or it does not load.
+        IrrError: As `error`.
     """
     prepare_environment()
-    folder = folder or local_folder(name, kind, error)
-    if folder is not None:
+    if folder := folder or local_folder(name, kind, error):
         try:
             return read(str(folder), True)
         except Exception as e:  # the libraries raise all kinds of errors for a broken folder
@@ -53,7 +52,7 @@ def load_pretrained(
     except (OSError, ValueError):
         logger.warning("%s %s is not on this machine: asking the model hub for it", kind, name)
     try:
-        ask_hub()
+        _ask_hub()
         return read(name, False)
     except (OSError, ValueError) as e:
         hint = "check the name, or give the folder of a model"
@@ -85,12 +84,8 @@ def local_folder(name: str, kind: str, error: type[IrrError]) -> Path | None:
     return None
 
 
-def ask_hub() -> None:
-    """Checks within seconds that the model hub answers; its own client takes minutes.
-
-    Raises:
-        OSError: If it does not answer.
-    """
+def _ask_hub() -> None:
+    """Raises an OSError within seconds if the model hub does not answer; its own client takes minutes."""
     host = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co")).hostname or ""
     if os.environ.get("HF_HUB_OFFLINE", "0") in ("", "0"):
         socket.create_connection((host, 443), timeout=5).close()
@@ -142,18 +137,14 @@ def file_revision(folder: Path) -> str | None:
 
 
 def file_stamp(path: Path) -> tuple[int, int, int]:
-    """What changes with a file's content: its number, its size, and the time of its last change.
-
-    Raises:
-        OSError: If it cannot be read.
-    """
+    """The file's inode, size and time of change, which differ where its content does."""
     about = path.stat()
     return about.st_ino, about.st_size, about.st_mtime_ns
 
 
 @lru_cache
 def _files_revision(files: tuple[tuple[Path, tuple[int, int, int]], ...]) -> str:
-    """The hash of the weights in files; a process reads files that stay as they are once."""
+    """The hash of the weights in files; a process reads unchanged files once."""
     return _revision(tensor for file, _ in files for tensor in _floats(file))
 
 

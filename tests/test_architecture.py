@@ -136,6 +136,19 @@ def test_what_is_private_to_a_room_stays_there(module: str) -> None:
     assert not taken, f"{module} takes {', '.join(taken)}"
 
 
+def test_the_workbench_imports_the_public_modules_that_the_page_lists() -> None:
+    sentence = re.search(r"The workbench imports `irr` and these modules alone.*?\.\n", PAGE, re.S)
+    assert sentence
+    public = tuple(re.findall(r"`(irr\.\w+)`", sentence[0]))
+    for module in MODULES:
+        if room_of(module) == "workbench":
+            for found in imports(module):
+                own = found.module.startswith(("irr.workbench", *public))
+                assert own or (found.module == "irr" and set(found.names) <= set(irr.__all__)), (
+                    f"{module} imports {found.module}"
+                )
+
+
 def test_stages_do_not_know_one_another_and_two_files_join_them() -> None:
     joins = set()
     for module in MODULES:
@@ -147,7 +160,8 @@ def test_stages_do_not_know_one_another_and_two_files_join_them() -> None:
     assert joins == {"irr.program.stages"}
 
 
-@pytest.mark.parametrize("module", MODULES)
+# A command has a parameter for each of its options.
+@pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) != "cli"])
 def test_no_function_takes_many_parameters(module: str) -> None:
     for node in ast.walk(ast.parse(files()[module].read_text("utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -199,3 +213,16 @@ def test_no_two_files_and_no_two_classes_have_one_name() -> None:
         if isinstance(node, ast.ClassDef)
     )
     assert not [name for name, count in (names + classes).items() if count > 1]
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) == "workbench"])
+def test_the_workbench_uses_the_public_api_alone(module: str) -> None:
+    """What `irr` exports, and the modules that the page names."""
+    line = PAGE[PAGE.index("The workbench imports") :].partition("\n\n")[0]
+    public = set(re.findall(r"`(irr[.\w]*)`", line))
+    for found in imports(module):
+        if found.module == "irr":
+            assert set(found.names) <= set(irr.__all__)
+        elif room_of(found.module) != "workbench":
+            parents = {".".join(found.module.split(".")[:depth]) for depth in (2, 3)}
+            assert parents & public, f"{module} imports {found.module}"

@@ -18,7 +18,7 @@ import irr
 from irr.errors import LMError, UsageError
 from irr.program.grouping import Coalescer
 from irr.program.program import InferRetrieveRank
-from irr.rank.base import RetrievalRanker
+from irr.rank.ranker import RetrievalRanker
 from irr.types import Candidate, Prediction, Ranking
 from tests.doubles.batch_process import program as hashed_program
 from tests.doubles.batch_process import text

@@ -18,7 +18,7 @@ from irr.errors import LMError, UsageError
 from irr.lm.loop import Requests, run_on_loop
 from irr.lm.protocol import ChatRequest
 from irr.program.program import InferRetrieveRank, build
-from irr.rank.base import RetrievalRanker
+from irr.rank.ranker import RetrievalRanker
 from tests.doubles.faulty_server import Call, completion, failure, faulty_server
 from tests.doubles.scripted import ScriptedModel
 from tests.support import KITCHEN, Irr, read_jsonl, write_jsonl

@@ -9,7 +9,7 @@ from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.labels.space import LabelSpace
 from irr.program.program import InferRetrieveRank, build
-from irr.rank.base import RetrievalRanker
+from irr.rank.ranker import RetrievalRanker
 from irr.types import Candidate, Ranking
 from tests.support import Irr
 

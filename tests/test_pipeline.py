@@ -13,7 +13,7 @@ import pytest
 import irr
 from irr.program.program import InferRetrieveRank
 from irr.program.spec import ALGORITHM
-from irr.rank.base import by_score
+from irr.rank.ranker import by_score
 from irr.types import Candidate, Ranking
 from tests.doubles.scripted import ScriptedModel
 from tests.support import KITCHEN

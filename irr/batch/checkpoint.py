@@ -98,11 +98,6 @@ class Checkpoint:
         return self._done[0]
 
     @property
-    def begun(self) -> bool:
-        """Whether a run is there, finished or not."""
-        return self._part_record.exists() or self._record.exists()
-
-    @property
     def unfinished(self) -> bool:
         """Whether an unfinished run is there."""
         if _has_content(self.part) and not self._part_record.exists():

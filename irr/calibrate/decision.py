@@ -35,7 +35,8 @@ class Decision(BaseModel):
     @model_validator(mode="after")
     def _fits_together(self) -> Decision:
         if len(self._chosen) > 1:
-            raise ValueError(f"{' and '.join(self._chosen)} are two ways to choose labels")
+            chosen = " and ".join(f"`{name}`" for name in self._chosen)
+            raise ValueError(f"{chosen} are two ways to choose labels")
         if self.scope is not None and (self.precision or self.recall):
             raise ValueError("a promise has a scope of its own")
         return self

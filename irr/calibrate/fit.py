@@ -15,7 +15,7 @@ from irr.calibrate.scope import UNUSUAL, Scope
 from irr.errors import UsageError
 from irr.io.texts import GoldRow
 from irr.statistics import Floats, LogisticCurve, calibration_error, cross_fitted
-from irr.text.numbers import counted
+from irr.text.strings import counted
 from irr.types import Prediction, Trace
 
 # Fewer texts with gold say too little.

@@ -18,7 +18,7 @@ def main() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
 
-    from irr.cli.app import app
+    from irr.cli.app import call
     from irr.cli.exits import run
 
-    sys.exit(run(lambda: app(sys.argv[1:] or ["--help"], standalone_mode=False)))
+    sys.exit(run(lambda: call(sys.argv[1:] or ["--help"])))

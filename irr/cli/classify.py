@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import sys
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,34 +13,30 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from typer import Option
 
-from irr.cli import display
-from irr.cli.command import command
+from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
-from irr.cli.options import DecisionOptions, LimitOptions, PricePerMillion, ProgramOptions, note_language
+from irr.cli.program_options import ProgramOptions
 from irr.errors import OtherRunError, OutputError
-from irr.text.numbers import counted
+from irr.text.strings import counted
 
 if TYPE_CHECKING:
     from irr.batch import Forecast, Price, Tally
     from irr.calibrate.calibration import Calibration
 
-
 # Rows of the sample that tells the language.
 _LANGUAGE_ROWS = 50
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClassifyOptions:
-    """The input, the output, the program, and how to classify."""
-
-    input: Annotated[
+def classify(
+    input_file: Annotated[
         str,
         Option(
+            "--input",
             help='JSONL rows {"id", "text"}, or .csv, .tsv, .xlsx or .parquet with these columns; .gz or '
             '.zst may follow; "-" reads JSONL from stdin.',
             metavar="FILE",
         ),
-    ]
+    ],
     output: Annotated[
         str,
         Option(
@@ -49,37 +44,66 @@ class ClassifyOptions:
             'compressed if it ends in .gz or .zst; "-" writes JSONL to stdout.',
             metavar="FILE",
         ),
-    ]
+    ],
     top_k: Annotated[
         int | None, Option(help="Labels a text, at most. Default: 10, if nothing else chooses them.", min=1)
-    ] = None
-    costs: Annotated[bool, Option(help="Write the usage of language models into each row.")] = False
-    restart: Annotated[bool, Option(help="Begin anew, and replace an existing output.")] = False
+    ] = None,
+    costs: Annotated[
+        bool, Option("--costs", help="Write the usage of language models into each row.")
+    ] = False,
+    restart: Annotated[bool, Option("--restart", help="Begin anew, and replace an existing output.")] = False,
     retry_errors: Annotated[
         bool,
         Option(
+            "--retry-errors",
             help="Answer the rows of a finished output again that carry an error or were answered without "
-            "their language model."
+            "their language model.",
         ),
-    ] = False
-    summary: Annotated[str | None, Option(help="Write the summary there, as JSON.", metavar="FILE")] = None
+    ] = False,
+    summary: Annotated[str | None, Option(help="Write the summary there, as JSON.", metavar="FILE")] = None,
     dry_run: Annotated[
         bool,
-        Option(help="Count the rows, classify a sample of 100, forecast time and cost, and write no output."),
-    ] = False
-    price_per_million: PricePerMillion = None
+        Option(
+            "--dry-run",
+            help="Count the rows, classify a sample of 100, forecast time and cost, and write no output.",
+        ),
+    ] = False,
+    price_per_million: options.PricePerMillion = None,
     engine: Annotated[
         Literal["local", "ray"],
-        Option(help="Classify in this process, or on Ray (irr[ray]; on a cluster if RAY_ADDRESS names one)."),
-    ] = "local"
-    workers: Annotated[int, Option(help="Processes that answer, on Ray.", min=1)] = 2
-    decision: DecisionOptions
-    program: ProgramOptions
-    limits: LimitOptions
-
-
-@command("classify --labels skills.jsonl --input ads.jsonl --output out.jsonl")
-def classify(options: ClassifyOptions) -> None:
+        Option(help="Classify in this process, or on Ray (extra ray; a cluster if RAY_ADDRESS names one)."),
+    ] = "local",
+    workers: Annotated[int, Option(help="Processes that answer, on Ray.", min=1)] = 2,
+    min_probability: options.MinProbability = None,
+    precision: options.Precision = None,
+    recall: options.Recall = None,
+    best_f1: options.BestF1 = False,
+    scope: options.Scope = None,
+    labels: options.Labels = None,
+    language: options.Language = None,
+    columns: options.ColumnNames = None,
+    encoder: options.Encoder = None,
+    fields: options.Fields = None,
+    hierarchy: options.HierarchyChoice = None,
+    settings: options.SettingValues = None,
+    index_folder: options.IndexFolder = None,
+    index_server: options.IndexServer = None,
+    lm: options.LM = None,
+    api_base: options.APIBase = None,
+    infer_lm: options.InferLM = None,
+    rank_lm: options.RankLM = None,
+    rank_method: options.RankMethodChoice = "auto",
+    task: options.Task = None,
+    program: options.Program = None,
+    rebind: options.Rebind = False,
+    within: options.Within = None,
+    only: options.Only = None,
+    without: options.Without = None,
+    concurrency: options.Concurrency = "auto",
+    requests_per_minute: options.RequestsPerMinute = None,
+    tokens_per_minute: options.TokensPerMinute = None,
+    patience: options.Patience = 60,
+) -> None:
     """Classify every text of a file.
 
     The output has one row for each input row, in the same order, with its labels best first. Repeat the same
@@ -88,83 +112,76 @@ def classify(options: ClassifyOptions) -> None:
     Exit code 0: all rows were answered; 1: some rows carry an error, or more than a tenth were answered
     without the language model; 2: the call could not be used, or the model server refuses it.
     """
+    source = ProgramOptions.of(locals())
     from irr.batch import Job, Price, forecast, local, rows_of, run
-    from irr.cli.monitor import Monitor
+    from irr.cli.monitor import batch_monitor
     from irr.io.outputs import check_outputs, open_output
     from irr.io.records import open_rows
 
-    check_outputs({"--output": options.output, "--summary": options.summary})
-    limits, decision = options.limits.read(), options.decision.read()
-    program = options.program
-    space = program.read_space()
-    price = Price.parse(options.price_per_million) if options.price_per_million else None
-    calibration = program.calibration(decision)
+    check_outputs({"--output": output, "--summary": summary})
+    limits = options.limits(concurrency, requests_per_minute, tokens_per_minute, patience)
+    decision = options.decision(min_probability, precision, recall, best_f1, scope)
+    space = source.read_space()
+    price = Price.parse(price_per_million) if price_per_million else None
+    calibration = source.read_calibration(decision)
     job = Job(
-        options.input,
-        options.output,
-        options.top_k or (None if decision.cuts else 10),
-        options.costs,
-        options.restart,
-        options.retry_errors,
-        tuple(program.reads),
-        program.column_names,
+        input_file,
+        output,
+        top_k or (None if decision.cuts else 10),
+        costs,
+        restart,
+        retry_errors,
+        tuple(source.files_read),
+        source.column_names,
         decision,
     )
-    if Path(job.input).is_file():
-        with open_rows(job.input, job.columns) as source:
-            sample = [row.text for row in islice(rows_of(source), _LANGUAGE_ROWS)]
-        note_language("texts", sample, program.encoder_name)
-    with open_output(options.summary or os.devnull, Path(job.input), *job.reads) as summary:
-        if options.dry_run:
-            with open_rows(job.input, job.columns) as source:
-                expected = forecast(program.build(space, limits), rows_of(source), price)
+    if Path(input_file).is_file():
+        with open_rows(input_file, job.columns) as rows:
+            source.note_language("texts", [row.text for row in islice(rows_of(rows), _LANGUAGE_ROWS)])
+    with open_output(summary or os.devnull, Path(input_file), *job.reads) as summary_file:
+        if dry_run:
+            with open_rows(input_file, job.columns) as rows:
+                expected = forecast(source.build(space, limits), rows_of(rows), price)
             _show_forecast(expected)
-            summary.write(expected.model_dump_json(indent=2) + "\n")
+            summary_file.write(expected.model_dump_json(indent=2) + "\n")
             return
         work = local(job)
-        if options.engine == "ray":
+        if engine == "ray":
             from irr.batch.ray_engine import on_ray
 
-            work = on_ray(job, program.elsewhere(limits), options.workers)
+            work = on_ray(job, source.builder(limits), workers)
         try:
-            with Monitor(price) as monitor:
-                tally = run(job, lambda: program.build(space, limits), work, monitor)
+            with batch_monitor(price) as monitor:
+                tally = run(job, lambda: source.build(space, limits), work, monitor)
         except OtherRunError as e:
             anew = shlex.join(["irr", *sys.argv[1:], "--restart"])
             raise OutputError(e.path, e.problem, f"name another output, or replace it with: {anew}") from e
-        summary.write(json.dumps(tally.summary(price, calibration), indent=2) + "\n")
-    _show_summary(tally, price)
-    _show_shift(tally, calibration)
+        summary_file.write(json.dumps(tally.summary(price, calibration), indent=2) + "\n")
+    _show_summary(tally, price, calibration)
     if tally.errors or tally.without_model:
         raise typer.Exit(EXIT_ROW_ERRORS)
 
 
-def _show_summary(tally: Tally, price: Price | None) -> None:
-    """Shows the pace of a run, its rows without an answer, and its costs."""
+def _show_summary(tally: Tally, price: Price | None, calibration: Calibration | None) -> None:
+    """Shows the pace of a run, its rows without an answer, its costs, and whether its texts are unusual."""
+    from irr.calibrate.scope import SHIFTED, UNUSUAL, is_shifted, unusual
+
+    texts = counted(tally.texts, "text")
     if tally.without_model:
         display.note(display.without_model(tally.fallbacks, tally.texts))
     pace = f" ({tally.texts / tally.seconds:,.1f}/s)" if tally.seconds else ""
-    texts = counted(tally.texts, "text")
     display.note(f"{texts} in {display.duration(tally.seconds)}{pace}")
     if tally.errors:
         display.note(f'{tally.errors:,} of {texts} with an error: see "error" in their rows')
     if tally.abstained:
         display.note(f'{tally.abstained:,} of {texts} without labels ("abstained")')
     if tally.fallbacks and not tally.without_model:
-        display.note(
-            f"{tally.fallbacks:,} of {texts} answered without the language model: "
-            'see "fallbacks" in their rows'
-        )
+        unaided = f"{tally.fallbacks:,} of {texts} answered without the language model"
+        display.note(f'{unaided}: see "fallbacks" in their rows')
     for line in display.costs(tally.costs):
         display.note(line)
     if price:
         display.note(f"price: {price.of(tally.usage):,.2f}")
-
-
-def _show_shift(tally: Tally, calibration: Calibration | None) -> None:
-    """Warns if the texts are unlike the calibration texts."""
-    from irr.calibrate.scope import SHIFTED, UNUSUAL, is_shifted, unusual
-
     if calibration and is_shifted(tally.scope, calibration.texts):
         display.note(
             f"these texts are unlike the {calibration.texts:,} that the program was calibrated on "

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from irr.text.numbers import counted
-from irr.text.printable import printable
+from irr.text.strings import counted, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.progress import Progress
+
     from irr.config import Settings
-    from irr.labels.skos.counts import SkosCounts
+    from irr.labels.skos import SkosCounts
     from irr.types import Costs, Usage
 
 
@@ -39,7 +40,7 @@ stderr = _PrintableConsole(stderr=True, highlight=False)
 
 
 def table(
-    header: Sequence[str], rows: Iterable[Sequence[str]], title: str = "", right: Container[int] = ()
+    header: Sequence[str], rows: Iterable[Sequence[object]], title: str = "", right: Container[int] = ()
 ) -> None:
     """A table on stdout; the columns whose numbers are in `right` are right-aligned.
 
@@ -48,17 +49,12 @@ def table(
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(title=Text(title) if title else None, show_header=any(header))
+    grid = Table(title=Text(title) if title else None, show_header=any(header))
     for number, name in enumerate(header):
-        shown.add_column(Text(name), justify="right" if number in right else "left")
+        grid.add_column(Text(name), justify="right" if number in right else "left")
     for row in rows:
-        shown.add_row(*map(Text, row))
-    show(shown)
-
-
-def show(renderable: RenderableType) -> None:
-    """Anything that rich can render, on stdout."""
-    stdout.print(renderable)
+        grid.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
+    stdout.print(grid)
 
 
 def say(line: str, style: str | None = None) -> None:
@@ -78,7 +74,7 @@ def skos(path: Path, counts: SkosCounts | None) -> None:
     languages = ", ".join(f"{tag} {n:,}" for tag, n in counts.named_in.items())
     read = f"{counted(counts.labels, 'label')} of {counted(counts.concepts, 'concept')}"
     note(f"{path}: {read}; named in {languages}")
-    left = {
+    left_out = {
         "deprecated concepts": counts.deprecated,
         "concepts without a name": counts.unnamed,
         "concepts without an address": counts.blank,
@@ -87,8 +83,8 @@ def skos(path: Path, counts: SkosCounts | None) -> None:
         "collections": counts.collections,
         "named things of other kinds": counts.others,
     }
-    if any(left.values()):
-        note("left out: " + ", ".join(f"{n:,} {what}" for what, n in left.items() if n))
+    if any(left_out.values()):
+        note("left out: " + ", ".join(f"{n:,} {what}" for what, n in left_out.items() if n))
     if counts.fallbacks:
         asked = ", ".join(counts.languages)
         note(f"{counted(counts.fallbacks, 'label')} without a name in {asked}, named in another language")
@@ -135,47 +131,42 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
+def bar(progress: Progress) -> Iterator[Progress]:
+    """Stops a progress bar at the end of the block, if it was started in it."""
+    try:
+        yield progress
+    finally:
+        if progress.live.is_started:
+            progress.stop()
+
+
+@contextmanager
 def progress(what: str, total: int | None) -> Iterator[Callable[..., None]]:
-    """Yields a function that advances a progress bar on stderr; the first call shows the bar.
+    """Yields a function that advances a progress bar on stderr, shown from the first call to the last.
 
     It takes (done, in all), or no arguments for one step more of `total`.
     """
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich import progress as rich
     from rich.text import Text
 
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
+    class Rate(rich.ProgressColumn):
+        def render(self, task: rich.Task) -> Text:
             # The mean over the whole run, because texts are answered in groups.
             speed = task.completed / task.elapsed if task.elapsed else 0.0
             return Text(f"{speed:,.1f}/s", style="progress.data.speed")
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeRemainingColumn(),
-    )
-    bar = Progress(*columns, console=stderr)
-    task = bar.add_task(what, total=total)
+    name, count = rich.TextColumn("{task.description}", markup=False), rich.MofNCompleteColumn()
+    columns = name, rich.BarColumn(), count, Rate(), rich.TimeRemainingColumn()
+    with bar(rich.Progress(*columns, console=stderr)) as shown:
+        task = shown.add_task(what, total=total)
 
-    def advance(done: int | None = None, out_of: int | None = total) -> None:
-        bar.start()
-        if done is None:
-            bar.advance(task)
-        else:
-            bar.update(task, completed=done, total=out_of)
+        def advance(done: int | None = None, out_of: int | None = total) -> None:
+            shown.start()
+            if done is None:
+                shown.advance(task)
+            else:
+                shown.update(task, completed=done, total=out_of)
+            if shown.finished:
+                shown.stop()  # makes room for the next bar
 
-    try:
         yield advance
-    finally:
-        if bar.live.is_started:
-            bar.stop()

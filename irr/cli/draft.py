@@ -3,34 +3,80 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from irr.cli import display
-from irr.cli.command import command
-from irr.cli.gaps import LANGUAGE_TEXTS, end, propose_changes, refuse
-from irr.cli.options import note_language
-from irr.cli.options.draft import SIZE, DraftOptions
-from irr.config import TOLERATED
+import typer
+from typer import Option
+
+import irr
+from irr.cli import display, options
+from irr.cli.exits import EXIT_ROW_ERRORS
+from irr.cli.program_options import ProgramOptions
 from irr.errors import UsageError
-from irr.text.numbers import counted
+from irr.text.strings import counted
 
 if TYPE_CHECKING:
-    from irr.encoders.sentence_transformers import SentenceEncoder
-    from irr.frozen.folder import ProgramFolder
-    from irr.types import Label
-    from irr.workbench.draft.corpus import Corpus
-    from irr.workbench.draft.draft import Draft
-    from irr.workbench.draft.draft import DraftOptions as Wanted
+    from irr.workbench.draft import LabelDraft
 
 _SHOWN_LABELS = 20
-_READ = 1_000
-# A larger share of answers of no use is an error.
+_LANGUAGE_TEXTS = 50
 
 
-@command("draft --input texts.jsonl --output labels.jsonl --size 100")
-def draft(options: DraftOptions) -> None:
+def draft(
+    input_file: Annotated[
+        str,
+        Option("--input", help="The texts: JSONL or a table, as irr classify reads them.", metavar="FILE"),
+    ],
+    output: Annotated[str, Option(help='The drafted labels, as JSONL; "-" writes stdout.', metavar="FILE")],
+    size: Annotated[int, Option(help="Labels wanted.", min=2)] = 50,
+    levels: Annotated[
+        int, Option(help="Levels of labels: with 2 or 3, broader ones stand above.", min=1, max=3)
+    ] = 1,
+    seed_labels: Annotated[
+        Path | None, Option(help="Keep these labels, and add what is missing.", metavar="FILE")
+    ] = None,
+    report: Annotated[
+        str | None,
+        Option(
+            help="Write a page there: a map of the texts, labels, overlaps, what was left over.",
+            metavar="FILE",
+        ),
+    ] = None,
+    seed: Annotated[int, Option(help="The same seed gives the same labels.", min=0)] = 0,
+    freeze: Annotated[
+        str | None,
+        Option(
+            help="Freeze a program for the labels there, in which their example texts count more than their "
+            "names: irr classify --program DIR.",
+            metavar="DIR",
+        ),
+    ] = None,
+    lm: Annotated[
+        str | None,
+        Option(
+            help="Language model that drafts: embedded, openai/MODEL, or recorded/FILE. Default: none.",
+            metavar="NAME",
+            rich_help_panel="Language models",
+        ),
+    ] = None,
+    lm_texts: Annotated[
+        int | None,
+        Option(help="With --lm: texts that the model reads, drawn at random. Default: 1,000.", min=1),
+    ] = None,
+    budget: Annotated[
+        int | None, Option(help="With --lm: requests that may be sent to it.", metavar="CALLS", min=0)
+    ] = None,
+    language: options.Language = None,
+    columns: options.ColumnNames = None,
+    encoder: options.Encoder = None,
+    index_folder: options.IndexFolder = None,
+    api_base: options.APIBase = None,
+    concurrency: options.Concurrency = "auto",
+    requests_per_minute: options.RequestsPerMinute = None,
+    tokens_per_minute: options.TokensPerMinute = None,
+    patience: options.Patience = 60,
+) -> None:
     """Draft a label space from texts: names, descriptions, aliases, parents, priors and example texts.
 
     Texts are encoded once and clustered; a cluster is named by the span that stands for it best. The same
@@ -38,151 +84,101 @@ def draft(options: DraftOptions) -> None:
     batches, proposes labels, updates them batch by batch and reviews them; its answers are kept beside the
     output, so that a call that was killed goes on when it is repeated. --language says what it writes.
 
-    With --labels or --program, the texts are put into that label space instead, and what it lacks is written
-    as changes: new labels, splits and merges with their evidence, which irr labels --apply makes.
-
     Exit code 0: all rows were read; 1: some could not be; 2: the call could not be used.
     """
+    source = ProgramOptions.of(locals())
+    from irr.config import TOLERATED
     from irr.encoders.base import DEFAULT_ENCODER
-    from irr.encoders.sentence_transformers import SentenceEncoder
     from irr.frozen.folder import ProgramFolder
     from irr.io.outputs import check_outputs, is_stream, open_output
-    from irr.lm.registry import NO_MODEL
-    from irr.workbench.draft.corpus import Corpus, texts_of
-    from irr.workbench.draft.draft import check_seeds
-    from irr.workbench.draft.draft import draft as run
-    from irr.workbench.draft.report import write_report
+    from irr.workbench.draft import SETTINGS, DraftPlan, check_seed_labels, texts_of
+    from irr.workbench.draft import draft as run
+    from irr.workbench.draft.draft_page import write_page
 
-    options.program.lms.check()
-    check_outputs({"--output": options.output, "--report": options.report})
-    place = ProgramFolder.at(options.freeze) if options.freeze else None
-    if options.program.labels or options.program.program:
-        propose_changes(options)
-        return
-    part = {
-        "--within": options.program.within or None,
-        "--only": options.program.only,
-        "--without": options.program.without,
-    }
-    refuse(part, "there is no label space to take a part of", "--labels FILE or --program DIR")
-    rebind = {"--rebind": options.program.rebind or None}
-    refuse(rebind, "there is no program", "--program DIR and --labels FILE")
-    asked = any(name not in (None, NO_MODEL) for name in options.program.lms.names)
-    refuse(
-        {"--budget": options.budget, "--lm-texts": options.texts} if not asked else {}, "--lm is not given"
-    )
-    if asked and is_stream(options.output):
+    source.check_models()
+    limits = options.limits(concurrency, requests_per_minute, tokens_per_minute, patience)
+    check_outputs({"--output": output, "--report": report})
+    place = ProgramFolder.at(freeze) if freeze else None
+    has_model = lm not in (None, "none")
+    for name, value in {"--budget": budget, "--lm-texts": lm_texts}.items():
+        if value is not None and not has_model:
+            raise UsageError(f"{name} has no effect: --lm is not given", f"leave {name} out")
+    if has_model and is_stream(output):
         problem = "the answers of --lm are kept beside the output, and a stream has no folder"
         raise UsageError(problem, "name a file for --output")
-    seeds = _seeds(options)
-    check_seeds(seeds, options.size or SIZE)
-    texts, unread = texts_of(options.input, options.program.column_names)
-    note_language("texts", texts[:LANGUAGE_TEXTS], options.program.encoder)
-    encoder = SentenceEncoder(options.program.encoder or DEFAULT_ENCODER)
-    reads = (Path(options.input), options.seed_labels)
+    seeds = irr.LabelSpace.read(seed_labels, None, source.column_names).labels if seed_labels else ()
+    check_seed_labels(seeds, size)
+    texts, unread = texts_of(input_file, source.column_names)
+    source.note_language("texts", texts[:_LANGUAGE_TEXTS])
+    sentence_encoder = irr.SentenceEncoder(encoder or DEFAULT_ENCODER)
+    answers = Path(f"{output}.answers")
+    model, _ = source.open_models(limits)
+    files = (Path(input_file), seed_labels)
     with (
-        open_output(options.output, *reads) as out,
-        open_output(options.report or os.devnull, *reads) as report,
+        open_output(output, *files) as out,
+        open_output(report or os.devnull, *files) as page,
+        display.progress("texts", None) as on_texts,
+        display.progress("requests", None) as on_call,
     ):
-        with display.progress("texts", None) as on_texts:
-            corpus = Corpus.read(texts, encoder, on_texts)
-        stopped = ""
-        if asked:
-            drafted, stopped = _by_model(options, corpus, encoder, seeds)
-        else:
-            drafted = run(corpus, encoder, _wanted(options, seeds))
-        out.writelines(label.model_dump_json(exclude_defaults=True) + "\n" for label in drafted.labels)
-        if options.report:
-            write_report(report, drafted, Path(options.input).name)
-    if asked and not stopped:
-        _answers(options).unlink(missing_ok=True)
-    if place:
-        _freeze(drafted, encoder, options, place)
-    _show(drafted, options, len(seeds))
-    if stopped:
-        display.note(stopped)
-    end(unread, bool(stopped))
-
-
-def _answers(options: DraftOptions) -> Path:
-    """Where the answers of a language model are kept until the labels are written."""
-    return Path(f"{options.output}.answers")
-
-
-def _by_model(
-    options: DraftOptions, corpus: Corpus, encoder: SentenceEncoder, seeds: Sequence[Label]
-) -> tuple[Draft, str]:
-    """A draft by a language model, and why it ended early; "" if it did not."""
-    from irr.errors import LMError
-    from irr.workbench.draft.sorting import sort_under
-    from irr.workbench.draft.taxonomy import TaxonomyOptions, propose
-
-    model = next(model for model in options.program.lms.open(options.limits.read()) if model)
-    size = (options.size or SIZE) - len(seeds)
-    wanted = TaxonomyOptions(
-        size, options.texts or _READ, options.budget, options.program.language, options.seed
-    )
-    answers = _answers(options)
-    with display.progress("requests", None) as on_call:
-        found = propose(corpus.texts, model, answers, wanted, on_call)
-    display.note(f"{counted(found.calls, 'answer')} of {model.name}, {found.unusable:,} of no use")
-    stopped = ""
-    if not found.labels:
-        problem = found.stopped or f"{model.name} proposed no label"
-        raise LMError("empty", problem, "allow more calls with --budget, or ask a stronger model")
-    if found.stopped:
-        stopped = f"{found.stopped}: repeat the call with a larger --budget to go on"
-    elif found.unusable > TOLERATED * found.calls:
-        stopped = f"{found.unusable:,} of {counted(found.calls, 'answer')} of no use: look at the labels"
-    return sort_under(corpus, found.labels, encoder, seeds), stopped
-
-
-def _wanted(options: DraftOptions, seeds: Sequence[Label]) -> Wanted:
-    from irr.workbench.draft.draft import DraftOptions as Wanted
-
-    return Wanted(options.size or SIZE, options.levels or 1, options.seed, tuple(seeds))
-
-
-def _seeds(options: DraftOptions) -> Sequence[Label]:
-    from irr.labels.space import LabelSpace
-
-    build = options.program
-    if options.seed_labels is None:
-        return ()
-    return LabelSpace.read(options.seed_labels, None, build.column_names).labels
-
-
-def _freeze(drafted: Draft, encoder: SentenceEncoder, options: DraftOptions, place: ProgramFolder) -> None:
-    from irr.frozen.freeze import freeze
-    from irr.program.program import build
-    from irr.workbench.draft.draft import SETTINGS
-
-    with display.progress("label entries", None) as on_entries:
-        program = build(
-            drafted.labels,
-            encoder=encoder,
-            settings=SETTINGS,
-            index_folder=options.program.index_folder,
-            progress=on_entries,
+        result = run(
+            texts,
+            sentence_encoder,
+            DraftPlan(size, levels, seed, tuple(seeds), lm_texts or 1_000, budget, language),
+            lm=model,
+            answers=answers,
+            on_texts=on_texts,
+            on_call=on_call,
         )
-    freeze(program, place)
+        out.writelines(label.model_dump_json(exclude_defaults=True) + "\n" for label in result.labels)
+        if report:
+            write_page(page, result, Path(input_file).name)
+    problem = ""
+    if model:
+        calls, unusable = result.taxonomy.calls, result.taxonomy.unusable
+        display.note(f"{counted(calls, 'answer')} of {model.name}, {unusable:,} of no use")
+        if result.taxonomy.stopped:
+            problem = f"{result.taxonomy.stopped}: repeat the call with a larger --budget to go on"
+        elif unusable > TOLERATED * calls:
+            problem = f"{unusable:,} of {counted(calls, 'answer')} of no use: look at the labels"
+        else:
+            answers.unlink(missing_ok=True)
+    if place:
+        with display.progress("label entries", None) as on_entries:
+            program = irr.build(
+                result.labels,
+                encoder=sentence_encoder,
+                settings=SETTINGS,
+                index_folder=index_folder,
+                progress=on_entries,
+            )
+        irr.freeze(program, place)
+    _show_draft(result, output, len(seeds))
+    if output != "-":
+        where = f"--program {freeze}" if freeze else f"--labels {output}"
+        display.note(f"now: irr classify {where} --input {input_file} --output out.jsonl")
+    if problem:
+        display.note(problem)
+    if unread:
+        display.note(f"{counted(unread, 'row')} that could not be read, or held nothing to read")
+    if problem or unread:
+        raise typer.Exit(EXIT_ROW_ERRORS)
 
 
-def _show(drafted: Draft, options: DraftOptions, seeds: int) -> None:
+def _show_draft(result: LabelDraft, output: str, seeds: int) -> None:
+    """Shows the largest labels, and how many texts they hold."""
     import numpy as np
 
-    counts = drafted.corpus.counts
-    held = np.bincount(drafted.label_of[drafted.label_of >= 0], minlength=len(drafted.labels))
-    order = sorted(range(len(held)), key=lambda number: -held[number])[:_SHOWN_LABELS]
-    largest = [(drafted.labels[number], held[number]) for number in order]
-    rows = [(label.name, f"{texts:,}", ", ".join(label.aliases)) for label, texts in largest]
-    if options.output != "-":
+    counts = result.corpus.counts
+    texts_of = np.bincount(result.label_of[result.label_of >= 0], minlength=len(result.labels))
+    largest = sorted(range(len(texts_of)), key=lambda number: -texts_of[number])[:_SHOWN_LABELS]
+    rows = [
+        (result.labels[number].name, f"{texts_of[number]:,}", ", ".join(result.labels[number].aliases))
+        for number in largest
+    ]
+    if output != "-":
         display.table(("label", "texts", "also called"), rows, "the largest labels drafted", right=(1,))
-    left = int((drafted.label_of < 0).sum())
+    left_over = int((result.label_of < 0).sum())
     display.note(
-        f"{counted(len(drafted.labels), 'label')} ({seeds:,} given) of {counted(int(counts.sum()), 'text')}, "
-        f"{len(counts):,} distinct; {left:,} left over"
+        f"{counted(len(result.labels), 'label')} ({seeds:,} given) of {counted(int(counts.sum()), 'text')}, "
+        f"{len(counts):,} distinct; {left_over:,} left over"
     )
-    where = f"--program {options.freeze}" if options.freeze else f"--labels {options.output}"
-    if options.output != "-":
-        display.note(f"now: irr classify {where} --input {options.input} --output out.jsonl")

@@ -15,7 +15,7 @@ import typer
 
 from irr.cli import display
 from irr.errors import IrrError
-from irr.text.printable import printable
+from irr.text.strings import printable
 
 EXIT_ROW_ERRORS = 1
 EXIT_UNUSABLE = 2
@@ -26,7 +26,7 @@ DEBUG = "IRR_DEBUG"
 
 def run(call: Callable[[], int | None]) -> int:
     """Makes a call and returns its exit code; with IRR_DEBUG set, errors show their traceback."""
-    _prepare()
+    _prepare_process()
     try:
         code = call() or 0
         if sys.stdout is not None:
@@ -38,52 +38,47 @@ def run(call: Callable[[], int | None]) -> int:
             e = e.__context__  # Typer would exit with the code of rows with errors
         if os.environ.get(DEBUG):
             logging.getLogger("irr").error("the call failed", exc_info=True)
-        code, line = _judged(e)
+        code, line = _code_and_line(e)
         if line:
             display.note(f"irr: {line}")
     finally:
         # A further interrupt ends the process at once.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    _let_go_of_broken_pipes()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:  # of a closed pipe the interpreter would warn when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return code
 
 
-def _judged(e: BaseException) -> tuple[int, str]:
-    """The exit code and the message of an error."""
-    match e:
+def _code_and_line(error: BaseException) -> tuple[int, str]:
+    """The exit code of an error, and the line that tells the user; "" for none."""
+    match error:
         case IrrError():
-            return EXIT_UNUSABLE, str(e)
+            return EXIT_UNUSABLE, str(error)
         case typer.TyperException():
-            return EXIT_UNUSABLE, _of_options(getattr(e, "format_message", e.__str__)())
+            message = getattr(error, "format_message", error.__str__)()
+            for prefix, ours in ((": Value error, ", ": "), (": Input should be ", ": must be ")):
+                message = message.replace(prefix, ours, 1)
+            return EXIT_UNUSABLE, f"{message.rstrip('.')}. See irr --help."
         case KeyboardInterrupt() | typer.Abort():
             return EXIT_INTERRUPTED, ""
         case OSError(errno=errno.EPIPE):
             return EXIT_BROKEN_PIPE, ""
-        case OSError() if e.strerror:
-            what = e.filename if isinstance(e.filename, str) else "the output"
-            return EXIT_UNUSABLE, f"{what} cannot be read or written: {e.strerror}"
+        case OSError() if error.strerror:
+            what = error.filename if isinstance(error.filename, str) else "the output"
+            return EXIT_UNUSABLE, f"{what} cannot be read or written: {error.strerror}"
         case MemoryError():
             return EXIT_UNUSABLE, "memory ran out: use a smaller input, or a larger machine"
-    if _was_interrupted(e):
-        return EXIT_INTERRUPTED, ""
-    what = f"{type(e).__name__}: {e}" if str(e) else type(e).__name__
+    cause = error.__cause__ or error.__context__
+    while cause is not None:
+        if isinstance(cause, KeyboardInterrupt):  # in the middle of an import
+            return EXIT_INTERRUPTED, ""
+        cause = cause.__cause__ or cause.__context__
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return EXIT_UNUSABLE, f"a defect in irr ({what[:300]}): please report it, with what {DEBUG}=1 shows"
-
-
-def _of_options(message: str) -> str:
-    """Typer's message about the options, without pydantic's prefixes."""
-    for theirs, ours in ((": Value error, ", ": "), (": Input should be ", ": must be ")):
-        message = message.replace(theirs, ours, 1)
-    return f"{message.rstrip('.')}. See irr --help."
-
-
-def _was_interrupted(e: BaseException | None) -> bool:
-    """Whether an interrupt caused an error, as in the middle of an import."""
-    while e is not None:
-        if isinstance(e, KeyboardInterrupt):
-            return True
-        e = e.__cause__ or e.__context__
-    return False
 
 
 class _PrintableFormatter(logging.Formatter):
@@ -91,7 +86,8 @@ class _PrintableFormatter(logging.Formatter):
         return "\n".join(map(printable, super().format(record).split("\n")))
 
 
-def _prepare() -> None:
+def _prepare_process() -> None:
+    """Sets up the log, the signals and the streams."""
     handler = logging.StreamHandler()
     handler.setFormatter(_PrintableFormatter("irr: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
@@ -104,13 +100,3 @@ def _prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-
-
-def _let_go_of_broken_pipes() -> None:
-    """Keeps the interpreter from warning about a closed pipe when it ends."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            if stream is not None:
-                stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

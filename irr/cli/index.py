@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import typer
 from typer import Argument, Option
 
-from irr.cli import display
-from irr.cli.command import command
+from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
-from irr.cli.options import IndexFolder
-from irr.text.numbers import counted
+from irr.text.strings import counted
 
 
-@dataclass(frozen=True, kw_only=True)
-class IndexOptions:
-    """What to do with the label indexes."""
-
+def index(
     action: Annotated[
         Literal["list", "prune", "verify"],
         Argument(help="list shows them, verify compares them with Chroma, prune deletes unused ones."),
-    ] = "list"
+    ] = "list",
     days: Annotated[
         float, Option(help="For prune: days since an index was last opened.", min=0, metavar="N")
-    ] = 30
-    index_folder: IndexFolder = None
-
-
-@command("index prune --days 30")
-def index(options: IndexOptions) -> None:
+    ] = 30,
+    index_folder: options.IndexFolder = None,
+) -> None:
     """List the label indexes, verify them, or delete unused ones."""
     from irr.hub import cache_folder
     from irr.index.maintenance import list_indexes, prune, verify
 
-    root = options.index_folder or cache_folder("indexes")
-    if options.action == "prune":
-        indexes, vectors = prune(root, options.days)
-        display.say(
-            f"{counted(indexes, 'index', 'indexes')} and {counted(vectors, 'vector')} deleted under {root}"
-        )
-    elif options.action == "verify":
+    root = index_folder or cache_folder("indexes")
+    if action == "prune":
+        indexes, vectors = prune(root, days)
+        deleted = f"{counted(indexes, 'index', 'indexes')} and {counted(vectors, 'vector')}"
+        display.say(f"{deleted} deleted under {root}")
+    elif action == "verify":
         damaged = 0
         for found, problem in verify(root):
             damaged += bool(problem)

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from typer import Option
 
-from irr.cli import display
-from irr.cli.command import command
-from irr.cli.options import ProgramOptions, note_language
+import irr
+from irr.cli import display, options
+from irr.cli.program_options import ProgramOptions
 from irr.errors import UsageError
-from irr.text.lines import short
+from irr.text.strings import short
 from irr.text.words import clean
-
-if TYPE_CHECKING:
-    from irr.types import Candidate, Match, Prediction
 
 # Queries of one text that are shown; a long text has thousands.
 _QUERIES = 100
@@ -24,49 +20,61 @@ _QUERIES = 100
 _FEATURES = 6
 
 
-@dataclass(frozen=True, kw_only=True)
-class InspectOptions:
-    """The text and the program."""
-
-    text: Annotated[str, Option(help="The text, or - for stdin.", metavar="TEXT")]
-    top_k: Annotated[int, Option(help="Labels to show.", min=1)] = 10
-    program: ProgramOptions
-
-
-@command("inspect --labels skills.jsonl --text 'You will bake bread and cakes'")
-def inspect(options: InspectOptions) -> None:
+def inspect(
+    text: Annotated[str, Option(help="The text, or - for stdin.", metavar="TEXT")],
+    top_k: Annotated[int, Option(help="Labels to show.", min=1)] = 10,
+    labels: options.Labels = None,
+    language: options.Language = None,
+    columns: options.ColumnNames = None,
+    encoder: options.Encoder = None,
+    fields: options.Fields = None,
+    hierarchy: options.HierarchyChoice = None,
+    settings: options.SettingValues = None,
+    index_folder: options.IndexFolder = None,
+    index_server: options.IndexServer = None,
+    lm: options.LM = None,
+    api_base: options.APIBase = None,
+    infer_lm: options.InferLM = None,
+    rank_lm: options.RankLM = None,
+    rank_method: options.RankMethodChoice = "auto",
+    task: options.Task = None,
+    program: options.Program = None,
+    rebind: options.Rebind = False,
+    within: options.Within = None,
+    only: options.Only = None,
+    without: options.Without = None,
+) -> None:
     """Show the output of every stage for one text."""
-    space = options.program.read_space()
-    text = options.text
+    source = ProgramOptions.of(locals())
+    space = source.read_space()
     if text == "-":
         if sys.stdin is None:
             raise UsageError("stdin is closed", "give --text a text")
         text = sys.stdin.buffer.read().decode("utf-8", "replace")
     if not clean(text):
         raise UsageError("--text: the text holds nothing to read", "give it words")
-    note_language("words of the text", [text], options.program.encoder_name)
-    prediction = options.program.build(space)(text, options.top_k, trace=True)
+    source.note_language("words of the text", [text])
+    prediction = source.build(space)(text, top_k, trace=True)
     if prediction.error:
         raise UsageError(f"--text: {prediction.error.message}")
-    _show(prediction, options.top_k)
+    _show_stages(prediction, top_k)
 
 
-def _show(prediction: Prediction, top_k: int) -> None:
-    if prediction.trace is None:
-        raise ValueError("the prediction carries no trace")
-    shown = prediction.trace.queries[:_QUERIES]
-    display.table(("kind", "query"), ((query.kind, query.text) for query in shown), "infer: queries")
-    if more := len(prediction.trace.queries) - len(shown):
-        passages = len({query.passage for query in prediction.trace.queries})
-        display.say(f"and {more:,} more, from {passages:,} passages in all")
+def _show_stages(prediction: irr.Prediction, top_k: int) -> None:
+    assert prediction.trace is not None
+    queries = prediction.trace.queries
+    shown = ((query.kind, query.text) for query in queries[:_QUERIES])
+    display.table(("kind", "query"), shown, "infer: queries")
+    if len(queries) > _QUERIES:
+        passages = len({query.passage for query in queries})
+        display.say(f"and {len(queries) - _QUERIES:,} more, from {passages:,} passages in all")
     candidates = (
-        (f"{candidate.score:.3f}", candidate.label.name, "\n".join(_evidence(candidate)))
-        for candidate in prediction.trace.candidates[:top_k]
+        (f"{one.score:.3f}", one.label.name, "\n".join(_evidence(one)))
+        for one in prediction.trace.candidates[:top_k]
     )
     display.table(("score", "label", "evidence: query → entry, match"), candidates, "retrieve: candidates")
     ranking = (
-        (str(rank), f"{label.score:.3f}", label.id, label.name)
-        for rank, label in enumerate(prediction.labels, 1)
+        (rank, f"{label.score:.3f}", label.id, label.name) for rank, label in enumerate(prediction.labels, 1)
     )
     display.table(("rank", "score", "id", "label"), ranking, "rank: labels")
     for fallback in prediction.fallbacks:
@@ -75,32 +83,28 @@ def _show(prediction: Prediction, top_k: int) -> None:
         display.say(line)
 
 
-def _evidence(candidate: Candidate) -> list[str]:
-    return [
-        *map(_pair, candidate.matches),
-        *([_words(candidate)] if candidate.word_cosine else []),
-        *([f"example {candidate.example:.2f}"] if candidate.example else []),
-        *([_contributions(candidate)] if len(candidate.contributions) > 1 else []),
+def _evidence(candidate: irr.Candidate) -> list[str]:
+    """The matches, words and examples that speak for a candidate, and what adds up to its score."""
+    lines = [
+        f"{match.kind} {match.score:.2f}  {_place(match.start, match.end)}"
+        f"{short(match.query, 40)} → {short(match.entry, 40)}"
+        for match in candidate.matches
     ]
+    if candidate.word_cosine:
+        place = _place(*(candidate.place or (None, None)))
+        words = f"{candidate.name_recall:.0%} of the name, word cosine {candidate.word_cosine:.2f}"
+        lines.append(f"words {place}{words}")
+    if candidate.example:
+        lines.append(f"example {candidate.example:.2f}")
+    if len(candidate.contributions) > 1:
+        weighty = sorted(candidate.contributions, key=lambda one: -abs(one.value))
+        parts = [f"{one.feature} {one.value:+.3f}" for one in weighty[:_FEATURES]]
+        if others := weighty[_FEATURES:]:
+            parts.append(f"{len(others)} others {sum(one.value for one in others):+.3f}")
+        lines.append(f"score = {', '.join(parts)}")
+    return lines
 
 
-def _contributions(candidate: Candidate) -> str:
-    """The features that weigh most, and the sum of the others: together they are the score."""
-    weighty = sorted(candidate.contributions, key=lambda one: -abs(one.value))
-    parts = [f"{one.feature} {one.value:+.3f}" for one in weighty[:_FEATURES]]
-    if others := weighty[_FEATURES:]:
-        parts.append(f"{len(others)} others {sum(one.value for one in others):+.3f}")
-    return f"score = {', '.join(parts)}"
-
-
-def _pair(match: Match) -> str:
-    query, entry = short(match.query, 40), short(match.entry, 40)
-    place = "" if match.start is None else f"[{match.start:,}–{match.end:,}] "
-    return f"{match.kind} {match.score:.2f}  {place}{query} → {entry}"
-
-
-def _words(candidate: Candidate) -> str:
-    """The words that the candidate shares with its best passage, and the place of that."""
-    start, end = candidate.place or (0, 0)
-    place = f"[{start:,}–{end:,}] " if candidate.place else ""
-    return f"words {place}{candidate.name_recall:.0%} of the name, word cosine {candidate.word_cosine:.2f}"
+def _place(start: int | None, end: int | None) -> str:
+    """The characters of the text that a match is from; "" for all of it."""
+    return "" if start is None else f"[{start:,}–{end:,}] "

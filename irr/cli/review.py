@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Argument, Option
 
 from irr.cli import display
-from irr.cli.command import command
 from irr.errors import UsageError
-from irr.text.numbers import counted
+from irr.text.strings import counted
 
 if TYPE_CHECKING:
-    from irr.workbench.review.export import Exported
-    from irr.workbench.review.judgment import Judgment
+    from irr.workbench.review.judgments import Judgment
+    from irr.workbench.review.summary import GoldExport
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReviewOptions:
-    """Which judgments to read, and what to make of them."""
-
+def review(
+    *,
     action: Annotated[
         Literal["export", "show"],
         Argument(help="export writes gold, show says how much was judged, by whom, and how alike."),
-    ] = "show"
-    decisions: Annotated[Path, Option(help="The folder that the review page writes.", metavar="DIR")]
+    ] = "show",
+    decisions: Annotated[Path, Option(help="The folder that the review page writes.", metavar="DIR")],
     output: Annotated[
         str | None,
         Option(
@@ -34,72 +31,67 @@ class ReviewOptions:
             '"-" writes stdout.',
             metavar="FILE",
         ),
-    ] = None
+    ] = None,
     only_random: Annotated[
-        bool, Option(help="For export: only texts that chance chose, which alone give honest figures.")
-    ] = False
-
-
-@command("review export --decisions judgments --output gold.jsonl")
-def review(options: ReviewOptions) -> None:
+        bool,
+        Option(
+            "--only-random", help="For export: only texts that chance chose, which alone give honest figures."
+        ),
+    ] = False,
+) -> None:
     """Turn what people judged on the review page into gold, or sum it up."""
     import json
 
     from irr.errors import InputError
     from irr.io.outputs import check_output, open_output
-    from irr.workbench.review.export import export
-    from irr.workbench.review.judgment import standing
-    from irr.workbench.review.store import JudgmentStore
+    from irr.workbench.review.judgments import JudgmentStore, valid_judgments
+    from irr.workbench.review.summary import export_gold
 
-    if options.action == "export" and options.output is None:
+    if action == "export" and output is None:
         raise UsageError("no output", "give --output FILE")
-    if not options.decisions.is_dir():
-        hint = "name the folder that irr serve --review writes"
-        raise InputError(options.decisions, "no such folder", hint)
-    store = JudgmentStore(options.decisions)
-    judged = standing(store.judgments())
-    if not judged:
-        raise InputError(options.decisions, "holds no judgments", "review some texts first: see irr serve")
-    found = export(judged, options.only_random)
-    if options.action == "show":
-        _show(judged, found)
-        return
-    assert options.output is not None
-    check_output(options.output)
-    with open_output(options.output, *options.decisions.iterdir()) as out:
-        out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in found.rows)
-    for line in _lines(found):
-        display.note(line)
+    if not decisions.is_dir():
+        raise InputError(decisions, "no such folder", "name the folder that irr serve --review writes")
+    judgments = valid_judgments(JudgmentStore(decisions).judgments())
+    if not judgments:
+        raise InputError(decisions, "holds no judgments", "review some texts first: see irr serve")
+    exported = export_gold(judgments, only_random)
+    if output is None or action == "show":
+        _show_reviewers(judgments)
+    else:
+        check_output(output)
+        with open_output(output, *decisions.iterdir()) as out:
+            out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in exported.rows)
+    for line in _lines(exported):
+        (display.say if action == "show" else display.note)(line)
 
 
-def _show(judged: list[Judgment], found: Exported) -> None:
+def _show_reviewers(judgments: Sequence[Judgment]) -> None:
     rows = []
-    for name in sorted({one.reviewer for one in judged}):
-        mine = [one for one in judged if one.reviewer == name]
+    for name in sorted({judgment.reviewer for judgment in judgments}):
+        own = [judgment for judgment in judgments if judgment.reviewer == name]
         verdicts = [
-            sum(one.verdict == verdict for one in mine) for verdict in ("labels", "none_fits", "unsure")
+            sum(one.verdict == verdict for one in own) for verdict in ("labels", "none_fits", "unsure")
         ]
-        days = [f"{at:%Y-%m-%d %H:%M}" for at in (mine[0].at, mine[-1].at)]
-        rows.append((name, f"{len(mine):,}", *(f"{count:,}" for count in verdicts), *days))
+        days = [f"{one.at:%Y-%m-%d %H:%M}" for one in (own[0], own[-1])]
+        rows.append((name, f"{len(own):,}", *(f"{count:,}" for count in verdicts), *days))
     header = ("who", "texts", "labels", "no label fits", "unsure", "first", "last")
     display.table(header, rows, right=range(1, 5))
-    for line in _lines(found):
-        display.say(line)
 
 
-def _lines(found: Exported) -> list[str]:
-    rows = len(found.rows)
+def _lines(exported: GoldExport) -> list[str]:
+    rows = len(exported.rows)
     lines = [
-        f"{found.random:,} of {counted(rows, 'text')} chosen by chance: only these give honest figures"
-        + (" (--only-random exports them alone)" if found.random < rows else ""),
+        f"{exported.random:,} of {counted(rows, 'text')} chosen by chance: only these give honest figures"
+        + (" (--only-random exports them alone)" if exported.random < rows else "")
     ]
-    if found.none_fits:
-        lines.append(f"{counted(found.none_fits, 'text')} that no label fits: without labels in the gold")
-    if found.unsure:
-        lines.append(f"{counted(found.unsure, 'text')} left out: people were unsure")
-    if found.disputed:
-        lines.append(f"{counted(found.disputed, 'text')} with labels that differ: the majority counts")
-    if found.shared:
-        alpha = "cannot be told" if found.alpha is None else f"{found.alpha:.2f}"
-        lines.append(f"Krippendorff's alpha on {counted(found.shared, 'text')} of several people: {alpha}")
+    if exported.none_fits:
+        lines.append(f"{counted(exported.none_fits, 'text')} that no label fits: without labels in the gold")
+    if exported.unsure:
+        lines.append(f"{counted(exported.unsure, 'text')} left out: people were unsure")
+    if exported.disputed:
+        lines.append(f"{counted(exported.disputed, 'text')} with labels that differ: the majority counts")
+    if exported.shared:
+        alpha = "cannot be told" if exported.alpha is None else f"{exported.alpha:.2f}"
+        shared = counted(exported.shared, "text")
+        lines.append(f"Krippendorff's alpha on {shared} of several people: {alpha}")
     return lines

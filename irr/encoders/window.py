@@ -1,19 +1,28 @@
-"""Counts the tokens of texts, and those that an encoder reads, without loading the encoder."""
+"""What an encoder's tokenizer tells of texts without loading the encoder: their tokens and their language."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
-from irr.encoders.base import DEFAULT_ENCODER
+from irr.encoders.base import DEFAULT_ENCODER, TOKENIZED_TEXTS
 from irr.encoders.sentence_transformers import model_folder
 
-# Texts tokenized at a time; the tokens of a whole label space would take hundreds of megabytes.
-_BLOCK = 4_096
+# A word of at least two letters; single characters are words in any language.
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_SAMPLE_TEXTS, _SAMPLE_CHARACTERS, _SAMPLE_WORDS = 400, 2_000, 3_000
+# Fewer words than the first do not suffice; fewer than the second need a higher share.
+_MIN_WORDS, _FEW_WORDS = 5, 20
+# The English encoder splits 3 to 32 % of the words of English label spaces and texts (most of them where
+# names are chemical), and 46 to 100 % of German, French, Spanish, Italian, Polish, Finnish or Russian ones.
+_MAX_SPLIT = 0.4
 
 
-class Window:
+class TokenWindow:
     """Counts tokens as an encoder does.
 
     Attributes:
@@ -23,9 +32,8 @@ class Window:
     def __init__(self, folder: Path) -> None:
         from tokenizers import Tokenizer
 
-        self.limit = int(
-            json.loads((folder / "sentence_bert_config.json").read_text("utf-8"))["max_seq_length"]
-        )
+        about = json.loads((folder / "sentence_bert_config.json").read_text("utf-8"))
+        self.limit = int(about["max_seq_length"])
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -34,17 +42,35 @@ class Window:
         """Tokens of each text, including the special tokens at its ends."""
         return [
             len(encoding.ids)
-            for start in range(0, len(texts), _BLOCK)
-            for encoding in self._tokenizer.encode_batch_fast(list(texts[start : start + _BLOCK]))
+            for start in range(0, len(texts), TOKENIZED_TEXTS)
+            for encoding in self._tokenizer.encode_batch_fast(list(texts[start : start + TOKENIZED_TEXTS]))
         ]
 
-    def pieces(self, words: Sequence[str]) -> list[int]:
-        """Word pieces of each word, without special tokens."""
-        encodings = self._tokenizer.encode_batch_fast(list(words), add_special_tokens=False)
-        return [len(encoding.ids) for encoding in encodings]
+    def language_note(self, what: str, texts: Iterable[str]) -> str:
+        """A note for a user whose texts are not in the encoder's language; "" if they are, or are too few.
+
+        Args:
+            what: The noun for the texts, in the plural.
+            texts: The texts, of which a sample counts.
+        """
+        sample = (text[:_SAMPLE_CHARACTERS] for text in islice(texts, _SAMPLE_TEXTS))
+        words = [word for text in sample for word in _WORD.findall(text)]
+        words = words[:: len(words) // _SAMPLE_WORDS + 1]
+        if len(words) < _MIN_WORDS:
+            return ""
+        encodings = self._tokenizer.encode_batch_fast(words, add_special_tokens=False)
+        share = sum(len(encoding.ids) > 1 for encoding in encodings) / len(words)
+        # The standard error of the share is at most 0.5 / sqrt(words).
+        if share <= _MAX_SPLIT + (0.5 if len(words) >= _FEW_WORDS else 0.85) / math.sqrt(len(words)):
+            return ""
+        return (
+            f"the {what} do not look like English, and the default encoder reads English only "
+            f"(it lacks {share:.0%} of their words): name a multilingual encoder, such as "
+            "intfloat/multilingual-e5-small"
+        )
 
 
-def open_window(encoder: str | None = None) -> Window | None:
+def open_window(encoder: str | None = None) -> TokenWindow | None:
     """The window of an encoder in a folder of this machine; None if it is unknown.
 
     Raises:
@@ -54,6 +80,6 @@ def open_window(encoder: str | None = None) -> Window | None:
     if folder is None:
         return None
     try:
-        return Window(folder)
+        return TokenWindow(folder)
     except Exception:  # tokenizers raises a bare Exception for a file that it cannot read
         return None

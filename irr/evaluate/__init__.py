@@ -1,1 +1,1 @@
-"""Evaluation: metrics, comparisons, and the report."""
+"""Evaluation: metrics, sets of labels, comparisons, the report, and the doctor of language models."""

@@ -1,19 +1,37 @@
-"""Compares evaluations on the same texts, read from the output of `irr eval --json`."""
+"""Compares evaluations text by text with earlier ones, which `irr eval --json` wrote."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from irr.config import Share
 from irr.errors import InputError
-from irr.evaluate.evaluate import PerText, Share, texts_digest
 from irr.io.streams import read_lines
 from irr.io.texts import GoldRow
 from irr.io.validation import explain
 from irr.statistics import Difference, paired_bootstrap
+
+
+class PerText(BaseModel):
+    """The scores of each text with gold by metric, in file order; the digest is that of the texts."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ids: tuple[str | int, ...]
+    digest: str
+    scores: dict[str, tuple[Share, ...]]
+
+    @model_validator(mode="after")
+    def _one_score_a_text(self) -> PerText:
+        if any(len(column) != len(self.ids) for column in self.scores.values()):
+            raise ValueError("not one score a text")
+        return self
 
 
 class Baseline(BaseModel):
@@ -23,7 +41,7 @@ class Baseline(BaseModel):
         name: Its name; if it has none, the file's name without its ending.
         program: The digest of its program.
         curve: Its mean RP@k for k = 1, 2, ...
-        per_text: What each text scored.
+        per_text: The scores of its texts.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -34,16 +52,8 @@ class Baseline(BaseModel):
     per_text: PerText
 
 
-class Comparison(BaseModel):
-    """An evaluation beside an earlier one, its baseline.
-
-    Attributes:
-        baseline: The earlier one.
-        means: What the baseline scored, by metric.
-        differences: How much better the other one is, by metric.
-    """
-
-    model_config = ConfigDict(frozen=True)
+class Comparison(NamedTuple):
+    """A baseline, its means by metric, and how much better another evaluation is, by metric."""
 
     baseline: Baseline
     means: dict[str, float]
@@ -71,23 +81,21 @@ def read_baseline(path: Path, rows: Sequence[GoldRow]) -> Baseline:
     content = "".join(line for _, line in read_lines(path, InputError))
     hint = "name a file that this version of irr eval --json has written"
     try:
-        read = Baseline.model_validate_json(content)
+        baseline = Baseline.model_validate_json(content)
     except ValidationError as e:
         problem, _ = explain(e)
         raise InputError(path, f"is not what irr eval writes ({problem})", hint) from e
-    if "rp@10" not in read.per_text.scores:
+    if "rp@10" not in baseline.per_text.scores:
         raise InputError(path, 'is not what irr eval writes (no "rp@10")', hint)
-    if read.per_text.digest != texts_digest(rows):
-        here, there = {row.id for row in rows if row.labels}, set(read.per_text.ids)
+    if baseline.per_text.digest != texts_digest(rows):
+        here, there = {row.id for row in rows if row.labels}, set(baseline.per_text.ids)
+        difference = f"{len(there - here):,} are only there, {len(here - there):,} only here"
         if here == there:
-            problem = "was measured on other texts (the ids are the same, but texts or gold have changed)"
-        else:
-            problem = (
-                f"was measured on other texts ({len(there - here):,} are only there, "
-                f"{len(here - there):,} only here)"
-            )
-        raise InputError(path, problem, "compare on the same --gold file")
-    return read.model_copy(update={"name": read.name or path.stem})
+            difference = "the ids are the same, but texts or gold have changed"
+        raise InputError(
+            path, f"was measured on other texts ({difference})", "compare on the same --gold file"
+        )
+    return baseline.model_copy(update={"name": baseline.name or path.stem})
 
 
 def compare(run: PerText, baseline: Baseline) -> Comparison:
@@ -101,3 +109,9 @@ def compare(run: PerText, baseline: Baseline) -> Comparison:
         means={name: sum(theirs[name]) / len(theirs[name]) for name in shared},
         differences={name: paired_bootstrap(ours[name], theirs[name]) for name in shared},
     )
+
+
+def texts_digest(rows: Sequence[GoldRow]) -> str:
+    """SHA-256 over the ids, contents and gold of the texts that have gold; other keys count for nothing."""
+    parts = [[row.id, row.text, sorted(set(row.labels))] for row in rows if row.labels]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -1,37 +1,33 @@
-"""Evaluates a program on texts with gold labels."""
+"""Evaluates a program on texts with gold labels: one pass over the texts, and what is made of the answers."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
-from typing import Annotated, Protocol
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from numpy.typing import NDArray
 
-from irr.batch import Tally
-from irr.config import TOLERATED
+from irr.calibrate.decision import BEST, Decision
+from irr.config import TOLERATED, Settings
 from irr.errors import UsageError
-from irr.evaluate.metrics import ndcg_at_k, precision_at_k, recall_at_k, reciprocal_rank, rp_at_k, rp_curve
-from irr.evaluate.sets import SetScorer, SetScores
-from irr.io.texts import GoldRow
+from irr.evaluate.compare import Baseline, Comparison, PerText, compare, texts_digest
+from irr.evaluate.diagnosis import Diagnosis
+from irr.evaluate.metrics import DEPTH, METRICS, rp_curve
+from irr.evaluate.sets import SetCollector, SetScores
+from irr.io.texts import GoldRow, gold_within
+from irr.program.program import InferRetrieveRank
 from irr.statistics import Estimate, estimate
+from irr.text.words import clean
 from irr.types import Costs, Prediction
+from irr.version import __version__
 
-Metric = Callable[[Sequence[str], set[str]], float]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-
-METRICS: dict[str, Metric] = {
-    **{f"rp@{k}": partial(rp_at_k, k=k) for k in (1, 5, 10, 50)},
-    **{f"p@{k}": partial(precision_at_k, k=k) for k in (1, 5, 10)},
-    **{f"recall@{k}": partial(recall_at_k, k=k) for k in (10, 50)},
-    "ndcg@10": partial(ndcg_at_k, k=10),
-    "mrr": reciprocal_rank,
-}
-DEPTH = 50
+Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 
 
 class Classifier(Protocol):
@@ -40,42 +36,19 @@ class Classifier(Protocol):
     @property
     def digest(self) -> str:
         """The hash of all that its answers depend on."""
-        ...
 
     def batch(self, texts: Iterable[str], top_k: int, trace: bool) -> Iterator[Prediction]:
         """Yields one prediction for each text, in order."""
-        ...
 
 
-class PerText(BaseModel):
-    """The scores of each text with gold, in file order, by which two evaluations are paired.
-
-    Attributes:
-        ids: The texts.
-        digest: SHA-256 over their ids, their content and their gold.
-        scores: Each metric's value for each text.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    ids: tuple[str | int, ...]
-    digest: str
-    scores: dict[str, tuple[Share, ...]]
-
-    @model_validator(mode="after")
-    def _one_score_a_text(self) -> PerText:
-        if any(len(column) != len(self.ids) for column in self.scores.values()):
-            raise ValueError("not one score a text")
-        return self
-
-
-class Evaluation(BaseModel):
-    """The scores of a program.
+@dataclass(frozen=True, kw_only=True)
+class RankingScores:
+    """The ranking metrics of a program.
 
     Attributes:
         program: The digest of the program.
         metrics: Each metric's mean over the texts with gold, as a share of 1, with its interval.
-        curve: Mean RP@k for k = 1, 2, ... up to 50.
+        curves: RP@k of each text with gold for k = 1 to 50, shape (texts, 50).
         per_text: The values behind the means.
         texts: Texts that were classified.
         texts_without_gold: Texts without gold, which count in no mean.
@@ -83,22 +56,18 @@ class Evaluation(BaseModel):
         fallbacks: Texts that were answered without their language model.
         costs: The usage of language models, by stage.
         seconds: The time of classification.
-        sets: The scores of the sets of labels that a calibrated program returns.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     program: str
     metrics: dict[str, Estimate]
-    curve: tuple[float, ...]
-    per_text: PerText
+    curves: NDArray[np.float64] = field(repr=False)
+    per_text: PerText = field(repr=False)
     texts: int
     texts_without_gold: int
     errors: int
     fallbacks: int
     costs: Costs
     seconds: float
-    sets: SetScores | None = None
 
     @property
     def without_model(self) -> bool:
@@ -110,9 +79,9 @@ class Evaluation(BaseModel):
         """Throughput over all texts, without the loading of index and encoder."""
         return self.texts / self.seconds
 
-    def as_json(self, per_text: bool = True) -> dict[str, object]:
+    def as_json(self, per_text: bool = True) -> dict[str, Any]:
         """Means by name, their intervals under `ci95`, the counts, and each text's scores if wanted."""
-        fields: dict[str, object] = {
+        fields: dict[str, Any] = {
             **{name: round(e.mean, 6) for name, e in self.metrics.items()},
             "ci95": {name: [round(e.low, 6), round(e.high, 6)] for name, e in self.metrics.items()},
             "texts": self.texts,
@@ -124,10 +93,8 @@ class Evaluation(BaseModel):
             "seconds": round(self.seconds, 3),
             "program": self.program,
         }
-        if self.sets:
-            fields["sets"] = self.sets.as_json()
         if per_text:
-            fields["curve"] = [round(value, 6) for value in self.curve]
+            fields["curve"] = self.curves.mean(axis=0).round(6).tolist()
             fields["per_text"] = {
                 "ids": self.per_text.ids,
                 "digest": self.per_text.digest,
@@ -136,67 +103,181 @@ class Evaluation(BaseModel):
         return fields
 
 
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(RankingScores):
+    """The scores of a program, its setup, and comparisons with earlier evaluations.
+
+    Attributes:
+        title: The name of the run, or its labels, models and changed settings; and the gold.
+        setup: Name, gold, labels, models, examples and settings, as JSON has them.
+        left_out: Texts that are examples of the program, each of which was scored without its own example.
+        sets: The scores of the sets of labels that a calibrated program returns; None without a calibration.
+        comparisons: One for each baseline.
+        diagnosis: Where gold labels are lost, if that was asked for.
+    """
+
+    title: str
+    setup: dict[str, Any]
+    left_out: int
+    sets: SetScores | None
+    comparisons: tuple[Comparison, ...]
+    diagnosis: Diagnosis | None = field(repr=False)
+
+    def as_json(self, per_text: bool = True) -> dict[str, Any]:
+        """The scores with the setup, the sets and the comparisons."""
+        fields = super().as_json(per_text) | self.setup
+        if self.sets:
+            fields["sets"] = self.sets.as_json()
+        if self.comparisons:
+            fields["compare"] = [comparison.as_json() for comparison in self.comparisons]
+        return fields
+
+    def to_text(self) -> str:
+        """The JSON file of the evaluation, one key a line, which later evaluations can be compared with."""
+        lines = (f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in self.as_json().items())
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """What an evaluation measures besides the ranking metrics, and the names that it shows.
+
+    Attributes:
+        name: The name of the run.
+        gold: The file of the texts.
+        labels: The label file, or the frozen program with the labels.
+        decision: The decision whose sets are scored, if the program is calibrated.
+        baselines: Earlier evaluations on these texts.
+        diagnose: Whether to find out where gold labels are lost, as the report shows it.
+    """
+
+    name: str | None = None
+    gold: str | Path = "gold"
+    labels: str | Path = "labels"
+    decision: Decision = BEST
+    baselines: Sequence[Baseline] = ()
+    diagnose: bool = False
+
+
 def evaluate(
-    program: Classifier,
-    rows: Sequence[GoldRow],
-    on_text: Callable[[], None] = lambda: None,
-    observe: Callable[[GoldRow, Prediction], None] | None = None,
-    sets: SetScorer | None = None,
+    program: InferRetrieveRank,
+    gold: Sequence[GoldRow],
+    options: EvaluationOptions | None = None,
+    progress: Progress = lambda what, steps: nullcontext(lambda: None),
 ) -> Evaluation:
-    """Classifies `rows` and scores the answers.
+    """Classifies texts and scores the answers.
+
+    If texts are examples of the program, each text is scored without its own example. For a program on a part
+    of its label space, gold labels outside that part are ignored.
 
     Args:
         program: The program.
-        rows: Texts with gold labels.
-        on_text: Called after each text.
-        observe: Called with each text and its prediction, which then carries its trace.
-        sets: Scores the sets that a calibrated program returns.
+        gold: Texts with gold labels.
+        options: What is measured besides the ranking metrics.
+        progress: Called with a description and the number of steps; gives a context manager whose function
+            is called after each step.
+
+    Raises:
+        UsageError: If no text has gold labels, or the calibration cannot keep the promise of the decision.
+    """
+    options = options or EvaluationOptions()
+    rows = gold_within(program.part, gold)
+    known = {_folded(example.text) for example in program.examples}
+    left_out = sum(_folded(row.text) in known for row in rows)
+    scored = program.leaving_examples_out() if left_out else program
+    sets = SetCollector.of(scored, options.decision)
+    diagnosis = Diagnosis(scored) if options.diagnose else None
+    with progress("texts", len(rows)) as on_text:
+        ranking = score_rankings(scored, rows, on_text, [c for c in (sets, diagnosis) if c])
+    if diagnosis:
+        with progress("labels that were lost", diagnosis.to_look_up) as on_text:
+            diagnosis.look_up(on_text)
+    return Evaluation(
+        **(vars(ranking) | {"program": program.digest}),
+        title=_title(program, options),
+        setup=_setup(program, options, left_out),
+        left_out=left_out,
+        sets=sets.scores() if sets else None,
+        comparisons=tuple(compare(ranking.per_text, baseline) for baseline in options.baselines),
+        diagnosis=diagnosis,
+    )
+
+
+def score_rankings(
+    program: Classifier,
+    rows: Sequence[GoldRow],
+    on_text: Callable[[], None] = lambda: None,
+    collectors: Sequence[SetCollector | Diagnosis] = (),
+) -> RankingScores:
+    """Classifies texts once, scores the rankings, and gives each text and its prediction to the collectors.
 
     Raises:
         UsageError: If no text has gold labels.
     """
-    judged = [row for row in rows if row.labels]
-    if not judged:
+    if not any(row.labels for row in rows):
         raise UsageError("no text has gold labels", 'give texts with "labels"')
     values: dict[str, list[float]] = {name: [] for name in METRICS}
-    curve = np.zeros(DEPTH)
-    tally = Tally()
+    curves, errors, fallbacks, costs = [], 0, 0, Costs()
     start = time.perf_counter()
-    predictions = program.batch((r.text for r in rows), DEPTH, trace=observe is not None)
+    trace = any(collector.reads_trace for collector in collectors)
+    predictions = program.batch((row.text for row in rows), DEPTH, trace=trace)
     for row, prediction in zip(rows, predictions, strict=True):
-        tally += Tally.of(prediction)
+        errors += prediction.error is not None
+        fallbacks += bool(prediction.fallbacks)
+        costs += prediction.costs
         if row.labels:
-            predicted = [label.id for label in prediction.labels]
-            gold = set(row.labels)
+            predicted, gold = [label.id for label in prediction.labels], set(row.labels)
             for name, metric in METRICS.items():
                 values[name].append(metric(predicted, gold))
-            curve += rp_curve(predicted, gold, DEPTH)
-            if sets:
-                sets.add(gold, prediction)
-        if observe:
-            observe(row, prediction)
+            curves.append(rp_curve(predicted, gold, DEPTH))
+        for collector in collectors:
+            collector.add(row, prediction)
         on_text()
     seconds = time.perf_counter() - start
-    return Evaluation(
+    return RankingScores(
         program=program.digest,
         metrics={name: estimate(column) for name, column in values.items()},
-        curve=tuple((curve / len(judged)).tolist()),
+        curves=np.array(curves),
         per_text=PerText(
-            ids=tuple(row.id for row in judged),
-            digest=texts_digest(judged),
+            ids=tuple(row.id for row in rows if row.labels),
+            digest=texts_digest(rows),
             scores={name: tuple(column) for name, column in values.items()},
         ),
-        texts=tally.texts,
-        texts_without_gold=len(rows) - len(judged),
-        errors=tally.errors,
-        fallbacks=tally.fallbacks,
-        costs=tally.costs,
+        texts=len(rows),
+        texts_without_gold=len(rows) - len(curves),
+        errors=errors,
+        fallbacks=fallbacks,
+        costs=costs,
         seconds=seconds,
-        sets=sets.scores() if sets else None,
     )
 
 
-def texts_digest(rows: Sequence[GoldRow]) -> str:
-    """SHA-256 over the ids, contents and gold of the texts that have gold; other keys count for nothing."""
-    parts = [[row.id, row.text, sorted(set(row.labels))] for row in rows if row.labels]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+def _setup(program: InferRetrieveRank, options: EvaluationOptions, left_out: int) -> dict[str, Any]:
+    infer, rank, space = program.models.infer_lm, program.models.rank_lm, program.space
+    return {
+        "name": options.name,
+        "gold": str(options.gold),
+        "labels": {"file": str(options.labels), "count": len(space), "fingerprint": space.fingerprint},
+        "models": {
+            "encoder": program.encoder.name,
+            "infer": infer.name if infer else None,
+            "rank": rank.name if rank else None,
+        },
+        "examples": {"count": len(program.examples), "left_out": left_out},
+        "settings": program.settings.flat(),
+        "irr": __version__,
+    }
+
+
+def _title(program: InferRetrieveRank, options: EvaluationOptions) -> str:
+    stages = {"infer": program.models.infer_lm, "rank": program.models.rank_lm}
+    models = [f"{stage} {model.name}" for stage, model in stages.items() if model]
+    settings = program.settings.difference(Settings())
+    changed = [f"{name}={value}" for name, (value, _) in settings.items()]
+    name = options.name or ", ".join([Path(options.labels).stem, *models, *changed])
+    return f"{name} on {Path(options.gold).name}"
+
+
+def _folded(text: str) -> str:
+    """A text without differences of letter case and spaces."""
+    return " ".join(clean(text).casefold().split())

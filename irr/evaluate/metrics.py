@@ -1,4 +1,4 @@
-"""Ranking metrics over one text.
+"""Ranking metrics of one text, and the table of those that evaluations report.
 
 Every metric takes `predicted`, label ids best first, and `gold`, the set of right ids. A predicted id
 counts once, at its first place. Texts without gold have no metric and stay out of every mean.
@@ -7,10 +7,14 @@ counts once, at its first place. Texts without gold have no metric and stay out 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+
+# Labels of a ranking that are scored.
+DEPTH = 50
 
 
 def _hits(predicted: Sequence[str], gold: Collection[str], k: int | None) -> NDArray[np.bool_]:
@@ -55,3 +59,12 @@ def reciprocal_rank(predicted: Sequence[str], gold: Collection[str]) -> float:
     """1 / the rank of the first right label, 0 when there is none; its mean is the MRR."""
     hits = np.flatnonzero(_hits(predicted, gold, None))
     return 1 / (int(hits[0]) + 1) if len(hits) else 0.0
+
+
+METRICS: dict[str, Callable[[Sequence[str], Collection[str]], float]] = {
+    **{f"rp@{k}": partial(rp_at_k, k=k) for k in (1, 5, 10, 50)},
+    **{f"p@{k}": partial(precision_at_k, k=k) for k in (1, 5, 10)},
+    **{f"recall@{k}": partial(recall_at_k, k=k) for k in (10, 50)},
+    "ndcg@10": partial(ndcg_at_k, k=10),
+    "mrr": reciprocal_rank,
+}

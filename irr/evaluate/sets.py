@@ -1,33 +1,32 @@
-"""Scores the sets of labels of a calibrated program, and its probabilities."""
+"""Scores the sets of labels that a calibrated program returns, and its probabilities."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from irr.calibrate.decision import Decision, Thresholds
 from irr.calibrate.fit import padded
-from irr.statistics import Estimate, calibration_error, estimate, interval, ratio, resampled
+from irr.config import Hierarchy
+from irr.io.texts import GoldRow
+from irr.labels.hierarchy import arrange
+from irr.program.program import InferRetrieveRank
+from irr.statistics import Estimate, Floats, Ints, calibration_error, estimate, interval, ratio, resampled
 from irr.types import Prediction, RankedLabel
 
 _FIRST = 10
 _RESAMPLES = 200
 _BINS = 10
 _CUT_OFFS = tuple(round(0.05 * i, 2) for i in range(1, 20))
+_NOTHING = Estimate(mean=0.0, low=0.0, high=0.0)
 
 
-Floats = NDArray[np.float64]
-
-
-class Kept(BaseModel):
+class CutOffScores(NamedTuple):
     """The scores at one cut-off on probabilities, over all labels, and the labels a text."""
-
-    model_config = ConfigDict(frozen=True)
 
     cut_off: float
     precision: float
@@ -37,17 +36,16 @@ class Kept(BaseModel):
     abstained: int
 
 
-class Bin(BaseModel):
+class ReliabilityBin(NamedTuple):
     """Labels of similar probability: their mean probability, their share of right labels, their number."""
-
-    model_config = ConfigDict(frozen=True)
 
     probability: float
     right: float
     labels: int
 
 
-class SetScores(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class SetScores:
     """The scores of the returned sets.
 
     Attributes:
@@ -59,13 +57,11 @@ class SetScores(BaseModel):
         sizes: Returned labels of each text.
         gold_sizes: Gold labels of each text.
         abstained: Texts without labels.
-        calibration_error: Of the first ten labels of each text, in ten bins of equal mass.
+        calibration_error: The error of the first ten labels of each text, in ten bins of equal mass.
         bins: Those bins.
-        kept: The scores at other cut-offs.
+        cutoffs: The scores at other cut-offs.
         unsure: The expected share of wrong labels among those of each text; 1 for a text without labels.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     decision: Decision
     cut_off: float | None
@@ -76,8 +72,8 @@ class SetScores(BaseModel):
     gold_sizes: tuple[int, ...]
     abstained: int
     calibration_error: Estimate
-    bins: tuple[Bin, ...]
-    kept: tuple[Kept, ...]
+    bins: tuple[ReliabilityBin, ...]
+    cutoffs: tuple[CutOffScores, ...]
     unsure: tuple[float, ...]
 
     @property
@@ -89,24 +85,24 @@ class SetScores(BaseModel):
             return "recall", self.decision.recall, self.example["recall"]
         return None
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> dict[str, Any]:
         """The scores as JSON has them, each mean with its interval."""
-        groups = {"micro": self.micro, "example": self.example}
         return {
             "decision": self.decision.model_dump(exclude_defaults=True),
             "cut_off": self.cut_off,
-            **{name: {key: _list(value) for key, value in of.items()} for name, of in groups.items()},
+            "micro": {name: _rounded(value) for name, value in self.micro.items()},
+            "example": {name: _rounded(value) for name, value in self.example.items()},
             "macro": {name: round(value, 6) for name, value in self.macro.items()},
             "mean_size": round(float(np.mean(self.sizes)), 3),
             "mean_gold": round(float(np.mean(self.gold_sizes)), 3),
             "abstained": self.abstained,
-            "calibration_error": _list(self.calibration_error),
-            "cutoffs": [{name: round(v, 6) for name, v in one.model_dump().items()} for one in self.kept],
+            "calibration_error": _rounded(self.calibration_error),
+            "cutoffs": [{name: round(v, 6) for name, v in one._asdict().items()} for one in self.cutoffs],
         }
 
 
-class _Text(NamedTuple):
-    """A text: the probabilities of its ranking, which labels are gold, the returned labels, and the gold."""
+class _ScoredSet(NamedTuple):
+    """A text: its ranking's probabilities, which of these labels are gold, the returned labels, the gold."""
 
     probability: Floats
     right: Floats
@@ -115,135 +111,156 @@ class _Text(NamedTuple):
     p_value: float
 
 
-class SetScorer:
-    """Takes the texts with gold one by one, then scores the sets.
+class SetCollector:
+    """Collects the sets of texts with gold.
 
     Args:
         decision: The decision that chooses labels.
-        cut: Its cut-offs.
-        answers: What the program answers to each text with gold by that decision; needed where its hierarchy
-            arranges what was chosen.
+        thresholds: The thresholds of the decision.
+        arranged: Arranges the chosen labels in the hierarchy; None without a hierarchy.
     """
 
     def __init__(
-        self, decision: Decision, thresholds: Thresholds, answers: Iterator[Prediction] | None = None
+        self,
+        decision: Decision,
+        thresholds: Thresholds,
+        arranged: Callable[[Sequence[RankedLabel]], Sequence[RankedLabel]] | None = None,
     ) -> None:
         self._decision = decision
-        self._cut = thresholds
-        self._answers = answers
-        self._texts: list[_Text] = []
+        self._thresholds = thresholds
+        self._arranged = arranged
+        self._texts: list[_ScoredSet] = []
 
-    def add(self, gold: Collection[str], prediction: Prediction) -> None:
-        """Takes a text.
+    @classmethod
+    def of(cls, program: InferRetrieveRank, decision: Decision) -> SetCollector | None:
+        """The collector for a program and a decision; None for a program without a calibration."""
+        if program.calibration is None:
+            return None
+        hierarchy = program.settings.hierarchy
 
-        Args:
-            gold: Its right labels.
-            prediction: All of its ranking, with probabilities; without them, no label was chosen.
-        """
+        def arranged(chosen: Sequence[RankedLabel]) -> Sequence[RankedLabel]:
+            return arrange(program.space, hierarchy, len(chosen), chosen)
+
+        arranges = decision.cuts and hierarchy is not Hierarchy.NONE
+        return cls(decision, program.calibration.thresholds(decision), arranged if arranges else None)
+
+    @property
+    def reads_trace(self) -> bool:
+        """Whether it needs the ranking of the trace, whose labels are not arranged yet."""
+        return self._arranged is not None
+
+    def add(self, row: GoldRow, prediction: Prediction) -> None:
+        """Takes a text and all of its ranking; without probabilities, no label was chosen."""
+        if not row.labels:
+            return
+        gold, p_value = frozenset(row.labels), prediction.scope or 0.0
         labels = prediction.labels if prediction.scope is not None else ()
-        probability = np.array([label.probability for label in labels], float)
-        p_value = prediction.scope or 0.0
-        keeps = self._cut.select(probability, p_value)
-        returned: Sequence[RankedLabel] = [label for label, kept in zip(labels, keeps, strict=True) if kept]
+        right = np.array([label.id in gold for label in labels], float)
+        if self._arranged and prediction.trace and labels:
+            returned = self._arranged(self._chosen(prediction.trace.ranking, p_value))
+        else:
+            returned = self._chosen(labels, p_value)
         if not self._decision.cuts:
             returned = returned[:_FIRST]
-        if self._answers:
-            returned = next(self._answers).labels
-        right = np.array([label.id in gold for label in labels], float)
-        self._texts.append(_Text(probability, right, returned, frozenset(gold), p_value))
+        self._texts.append(_ScoredSet(_probabilities(labels), right, returned, gold, p_value))
+
+    def _chosen(self, labels: Sequence[RankedLabel], p_value: float) -> Sequence[RankedLabel]:
+        selected = self._thresholds.select(_probabilities(labels), p_value)
+        return [label for label, keep in zip(labels, selected, strict=True) if keep]
 
     def scores(self) -> SetScores:
         """The scores of all texts."""
         texts = self._texts
-        hits = np.array([sum(label.id in t.gold for label in t.returned) for t in texts], float)
-        sizes = np.array([len(t.returned) for t in texts], float)
-        gold = np.array([len(t.gold) for t in texts], float)
-        precision = hits / np.maximum(sizes, 1)
-        cut_off = self._cut.probability if self._decision.cuts and not self._decision.best_f1 else None
+        probability = padded([t.probability for t in texts], -1.0)
+        right = padded([t.right for t in texts], 0.0)
+        returned = Counter(label.id for t in texts for label in t.returned)
+        hits = Counter(label.id for t in texts for label in t.returned if label.id in t.gold)
+        gold = Counter(label for t in texts for label in t.gold)
+        by_label = [(hits[label], returned[label], gold[label]) for label in returned | gold]
+        by_text = [
+            (sum(label.id in t.gold for label in t.returned), len(t.returned), len(t.gold)) for t in texts
+        ]
+        _, sizes, gold_sizes = zip(*by_text, strict=True)
+        shares = _shares(by_text)
+        first = probability[:, :_FIRST], right[:, :_FIRST]
+        has_cut_off = self._decision.cuts and not self._decision.best_f1
         return SetScores(
             decision=self._decision,
-            cut_off=cut_off,
+            cut_off=self._thresholds.probability if has_cut_off else None,
             micro={
-                "precision": ratio(hits.tolist(), sizes.tolist()) if sizes.any() else _NOTHING,
-                "recall": ratio(hits.tolist(), gold.tolist()),
-                "f1": ratio((2 * hits).tolist(), (sizes + gold).tolist()),
+                name: ratio(part.tolist(), whole.tolist()) if whole.any() else _NOTHING
+                for name, (part, whole) in shares.items()
             },
             example={
-                "precision": estimate(precision.tolist()),
-                "recall": estimate((hits / gold).tolist()),
-                "f1": estimate((2 * hits / (sizes + gold)).tolist()),
+                name: estimate((part / np.maximum(whole, 1)).tolist())
+                for name, (part, whole) in shares.items()
             },
-            macro=_macro(texts),
-            sizes=tuple(int(size) for size in sizes),
-            gold_sizes=tuple(int(size) for size in gold),
-            abstained=int((sizes == 0).sum()),
-            calibration_error=self._calibration_error(),
-            bins=_bins(*self._first(range(len(texts)))),
-            kept=tuple(self._kept(cut) for cut in _CUT_OFFS),
-            unsure=tuple(_unsure(t.returned) for t in texts),
+            macro={
+                name: float((part / np.maximum(whole, 1)).mean())
+                for name, (part, whole) in _shares(by_label).items()
+            },
+            sizes=sizes,
+            gold_sizes=gold_sizes,
+            abstained=sizes.count(0),
+            calibration_error=_calibration_error(*first),
+            bins=_bins(*first),
+            cutoffs=self._cutoffs(probability, right, sum(gold_sizes)),
+            unsure=tuple(
+                1.0 - float(np.mean([label.probability or 0.0 for label in t.returned] or [0.0]))
+                for t in texts
+            ),
         )
 
-    def _first(self, numbers: Sequence[int] | NDArray[np.int64]) -> tuple[Floats, Floats]:
-        chosen = [self._texts[number] for number in numbers]
-        probability = np.concatenate([t.probability[:_FIRST] for t in chosen])
-        return probability, np.concatenate([t.right[:_FIRST] for t in chosen])
-
-    def _calibration_error(self) -> Estimate:
-        count = len(self._texts)
-        found = [
-            calibration_error(*self._first(drawn), bins=_BINS)
-            for some in resampled(count, 0, _RESAMPLES)
-            for drawn in some
-        ]
-        low, high = interval(found)
-        mean = calibration_error(*self._first(range(count)), bins=_BINS)
-        return Estimate(mean=mean, low=min(low, mean), high=max(high, mean))
-
-    def _kept(self, cut_off: float) -> Kept:
-        usual = np.array([t.p_value > self._cut.scope for t in self._texts])
-        probability = padded([t.probability for t in self._texts], -1.0)
-        right = padded([t.right for t in self._texts], 0.0)
-        kept = (probability >= cut_off) & usual[:, None]
-        hits, size, gold = (kept * right).sum(), kept.sum(), sum(len(t.gold) for t in self._texts)
-        return Kept(
-            cut_off=cut_off,
-            precision=float(hits / max(size, 1)),
-            recall=float(hits / gold),
-            f1=float(2 * hits / (size + gold)),
-            size=float(size / len(usual)),
-            abstained=int((~kept.any(axis=1)).sum()),
-        )
+    def _cutoffs(self, probability: Floats, right: Floats, gold: int) -> tuple[CutOffScores, ...]:
+        usual = np.array([t.p_value > self._thresholds.scope for t in self._texts])
+        found = []
+        for cut_off in _CUT_OFFS:
+            returned = (probability >= cut_off) & usual[:, None]
+            hits, size = float((returned * right).sum()), int(returned.sum())
+            found.append(
+                CutOffScores(
+                    cut_off=cut_off,
+                    precision=hits / max(size, 1),
+                    recall=hits / gold,
+                    f1=2 * hits / (size + gold),
+                    size=size / len(usual),
+                    abstained=int((~returned.any(axis=1)).sum()),
+                )
+            )
+        return tuple(found)
 
 
-_NOTHING = Estimate(mean=0.0, low=0.0, high=0.0)
+def _probabilities(labels: Sequence[RankedLabel]) -> Floats:
+    return np.array([label.probability for label in labels], float)
 
 
-def _macro(texts: Sequence[_Text]) -> dict[str, float]:
-    returned = Counter(label.id for t in texts for label in t.returned)
-    gold = Counter(label for t in texts for label in t.gold)
-    right = Counter(label.id for t in texts for label in t.returned if label.id in t.gold)
-    names = returned.keys() | gold.keys()
-    return {
-        "precision": float(np.mean([right[n] / max(returned[n], 1) for n in names])),
-        "recall": float(np.mean([right[n] / max(gold[n], 1) for n in names])),
-        "f1": float(np.mean([2 * right[n] / (returned[n] + gold[n]) for n in names])),
-    }
+def _shares(counts: Sequence[tuple[int, int, int]]) -> dict[str, tuple[Floats, Floats]]:
+    """Numerator and denominator of each metric, from hits, returned labels and gold labels."""
+    hits, returned, gold = np.array(counts, float).T
+    return {"precision": (hits, returned), "recall": (hits, gold), "f1": (2 * hits, returned + gold)}
 
 
-def _bins(probability: Floats, right: Floats) -> tuple[Bin, ...]:
+def _calibration_error(probability: Floats, right: Floats) -> Estimate:
+    def error(rows: Ints | slice) -> float:
+        there = probability[rows] >= 0
+        return calibration_error(probability[rows][there], right[rows][there], bins=_BINS)
+
+    drawn = [rows for block in resampled(len(probability), 0, _RESAMPLES) for rows in block]
+    low, high = interval([error(rows) for rows in drawn])
+    mean = error(slice(None))
+    return Estimate(mean=mean, low=min(low, mean), high=max(high, mean))
+
+
+def _bins(probability: Floats, right: Floats) -> tuple[ReliabilityBin, ...]:
+    there = probability >= 0
+    probability, right = probability[there], right[there]
     order = np.argsort(probability, kind="stable")
-    parts = [part for part in np.array_split(order, _BINS) if len(part)]
     return tuple(
-        Bin(probability=float(probability[part].mean()), right=float(right[part].mean()), labels=len(part))
-        for part in parts
+        ReliabilityBin(float(probability[part].mean()), float(right[part].mean()), len(part))
+        for part in np.array_split(order, _BINS)
+        if len(part)
     )
 
 
-def _unsure(returned: Sequence[RankedLabel]) -> float:
-    if not returned:
-        return 1.0
-    return float(1 - np.mean([label.probability or 0.0 for label in returned]))
-
-
-def _list(value: Estimate) -> list[float]:
+def _rounded(value: Estimate) -> list[float]:
     return [round(value.mean, 6), round(value.low, 6), round(value.high, 6)]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from irr.encoders.base import Encoder
 from irr.errors import LabelIndexError
-from irr.text.printable import printable
+from irr.text.strings import printable
 
 Floats = NDArray[np.float32]
 Progress = Callable[[int, int], None]

@@ -6,7 +6,11 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from irr.config import InferSettings
+from irr.encoders.base import Encoder, encode_whole
 from irr.text.passages import passages
 from irr.text.words import is_content, is_han, words
 from irr.types import Inference, Query, QueryKind
@@ -46,6 +50,10 @@ class SpanInferer:
     def passage_texts(self, text: str) -> list[str]:
         """The passages of a text, at least one."""
         return [text[start:end].strip() for start, end in self.passages(text)]
+
+    def encode(self, texts: Sequence[str], encoder: Encoder) -> NDArray[np.float32]:
+        """A unit vector for each text, the mean of its passages' vectors, shape (texts, dimensions)."""
+        return encode_whole(encoder, list(map(self.passage_texts, texts)))
 
     def infer(self, texts: Sequence[str]) -> list[Inference]:
         """Returns the passages and spans of each text."""

@@ -2,112 +2,99 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from irr.encoders.window import Window
-from irr.labels.skos.counts import SkosCounts
+from irr.encoders.window import TokenWindow
+from irr.labels.hierarchy import cycles, depths, known_parents
+from irr.labels.skos import SkosCounts
 from irr.labels.space import LabelSpace
-from irr.labels.tree import Tree, survey_tree
-from irr.text.languages import language_note
-from irr.text.numbers import counted
+from irr.text.strings import counted
 from irr.text.words import words
 
 _EXAMPLES = 5
 # The share of a label space above which something is worth a warning.
 _SOME = 0.01
 
+T = TypeVar("T")
 
-class _Frozen(BaseModel):
+
+class _SurveyPart(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Shared(_Frozen):
+class Examples(_SurveyPart, Generic[T]):
+    """The number of labels with some property, and the first few of them."""
+
+    count: int
+    examples: tuple[T, ...]
+
+
+class SharedText(_SurveyPart):
     """A text that several labels carry, and their ids."""
 
     text: str
     ids: tuple[str, ...]
 
 
-class Found(_Frozen):
-    """The number of labels with some property, and the first few of them."""
-
-    count: int
-    examples: tuple[str, ...]
-
-
-class SharedTexts(_Frozen):
-    """Texts that several labels carry.
-
-    Attributes:
-        texts: Such texts, counted.
-        labels: Labels that carry one, counted.
-        examples: The texts that most labels carry.
-    """
+class SharedTexts(_SurveyPart):
+    """Texts that several labels carry: their number, that of the labels, and the most frequent texts."""
 
     texts: int
     labels: int
-    examples: tuple[Shared, ...]
+    examples: tuple[SharedText, ...]
 
 
-class Lengths(_Frozen):
-    """Lengths of the texts of one kind, in tokens of the encoder or in words.
-
-    Attributes:
-        median: The median length.
-        longest: Lengths and texts of the longest, longest first.
-        cut: Texts that are longer than the encoder's window; None if that is unknown.
-    """
+class Lengths(_SurveyPart):
+    """Lengths of the texts of one kind, in tokens of the encoder or in words."""
 
     median: int
-    longest: tuple[tuple[int, str], ...]
-    cut: int | None
+    longest: tuple[tuple[int, str], ...]  # with their texts, longest first
+    cut: int | None  # texts longer than the encoder's window; None if that is unknown
 
 
-class LabelDiagnostics(_Frozen):
-    """The diagnostics of a label space.
+class HierarchyCounts(_SurveyPart):
+    """Counts of labels by their place in the hierarchy; parents that are not labels are ignored."""
 
-    Attributes:
-        labels: Labels, counted.
-        with_aliases: Labels with an alias.
-        aliases: Aliases, counted.
-        with_description: Labels with a description.
-        without_description: Labels without one.
-        with_prior: Labels with a prior.
-        shared_names: Names of several labels, case ignored.
-        indistinct: Labels that share a name, and have neither parents nor a description.
-        shared_aliases: Aliases of several labels, or that are another label's name.
-        codes: Labels whose name looks like a code.
-        unit: The unit of lengths, `tokens` or `words`.
-        window: Tokens that the encoder reads; None if that is unknown.
-        names: Lengths of names.
-        descriptions: Lengths of descriptions.
-        tree: The hierarchy.
-        read: Counts of what was read of a SKOS file; None for other files.
-        warnings: Findings that hurt retrieval, each with what to do.
-    """
+    with_parents: int
+    several_parents: int
+    roots: int  # with children and without a parent
+    alone: int  # with neither
+    leaves: int  # with a parent and without children
+    depths: dict[int, int]  # labels by their steps from the nearest root; 0 counts `roots` and `alone`
+    unreachable: int  # below no root: in and under cycles
+    unknown_parents: Examples[tuple[str, str]]  # a label, and a parent of it that is not a label
+    in_cycles: Examples[tuple[str, ...]]  # cycles, each id the parent of the one before
+
+
+class LabelDiagnostics(_SurveyPart):
+    """The diagnostics of a label space."""
 
     labels: int
     with_aliases: int
     aliases: int
     with_description: int
-    without_description: Found
+    without_description: Examples[str]
     with_prior: int
-    shared_names: SharedTexts
-    indistinct: Found
-    shared_aliases: SharedTexts
-    codes: Found
-    unit: str
-    window: int | None
+    shared_names: SharedTexts  # case ignored
+    indistinct: Examples[str]  # labels that share a name, and have neither parents nor a description
+    shared_aliases: SharedTexts  # aliases of several labels, or that are another label's name
+    codes: Examples[str]  # names that look like codes
+    unit: str  # of lengths: `tokens` or `words`
+    window: int | None  # tokens that the encoder reads; None if that is unknown
     names: Lengths
     descriptions: Lengths
-    tree: Tree
-    read: SkosCounts | None
-    warnings: tuple[str, ...] = ()
+    tree: HierarchyCounts
+    read: SkosCounts | None  # None for a file that is not SKOS
+    warnings: tuple[str, ...] = ()  # findings that hurt retrieval, each with what to do
 
 
-def survey(space: LabelSpace, window: Window | None = None, only_english: bool = False) -> LabelDiagnostics:
+def survey(
+    space: LabelSpace, window: TokenWindow | None = None, only_english: bool = False
+) -> LabelDiagnostics:
     """Surveys a label space.
 
     Args:
@@ -127,29 +114,58 @@ def survey(space: LabelSpace, window: Window | None = None, only_english: bool =
         for alias, numbers in aliases.items()
         if len(carriers := list(dict.fromkeys([*names.get(alias, ()), *numbers]))) > 1
     }
-    plain = (number for numbers in same_name.values() for number in numbers)
+    namesakes = sorted(number for numbers in same_name.values() for number in numbers)
+    descriptions = [label.description for label in space if label.description]
     result = LabelDiagnostics(
         labels=len(space),
         with_aliases=sum(bool(label.aliases) for label in space),
         aliases=sum(len(label.aliases) for label in space),
-        with_description=sum(bool(label.description) for label in space),
-        without_description=_found(label.id for label in space if not label.description),
+        with_description=len(descriptions),
+        without_description=_examples(label.id for label in space if not label.description),
         with_prior=sum(label.prior is not None for label in space),
         shared_names=_shared(space, same_name),
-        indistinct=_found(
-            space[n].id for n in sorted(plain) if not space[n].parents and not space[n].description
+        indistinct=_examples(
+            space[n].id for n in namesakes if not space[n].parents and not space[n].description
         ),
         shared_aliases=_shared(space, same_alias),
-        codes=_found(label.name for label in space if _is_code(label.name)),
+        codes=_examples(label.name for label in space if _is_code(label.name)),
         unit="tokens" if window else "words",
         window=window.limit if window else None,
         names=_lengths([label.name for label in space], window),
-        descriptions=_lengths([label.description for label in space if label.description], window),
-        tree=survey_tree(space),
+        descriptions=_lengths(descriptions, window),
+        tree=survey_hierarchy(space),
         read=space.counts,
     )
-    warnings = [*_warnings(result), *([note] if (note := _language(space, window, only_english)) else [])]
+    warnings = list(_warnings(result))
+    if window and only_english and not (space.counts and space.counts.language_hint):
+        warnings += filter(None, [window.language_note("labels", names_sample(space))])
     return result.model_copy(update={"warnings": tuple(warnings)})
+
+
+def survey_hierarchy(space: LabelSpace) -> HierarchyCounts:
+    """Surveys the hierarchy in time linear in labels and parents, cycles included."""
+    parents = known_parents(space)
+    above = {parent for known in parents for parent in known}
+    unknown = {
+        label.id: missing
+        for label in space
+        if (missing := next((parent for parent in label.parents if parent not in space), None)) is not None
+    }
+    top = [number for number, known in enumerate(parents) if not known]
+    depth = depths(parents)
+    loops, in_cycles = cycles(parents)
+    ids = tuple(tuple(space[number].id for number in cycle) for cycle in loops[:_EXAMPLES])
+    return HierarchyCounts(
+        with_parents=len(parents) - len(top),
+        several_parents=sum(len(known) > 1 for known in parents),
+        roots=sum(number in above for number in top),
+        alone=sum(number not in above for number in top),
+        leaves=sum(bool(known) and number not in above for number, known in enumerate(parents)),
+        depths=dict(sorted(Counter(steps for steps in depth if steps is not None).items())),
+        unreachable=depth.count(None),
+        unknown_parents=_examples(unknown.items()),
+        in_cycles=Examples(count=in_cycles, examples=ids),
+    )
 
 
 def names_sample(space: LabelSpace) -> list[str]:
@@ -157,12 +173,6 @@ def names_sample(space: LabelSpace) -> list[str]:
     return [
         "; ".join((label.name, *label.aliases[:3])) for label in space.labels[:: max(1, len(space) // 400)]
     ]
-
-
-def _language(space: LabelSpace, window: Window | None, only_english: bool) -> str:
-    if window is None or not only_english or (space.counts and space.counts.language_hint):
-        return ""
-    return language_note("labels", names_sample(space), window.pieces)
 
 
 def _folded(text: str) -> str:
@@ -176,9 +186,9 @@ def _is_code(name: str) -> bool:
     return letters < others and any(c.isdigit() for c in name)
 
 
-def _found(texts: Iterable[str]) -> Found:
-    every = list(texts)
-    return Found(count=len(every), examples=tuple(every[:_EXAMPLES]))
+def _examples(found: Iterable[T]) -> Examples[T]:
+    every = list(found)
+    return Examples(count=len(every), examples=tuple(every[:_EXAMPLES]))
 
 
 def _shared(space: LabelSpace, carriers: dict[str, list[int]]) -> SharedTexts:
@@ -186,11 +196,11 @@ def _shared(space: LabelSpace, carriers: dict[str, list[int]]) -> SharedTexts:
     return SharedTexts(
         texts=len(carriers),
         labels=len({number for numbers in carriers.values() for number in numbers}),
-        examples=tuple(Shared(text=text, ids=tuple(space[n].id for n in numbers)) for text, numbers in most),
+        examples=tuple(SharedText(text=text, ids=tuple(space[n].id for n in ns)) for text, ns in most),
     )
 
 
-def _lengths(texts: Sequence[str], window: Window | None) -> Lengths:
+def _lengths(texts: Sequence[str], window: TokenWindow | None) -> Lengths:
     lengths = window.tokens(texts) if window else [sum(1 for _ in words(text)) for text in texts]
     order = sorted(range(len(texts)), key=lambda i: (-lengths[i], i))
     return Lengths(
@@ -201,17 +211,18 @@ def _lengths(texts: Sequence[str], window: Window | None) -> Lengths:
 
 
 def _warnings(found: LabelDiagnostics) -> Iterator[str]:
+    some = _SOME * found.labels
     if found.indistinct.count:
         yield (
             f"{counted(found.indistinct.count, 'label shares', 'labels share')} a name, without description "
             "or parents: nothing tells them apart; add a description, or make them one label"
         )
-    elif found.shared_names.labels > _SOME * found.labels:
+    elif found.shared_names.labels > some:
         yield (
             f"{found.shared_names.labels:,} labels share a name: only descriptions tell them apart; "
             "put what differs into the name"
         )
-    if found.codes.count > _SOME * found.labels:
+    if found.codes.count > some:
         yield (
             f"{counted(found.codes.count, 'name looks like a code', 'names look like codes')}, which no text "
             "resembles: put words into the name, and the code into the id or an alias"
@@ -223,20 +234,16 @@ def _warnings(found: LabelDiagnostics) -> Iterator[str]:
             f"{counted(found.descriptions.cut, 'description is', 'descriptions are')} longer than the "
             f"encoder reads, which is {found.window} tokens: put what matters first"
         )
-    if found.shared_aliases.labels > _SOME * found.labels:
+    if found.shared_aliases.labels > some:
         yield (
             f"{counted(found.shared_aliases.texts, 'alias stands', 'aliases stand')} for several labels: "
             "a text that has one cannot choose between them"
         )
     if not found.with_aliases and not found.with_description:
         yield "no label has aliases or a description: add some, because both help retrieval"
-    if found.tree.unknown_parents.count:
-        count = found.tree.unknown_parents.count
+    if count := found.tree.unknown_parents.count:
         yield f"{counted(count, 'label has', 'labels have')} an unknown parent, ignored: correct its id"
-    if found.tree.in_cycles.count:
-        yield (
-            f"{counted(found.tree.in_cycles.count, 'label')} in cycles of parents: "
-            "remove one parent from each cycle"
-        )
-    if found.read and (hint := found.read.language_hint):
-        yield hint
+    if count := found.tree.in_cycles.count:
+        yield f"{counted(count, 'label')} in cycles of parents: remove one parent from each cycle"
+    if found.read and found.read.language_hint:
+        yield found.read.language_hint

@@ -1,13 +1,21 @@
-"""The hierarchy: ancestors, depths and cycles, and rankings arranged by them."""
+"""The hierarchy of labels: ancestors, depths, cycles and branches, and rankings that agree with it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from irr.config import Hierarchy
+from irr.errors import InputError, UsageError
+from irr.io.streams import read_lines
 from irr.labels.space import LabelSpace
-from irr.labels.walk import children, levels
 from irr.types import RankedLabel
+
+T = TypeVar("T")
 
 
 def arrange(
@@ -26,13 +34,59 @@ def arrange(
     Returns:
         The labels, best first, each once.
     """
-    match hierarchy:
-        case Hierarchy.CLOSED:
-            return _closed(space, ranking[:top_k])
-        case Hierarchy.LEAVES:
-            return _leaves(space, top_k, ranking)
-        case _:
-            return tuple(ranking[:top_k])
+    if hierarchy is Hierarchy.CLOSED:
+        return _closed(space, ranking[:top_k])
+    if hierarchy is Hierarchy.LEAVES:
+        return _leaves(space, top_k, ranking)
+    return tuple(ranking[:top_k])
+
+
+def part_of(
+    space: LabelSpace,
+    within: str | Sequence[str] = (),
+    only: Iterable[str] | None = None,
+    without: Iterable[str] = (),
+) -> NDArray[np.int64]:
+    """The numbers of the labels of a part, ascending.
+
+    Args:
+        space: All labels.
+        within: Ids of labels; the part holds these and their descendants.
+        only: Ids of labels; the part holds no others.
+        without: Ids of labels that the part leaves out.
+
+    Raises:
+        UsageError: If an id is unknown, or no label is left.
+    """
+    chosen = np.ones(len(space), bool)
+    if within:
+        roots = _numbers(space, [within] if isinstance(within, str) else within)
+        chosen[:] = False
+        for level in _levels(roots, _children(known_parents(space)).__getitem__):
+            chosen[level] = True
+    if only is not None:
+        chosen &= np.isin(np.arange(len(space)), _numbers(space, only))
+    chosen[_numbers(space, without)] = False
+    if not chosen.any():
+        raise UsageError("this part of the label space holds no label", "name another part")
+    return np.flatnonzero(chosen)
+
+
+def read_ids(path: Path) -> list[str]:
+    """Reads a file of label ids, one a line.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    return [line.strip() for _, line in read_lines(path, InputError) if line.strip()]
+
+
+def _numbers(space: LabelSpace, ids: Iterable[str]) -> list[int]:
+    ids = list(ids)
+    for label in ids:
+        if label not in space:
+            raise UsageError(f'no label has the id "{label}"', "name labels by their ids")
+    return [space.number_of[label] for label in ids]
 
 
 def ancestors(space: LabelSpace, label_id: str) -> tuple[str, ...]:
@@ -41,7 +95,7 @@ def ancestors(space: LabelSpace, label_id: str) -> tuple[str, ...]:
     def parents(label: str) -> Iterable[str]:
         return (parent for parent in space[space.number_of[label]].parents if parent in space)
 
-    return tuple(label for level in levels([label_id], parents) for label in level)[1:]
+    return tuple(label for level in _levels([label_id], parents) for label in level)[1:]
 
 
 def known_parents(space: LabelSpace) -> list[list[int]]:
@@ -54,10 +108,10 @@ def known_parents(space: LabelSpace) -> list[list[int]]:
 
 
 def depths(parents: Sequence[Sequence[int]]) -> list[int | None]:
-    """Steps from each label up to the nearest root; None where it has none, in and under cycles."""
+    """Steps from each label up to the nearest root; None in and under cycles, which have no root."""
     roots = (number for number, above in enumerate(parents) if not above)
     depth: list[int | None] = [None] * len(parents)
-    for steps, level in enumerate(levels(roots, children(parents).__getitem__)):
+    for steps, level in enumerate(_levels(roots, _children(parents).__getitem__)):
         for number in level:
             depth[number] = steps
     return depth
@@ -101,16 +155,35 @@ def _closed(space: LabelSpace, labels: Sequence[RankedLabel]) -> tuple[RankedLab
 
 
 def _leaves(space: LabelSpace, top_k: int, ranking: Sequence[RankedLabel]) -> tuple[RankedLabel, ...]:
-    kept: dict[str, RankedLabel] = {}
+    leaves: dict[str, RankedLabel] = {}
     above: dict[str, set[str]] = {}
     for label in ranking:
-        if len(kept) == top_k:
+        if len(leaves) == top_k:
             break
         above[label.id] = set(ancestors(space, label.id))
         # Labels of one cycle are ancestors of each other; all of them stay.
-        for general in above[label.id].intersection(kept):
+        for general in above[label.id].intersection(leaves):
             if label.id not in above[general]:
-                del kept[general]
-        if not any(label.id in above[other] and other not in above[label.id] for other in kept):
-            kept[label.id] = label
-    return tuple(kept.values())
+                del leaves[general]
+        if not any(label.id in above[other] and other not in above[label.id] for other in leaves):
+            leaves[label.id] = label
+    return tuple(leaves.values())
+
+
+def _levels(start: Iterable[T], neighbors: Callable[[T], Iterable[T]]) -> Iterator[list[T]]:
+    """A breadth-first walk: yields `start`, then the unvisited neighbors of each level, each once."""
+    level = dict.fromkeys(start)
+    found = set(level)
+    while level:
+        yield list(level)
+        level = dict.fromkeys(new for one in level for new in neighbors(one) if new not in found)
+        found.update(level)
+
+
+def _children(parents: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The numbers of each label's children."""
+    found: list[list[int]] = [[] for _ in parents]
+    for number, above in enumerate(parents):
+        for parent in above:
+            found[parent].append(number)
+    return found

@@ -1,24 +1,27 @@
-"""The label space: the labels that a text can get, checked, in a fixed order."""
+"""The label space: the labels that a text can get, checked, in a fixed order, and their file formats."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
-from irr.errors import LabelSpaceError
+from irr.errors import LabelSpaceError, UsageError
 from irr.io.columns import LABELS, OWN_NAMES, Columns
-from irr.io.records import frame_records
+from irr.io.records import frame_records, read_models
+from irr.io.streams import ending, read_lines
+from irr.io.tables import TABLES
 from irr.io.validation import explain
+from irr.labels.rdf import FORMATS
+from irr.labels.skos import DEFAULT_LANGUAGE, SkosCounts, read_skos
 from irr.text.words import clean
 from irr.types import Example, Label
 
-if TYPE_CHECKING:
-    from irr.labels.skos.counts import SkosCounts
+Rows: TypeAlias = Iterable[tuple[int, Label]]
 
 
 class LabelSpace:
@@ -46,20 +49,29 @@ class LabelSpace:
 
         Args:
             path: A JSONL file, a table, a `.txt` file with one name a line, or a SKOS file.
-            language: For SKOS: language tags, most wanted first, with commas between; English if None.
+            language: For SKOS: language tags by preference, with commas between; English if None.
             columns: The columns of a table, or keys of a JSONL file, that hold the fields.
 
         Raises:
             LabelSpaceError: With file and row, if the file cannot be used.
+            MissingExtraError: If its format needs a package that is not installed.
             UsageError: If a language tag is malformed, or given for a file that is not SKOS.
         """
-        from irr.labels.readers import read_labels
-
         path = Path(path)
-        rows, counts = read_labels(path, language, columns)
+        suffix = ending(path)
+        if language is not None and suffix not in FORMATS:
+            raise UsageError(f"a language is named, but {path} is not SKOS", "leave the language out")
         space = cls.__new__(cls)
+        if suffix in FORMATS:
+            labels, space.counts = read_skos(path, DEFAULT_LANGUAGE if language is None else language)
+            rows: Rows = enumerate(labels, 1)
+        elif suffix in READERS:
+            rows = READERS[suffix](path, columns)
+        else:
+            problem = f"unknown format {suffix or 'without an ending'}"
+            hint = f"name the file by its format, one of {', '.join((*READERS, *FORMATS))}"
+            raise LabelSpaceError(path, problem, hint)
         space.labels = _checked(rows, path)
-        space.counts = counts
         return space
 
     def __len__(self) -> int:
@@ -100,6 +112,24 @@ class LabelSpace:
         return digest.hexdigest()
 
 
+def _read_records(path: Path, columns: Columns) -> Rows:
+    return read_models(path, Label, LABELS, columns)
+
+
+def _read_names(path: Path, _: Columns) -> Rows:
+    for row, line in read_lines(path, LabelSpaceError):
+        if name := line.strip():
+            yield row, Label(id=name, name=name)
+
+
+# The readers of label files by their ending, besides those of SKOS.
+READERS: dict[str, Callable[[Path, Columns], Rows]] = {
+    ".jsonl": _read_records,
+    **dict.fromkeys(TABLES, _read_records),
+    ".txt": _read_names,
+}
+
+
 def _as_label(item: Label | Mapping[str, Any] | str, row: int) -> Label:
     if isinstance(item, Label):
         return item
@@ -111,7 +141,7 @@ def _as_label(item: Label | Mapping[str, Any] | str, row: int) -> Label:
         raise LabelSpaceError("labels", *explain(e), row) from e
 
 
-def _checked(rows: Iterable[tuple[int, Label]], source: Path | str) -> tuple[Label, ...]:
+def _checked(rows: Rows, source: Path | str) -> tuple[Label, ...]:
     labels: list[Label] = []
     row_of: dict[str, int] = {}
     for row, label in rows:
@@ -119,12 +149,8 @@ def _checked(rows: Iterable[tuple[int, Label]], source: Path | str) -> tuple[Lab
             raise LabelSpaceError(source, 'empty "name"', "give every label a name", row)
         first = row_of.setdefault(label.id, row)
         if first != row:
-            raise LabelSpaceError(
-                source,
-                f'id "{label.id}" is already in row {first}',
-                "give every label an id of its own",
-                row,
-            )
+            problem = f'id "{label.id}" is already in row {first}'
+            raise LabelSpaceError(source, problem, "give every label its own id", row)
         labels.append(label)
     if not labels:
         raise LabelSpaceError(source, "no labels", "put at least one label in it")

@@ -17,7 +17,7 @@ from irr.config import TOLERATED
 from irr.errors import BudgetSpentError, LMError, LMUnavailableError, OutputError
 from irr.io.outputs import append_line, whole_lines
 from irr.lm.protocol import ChatRequest, LanguageModel, metered
-from irr.text.numbers import counted
+from irr.text.strings import counted
 from irr.types import Usage
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from irr.io.streams import read_lines
 from irr.io.validation import parse_json_row
 from irr.lm.protocol import Capabilities, ChatRequest, count
 from irr.lm.server_limits import Limits
-from irr.text.lines import one_line
+from irr.text.strings import one_line
 from irr.text.words import clean
 from irr.types import Usage
 

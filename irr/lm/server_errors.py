@@ -9,7 +9,7 @@ from itertools import groupby
 from urllib.parse import urlsplit
 
 from irr.errors import LMError, LMUnavailableError, UsageError
-from irr.text.printable import printable
+from irr.text.strings import printable
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 NEEDS_VLLM = "choose another --rank-method, or serve the model with a recent vLLM"

@@ -14,7 +14,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from irr.errors import NO_ANSWER, MissingExtraError, UsageError
-from irr.evaluate.evaluate import METRICS
+from irr.evaluate.metrics import METRICS
 from irr.index.examples import demo_of
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace

@@ -32,22 +32,13 @@ _MOST_THREADS = 32
 
 
 @dataclass(frozen=True)
-class Students:
-    """The language models of a program, and the stronger ones that write their demos and instructions."""
-
-    infer: LanguageModel | None = None
-    rank: LanguageModel | None = None
-    infer_teacher: LanguageModel | None = None
-    rank_teacher: LanguageModel | None = None
-
-
-@dataclass(frozen=True)
-class Improver:
+class PromptSearch:
     """Improves a plan stage by stage; a stage that does not improve the score on the valset is left out.
 
     Attributes:
         scorer: Scores plans.
-        models: Students and teachers.
+        models: The models of infer and rank.
+        teachers: The models that write demos and instructions of infer and rank; None for their own.
         optimizer: How prompts are optimized.
         budget: Says when to stop.
         seed: The seed of random choices.
@@ -55,7 +46,8 @@ class Improver:
     """
 
     scorer: Scorer
-    models: Students
+    models: tuple[LanguageModel | None, LanguageModel | None]
+    teachers: tuple[LanguageModel | None, LanguageModel | None]
     optimizer: Optimizer
     budget: Budget
     seed: int
@@ -84,8 +76,8 @@ class Improver:
     def _with_models(self, plan: Plan, step: str) -> Plan:
         return replace(
             plan,
-            infer_lm=self.models.infer if step in (INFER, BOTH) else plan.infer_lm,
-            rank_lm=self.models.rank if step in (RANK, BOTH) else plan.rank_lm,
+            infer_lm=self.models[0] if step in (INFER, BOTH) else plan.infer_lm,
+            rank_lm=self.models[1] if step in (RANK, BOTH) else plan.rank_lm,
         )
 
     def _try(self, plan: Plan, step: str, what: str) -> Values | None:
@@ -150,8 +142,8 @@ class Improver:
         student = replace(plan, rank_lm=None) if step == INFER else plan
         teacher = replace(
             student,
-            infer_lm=(step != RANK and self.models.infer_teacher) or student.infer_lm,
-            rank_lm=student.rank_lm and (self.models.rank_teacher or student.rank_lm),
+            infer_lm=(step != RANK and self.teachers[0]) or student.infer_lm,
+            rank_lm=student.rank_lm and (self.teachers[1] or student.rank_lm),
         )
         writer = teacher.rank_lm or teacher.infer_lm
         assert writer is not None

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irr.config import RetrieveSettings, Settings
-from irr.encoders.base import Encoder, InContext, Places, encode_places
-from irr.evaluate.evaluate import METRICS
+from irr.encoders.base import ContextVectors, Encoder, Places, encode_places
+from irr.evaluate.metrics import METRICS
 from irr.index.store import LabelIndex
 from irr.io.texts import GoldRow
 from irr.lm.protocol import LanguageModel
 from irr.program.program import InferRetrieveRank
 from irr.program.spec import Models, ProgramSpec
 from irr.prompts.pack import TaskPack
-from irr.retrieve.features import Combination, Features, default_combination
+from irr.retrieve.features import Combination, Features
 from irr.retrieve.retriever import LabelRetriever
 from irr.statistics import Estimate, estimate
 from irr.text.words import clean
@@ -35,10 +35,17 @@ class Plan:
 
     settings: Settings
     task: TaskPack
+    combination: Combination
     infer_lm: LanguageModel | None = None
     rank_lm: LanguageModel | None = None
     examples: bool = True
-    combination: Combination = field(default_factory=default_combination)
+
+    @property
+    def uses_examples(self) -> bool:
+        """Whether its answers depend on its examples."""
+        settings = self.settings
+        near = settings.infer.near_demos + settings.rank.near_demos
+        return bool(settings.retrieve.example_weight or near or self.combination.reads_examples)
 
     def set(self, changes: Mapping[str, Any]) -> Plan:
         """The plan with other settings, by dotted name."""
@@ -198,7 +205,7 @@ class CachingEncoder:
             self._vectors.update(zip(new, vectors, strict=True))
         return np.array([self._vectors[text] for text in texts], np.float32)
 
-    def encode_places(self, texts: Sequence[str], places: Sequence[Places]) -> InContext | None:
+    def encode_places(self, texts: Sequence[str], places: Sequence[Places]) -> ContextVectors | None:
         """Returns the vectors of texts and of places in them; None if the encoder has none of places."""
         keys = [(text, tuple(of_text)) for text, of_text in zip(texts, places, strict=True)]
         new = [key for key in dict.fromkeys(keys) if key not in self._places]
@@ -208,7 +215,7 @@ class CachingEncoder:
                 return None
             self._places.update(zip(new, zip(*found, strict=True), strict=True))
         vectors, of_places = zip(*(self._places[key] for key in keys), strict=True)
-        return InContext(np.array(vectors, np.float32), list(of_places))
+        return ContextVectors(np.array(vectors, np.float32), list(of_places))
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Pages: HTML documents that need nothing else, and the scripts and styles of all of them."""
+"""Pages: HTML documents without external parts, and the scripts and styles of all of them."""

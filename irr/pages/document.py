@@ -1,4 +1,4 @@
-"""A page that needs nothing else: data as JSON, and the script that shows it, in one HTML document."""
+"""Writes data as JSON, and the script that shows it, into one HTML document without external parts."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ FOLDER = files("irr.pages")
 
 
 def write_document(out: TextIO, title: str, data: Mapping[str, Any], scripts: Sequence[str]) -> None:
-    """Writes a page: HTML that needs nothing else, neither files nor a network.
+    """Writes a page that loads neither files nor anything from a network.
 
     Args:
-        out: Where to.
-        title: Of the page.
-        data: What the scripts show; they read it from the element "data".
-        scripts: Their sources, run one after the other.
+        out: The file.
+        title: The title of the page.
+        data: The data that the scripts read from the element "data".
+        scripts: The sources of the scripts, run one after the other.
     """
     written = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     page = Template((FOLDER / "report" / "page.html").read_text("utf-8"))

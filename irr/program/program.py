@@ -24,14 +24,14 @@ from irr.index.vectors import Progress
 from irr.io.columns import EXAMPLES
 from irr.io.records import frame_records, frame_texts
 from irr.io.validation import explain
-from irr.labels.part import part_of
+from irr.labels.hierarchy import part_of
 from irr.labels.space import LabelSpace
 from irr.lm.protocol import LanguageModel
 from irr.program.grouping import Coalescer, stream
 from irr.program.spec import Models, ProgramSpec
 from irr.program.stages import AnswerOptions, Stages
 from irr.prompts.pack import TaskPack, load_task
-from irr.rank.base import Ranker
+from irr.rank.ranker import Ranker
 from irr.retrieve.features import Combination, default_combination
 from irr.types import Example, Label, Prediction, Query, QueryKind
 
@@ -328,6 +328,21 @@ class InferRetrieveRank:
             raise UsageError("batch takes many texts", "call the program with one")
         options = self._options(top_k, trace, decision)
         return stream(frame_texts(texts), self.stages, options)
+
+    @property
+    def concurrency(self) -> int:
+        """How many texts are under way at a time, at most."""
+        return self.stages.group_texts * self.stages.workers
+
+    def nearest_labels(self, text: str, count: int) -> list[tuple[Label, float]]:
+        """The labels that are most similar to a text by the encoder alone, as one searches a label space.
+
+        Returns:
+            At most `count` labels with the cosine of their most similar entry, the most similar first.
+        """
+        numbers, cosines = self.stages.retriever.nearest(text, count)
+        pairs = zip(numbers.tolist(), cosines.tolist(), strict=True)
+        return [(self.space[number], cosine) for number, cosine in pairs]
 
     def warm_up(self) -> None:
         """Retrieves once, so that the first text takes no longer than others; asks no language model."""

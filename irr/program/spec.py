@@ -11,7 +11,7 @@ from irr.config import Settings
 from irr.encoders.base import Encoder
 from irr.lm.protocol import LanguageModel
 from irr.prompts.pack import TaskPack
-from irr.rank.base import Ranker
+from irr.rank.ranker import Ranker
 from irr.retrieve.features import PLAIN, Combination
 from irr.types import Example
 

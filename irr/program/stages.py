@@ -22,7 +22,7 @@ from irr.labels.space import LabelSpace
 from irr.lm.protocol import LanguageModel
 from irr.program.spec import Models, ProgramSpec
 from irr.prompts.pack import ChooseDemos, TaskPack, load_task
-from irr.rank.base import LMEvidence, Ranker, RetrievalRanker
+from irr.rank.ranker import LMEvidence, Ranker, RetrievalRanker
 from irr.retrieve.retriever import LabelRetriever, Retriever
 from irr.text.passages import excerpt
 from irr.text.words import clean
@@ -108,13 +108,13 @@ class Stages:
         task = spec.task or load_task("default")
         inferer: Inferer = spans
         if models.infer_lm:
-            from irr.infer.lm import LMInferer
+            from irr.infer.lm_inferer import LMInferer
 
             choose = chooser(settings.infer.near_demos)
             inferer = LMInferer(spans, models.infer_lm, task, settings.infer.demos, choose)
         ranker = models.ranker or RetrievalRanker()
         if models.rank_lm:
-            from irr.rank.lm import Depth, LMRanker
+            from irr.rank.lm_ranker import Depth, LMRanker
 
             method = rank_method(models.rank_lm, settings)
             depth = Depth(settings.retrieve.candidates, settings.rank.listwise_count, settings.rank.score_gap)

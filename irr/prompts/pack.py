@@ -22,7 +22,7 @@ from pydantic import (
 from irr.errors import InputError
 from irr.io.streams import read_lines
 from irr.io.validation import explain
-from irr.text.printable import printable
+from irr.text.strings import printable
 from irr.text.words import clean
 
 FILE = "task.toml"

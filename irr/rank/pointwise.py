@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from irr.lm.protocol import LanguageModel
 from irr.prompts.pack import Demo, TaskPack
-from irr.text.lines import one_line
+from irr.text.strings import one_line
 from irr.types import Candidate
 
 _CONTENT_FREE = "N/A"

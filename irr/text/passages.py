@@ -13,7 +13,7 @@ _END = re.compile(r"[.!?…\n。！？؟।॥]")
 Place = tuple[int, int]
 
 
-def passages(text: str, most_words: int, most_characters: int, overlap: int) -> Iterator[Place]:
+def passages(text: str, max_words: int, max_characters: int, overlap: int) -> Iterator[Place]:
     """Yields the start and end of each passage of a text.
 
     A passage ends with the last sentence that ends in its second half, and the next begins with the first
@@ -22,9 +22,9 @@ def passages(text: str, most_words: int, most_characters: int, overlap: int) -> 
 
     Args:
         text: The text.
-        most_words: Words of a passage, at most.
-        most_characters: Characters of a passage, at most.
-        overlap: Words that neighbouring passages share, at most.
+        max_words: The most words of a passage.
+        max_characters: The most characters of a passage.
+        overlap: The most words that neighbouring passages share.
     """
     places = list(words(text))
     first = after = 0
@@ -33,7 +33,7 @@ def passages(text: str, most_words: int, most_characters: int, overlap: int) -> 
         start = places[first][0] if first else 0
         after = first + 1
         while (
-            after < len(places) and after - first < most_words and places[after][1] - start <= most_characters
+            after < len(places) and after - first < max_words and places[after][1] - start <= max_characters
         ):
             after += 1
         if after == len(places):

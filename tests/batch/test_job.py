@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from irr.batch import Checkpoint, InputRow, Job, Price, Tally, forecast, local, run
-from irr.cli.monitor import Monitor
+from irr.cli.monitor import batch_monitor
 from irr.errors import IrrError, UsageError
 from irr.io.streams import LONGEST_LINE, _zstd
 from irr.program.program import InferRetrieveRank
@@ -405,7 +405,7 @@ def test_a_log_gets_a_line_a_minute(
     monkeypatch.setattr("irr.cli.monitor.time.monotonic", lambda: now)
     usage = Usage(calls=1, prompt_tokens=900, cached_tokens=450, completion_tokens=100)
     tally = Tally()
-    with Monitor(Price.parse("1,10")) as monitor:
+    with batch_monitor(Price.parse("1,10")) as monitor:
         for i in range(1, 151):
             now = float(i)
             tally += Tally(texts=1, errors=i == 1, costs=Costs(rank=usage))

@@ -177,7 +177,7 @@ def test_a_promise_that_the_gold_cannot_support_is_refused_before_anything_is_do
         "classify", "--input", texts, "--output", out, "--program", here, "--best-f1", "--recall", "0.5"
     )
     assert two.returncode == 2
-    assert "recall and best_f1 are two ways to choose labels" in two.stderr
+    assert "--recall and --best-f1 are two ways to choose labels" in two.stderr
 
 
 def test_a_shift_is_said(irr: Irr, folder: Path, gold: Path, texts: Path, tmp_path: Path) -> None:

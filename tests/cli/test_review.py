@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from irr.workbench.review.judgment import Order
-from irr.workbench.review.store import JudgmentStore
+from irr.workbench.review.judgments import JudgmentStore, Order
 from tests.support import Irr, read_jsonl
 from tests.workbench.review.test_store import judgment
 

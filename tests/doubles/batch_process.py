@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from irr.batch import Job, local, run
-from irr.cli.monitor import Monitor
+from irr.cli.monitor import batch_monitor
 from irr.lm.registry import open_model
 from irr.lm.server_limits import Limits
 from irr.program.program import InferRetrieveRank, build
@@ -74,7 +74,7 @@ def main() -> None:
         from irr.batch.ray_engine import on_ray
 
         work = on_ray(job, make, arguments.workers)
-    with Monitor(None) as monitor:
+    with batch_monitor(None) as monitor:
         run(job, make, work, monitor)
 
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from irr.workbench.review.judgment import Judgment, Verdict, standing
-from irr.workbench.review.store import JudgmentStore
+from irr.workbench.review.judgments import Judgment, JudgmentStore, Verdict, valid_judgments
 from tests.doubles.served import in_process
 from tests.support import KITCHEN, write_jsonl
 
@@ -143,7 +142,7 @@ def session(browser: Any, folder: Path, texts: int, kills: int, seed: int = 0) -
         page.get_by_text("No text of this order is left.").wait_for(timeout=60_000)
         page.context.close()
         made = JudgmentStore(found.decisions).judgments()
-    kept = standing(made)
+    kept = valid_judgments(made)
     assert len(seen) == len(set(seen)) == texts
     assert len(made) == len(kept) == len({one.key for one in made}) == texts, "none doubled, none lost"
     for one in kept:

@@ -21,11 +21,11 @@ from typing import Any
 import uvicorn
 
 from irr.program.program import InferRetrieveRank, build
-from irr.workbench.review.texts import read_texts
-from irr.workbench.serve.app import create_app
+from irr.workbench.review.session import read_texts
+from irr.workbench.serve.application import create_app
 from irr.workbench.serve.guard import Access
-from irr.workbench.serve.review import ReviewPage
-from irr.workbench.serve.server import Setup, listen, serve
+from irr.workbench.serve.review_page import ReviewPage
+from irr.workbench.serve.server import ServeSetup, listen, serve
 from irr.workbench.serve.service import Service
 from tests.doubles.hash_encoder import HashEncoder
 
@@ -81,7 +81,7 @@ def main() -> None:
     page = None
     if arguments.review:
         page = ReviewPage(texts=tuple(read_texts(arguments.review)), folder=arguments.decisions)
-    setup = Setup(
+    setup = ServeSetup(
         extensions=(page,) if page else (),
         build=partial(hashed, arguments.labels, arguments.index),
         workers=arguments.workers,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 import subprocess
@@ -15,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from irr.encoders import fast
 from irr.encoders.base import DEFAULT_ENCODER
-from irr.encoders.model import Model
 from irr.encoders.sentence_transformers import SentenceEncoder, model_folder
+from irr.encoders.torch_engine import TorchEngine
 from irr.hub import file_revision, weights_revision
 
 SOURCE = model_folder(DEFAULT_ENCODER)
@@ -34,14 +34,14 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def model() -> Model:
-    return Model(DEFAULT_ENCODER, SOURCE, "cpu")
+def model() -> TorchEngine:
+    return TorchEngine(DEFAULT_ENCODER, SOURCE, "cpu")
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model with the first of its layers alone, which takes a quarter of the time to export."""
-    module = Model(DEFAULT_ENCODER, SOURCE, "cpu").module
+    module = TorchEngine(DEFAULT_ENCODER, SOURCE, "cpu").module
     inner = module[0].auto_model
     inner.encoder.layer = inner.encoder.layer[:1]
     inner.config.num_hidden_layers = 1
@@ -57,7 +57,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "irr" / "encoders"
 
 
-def test_it_gives_the_vectors_of_the_model(encoder: SentenceEncoder, model: Model) -> None:
+def test_it_gives_the_vectors_of_the_model(encoder: SentenceEncoder, model: TorchEngine) -> None:
     assert encoder.is_fast
     np.testing.assert_allclose(encoder.encode(TEXTS), model.encode(TEXTS), atol=1e-5)
     assert encoder.encode([]).shape == (0, 384)
@@ -84,27 +84,9 @@ def test_threads_share_one(encoder: SentenceEncoder) -> None:
         np.testing.assert_array_equal(result, alone)
 
 
-FORK = """
-import multiprocessing, sys
-from irr.encoders.sentence_transformers import SentenceEncoder
-encoder = SentenceEncoder()
-
-def encode(texts):
-    return encoder.encode(texts)
-
-first = encode(["bread", "soup and bread"])
-with multiprocessing.get_context("fork").Pool(2) as pool:
-    for vectors in pool.map(encode, [["bread", "soup and bread"]] * 4):
-        assert (vectors == first).all()
-"""
-
-
-@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
-def test_a_forked_process_encodes() -> None:
-    subprocess.run([sys.executable, "-c", FORK], check=True, timeout=60)
-
-
-def test_the_revision_is_that_of_the_weights_however_they_are_read(model: Model, tmp_path: Path) -> None:
+def test_the_revision_is_that_of_the_weights_however_they_are_read(
+    model: TorchEngine, tmp_path: Path
+) -> None:
     assert SOURCE
     assert file_revision(SOURCE) == weights_revision(model.module)
     other = shutil.copytree(SOURCE, tmp_path / "model")
@@ -140,7 +122,7 @@ def test_a_model_that_it_cannot_match_encodes_by_itself(
     encoder = SentenceEncoder(str(other))
     assert not encoder.is_fast
     assert "has no fast engine" in caplog.text
-    plain = Model(str(small), small, "cpu")
+    plain = TorchEngine(str(small), small, "cpu")
     np.testing.assert_allclose(encoder.encode(["bread"]), plain.encode(["query: bread"]), atol=1e-5)
     caplog.clear()
     assert not SentenceEncoder(str(other)).is_fast
@@ -156,6 +138,20 @@ def test_a_cache_that_cannot_be_written_is_named_and_done_without(
     assert not encoder.is_fast
     assert "cannot be made" in caplog.text
     assert encoder.encode(["bread"]).shape == (1, 384)
+
+
+def test_without_its_packages_torch_encodes_and_one_line_names_the_extra(
+    encoder: SentenceEncoder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    fast._recommend_packages.cache_clear()
+    for _ in range(2):
+        other = SentenceEncoder()
+        assert not other.is_fast
+        assert other.revision == encoder.revision
+        np.testing.assert_allclose(other.encode(TEXTS), encoder.encode(TEXTS), atol=1e-5)
+    (record,) = [record for record in caplog.records if record.name.startswith("irr")]
+    assert "pip install 'irr[fast]'" in record.getMessage()
 
 
 LOADED = """

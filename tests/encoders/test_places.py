@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from irr.encoders.base import DEFAULT_ENCODER, LockedEncoder, encode_places
-from irr.encoders.model import Model
-from irr.encoders.places import in_context
+from irr.encoders.base import DEFAULT_ENCODER, LockedEncoder, encode_places, place_vectors
 from irr.encoders.sentence_transformers import SentenceEncoder, model_folder
+from irr.encoders.torch_engine import TorchEngine
 from irr.optimize.scorer import CachingEncoder
 from tests.doubles.hash_encoder import HashEncoder
 
@@ -26,18 +25,18 @@ def test_a_place_has_the_mean_of_its_tokens_less_half_of_the_mean_of_all(
     place: tuple[int, int], tokens: list[int]
 ) -> None:
     expected = STATES[tokens].mean(axis=0) - STATES.mean(axis=0) / 2
-    found = in_context(STATES, OFFSETS, [place])
+    found = place_vectors(STATES, OFFSETS, [place])
     assert found == pytest.approx(expected[None] / np.linalg.norm(expected), abs=1e-6)
 
 
 def test_a_place_that_is_not_read_has_no_direction() -> None:
-    assert not in_context(STATES, OFFSETS, [(8, 12), (2, 3)]).any()
-    assert in_context(STATES, OFFSETS, []).shape == (0, 2)
+    assert not place_vectors(STATES, OFFSETS, [(8, 12), (2, 3)]).any()
+    assert place_vectors(STATES, OFFSETS, []).shape == (0, 2)
 
 
 def test_both_engines_give_the_same_vectors(encoder: SentenceEncoder) -> None:
     fast = encoder.encode_places(TEXTS, PLACES)
-    slow = Model(DEFAULT_ENCODER, model_folder(DEFAULT_ENCODER), "cpu").encode_places(TEXTS, PLACES)
+    slow = TorchEngine(DEFAULT_ENCODER, model_folder(DEFAULT_ENCODER), "cpu").encode_places(TEXTS, PLACES)
     assert fast is not None and slow is not None
     assert np.array_equal(fast.vectors, encoder.encode(TEXTS))
     assert slow.vectors == pytest.approx(fast.vectors, abs=1e-5)

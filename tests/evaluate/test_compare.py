@@ -11,8 +11,7 @@ from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import InputError
 from irr.evaluate.compare import compare, read_baseline
-from irr.evaluate.evaluate import evaluate
-from irr.evaluate.setup import Setup, as_text
+from irr.evaluate.evaluate import EvaluationOptions, evaluate
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
 from irr.program.program import InferRetrieveRank, build
@@ -26,10 +25,9 @@ GOLD = [
 ]
 
 
-def text_of(program: InferRetrieveRank, name: str | None = None) -> str:
+def text_of(program: InferRetrieveRank) -> str:
     rows = [GoldRow.model_validate(row) for row in GOLD]
-    setup = Setup.of(program, rows, name=name, gold=Path("g.jsonl"), labels=Path("l.jsonl"))
-    return as_text(evaluate(program, rows), setup)
+    return evaluate(program, rows, EvaluationOptions(gold="g.jsonl", labels="l.jsonl")).to_text()
 
 
 def test_a_run_is_compared_with_an_earlier_one(

@@ -7,7 +7,9 @@ import io
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +17,17 @@ import numpy as np
 import pytest
 from trove_classifiers import sorted_classifiers
 
-from eval.loaders import trove as trove_task
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
-from irr.evaluate.compare import Comparison, compare, read_baseline
-from irr.evaluate.evaluate import Evaluation, evaluate
-from irr.evaluate.report import Diagnoser, figures, write_page
-from irr.evaluate.report.diagnoser import GoldOutcome
-from irr.evaluate.setup import Setup, as_text
+from irr.evaluate import diagnosis as figures
+from irr.evaluate.compare import compare, read_baseline
+from irr.evaluate.diagnosis import Diagnosis, GoldOutcome
+from irr.evaluate.evaluate import Evaluation, EvaluationOptions, evaluate
+from irr.evaluate.evaluation_page import curve, write_page
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
 from irr.program.program import InferRetrieveRank, build
-from irr.rank.base import by_score
+from irr.rank.ranker import by_score
 from irr.types import Candidate, EntryKind, QueryKind, Ranking
 from tests.support import KITCHEN, Irr, write_jsonl
 
@@ -77,22 +78,27 @@ def rows(trove: InferRetrieveRank) -> list[GoldRow]:
     return [*texts, GoldRow(id="none", text="no gold", labels=()), GoldRow(id="bad", text=" ", labels=gold)]
 
 
+OPTIONS = EvaluationOptions(name="first", gold="gold <1>.jsonl", labels="trove.jsonl", diagnose=True)
+
+
 @pytest.fixture(scope="module")
-def seen(trove: InferRetrieveRank, rows: list[GoldRow]) -> tuple[Evaluation, Diagnoser]:
-    watcher = Diagnoser(trove)
-    report = evaluate(trove, rows, observe=watcher.observe)
-    watcher.look_up()
-    return report, watcher
+def evaluation(trove: InferRetrieveRank, rows: list[GoldRow]) -> Evaluation:
+    return evaluate(trove, rows, OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def diagnosis(evaluation: Evaluation) -> Diagnosis:
+    assert evaluation.diagnosis
+    return evaluation.diagnosis
 
 
 def test_every_gold_label_has_the_outcome_that_the_vectors_say(
-    seen: tuple[Evaluation, Diagnoser], trove: InferRetrieveRank
+    diagnosis: Diagnosis, trove: InferRetrieveRank
 ) -> None:
     """A query asked alone orders labels by cosine, names being the only entries."""
-    _, watcher = seen
     names = trove.encoder.encode([label.name for label in trove.space])
     outcomes = set()
-    for text in watcher.texts[: len(TEXTS)]:
+    for text in diagnosis.texts[: len(TEXTS)]:
         trace = trove(text.text, 50, trace=True).trace
         assert trace
         # The whole text is left out: shared words count for it, too.
@@ -115,29 +121,30 @@ def test_every_gold_label_has_the_outcome_that_the_vectors_say(
 
 
 def test_the_funnel_adds_up_and_its_gains_are_what_a_stage_without_loss_would_bring(
-    seen: tuple[Evaluation, Diagnoser],
+    evaluation: Evaluation, diagnosis: Diagnosis
 ) -> None:
-    report, watcher = seen
-    lost = {stage.outcome: stage for stage in figures.funnel(watcher.texts)}
+    lost = {stage.outcome: stage for stage in figures.funnel(diagnosis.texts)}
     assert sum(stage.labels for stage in lost.values()) == 4 * 6
     assert lost[GoldOutcome.UNANSWERED].labels == 4
     # One of four labels in each of six texts but the one that was not answered.
     assert lost[GoldOutcome.LOW].gain == pytest.approx(5 / 6 / 4)
     # With at most ten gold labels a text, all gains together lead to 1.
-    assert report.metrics["rp@10"].mean + sum(stage.gain for stage in lost.values()) == pytest.approx(1)
-    curve = figures.curve(watcher.texts)
-    assert [e.mean for e in curve] == pytest.approx(report.curve)
-    assert curve[9].mean == pytest.approx(report.metrics["rp@10"].mean)
+    assert evaluation.metrics["rp@10"].mean + sum(stage.gain for stage in lost.values()) == pytest.approx(1)
+    means = [e.mean for e in curve(evaluation)]
+    ranks = [sorted(gold.rank or 99 for gold in text.gold) for text in diagnosis.texts if text.gold]
+    by_hand = [
+        np.mean([sum(rank <= k for rank in ranked) / min(k, len(ranked)) for ranked in ranks])
+        for k in range(1, 51)
+    ]
+    assert means == pytest.approx(by_hand)
+    assert means[9] == pytest.approx(evaluation.metrics["rp@10"].mean)
 
 
-def test_groups_hold_every_label_and_every_text_once(
-    seen: tuple[Evaluation, Diagnoser], space: LabelSpace
-) -> None:
-    _, watcher = seen
-    assert sum(group.size for group in figures.by_frequency(watcher.texts)) == 4 * 6
-    assert sum(group.size for group in figures.by_depth(watcher.texts, space)) == 4 * 6
-    assert sum(group.size for group in figures.by_length(watcher.texts)) == 6
-    assert figures.by_depth(watcher.texts, LabelSpace(["a", "b"])) == []
+def test_groups_hold_every_label_and_every_text_once(diagnosis: Diagnosis, space: LabelSpace) -> None:
+    assert sum(group.size for group in figures.by_frequency(diagnosis.texts)) == 4 * 6
+    assert sum(group.size for group in figures.by_depth(diagnosis.texts, space)) == 4 * 6
+    assert sum(group.size for group in figures.by_length(diagnosis.texts)) == 6
+    assert figures.by_depth(diagnosis.texts, LabelSpace(["a", "b"])) == []
     levels = figures.levels(LabelSpace(KITCHEN))
     assert (levels["cook"], levels["plan"]) == (1, 2)
     circle = [{"id": "a", "name": "a", "parents": ["b"]}, {"id": "b", "name": "b", "parents": ["a"]}]
@@ -145,32 +152,27 @@ def test_groups_hold_every_label_and_every_text_once(
 
 
 def test_confused_is_the_wrong_label_above_whose_name_is_nearest(
-    seen: tuple[Evaluation, Diagnoser], space: LabelSpace, encoder: SentenceEncoder
+    diagnosis: Diagnosis, space: LabelSpace, encoder: SentenceEncoder
 ) -> None:
-    _, watcher = seen
-    pairs = figures.confusions(watcher.texts, space, encoder)
+    pairs = figures.confusions(diagnosis.texts, space, encoder)
     assert pairs
     for pair in pairs:
         for number in pair.texts:
-            text = watcher.texts[number]
+            text = diagnosis.texts[number]
             right = {gold.label for gold in text.gold}
             assert pair.gold in right
             assert pair.wrong not in right
             assert pair.wrong in [p.label for p in text.predicted]
 
 
-def setup_of(program: InferRetrieveRank, name: str = "first") -> Setup:
-    return Setup.of(program, [], name=name, gold=Path("gold <1>.jsonl"), labels=Path("trove.jsonl"))
-
-
-def page_of(report: Evaluation, watcher: Diagnoser, *comparisons: Comparison) -> str:
+def page_of(evaluation: Evaluation) -> str:
     out = io.StringIO()
-    write_page(out, setup_of(watcher.program), report, watcher, comparisons)
+    write_page(out, evaluation)
     return out.getvalue()
 
 
-def test_the_page_is_complete_in_itself_and_no_text_can_break_it(seen: tuple[Evaluation, Diagnoser]) -> None:
-    page = page_of(*seen)
+def test_the_page_is_complete_in_itself_and_no_text_can_break_it(evaluation: Evaluation) -> None:
+    page = page_of(evaluation)
     assert page.count("</script>") == 2, "a text's own end of script must not end ours"
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
     assert "<title>first on gold &lt;1&gt;.jsonl" in page
@@ -178,7 +180,7 @@ def test_the_page_is_complete_in_itself_and_no_text_can_break_it(seen: tuple[Eva
     assert found
     data = json.loads(found[1])
     assert data["texts"][1]["text"] == TEXTS[1]
-    assert data["facts"]["program"] == seen[0].program
+    assert data["facts"]["program"] == evaluation.program
 
 
 class Backwards:
@@ -199,11 +201,22 @@ def test_what_rank_did_to_the_order_of_retrieval_is_counted(
         ranker=Backwards(),
         index_folder=index_folder,
     )
-    watcher = Diagnoser(program)
-    page = page_of(evaluate(program, rows, observe=watcher.observe), watcher)
+    page = page_of(evaluate(program, rows, OPTIONS))
     data = json.loads(re.findall(r'id="data">(.*?)</script>', page, re.DOTALL)[0])
     assert data["facts"]["reranked"]
     assert data["moved"] == {"up": 0, "down": len(TEXTS)}
+
+
+def test_an_ancestor_outside_the_candidates_has_no_matches(
+    space: LabelSpace, encoder: SentenceEncoder, rows: list[GoldRow], index_folder: Path
+) -> None:
+    settings = Settings().replace({"hierarchy": "closed", "retrieve.fields": (EntryKind.NAME,)})
+    program = build(space, encoder=encoder, settings=settings, index_folder=index_folder)
+    evaluation = evaluate(program, rows[:2], OPTIONS)
+    assert evaluation.diagnosis
+    predicted = [label for text in evaluation.diagnosis.texts for label in text.predicted]
+    assert any(not label.matches for label in predicted)
+    assert "<!doctype html>" in page_of(evaluation)
 
 
 def test_the_command_writes_the_page(irr: Irr, labels_file: Path, tmp_path: Path) -> None:
@@ -245,20 +258,17 @@ def opened(browser: Any) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def compared(
-    seen: tuple[Evaluation, Diagnoser], rows: list[GoldRow], trove: InferRetrieveRank, tmp_path_factory: Any
-) -> Path:
+def compared(evaluation: Evaluation, rows: list[GoldRow], tmp_path_factory: Any) -> Path:
     """A page with another run beside it, in which the first text was lost."""
-    report, watcher = seen
     folder = tmp_path_factory.mktemp("report")
     other = folder / "other.json"
-    fields = json.loads(as_text(report, setup_of(trove, "other")))
+    fields = evaluation.as_json() | {"name": "other"}
     for column in fields["per_text"]["scores"].values():
         column[0] = 0.0
     other.write_text(json.dumps(fields))
-    comparison = compare(report.per_text, read_baseline(other, rows))
+    comparison = compare(evaluation.per_text, read_baseline(other, rows))
     path = folder / "report.html"
-    path.write_text(page_of(report, watcher, comparison), "utf-8")
+    path.write_text(page_of(dataclasses.replace(evaluation, comparisons=(comparison,))), "utf-8")
     return path
 
 
@@ -347,12 +357,34 @@ def test_light_and_dark_wide_and_narrow(opened: Any, compared: Path, scheme: str
         assert contrast(page, selector) >= 4.5, selector
 
 
+def packages(space: LabelSpace) -> tuple[LabelSpace, list[GoldRow]]:
+    """Half of the packages of this environment with their classifiers; the other half gives the priors."""
+    declared = {}
+    for package in sorted(distributions(), key=lambda one: one.name.lower()):
+        labels = [name for name in package.metadata.get_all("Classifier") or [] if name in space]
+        words = " ".join(str(package.metadata.json.get("description", "")).split())[:600]
+        text = "\n".join([package.name, str(package.metadata.json.get("summary", "")), words])
+        declared[package.name] = GoldRow(id=package.name, text=text, labels=tuple(dict.fromkeys(labels)))
+    rows = [row for row in declared.values() if row.labels]
+    times = Counter(label for row in rows[::2] for label in row.labels)
+    labels = [
+        {
+            "id": label.id,
+            "name": " ".join(label.id.split(" :: ")[-2:]),
+            "aliases": [label.name],
+            "prior": times[label.id] / len(rows[::2]),
+        }
+        for label in space
+    ]
+    return LabelSpace(labels), rows[1::2]
+
+
 @pytest.mark.skipif("IRR_PICTURES" not in os.environ, reason="makes the pictures of the docs: make pictures")
 def test_pictures_for_the_docs(
-    opened: Any, encoder: SentenceEncoder, index_folder: Path, tmp_path: Path
+    opened: Any, space: LabelSpace, encoder: SentenceEncoder, index_folder: Path, tmp_path: Path
 ) -> None:
     """The PyPI classifiers of some packages of this environment, with their priors against without."""
-    space, rows = trove_task("test")
+    space, rows = packages(space)
     program = build(space, encoder=encoder, index_folder=index_folder)
     plain = build(
         space,
@@ -361,17 +393,16 @@ def test_pictures_for_the_docs(
         index_folder=index_folder,
     )
     before = tmp_path / "before.json"
-    before.write_text(as_text(evaluate(plain, rows), setup_of(plain, "without priors")))
-    watcher = Diagnoser(program)
-    report = evaluate(program, rows, observe=watcher.observe)
-    watcher.look_up()
-    out = io.StringIO()
-    setup = Setup.of(
-        program, rows, name="with priors", gold=Path("packages.jsonl"), labels=Path("trove.jsonl")
+    before.write_text(evaluate(plain, rows, EvaluationOptions(name="without priors")).to_text())
+    options = EvaluationOptions(
+        name="with priors",
+        gold="packages.jsonl",
+        labels="trove.jsonl",
+        baselines=[read_baseline(before, rows)],
+        diagnose=True,
     )
-    write_page(out, setup, report, watcher, [compare(report.per_text, read_baseline(before, rows))])
     path = tmp_path / "report.html"
-    path.write_text(out.getvalue(), "utf-8")
+    path.write_text(page_of(evaluate(program, rows, options)), "utf-8")
     folder = Path(os.environ["IRR_PICTURES"])
     for scheme in ("light", "dark"):
         page = opened(path, color_scheme=scheme, viewport={"width": 1200, "height": 1180})
@@ -385,20 +416,19 @@ def test_pictures_for_the_docs(
 
 
 def test_ten_thousand_texts_open_in_two_seconds(
-    opened: Any, seen: tuple[Evaluation, Diagnoser], tmp_path: Path
+    opened: Any, evaluation: Evaluation, diagnosis: Diagnosis, tmp_path: Path
 ) -> None:
-    report, watcher = seen
-    times = 10_000 // len(watcher.texts) + 1
-    many = Diagnoser(watcher.program)
-    many.texts = [dataclasses.replace(t, id=f"{t.id}, {i}") for i in range(times) for t in watcher.texts][
+    times = 10_000 // len(diagnosis.texts) + 1
+    many = Diagnosis(diagnosis.program)
+    many.texts = [dataclasses.replace(t, id=f"{t.id}, {i}") for i in range(times) for t in diagnosis.texts][
         :10_000
     ]
     judged = [text for text in many.texts if text.gold]
-    scores = {name: tuple(0.5 for _ in judged) for name in report.metrics}
-    per_text = report.per_text.model_copy(update={"ids": tuple(t.id for t in judged), "scores": scores})
+    scores = {name: tuple(0.5 for _ in judged) for name in evaluation.metrics}
+    per_text = evaluation.per_text.model_copy(update={"ids": tuple(t.id for t in judged), "scores": scores})
     path = tmp_path / "report.html"
-    large = report.model_copy(update={"per_text": per_text, "texts": len(many.texts)})
-    path.write_text(page_of(large, many), "utf-8")
+    large = dataclasses.replace(evaluation, per_text=per_text, texts=len(many.texts), diagnosis=many)
+    path.write_text(page_of(large), "utf-8")
     page = opened(path)
     page.locator("ol.texts > li").first.wait_for()
     inspector = page.context.new_cdp_session(page)

@@ -10,9 +10,14 @@ import pytest
 
 from irr.calibrate.decision import Decision, Thresholds
 from irr.calibrate.fit import calibrate
-from irr.evaluate.sets import SetScorer
+from irr.config import Settings
+from irr.encoders.sentence_transformers import SentenceEncoder
+from irr.evaluate.evaluate import EvaluationOptions, evaluate
+from irr.evaluate.sets import SetCollector
 from irr.frozen.freeze import freeze
-from irr.program.program import InferRetrieveRank
+from irr.io.texts import GoldRow
+from irr.labels.space import LabelSpace
+from irr.program.program import InferRetrieveRank, build
 from irr.types import Prediction, RankedLabel
 from tests.calibrate.test_program import GOLD
 from tests.evaluate.test_report import opened  # noqa: F401
@@ -24,12 +29,16 @@ def prediction(probabilities: dict[str, float], scope: float = 0.5) -> Predictio
     return Prediction(labels=tuple(labels), scope=scope)
 
 
+def row(labels: set[str]) -> GoldRow:
+    return GoldRow(id="1", text="a text", labels=tuple(labels))
+
+
 def test_precision_recall_and_f1_by_hand() -> None:
     """Returned {a, b}, {c}, {}; gold {a}, {c, d}, {a}: 2 of 3 right, 2 of 4 found."""
-    scorer = SetScorer(Decision(min_probability=0.5), Thresholds(probability=0.5, scope=0.05))
-    scorer.add({"a"}, prediction({"a": 0.9, "b": 0.5, "c": 0.1}))
-    scorer.add({"c", "d"}, prediction({"c": 0.7, "d": 0.4}))
-    scorer.add({"a"}, prediction({"a": 0.9}, scope=0.01))
+    scorer = SetCollector(Decision(min_probability=0.5), Thresholds(probability=0.5, scope=0.05))
+    scorer.add(row({"a"}), prediction({"a": 0.9, "b": 0.5, "c": 0.1}))
+    scorer.add(row({"c", "d"}), prediction({"c": 0.7, "d": 0.4}))
+    scorer.add(row({"a"}), prediction({"a": 0.9}, scope=0.01))
     sets = scorer.scores()
     assert {name: e.mean for name, e in sets.micro.items()} == pytest.approx(
         {"precision": 2 / 3, "recall": 2 / 4, "f1": 4 / 7}
@@ -42,31 +51,43 @@ def test_precision_recall_and_f1_by_hand() -> None:
     assert sets.sizes == (2, 1, 0)
     assert sets.abstained == 1
     assert sets.unsure == pytest.approx((0.3, 0.3, 1.0))
-    at = next(one for one in sets.kept if one.cut_off == 0.9)
+    at = next(one for one in sets.cutoffs if one.cut_off == 0.9)
     assert (at.precision, at.recall, at.abstained) == (1.0, 0.25, 2)
 
 
 def test_without_a_choice_the_best_ten_are_scored_and_a_promise_is_compared() -> None:
-    scorer = SetScorer(Decision(), Thresholds())
-    scorer.add({"3"}, prediction({str(n): 0.1 for n in range(30)}))
+    scorer = SetCollector(Decision(), Thresholds())
+    scorer.add(row({"3"}), prediction({str(n): 0.1 for n in range(30)}))
     assert scorer.scores().sizes == (10,)
     assert scorer.scores().promise is None
-    scorer = SetScorer(Decision(recall=0.8), Thresholds(probability=0.1))
-    scorer.add({"3", "99"}, prediction({str(n): 0.1 for n in range(30)}))
+    scorer = SetCollector(Decision(recall=0.8), Thresholds(probability=0.1))
+    scorer.add(row({"3", "99"}), prediction({str(n): 0.1 for n in range(30)}))
     name, promised, kept = scorer.scores().promise or ("", 0, None)
     assert (name, promised, kept and kept.mean) == ("recall", 0.8, 0.5)
+
+
+@pytest.mark.parametrize("hierarchy", ["closed", "leaves"])
+def test_sets_in_a_hierarchy_are_those_that_the_program_returns(
+    kitchen: LabelSpace, encoder: SentenceEncoder, index_folder: Path, hierarchy: str
+) -> None:
+    settings = Settings().replace({"hierarchy": hierarchy})
+    program = calibrate(build(kitchen, encoder=encoder, settings=settings, index_folder=index_folder), GOLD)
+    decision = Decision(min_probability=0.02)
+    sets = evaluate(program, GOLD, EvaluationOptions(decision=decision)).sets
+    returned = [len(one.labels) for one in program.batch([row.text for row in GOLD], decision=decision)]
+    assert len(set(returned)) > 1
+    assert sets and sets.sizes == tuple(returned)
 
 
 def test_eval_shows_the_sets_of_a_calibrated_program(
     irr: Irr,
     program: InferRetrieveRank,
-    index_folder: Path,
     tmp_path: Path,
     opened: Any,  # noqa: F811
 ) -> None:
     rows = write_jsonl(tmp_path / "gold.jsonl", [row.model_dump() for row in GOLD])
     folder, scores, report = tmp_path / "program", tmp_path / "scores.json", tmp_path / "report.html"
-    freeze(calibrate(program, GOLD, index_folder=index_folder), folder)
+    freeze(calibrate(program, GOLD), folder)
     call = ("eval", "--program", folder, "--gold", rows)
     shown = irr(*call, "--min-probability", "0.5", "--cutoffs", "--json", scores, "--report", report)
     assert shown.returncode == 0, shown.stderr

@@ -16,7 +16,7 @@ import irr as package
 from irr.config import Settings
 from irr.errors import ProgramError
 from irr.frozen.manifest import read_manifest
-from irr.rank.base import RetrievalRanker
+from irr.rank.ranker import RetrievalRanker
 from tests.support import KITCHEN, Irr, read_jsonl, write_jsonl
 
 TEXTS = ["Bake bread and plan the menus", "purchasing of ingredients", "C++, 包饺子"]

@@ -8,7 +8,7 @@ import pytest
 
 from irr.config import InferSettings
 from irr.errors import LMError
-from irr.infer.lm import LMInferer
+from irr.infer.lm_inferer import LMInferer
 from irr.infer.spans import SpanInferer
 from irr.lm.protocol import ChatRequest
 from irr.prompts.pack import load_task

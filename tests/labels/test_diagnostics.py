@@ -7,9 +7,8 @@ import random
 from pathlib import Path
 
 from irr.encoders.window import open_window
-from irr.labels.diagnostics import survey
+from irr.labels.diagnostics import survey, survey_hierarchy
 from irr.labels.space import LabelSpace
-from irr.labels.tree import survey_tree
 from tests.support import KITCHEN, Irr, write_jsonl
 
 
@@ -64,7 +63,7 @@ def test_codes_and_texts_longer_than_the_window_are_warned_of() -> None:
 
 
 def test_depths_roots_and_parents_that_are_not_there() -> None:
-    tree = survey_tree(
+    tree = survey_hierarchy(
         LabelSpace(
             [
                 {"id": "a", "name": "a"},
@@ -92,8 +91,8 @@ def test_a_deep_hierarchy_and_a_large_cycle_are_surveyed_in_a_moment() -> None:
     n = 20_000
     chain = [{"id": str(i), "name": "x", "parents": [str((i + 1) % n)]} for i in range(n)]
     random.Random(0).shuffle(chain)
-    assert survey_tree(LabelSpace(chain)).in_cycles.count == n
-    tree = survey_tree(LabelSpace([label for label in chain if label["id"] != "0"]))
+    assert survey_hierarchy(LabelSpace(chain)).in_cycles.count == n
+    tree = survey_hierarchy(LabelSpace([label for label in chain if label["id"] != "0"]))
     assert (tree.in_cycles.count, max(tree.depths)) == (0, n - 2)
 
 

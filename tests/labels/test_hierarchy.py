@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from irr import freeze, load
-from irr.cli.options import ProgramOptions
+from irr.cli.program_options import ProgramOptions
 from irr.config import Hierarchy, Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import UsageError

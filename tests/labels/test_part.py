@@ -10,7 +10,7 @@ import pytest
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import ProgramError, UsageError
 from irr.frozen.freeze import freeze
-from irr.labels.part import part_of
+from irr.labels.hierarchy import part_of
 from irr.labels.space import LabelSpace
 from irr.program.program import InferRetrieveRank, build
 from tests.support import Irr, write_jsonl

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import rdflib
 
-from irr.errors import LabelSpaceError, UsageError
+from irr.errors import LabelSpaceError, MissingExtraError, UsageError
 from irr.labels.space import LabelSpace
 from irr.types import Label
 from tests.support import Irr, read_jsonl, write_jsonl
@@ -120,7 +120,7 @@ def test_a_name_in_any_language_is_better_than_none() -> None:
 def test_a_file_in_another_language_says_which(tmp_path: Path) -> None:
     space = LabelSpace.read(turtle(tmp_path, 'e:a a skos:Concept; skos:prefLabel "leipä"@fi .'))
     assert space.counts is not None
-    assert "give --language fi" in space.counts.language_hint
+    assert "name the language fi" in space.counts.language_hint
 
 
 @pytest.mark.parametrize(
@@ -297,6 +297,20 @@ def test_a_language_must_be_one_and_must_matter(tmp_path: Path) -> None:
             LabelSpace.read(THESAURUS, language)
     with pytest.raises(UsageError, match="is not SKOS"):
         LabelSpace.read(write_jsonl(tmp_path / "a.jsonl", [{"id": "1", "name": "x"}]), "en")
+
+
+def test_without_rdflib_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rdflib", None)
+    with pytest.raises(MissingExtraError, match="SKOS needs rdflib") as e:
+        LabelSpace.read(THESAURUS)
+    assert e.value.hint == "pip install 'irr[skos]'"
+
+
+def test_classes_below_concept_are_found_at_any_depth(tmp_path: Path) -> None:
+    sub = "<http://www.w3.org/2000/01/rdf-schema#subClassOf>"
+    chain = " ".join(f"e:k{i + 1} {sub} e:k{i} ." for i in range(3_000))
+    text = f'e:k0 {sub} skos:Concept . {chain} e:k5 {sub} e:k9 . e:a a e:k3000; skos:prefLabel "x" .'
+    assert [label.id for label in LabelSpace.read(turtle(tmp_path, text))] == ["http://e/a"]
 
 
 def test_converting_to_jsonl_keeps_every_label(irr: Irr, tmp_path: Path) -> None:

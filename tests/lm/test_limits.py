@@ -17,7 +17,7 @@ from aiohttp import web
 
 from irr.batch import Job, Tally, local
 from irr.batch import run as run_job
-from irr.cli.options import LimitOptions
+from irr.cli import options
 from irr.errors import LMError, UsageError
 from irr.lm.loop import run_on_loop
 from irr.lm.server_client import ServedModel
@@ -251,8 +251,8 @@ def test_a_server_with_every_fault_costs_no_row_and_its_rows_can_be_retried(
 
 
 def test_a_number_of_requests_is_a_number_or_auto() -> None:
-    assert LimitOptions(concurrency="auto").read().auto
-    assert LimitOptions(concurrency="12").read().concurrency == 12
+    assert options.limits("auto", None, None, 60).auto
+    assert options.limits("12", None, None, 60).concurrency == 12
     for wrong in ("0", "-1", "many", ""):
         with pytest.raises(UsageError, match="is not a number of requests"):
-            LimitOptions(concurrency=wrong).read()
+            options.limits(wrong, None, None, 60)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from trove_classifiers import sorted_classifiers
@@ -19,8 +20,7 @@ from irr.lm.cache import Budget, CachedModel
 from irr.lm.loop import run_on_loop
 from irr.lm.protocol import ChatRequest
 from irr.optimize.dspy_search import Optimizer
-from irr.optimize.optimization import Optimized, optimize
-from irr.optimize.prompt_search import Students
+from irr.optimize.optimization import Optimized, Teachers, optimize
 from tests.doubles.scripted import ScriptedModel
 
 # What the texts mean stands in none of their words: only an example, or a model, can know it.
@@ -75,10 +75,12 @@ def knowing(needs: str = "") -> Callable[[ChatRequest], str]:
 def run(space: package.LabelSpace, encoder: SentenceEncoder, index_folder: Path) -> Callable[..., Optimized]:
     """Optimizes on two halves of rows; the runs of a process share the encoder that is open."""
 
-    def run(rows: list[GoldRow], **options: object) -> Optimized:
+    def run(rows: list[GoldRow], infer: Any = None, rank: Any = None, **options: Any) -> Optimized:
         half = len(rows) // 2
-        settings = {"task": "esco", "index_folder": index_folder, **options}
-        return optimize(space, rows[:half], rows[half:], **settings)  # type: ignore[arg-type]
+        program = package.build(
+            space, encoder=encoder, infer_lm=infer, rank_lm=rank, task="esco", index_folder=index_folder
+        )
+        return optimize(program, rows[:half], rows[half:], **options)
 
     return run
 
@@ -95,11 +97,12 @@ def test_examples_speak_for_their_labels_and_the_same_seed_gives_the_same_progra
 
 
 def test_what_the_trainset_adds_is_measured_on_the_valset(
-    space: package.LabelSpace, index_folder: Path
+    space: package.LabelSpace, encoder: SentenceEncoder, index_folder: Path
 ) -> None:
     train = [row for row in ROWS if not row.id.startswith("zorvik")]
     val = [row for row in ROWS if row.id.endswith("0")]
-    result = optimize(space, [row for row in train if row not in val], val, index_folder=index_folder)
+    program = package.build(space, encoder=encoder, index_folder=index_folder)
+    result = optimize(program, [row for row in train if row not in val], val)
     assert result.of_train is not None
     assert result.of_train.mean == pytest.approx(0.75, abs=0.1), "all but one of four words"
 
@@ -112,8 +115,7 @@ NEEDS = {Optimizer.BOOTSTRAP: "sell shoes", Optimizer.MIPRO: "secret rule", Opti
 def test_prompts_are_optimized_stage_by_stage(run: Callable[..., Optimized], optimizer: Optimizer) -> None:
     student, teacher = ScriptedModel(knowing(NEEDS[optimizer])), ScriptedModel(knowing())
     teacher.name = "teacher"
-    models = Students(infer=student, rank=student, infer_teacher=teacher, rank_teacher=teacher)
-    result = run(ODD, models=models, optimizer=optimizer)
+    result = run(ODD, student, student, teachers=Teachers(teacher, teacher), optimizer=optimizer)
     for step in ("infer", "rank"):
         tried = [trial.what for trial in result.trials if trial.step == step]
         assert any(what.startswith(str(optimizer)) for what in tried), tried
@@ -127,19 +129,19 @@ def test_prompts_are_optimized_stage_by_stage(run: Callable[..., Optimized], opt
     told = result.program.spec.task
     assert told is not None
     assert NEEDS[optimizer] in told.infer.model_dump_json()
-    assert run(ODD, models=models, optimizer=optimizer).program.digest == result.program.digest
+    again = run(ODD, student, student, teachers=Teachers(teacher, teacher), optimizer=optimizer)
+    assert again.program.digest == result.program.digest
 
 
 def test_both_stages_together_and_a_stage_that_does_not_pay_is_left_out(
     run: Callable[..., Optimized],
 ) -> None:
     knows, knows_not = ScriptedModel(knowing()), ScriptedModel(lambda request: LMError("server_error", "500"))
-    models = Students(infer=knows, rank=knows)
-    result = run(ODD, models=models, end_to_end=True, optimizer=Optimizer.BOOTSTRAP)
+    result = run(ODD, knows, knows, end_to_end=True, optimizer=Optimizer.BOOTSTRAP)
     assert {trial.step for trial in result.trials} == {"tuning", "infer+rank"}
     assert result.scores["after"].metrics["rp@1"].mean == 1.0
 
-    result = run(ODD, models=Students(infer=knows, rank=knows_not), optimizer=Optimizer.NONE)
+    result = run(ODD, infer=knows, rank=knows_not, optimizer=Optimizer.NONE)
     assert result.program.models.infer_lm is knows
     assert result.program.models.rank_lm is None
 
@@ -148,8 +150,7 @@ def test_a_budget_that_is_spent_leaves_the_best_so_far(run: Callable[..., Optimi
     for calls in (0, 12, 40):
         model = ScriptedModel(knowing("sell shoes"))
         teacher = ScriptedModel(knowing())
-        models = Students(infer=model, infer_teacher=teacher)
-        result = run(ODD, models=models, budget=Budget(calls))
+        result = run(ODD, model, teachers=Teachers(teacher), budget=Budget(calls))
         assert len(model.requests) + len(teacher.requests) == calls == result.history["calls"]
         assert "budget" in result.stopped
         assert result.program(ODD[0].text).error is None
@@ -167,7 +168,7 @@ def test_who_has_had_enough_gets_the_best_so_far(run: Callable[..., Optimized]) 
             budget.stop("interrupted")
         return knowing("sell shoes")(request)
 
-    result = run(ODD, models=Students(infer=ScriptedModel(reply)), budget=budget)
+    result = run(ODD, infer=ScriptedModel(reply), budget=budget)
     assert result.stopped == "interrupted"
     assert asked < 30 + 8, "it went on for long"
     assert any(trial.step == "infer" for trial in result.trials)
@@ -195,7 +196,7 @@ def test_a_model_that_is_refused_in_mid_search_ends_it_at_once(run: Callable[...
         return refused if asked > 40 else knowing("sell shoes")(request)
 
     with pytest.raises(LMUnavailableError, match="refuses the key"):
-        run(ODD, models=Students(infer=ScriptedModel(reply)))
+        run(ODD, infer=ScriptedModel(reply))
     assert asked < 40 + 32, "it went on asking"
 
 
@@ -211,7 +212,7 @@ def test_a_model_that_falls_silent_leaves_the_best_so_far_and_no_trial_of_its_si
         return silent if asked > 7 else knowing()(request)
 
     budget = Budget()
-    result = run(ODD, models=Students(infer=ScriptedModel(reply)), optimizer=Optimizer.NONE, budget=budget)
+    result = run(ODD, infer=ScriptedModel(reply), optimizer=Optimizer.NONE, budget=budget)
     assert budget.silent
     assert "unanswered" in result.stopped
     answered = [trial for trial in result.trials if trial.step == "infer" and trial.what != "without"]

@@ -15,7 +15,7 @@ from irr.errors import LMError
 from irr.lm.protocol import ChatRequest
 from irr.prompts.pack import load_task
 from irr.rank.listwise import Listwise
-from irr.rank.lm import Depth, LMRanker
+from irr.rank.lm_ranker import Depth, LMRanker
 from irr.rank.pointwise import Pointwise
 from irr.types import Candidate, Label, Ranking
 from tests.doubles.scripted import ScriptedModel

@@ -1,4 +1,4 @@
-// The page of a draft: its facts, a map of the texts, the labels with their texts, overlaps, what was left over.
+// The page of a draft: its facts, a map of the texts, the labels with their texts, overlaps, texts without a label.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const SIZE = 640;

@@ -20,13 +20,13 @@ function plane(words, across, up) {
 }
 
 function reliabilityChart(sets) {
-  const words = sets.bins.map((bin) => `${points(bin.probability)} said, ${points(bin.right)} right`).join("; ");
+  const words = sets.bins.map((bin) => `${points(bin.probability)} predicted, ${points(bin.right)} right`).join("; ");
   const { chart, x, y, path } = plane(`Reliability: ${words}`, "probability, in percent", "right, in percent");
   chart.append(svg("path", { class: "other", d: path([[0, 0], [1, 1]]) }),
     svg("path", { class: "curve", d: path(sets.bins.map((bin) => [bin.probability, bin.right])) }));
   for (const bin of sets.bins) {
     chart.append(svg("circle", { class: "dot", cx: x(bin.probability), cy: y(bin.right), r: 4 },
-      svg("title", null, `${points(bin.probability)} said, ${points(bin.right)} right, ${count(bin.labels)} labels`)));
+      svg("title", null, `${points(bin.probability)} predicted, ${points(bin.right)} right, ${count(bin.labels)} labels`)));
   }
   return chart;
 }

@@ -1,4 +1,4 @@
-// Puts the page together and keeps what of the texts is shown: a filter, an order, words looked for, a page.
+// Puts the page together and keeps the view of the texts: a filter, an order, a search, a page.
 
 function textsSection(data) {
   const state = { filter: "all", order: "file", words: "", pair: null, page: 0 };
@@ -64,11 +64,11 @@ function textsSection(data) {
   const key = (kind, words, meaning) => el("li", null, el("span", { class: "body" }, el("mark", { class: kind }, words)), ` ${meaning}`);
   const section = el("section", { id: "texts", tabindex: "-1" },
     el("h2", null, "Texts"),
-    el("p", { class: "note" }, "Marked is what spoke for a label. Point at a label to see its own words; open it to see what they met."),
+    el("p", { class: "note" }, "Marks show the words that matched a label. Point at a label to see its own words; open it to see the matches."),
     el("ul", { class: "key-list" },
-      key("right", "spoke", "for a label that is right"),
-      key("missed", "spoke", "for a gold label that was lost"),
-      key("wrong", "spoke", "for a wrong label only")),
+      key("right", "matched", "a right label"),
+      key("missed", "matched", "a gold label that was lost"),
+      key("wrong", "matched", "a wrong label only")),
     el("div", { class: "tools" }, search, order),
     chips,
     list,

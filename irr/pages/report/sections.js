@@ -1,8 +1,9 @@
-// The sections above the texts: what was measured, where labels are lost, for which, and against what.
+// The sections above the texts: scores, lost labels, comparison, groups and confused pairs.
 
 /** What each outcome of a gold label means, in which stage it is lost, and what can be done. */
 function outcomes(data) {
-  const { pool, settings } = data.facts;
+  const { pool } = data.facts;
+  const { settings } = data.setup;
   const terms = data.costs.infer.calls > 0;
   const ranked = data.costs.rank.calls > 0;
   return {
@@ -53,7 +54,7 @@ function headSection(data) {
     el("ul", { class: "facts" },
       el("li", null, many(facts.texts, "text", "texts")),
       el("li", null, many(facts.labels, "label", "labels")),
-      el("li", null, facts.encoder.split("/").pop()),
+      el("li", null, data.setup.models.encoder.split("/").pop()),
       el("li", null, data.costs.infer.calls + data.costs.rank.calls ? "with a language model" : "no language model"),
       el("li", null, `${(facts.texts / facts.seconds).toFixed(1)} texts a second`),
       facts.errors > 0 && el("li", { class: "bad" }, `${many(facts.errors, "text", "texts")} with an error`),
@@ -219,7 +220,7 @@ function foot(data) {
       + "This page holds its data and loads nothing."),
     el("details", null, el("summary", null, "Program and settings"),
       el("dl", null,
-        el("dt", null, "irr"), el("dd", null, facts.version),
+        el("dt", null, "irr"), el("dd", null, data.setup.irr),
         el("dt", null, "gold"), el("dd", null, data.setup.gold),
         el("dt", null, "labels"), el("dd", null, `${data.setup.labels.file}, ${count(data.setup.labels.count)}`),
         Object.entries(data.setup.models).map(([role, model]) => [el("dt", null, role), el("dd", null, model || "no language model")]),
@@ -227,5 +228,5 @@ function foot(data) {
         el("dt", null, "program"), el("dd", { class: "mono" }, facts.program || "not known"),
         el("dt", null, "queries a text"), el("dd", null, (facts.asked / facts.texts).toFixed(1)),
         cost,
-        Object.entries(facts.settings).map(([name, value]) => [el("dt", null, name), el("dd", null, Array.isArray(value) ? value.join(", ") : String(value))]))));
+        Object.entries(data.setup.settings).map(([name, value]) => [el("dt", null, name), el("dd", null, Array.isArray(value) ? value.join(", ") : String(value))]))));
 }

@@ -13,7 +13,7 @@ function places(text, query) {
 }
 
 /** The labels of a text with why each was proposed and what it is: right, missed or wrong. */
-function spoken(text) {
+function matchedLabels(text) {
   const right = new Set(text.gold.map((gold) => gold.label));
   const labels = text.top.map(({ label, matches }) => ({ label, matches, kind: right.has(label) ? "right" : "wrong" }));
   for (const { label, matches, nearest } of text.gold) {
@@ -23,10 +23,10 @@ function spoken(text) {
   return labels;
 }
 
-/** The text with a mark around whatever spoke for a label; marks know their labels. */
+/** The text with a mark around the words that matched labels; marks know their labels. */
 function markedText(text) {
   const spans = [];
-  for (const { label, matches, kind } of spoken(text)) {
+  for (const { label, matches, kind } of matchedLabels(text)) {
     for (const match of matches) {
       if (match.kind === "text" || match.query === null) continue;
       for (const [start, end] of places(text.text, match.query)) spans.push({ start, end, label, kind });
@@ -62,7 +62,7 @@ function why(matches, nearest, outcome, data) {
   return lines.length ? lines : [el("div", null, "Nothing is known of it.")];
 }
 
-function labelItem(data, body, { label, mark, where, kind, reason, spoken: read }) {
+function labelItem(data, body, { label, mark, where, kind, reason, prefix }) {
   const { id, name } = data.labels[label];
   const item = el("li", { class: kind });
   const light = (on) => {
@@ -80,7 +80,7 @@ function labelItem(data, body, { label, mark, where, kind, reason, spoken: read 
       if (open) item.lastChild.remove();
       else item.append(el("div", { class: "why" }, reason()));
     },
-  }, el("span", { class: "mark", "aria-hidden": "true" }, mark), el("span", { class: "name" }, name), el("span", { class: "where" }, read && el("span", { class: "skip" }, read), where));
+  }, el("span", { class: "mark", "aria-hidden": "true" }, mark), el("span", { class: "name" }, name), el("span", { class: "where" }, prefix && el("span", { class: "skip" }, prefix), where));
   return (item.append(button), item);
 }
 
@@ -98,7 +98,7 @@ function textCard(data, text) {
   });
   const top = text.top.map(({ label, score, matches }, i) => labelItem(data, body, {
     label, kind: right.has(label) ? "is-found" : "", mark: i + 1, where: right.has(label) ? "✓" : score.toFixed(2),
-    spoken: right.has(label) ? "right " : "", reason: () => why(matches, null, "", data),
+    prefix: right.has(label) ? "right " : "", reason: () => why(matches, null, "", data),
   }));
   return el("li", { class: "text" },
     el("header", null, el("h3", null, text.id),

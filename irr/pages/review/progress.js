@@ -22,7 +22,7 @@ function drawCurve(points) {
   $("curve").hidden = !points.length;
   if (!points.length) return;
   const last = points[points.length - 1];
-  $("curve-said").textContent = `Precision of the labels that the program returns: ${percent(last.mean)}, between ${percent(last.low)} and ${percent(last.high)} (95 %), by ${count(last.texts)} texts that chance chose.`;
+  $("curve-caption").textContent = `Precision of the labels that the program returns: ${percent(last.mean)}, between ${percent(last.low)} and ${percent(last.high)} (95 %), by ${count(last.texts)} texts that chance chose.`;
   const x = (texts) => LEFT + (WIDTH - LEFT - 8) * (last.texts === 1 ? 1 : (texts - 1) / (last.texts - 1));
   const y = (share) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - share);
   const path = (value) => points.map((p) => `${x(p.texts).toFixed(1)},${y(value(p)).toFixed(1)}`);

@@ -1,4 +1,4 @@
-// The review page: shows one text at a time, takes what a person says of it, and goes on.
+// The review page: shows one text at a time, takes the judgment of a person, and goes on.
 
 import { $, count, el, percent } from "./dom.js";
 import { drawProgress } from "./progress.js";
@@ -19,7 +19,7 @@ const KEYS = [
 const WAIT = 1500;
 // Labels whose words are always marked.
 const FIRST = 3;
-const state = { text: null, labels: [], current: 0, said: new Map(), began: 0, busy: false, orderLabel: null };
+const state = { text: null, labels: [], current: 0, judgments: new Map(), began: 0, busy: false, orderLabel: null };
 
 const reviewer = () => $("reviewer").value.trim();
 const order = () => $("order").value;
@@ -27,14 +27,14 @@ const remember = (name, value) => localStorage.setItem(`irr review ${name}`, val
 const recall = (name) => localStorage.getItem(`irr review ${name}`);
 const say = (line) => { $("status").textContent = line; };
 
-// What a person said of the labels shown: "yes", "no" or nothing.
-const accepted = () => state.labels.filter((label) => state.said.get(label.id) === "yes").map((label) => label.id);
-const rejected = () => state.labels.filter((label) => state.said.get(label.id) === "no").map((label) => label.id);
+// The judgment of each label on the page: "yes", "no" or nothing.
+const accepted = () => state.labels.filter((label) => state.judgments.get(label.id) === "yes").map((label) => label.id);
+const rejected = () => state.labels.filter((label) => state.judgments.get(label.id) === "no").map((label) => label.id);
 
 function show(answer) {
   const text = answer.text;
   state.text = text;
-  state.said = new Map();
+  state.judgments = new Map();
   state.current = 0;
   state.began = performance.now();
   $("note").value = "";
@@ -46,7 +46,7 @@ function show(answer) {
   } else {
     state.labels = [...text.proposals, ...text.others];
     const before = text.judgment ? text.judgment.labels : text.given;
-    for (const id of before || []) state.said.set(id, "yes");
+    for (const id of before || []) state.judgments.set(id, "yes");
     if (text.judgment) $("note").value = text.judgment.note || "";
     $("where").textContent = [`id ${text.id}`, text.error, ...text.fallbacks].filter(Boolean).join(" · ");
   }
@@ -72,7 +72,7 @@ function drawText() {
   const strength = new Uint8Array(characters.length);
   state.labels.forEach((label, number) => {
     // The words of all labels together would be nearly all words.
-    if (number !== state.current && number >= FIRST && state.said.get(label.id) !== "yes") return;
+    if (number !== state.current && number >= FIRST && state.judgments.get(label.id) !== "yes") return;
     for (const [start, end] of label.words || []) {
       for (let at = start; at < end; at++) strength[at] = Math.max(strength[at], number === state.current ? 2 : 1);
     }
@@ -89,15 +89,15 @@ function drawText() {
 }
 
 function row(label, number) {
-  const said = state.said.get(label.id);
+  const judgment = state.judgments.get(label.id);
   const finding = state.text.findings.find((one) => one.label === label.id);
   const given = (state.text.given || []).includes(label.id);
   const more = [label.aliases.length ? `also: ${label.aliases.join("; ")}` : "", label.description || ""].filter(Boolean).join(" — ");
   const button = (kind, value, word) => el("button", {
-    type: "button", class: kind, "aria-pressed": String(said === value), "aria-label": `${word} ${label.name}`,
+    type: "button", class: kind, "aria-pressed": String(judgment === value), "aria-label": `${word} ${label.name}`,
     onclick: () => { state.current = number; mark(label.id, value); },
   }, word);
-  return el("li", { class: [said || "", number === state.current ? "current" : ""].join(" ").trim(), onclick: () => move(number) },
+  return el("li", { class: [judgment || "", number === state.current ? "current" : ""].join(" ").trim(), onclick: () => move(number) },
     el("span", { class: "key" }, number < 10 ? el("kbd", null, String((number + 1) % 10)) : ""),
     el("div", null,
       label.path.length ? el("div", { class: "above" }, label.path.map((one) => one.name).join(" › ")) : null,
@@ -130,10 +130,10 @@ function move(to) {
 }
 
 function mark(id, value) {
-  if (state.said.get(id) === value) state.said.delete(id);
-  else state.said.set(id, value);
+  if (state.judgments.get(id) === value) state.judgments.delete(id);
+  else state.judgments.set(id, value);
   const label = state.labels.find((one) => one.id === id);
-  say(`${label.name}: ${{ yes: "accepted", no: "rejected" }[state.said.get(id)] || "open"}`);
+  say(`${label.name}: ${{ yes: "accepted", no: "rejected" }[state.judgments.get(id)] || "open"}`);
   const focused = document.activeElement?.getAttribute("aria-label");
   draw();
   if (focused) [...document.querySelectorAll("#labels button")].find((node) => node.getAttribute("aria-label") === focused)?.focus();
@@ -143,7 +143,7 @@ function add(label) {
   if (!state.text) return;
   if (!state.labels.some((one) => one.id === label.id)) state.labels.push({ ...label, score: undefined });
   state.current = state.labels.findIndex((one) => one.id === label.id);
-  if (state.said.get(label.id) !== "yes") mark(label.id, "yes");
+  if (state.judgments.get(label.id) !== "yes") mark(label.id, "yes");
   $("add").blur();
 }
 

@@ -1,4 +1,4 @@
-// Speaks with the service. What a person says is sent until the service has acknowledged it.
+// Calls the service. A judgment is sent until the service has acknowledged it.
 
 import { $ } from "./dom.js";
 
@@ -46,9 +46,9 @@ export async function ask(path, parameters, body, signal) {
         signal,
       });
       if (answer.ok) {
-        const said = await answer.json();
+        const reply = await answer.json();
         tell("");
-        return said;
+        return reply;
       }
     } catch (error) {
       if (error.name === "AbortError") throw error;
@@ -69,8 +69,8 @@ export async function ask(path, parameters, body, signal) {
 
 async function reason(answer) {
   try {
-    const said = await answer.json();
-    return said.error?.message || said.detail?.[0]?.msg || said.detail || answer.statusText || AWAY;
+    const reply = await answer.json();
+    return reply.error?.message || reply.detail?.[0]?.msg || reply.detail || answer.statusText || AWAY;
   } catch {
     return answer.statusText || AWAY;
   }

@@ -1,4 +1,4 @@
-"""Clusters of points: average linkage, cut where so many clusters have enough points."""
+"""Clusters of points by average linkage, refined by spherical k-means, and groups of clusters."""
 
 from __future__ import annotations
 
@@ -7,122 +7,85 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from irr.workbench.draft.corpus import Floats, unit
+
 Ints = NDArray[np.int64]
 
-# More points are first gathered into so many small clusters, by mini-batch k-means.
-LINKED = 4_000
-# After that, points move so often to the center that is nearest, as in spherical k-means.
-_STEPS = 3
+# More points are first gathered into half as many small clusters, by mini-batch k-means.
+_MOST_LINKED = 4_000
+_KMEANS_STEPS = 3
+# Points that are compared with all centers at a time.
+_BLOCK = 10_000
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """What belongs together.
+    """Clusters of points, the largest first.
 
     Attributes:
-        of: The cluster of each point, largest cluster first, shape (points,); -1 for what was left over.
-        nearest: The cluster whose center is nearest, shape (points,).
-        centers: Unit vectors, shape (clusters, axes).
-        similarity: Of each point to its nearest center, shape (points,).
+        cluster_of: The cluster of each point, shape (points,); -1 for a point in none.
+        nearest: The cluster whose center is nearest to each point, shape (points,).
+        similarity: The similarity of each point to that center, or to that of its cluster, shape (points,).
+        count: The number of clusters.
     """
 
-    of: Ints
+    cluster_of: Ints
     nearest: Ints
-    centers: Floats
     similarity: Floats
-
-    def __len__(self) -> int:
-        return len(self.centers)
-
-    def members(self, cluster: int) -> Ints:
-        """The points of a cluster, the most central first."""
-        rows = np.flatnonzero(self.of == cluster)
-        return rows[np.argsort(-self.similarity[rows], kind="stable")]
+    count: int
 
 
 def cluster(points: Floats, size: int, least: int, seed: int) -> Clusters:
     """Finds clusters by average linkage of cosine distances (Sokal & Michener 1958).
 
-    The tree is cut where `size` clusters first have `least` points, seen from the root; what is in smaller
-    ones is left over. Where the points do not suffice for that, clusters may be smaller.
-
-    Args:
-        points: Unit vectors, shape (points, axes).
-        size: Clusters wanted; there may be fewer where there are fewer points.
-        least: Points that a cluster must have.
-        seed: Of the gathering of many points.
+    The tree is cut where, seen from the root, `size` clusters first have `least` points; points of smaller
+    clusters are in none. If no cut has so many large clusters, smaller ones count too. `points` are unit
+    vectors of shape (points, axes); the seed is that of mini-batch k-means for many points.
     """
     size = min(size, len(points))
     small, weights = np.arange(len(points)), np.ones(len(points), np.int64)
-    heads = points
-    if len(points) > LINKED:
-        small, heads, weights = _gathered(points, seed)
-    found = _cut(heads, weights, size, least)[small]
+    linked = points
+    if len(points) > _MOST_LINKED:
+        from sklearn.cluster import MiniBatchKMeans
+
+        kmeans = MiniBatchKMeans(
+            _MOST_LINKED // 2, random_state=seed, batch_size=4_096, n_init=1, max_iter=10
+        )
+        _, small, weights = np.unique(kmeans.fit_predict(points), return_inverse=True, return_counts=True)
+        linked = centers_of(points, small)
+    found = _cut_where_large(linked, weights, size, least)[small]
     counts = np.bincount(found)
-    kept = np.argsort(-counts, kind="stable")[:size]
+    largest = np.argsort(-counts, kind="stable")[:size]
     number = np.full(len(counts), -1)
-    number[kept] = np.arange(len(kept))
-    of = number[found]
-    centers = centers_of(points, of)
+    number[largest] = np.arange(len(largest))
+    cluster_of = number[found]
+    centers = centers_of(points, cluster_of)
     nearest, similarity = _nearest(points, centers)
-    for _ in range(_STEPS):
-        moved = np.where(of >= 0, nearest, -1)
+    for _ in range(_KMEANS_STEPS):
+        moved = np.where(cluster_of >= 0, nearest, -1)
         if len(np.unique(moved[moved >= 0])) < len(centers):
             break  # a cluster would lose its last point
-        of, centers = moved, centers_of(points, moved)
+        cluster_of, centers = moved, centers_of(points, moved)
         nearest, similarity = _nearest(points, centers)
-    own = np.flatnonzero(of >= 0)
-    similarity[own] = np.einsum("ij,ij->i", points[own], centers[of[own]])
-    return Clusters(of, np.where(of >= 0, of, nearest), centers, similarity)
+    own = np.flatnonzero(cluster_of >= 0)
+    similarity[own] = np.einsum("ij,ij->i", points[own], centers[cluster_of[own]])
+    return Clusters(cluster_of, np.where(cluster_of >= 0, cluster_of, nearest), similarity, len(centers))
 
 
-def merged(centers: Floats, size: int) -> Ints:
-    """Which of `size` broader groups each cluster is in, by average linkage of the centers."""
-    found = _tree_cut(_linkage(centers), min(size, len(centers)))
-    # Numbered in the order of their first cluster, which is the largest.
+def grouped(centers: Floats, size: int) -> Ints:
+    """The group of each cluster, of `size` groups, by average linkage of the centers."""
+    found = _cut(_linkage(centers), min(size, len(centers)))
+    # Groups are numbered in the order of their first cluster, which is the largest.
     _, first, group = np.unique(found, return_index=True, return_inverse=True)
-    order = np.empty(len(first), np.int64)
-    order[np.argsort(first)] = np.arange(len(first))
-    return order[group]
+    return np.argsort(np.argsort(first))[group]
 
 
-def tight(points: Floats, similarity: float, least: int) -> list[Ints]:
-    """Clusters of at least `least` points whose mean similarity to one another is at least `similarity`.
-
-    By average linkage, cut at one distance; largest first.
-
-    Args:
-        points: Unit vectors, shape (points, axes).
-        similarity: The cosine.
-        least: Points that a cluster must have.
-    """
-    small = np.arange(len(points))
-    if len(points) > LINKED:
-        small, points, _ = _gathered(points, 0)
-    tree = _linkage(points)
-    found = _tree_cut(tree, len(points) - int((tree[:, 2] <= 1 - similarity).sum()))[small]
-    members = [np.flatnonzero(found == number) for number in range(int(found.max()) + 1)]
-    return sorted((rows for rows in members if len(rows) >= least), key=len, reverse=True)
-
-
-def centers_of(points: Floats, of: Ints) -> Floats:
+def centers_of(points: Floats, cluster_of: Ints) -> Floats:
     """The directions of the means of the clusters, shape (clusters, axes)."""
-    count = int(of.max()) + 1
-    centers = np.zeros((count, points.shape[1]), np.float32)
-    held = of >= 0
-    np.add.at(centers, of[held], points[held])
-    unit: Floats = centers / np.maximum(np.linalg.norm(centers, axis=1, keepdims=True), 1e-12)
-    return unit
-
-
-def _gathered(points: Floats, seed: int) -> tuple[Ints, Floats, Ints]:
-    from sklearn.cluster import MiniBatchKMeans
-
-    count = LINKED // 2
-    kmeans = MiniBatchKMeans(count, random_state=seed, batch_size=4_096, n_init=1, max_iter=10)
-    _, small = np.unique(kmeans.fit_predict(points), return_inverse=True)
-    return small, centers_of(points, small), np.bincount(small)
+    sums = np.zeros((int(cluster_of.max()) + 1, points.shape[1]), np.float32)
+    inside = cluster_of >= 0
+    np.add.at(sums, cluster_of[inside], points[inside])
+    return unit(sums)
 
 
 def _linkage(points: Floats) -> NDArray[np.float64]:
@@ -134,37 +97,37 @@ def _linkage(points: Floats) -> NDArray[np.float64]:
     return tree
 
 
-def _cut(points: Floats, weights: Ints, size: int, least: int) -> Ints:
+def _cut_where_large(points: Floats, weights: Ints, size: int, least: int) -> Ints:
     """The cluster of each point where first, from the root down, `size` clusters have `least` points."""
     tree = _linkage(points)
-    held = [*weights.tolist()]
-    big = sum(n >= least for n in held)
-    best = size if big < size else len(points)
+    sizes = weights.tolist()
+    large = sum(count >= least for count in sizes)
+    best = size if large < size else len(points)
     for step, (left, right, *_) in enumerate(tree):
-        a, b = held[int(left)], held[int(right)]
-        held.append(a + b)
-        big += (a + b >= least) - (a >= least) - (b >= least)
-        if big >= size:
+        one, other = sizes[int(left)], sizes[int(right)]
+        sizes.append(one + other)
+        large += (one + other >= least) - (one >= least) - (other >= least)
+        if large >= size:
             best = len(points) - step - 1
-    return _tree_cut(tree, best)
+    return _cut(tree, best)
 
 
-def _tree_cut(tree: NDArray[np.float64], count: int) -> Ints:
+def _cut(tree: NDArray[np.float64], count: int) -> Ints:
     """The cluster of each leaf when the last merges are undone until there are `count` clusters."""
     leaves = len(tree) + 1
-    parent = list(range(leaves + len(tree)))
+    root = list(range(leaves + len(tree)))
     for step, (left, right, *_) in enumerate(tree[: leaves - count]):
-        parent[int(left)] = parent[int(right)] = leaves + step
-    for node in range(len(parent) - 1, -1, -1):
-        parent[node] = parent[parent[node]] if parent[node] != node else node
-    _, found = np.unique(parent[:leaves], return_inverse=True)
-    return found.astype(np.int64)
+        root[int(left)] = root[int(right)] = leaves + step
+    for node in reversed(range(len(root))):
+        root[node] = root[root[node]]
+    return np.unique(root[:leaves], return_inverse=True)[1].astype(np.int64)
 
 
 def _nearest(points: Floats, centers: Floats) -> tuple[Ints, Floats]:
+    """The nearest center of each point, and its similarity."""
     nearest, similarity = np.empty(len(points), np.int64), np.empty(len(points), np.float32)
-    for start in range(0, len(points), 10_000):
-        block = points[start : start + 10_000] @ centers.T
-        nearest[start : start + 10_000] = block.argmax(axis=1)
-        similarity[start : start + 10_000] = block.max(axis=1)
+    for start in range(0, len(points), _BLOCK):
+        block = points[start : start + _BLOCK] @ centers.T
+        nearest[start : start + _BLOCK] = block.argmax(axis=1)
+        similarity[start : start + _BLOCK] = block.max(axis=1)
     return nearest, similarity

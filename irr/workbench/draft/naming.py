@@ -1,130 +1,109 @@
-"""Names for clusters of texts: spans by class-based TF-IDF, the most central one as name."""
+"""Names for clusters of texts: of the spans with the highest class-based TF-IDF, the most central one."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
 
-from irr.config import InferSettings
-from irr.encoders.base import Encoder, unit_mean
-from irr.infer.spans import SpanInferer
-from irr.text.lines import short
+from irr import Encoder, Settings, SpanInferer
+from irr.text.strings import short
 from irr.text.words import stems
 from irr.types import QueryKind
-from irr.workbench.draft.corpus import Floats
+from irr.workbench.draft.corpus import Floats, unit
 
-# Texts of a cluster that are read for names, the most central ones.
-_READ = 200
-# Spans of a cluster that are weighed by their vectors.
-_PROPOSED = 20
+# The most central texts of a cluster, which are read for names.
+_TEXTS = 200
+# Spans of a cluster that are compared by their vectors.
+_SPANS = 20
 _ALIASES = 3
-# A word that so large a share of the clusters has says nothing of one of them.
-_EVERYWHERE = 0.5
+_TFIDF_WEIGHT = 0.05
+# No span begins or ends in a word that a larger share of the clusters has, where there are enough clusters.
+_COMMON = 0.5
 _FEWEST_CLUSTERS = 8
-# Characters of a text that stands for a name.
-_SHOWN = 60
+# Characters of a text that serves as a name.
+_NAME_CHARACTERS = 60
 
 
-class Names(NamedTuple):
-    """A name and further ones."""
+class ClusterName(NamedTuple):
+    """A name and aliases."""
 
     name: str
     aliases: tuple[str, ...]
 
 
-class _Span(NamedTuple):
-    words: frozenset[str]
-    score: float
-
-
 def name_clusters(
-    texts: Sequence[Sequence[str]], vectors: Sequence[Floats], encoder: Encoder, taken: Sequence[str] = ()
-) -> list[Names]:
+    texts: Sequence[Sequence[str]], vectors: Sequence[Floats], encoder: Encoder, taken: Iterable[str] = ()
+) -> list[ClusterName]:
     """Names each cluster; no two of the names are alike.
 
     Class-based TF-IDF as in BERTopic (Grootendorst 2022, arXiv 2203.05794), with spans for words: the share
     of a cluster's texts that hold the span, times ln(1 + A / f), where f is the sum of these shares over all
-    clusters, and A the mean over the clusters of the sum over all spans.
-
-    Args:
-        texts: Of each cluster, the most central first.
-        vectors: Of these texts, each of shape (texts, dimensions).
-        encoder: Encodes the spans.
-        taken: Names that are not free any more.
+    clusters, and A the mean over the clusters of the sum over all spans. The texts of a cluster come with the
+    most central first, their vectors have the shape (texts, dimensions), and names in `taken` are not used.
     """
-    counted = [_spans(of[:_READ]) for of in texts]
-    proposed = _proposed(counted, [min(len(of), _READ) for of in texts])
-    distinct = list(dict.fromkeys(span for of in proposed for span in of))
-    rows = dict(zip(distinct, encoder.encode(distinct), strict=True)) if distinct else {}
+    proposed = _proposed([own[:_TEXTS] for own in texts])
+    distinct = list(dict.fromkeys(span for scores in proposed for span in scores))
+    vector_of = dict(zip(distinct, encoder.encode(distinct), strict=True)) if distinct else {}
     used = {name.casefold() for name in taken}
     names = []
-    for of, own, spans in zip(texts, vectors, proposed, strict=True):
-        center = unit_mean(own)
-        central = {span: float(rows[span] @ center) for span in spans}
-        order = sorted(spans, key=lambda span: -_weight(central[span], spans[span].score))
-        names.append(_chosen(order, spans, of, used))
+    for own, own_vectors, scores in zip(texts, vectors, proposed, strict=True):
+        center = unit(own_vectors.mean(axis=0))
+        weights = {
+            span: float(vector_of[span] @ center) + _TFIDF_WEIGHT * float(np.log(max(score, 1e-9)))
+            for span, score in scores.items()
+        }
+        free = [span for span in sorted(weights, key=lambda s: -weights[s]) if span.casefold() not in used]
+        name = free[0] if free else _free_name(short(own[0], _NAME_CHARACTERS), used)
+        used.add(name.casefold())
+        names.append(ClusterName(name, tuple(_with_more_words(free)[1 : 1 + _ALIASES])))
     return names
 
 
-def _weight(central: float, score: float) -> float:
-    return central + 0.05 * float(np.log(max(score, 1e-9)))
+def _free_name(text: str, used: set[str]) -> str:
+    numbered = (text if number == 1 else f"{text} {number}" for number in count(1))
+    return next(name for name in numbered if name.casefold() not in used)
 
 
-def _chosen(order: Sequence[str], spans: dict[str, _Span], texts: Sequence[str], used: set[str]) -> Names:
-    """The first name that is free, and aliases that add words to what is chosen."""
-    free = [span for span in order if span.casefold() not in used]
-    if not free:
-        name = next(
-            n
-            for i in range(len(used) + 1)
-            if (n := f"{short(texts[0], _SHOWN)}{f' {i + 1}' if i else ''}").casefold() not in used
+def _with_more_words(spans: Sequence[str]) -> list[str]:
+    """The spans without those whose words all occur in one span before them."""
+    words_of: dict[str, set[str]] = {}
+    for span in spans:
+        words = stems([span])
+        if not any(words <= known for known in words_of.values()):
+            words_of[span] = words
+    return list(words_of)
+
+
+def _proposed(texts: Sequence[Sequence[str]]) -> list[dict[str, float]]:
+    """The spans of each cluster with the highest class-based TF-IDF, and that."""
+    inferer = SpanInferer(Settings().infer)
+    shares: list[dict[str, float]] = []
+    sums: defaultdict[str, float] = defaultdict(float)
+    clusters_with: Counter[str] = Counter()
+    for own in texts:
+        counts = Counter(
+            span
+            for inference in inferer.infer(own)
+            for span in {query.text.lower() for query in inference.queries if query.kind is QueryKind.SPAN}
         )
-        used.add(name.casefold())
-        return Names(name, ())
-    name, *others = free
-    aliases: list[str] = []
-    for span in others:
-        known = [spans[one].words for one in (name, *aliases)]
-        if len(aliases) < _ALIASES and not any(spans[span].words <= k for k in known):
-            aliases.append(span)
-    used.add(name.casefold())
-    return Names(name, tuple(aliases))
-
-
-def _spans(texts: Sequence[str]) -> Counter[str]:
-    """In how many texts each span stands, by its usual spelling."""
-    counts: Counter[str] = Counter()
-    for inference in SpanInferer(InferSettings()).infer(texts):
-        counts.update({query.text.lower() for query in inference.queries if query.kind is QueryKind.SPAN})
-    return counts
-
-
-def _proposed(counted: Sequence[Counter[str]], sizes: Sequence[int]) -> list[dict[str, _Span]]:
-    """The spans of each cluster with the highest class-based TF-IDF."""
-    total: dict[str, float] = {}
-    clusters_of: Counter[str] = Counter()
-    for counts, size in zip(counted, sizes, strict=True):
-        for span, count in counts.items():
-            total[span] = total.get(span, 0.0) + count / size
-            if " " not in span:
-                clusters_of[span] += 1
-    mean = sum(total.values()) / max(1, len(counted))
-    everywhere = {
-        word
-        for word, count in clusters_of.items()
-        if len(counted) >= _FEWEST_CLUSTERS and count > _EVERYWHERE * len(counted)
-    }
-    found = []
-    for counts, size in zip(counted, sizes, strict=True):
-        scored = {}
-        for span, count in counts.items():
-            words = span.split()
-            if words[0] in everywhere or words[-1] in everywhere:
-                continue
-            scored[span] = count / size * float(np.log1p(mean / total[span]))
-        best = sorted(scored, key=lambda span: (-scored[span], span))[:_PROPOSED]
-        found.append({span: _Span(frozenset(stems([span])), scored[span]) for span in best})
-    return found
+        shares.append({span: number / len(own) for span, number in counts.items()})
+        for span, share in shares[-1].items():
+            sums[span] += share
+        clusters_with.update(span for span in counts if " " not in span)
+    mean = sum(sums.values()) / max(1, len(texts))
+    most = _COMMON * len(texts) if len(texts) >= _FEWEST_CLUSTERS else len(texts)
+    common = {word for word, number in clusters_with.items() if number > most}
+    proposed = []
+    for own_shares in shares:
+        scores = {
+            span: share * float(np.log1p(mean / sums[span]))
+            for span, share in own_shares.items()
+            if common.isdisjoint((span.split()[0], span.split()[-1]))
+        }
+        best = sorted(scores, key=lambda span: (-scores[span], span))[:_SPANS]
+        proposed.append({span: scores[span] for span in best})
+    return proposed

@@ -1,4 +1,4 @@
-"""The guard in front of all routes: who may ask, how large a request is, and how long it takes."""
+"""The guard in front of all routes: checks who asks, how large a request is, and how long it takes."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import asyncio
 import contextlib
 import hmac
 import ipaddress
+import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from irr.workbench.serve.refusals import Refusal
+from irr.workbench.serve.service import Refusal, ServiceMetrics
 
-# Whose pages a browser says that a request comes from.
+# The values of Sec-Fetch-Site with which a browser marks requests of the service's own pages.
 _OWN_PAGES = ("none", "same-origin")
-_PROBES = ("/healthz", "/readyz")
+# Paths that need no token; the files of the review page hold no data, and ask for the token.
+_PUBLIC = ("/healthz", "/readyz", "/review")
+_NO_ANSWER = 499  # the caller left
 
 
 @dataclass(frozen=True)
@@ -28,13 +31,11 @@ class Access:
         token: What requests must carry as `Authorization: Bearer TOKEN`. Without one, only requests that name
             this machine as their host are answered, so that no page of another site can reach the service
             through a browser.
-        public: Paths, and what is below them, that need no token.
         body: Bytes of a request, at most.
-        seconds: That a request may take, from its first byte to its answer.
+        seconds: Seconds from the first byte of a request to its answer, at most.
     """
 
     token: str | None = None
-    public: tuple[str, ...] = ()
     body: int = 8 * 2**20
     seconds: float = 60.0
 
@@ -47,21 +48,16 @@ def is_local(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def _without_port(host: str) -> str:
-    with contextlib.suppress(ValueError):
-        return urlsplit(f"//{host}").hostname or ""
-    return ""
-
-
 class Guard:
-    """Lets requests through to an application, or refuses them.
+    """Refuses requests or passes them to an application, and counts them.
 
-    The application has the whole body at once, and is stopped when the caller leaves or the time is over.
+    The application receives the whole body at once. It is cancelled when the caller leaves or time is up.
     """
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    def __init__(self, app: ASGIApp, access: Access, metrics: ServiceMetrics) -> None:
         self._app = app
         self._access = access
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request."""
@@ -69,80 +65,76 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
-        started = False
+        status = _NO_ANSWER
 
-        async def noted(message: Message) -> None:
-            nonlocal started
-            started = True
+        async def watched_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
             await send(message)
 
+        start = time.perf_counter()
         try:
-            self._check(scope)
+            await self._answer(scope, receive, watched_send)
+        except ClientDisconnect:
+            pass
+        except Refusal as e:
+            if status == _NO_ANSWER:
+                await e.response(scope, receive, watched_send)
+        finally:
+            self._metrics.count_request(scope, status, time.perf_counter() - start)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._check(scope)
+        try:
             async with asyncio.timeout(self._access.seconds):
                 body = await self._read(scope, receive)
-                if body is not None:
-                    await self._pass(scope, body, receive, noted)
-                return
-        except Refusal as e:
-            refusal = e
-        except TimeoutError:
+                await self._pass(scope, body, receive, send)
+        except TimeoutError as e:
             message = f"no answer within {self._access.seconds:g} seconds: send fewer texts, or later"
-            refusal = Refusal(504, "timeout", message)
-        if not started:
-            answer = JSONResponse(refusal.body, refusal.status, refusal.headers)
-            await answer(scope, receive, send)
+            raise Refusal(504, "timeout", message) from e
 
     def _check(self, scope: Scope) -> None:
-        headers, access = Headers(scope=scope), self._access
+        headers, token = Headers(scope=scope), self._access.token
         if scope["method"] not in ("GET", "HEAD") and headers.get("sec-fetch-site", "none") not in _OWN_PAGES:
             raise Refusal(403, "forbidden", "a page of another site may not ask for this")
-        if access.token is None:
+        if token is None:
             if not is_local(_without_port(headers.get("host", ""))):
                 message = "without a token only requests to localhost are answered: set IRR_TOKEN"
                 raise Refusal(403, "forbidden", message)
             return
-        path = scope["path"]
-        if any(path == public or path.startswith(f"{public}/") for public in (*_PROBES, *access.public)):
+        if scope["path"] in _PUBLIC or scope["path"].startswith("/review/"):
             return
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        known = hmac.compare_digest(given.strip().encode("latin-1"), access.token.encode())
+        known = hmac.compare_digest(given.strip().encode("latin-1"), token.encode())
         if scheme.lower() != "bearer" or not known:
             message = "no token, or another one: send Authorization: Bearer TOKEN"
             raise Refusal(401, "unauthorized", message, www_authenticate="Bearer")
 
-    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
-        """The body; None if the caller left."""
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        """The body; a `ClientDisconnect` if the caller left."""
         limit = self._access.body
         message = f"the request is larger than {limit:,} bytes: send fewer texts at a time"
         too_large = Refusal(413, "too_large", message, connection="close")
         length = Headers(scope=scope).get("content-length", "")
         if length.isdecimal() and int(length) > limit:
             raise too_large
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            part = await receive()
-            if part["type"] == "http.disconnect":
-                return None
-            parts.append(part.get("body", b""))
-            size += len(parts[-1])
-            if size > limit:
+        body = bytearray()
+        async for part in Request(scope, receive).stream():
+            body += part
+            if len(body) > limit:
                 raise too_large
-            if not part.get("more_body"):
-                return b"".join(parts)
+        return bytes(body)
 
     async def _pass(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
-        given = False
+        """Runs the application on a body, until it ends or the caller leaves."""
         leaving = asyncio.ensure_future(receive())
+        messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-        async def once() -> Message:
-            nonlocal given
-            if given:
-                return await asyncio.shield(leaving)
-            given = True
-            return {"type": "http.request", "body": body, "more_body": False}
+        async def receive_whole() -> Message:
+            return messages.pop() if messages else await asyncio.shield(leaving)
 
-        work = asyncio.ensure_future(self._app(scope, once, send))
+        work = asyncio.ensure_future(self._app(scope, receive_whole, send))
         try:
             await asyncio.wait((work, leaving), return_when=asyncio.FIRST_COMPLETED)
             if work.done():
@@ -152,3 +144,9 @@ class Guard:
             if not work.done():
                 work.cancel()
                 await asyncio.wait((work,))
+
+
+def _without_port(host: str) -> str:
+    with contextlib.suppress(ValueError):
+        return urlsplit(f"//{host}").hostname or ""
+    return ""

@@ -1,4 +1,4 @@
-"""The service: the program in use, its queue, and the swap to another one."""
+"""The service: the program in use, its queue, and the swap to another program."""
 
 from __future__ import annotations
 
@@ -7,219 +7,272 @@ import ctypes
 import gc
 import logging
 import math
-import threading
+import os
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import Annotated, Any
 
-from irr.calibrate.decision import BEST, Decision
-from irr.errors import IrrError
-from irr.program.program import InferRetrieveRank
-from irr.text.numbers import counted
-from irr.types import Prediction
-from irr.workbench.serve.metrics import Metrics
-from irr.workbench.serve.refusals import Refusal, refusal_of
-from irr.workbench.serve.search import LabelSearch
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from pydantic import Field
+from starlette.responses import JSONResponse
+from starlette.types import Scope
+
+from irr import Decision, InferRetrieveRank, IrrError, Prediction
+from irr.errors import LMUnavailableError, OutputError
+from irr.types import RowError
+from irr.workbench.serve.label_search import LabelSearch
 
 # Parts of the label space that are kept ready.
 _PARTS = 32
 # Groups of texts that one request has under way or waiting.
-_GROUPS = 2
-# How much the last texts count for the estimate of how long the queue takes.
-_MEMORY = 0.2
+_GROUPS_PER_REQUEST = 2
+# The weight of the last request in the estimated speed of the queue.
+_SMOOTHING = 0.2
 
+LabelIds = Annotated[tuple[str, ...], Field(max_length=100_000)]
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Part:
-    """A part of the label space, as `InferRetrieveRank.within` takes it; all of it if nothing is said."""
+class Refusal(Exception):  # noqa: N818 - the answer to a request, not a failure of the service
+    """A request that is not answered: its HTTP status, the error of its row, and headers of the answer."""
 
-    within: tuple[str, ...] = ()
-    only: tuple[str, ...] | None = None
-    without: tuple[str, ...] = ()
+    def __init__(self, status: int, code: str, message: str, **headers: str) -> None:
+        self.status = status
+        self.error = RowError(code=code, message=message)
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        super().__init__(message)
+
+    @property
+    def response(self) -> JSONResponse:
+        """The answer: a row with the error."""
+        content = {"id": None, "labels": list[str](), "error": self.error.model_dump()}
+        return JSONResponse(content, self.status, self.headers)
+
+    @classmethod
+    def of(cls, error: Exception) -> Refusal:
+        """The refusal that an error means to the caller of the service."""
+        match error:
+            case Refusal():
+                return error
+            case LMUnavailableError():
+                return cls(503, "model_unavailable", str(error), retry_after="60")
+            case OutputError():
+                return cls(507, "not_written", str(error))
+            case IrrError():
+                return cls(400, "bad_request", str(error))
+        kind = type(error).__name__
+        return cls(500, "internal", f"an error inside irr ({kind}): see the log of the service")
 
 
-WHOLE = Part()
+class ClassifyOptions(Decision):
+    """How the texts of a request are answered: a decision, and what else a caller chooses.
 
+    Attributes:
+        top_k: Labels a text, at most; ten, if nothing else chooses them.
+        within: Ids of labels: only they and what is below them are answers.
+        only: Ids of the labels that can be answers, without those below them.
+        without: Ids of labels that are excluded.
+        trace: Whether rows carry the output of every stage.
+    """
 
-@dataclass(frozen=True)
-class Wish:
-    """What a request wants of each of its texts."""
-
-    top_k: int | None = None
-    decision: Decision = BEST
-    part: Part = WHOLE
+    # Each label that is asked for costs work.
+    top_k: Annotated[int, Field(ge=1, le=1_000)] | None = None
+    within: LabelIds = ()
+    only: LabelIds | None = None
+    without: LabelIds = ()
     trace: bool = False
 
 
-class Loaded:
-    """A program that is ready: warmed up, its labels searchable, parts of its label space kept.
+class ServiceMetrics:
+    """The figures of one service; those of several processes are summed where they share a folder."""
 
-    Attributes:
-        program: The program.
-        digest: Identifies it.
-        search: Finds its labels.
-    """
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+
+        def counter(name: str, help_text: str, *labels: str) -> Counter:
+            return Counter(name, help_text, labels, registry=self._registry)
+
+        self.requests = counter("irr_requests", "Requests answered", "path", "method", "status")
+        self.texts = counter("irr_texts", "Texts by what became of them", "outcome")
+        self.fallbacks = counter("irr_fallbacks", "Texts that did without a language model", "stage", "code")
+        self.calls = counter("irr_lm_calls", "Requests to language models", "stage")
+        self.tokens = counter("irr_lm_tokens", "Tokens of language models", "stage", "kind")
+        self.reloads = counter("irr_reloads", "Programs that were swapped in, or could not be", "outcome")
+        own: dict[str, Any] = {"registry": self._registry}
+        self.seconds = Histogram("irr_request_seconds", "Time to answer", ["path"], buckets=_SECONDS, **own)
+        own["multiprocess_mode"] = "livesum"
+        self.queue = Gauge("irr_queue_texts", "Texts that wait or are under way", **own)
+
+    def count_request(self, scope: Scope, status: int, seconds: float) -> None:
+        """Counts a request by its route; unknown paths and methods share one, so that they fill no memory."""
+        path = getattr(scope.get("route"), "path", "other")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self.requests.labels(path, method, status).inc()
+        self.seconds.labels(path).observe(seconds)
+
+    def count(self, predictions: Iterable[Prediction]) -> None:
+        """Counts the outcomes of texts, and the usage of language models."""
+        for prediction in predictions:
+            outcome = "error" if prediction.error else "abstained" if prediction.abstained else "labelled"
+            self.texts.labels(outcome).inc()
+            for fallback in prediction.fallbacks:
+                self.fallbacks.labels(fallback.stage, fallback.code).inc()
+            for stage, usage in (("infer", prediction.costs.infer), ("rank", prediction.costs.rank)):
+                if usage.calls:
+                    self.calls.labels(stage).inc(usage.calls)
+                    self.tokens.labels(stage, "prompt").inc(usage.prompt_tokens)
+                    self.tokens.labels(stage, "completion").inc(usage.completion_tokens)
+
+    def text(self) -> bytes:
+        """All figures in Prometheus's format."""
+        registry = self._registry
+        if MULTIPROCESS in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+
+class ServedProgram:
+    """A program that is warmed up, with its digest, its label search, and the parts of its label space."""
 
     def __init__(self, program: InferRetrieveRank) -> None:
         program.warm_up()
         self.program = program
         self.digest = program.digest
         self.search = LabelSearch(program)
-        self._finding = threading.Lock()
-        self._parts: OrderedDict[Part, InferRetrieveRank] = OrderedDict()
+        self._within = lru_cache(_PARTS)(program.within)
 
-    def within(self, part: Part) -> InferRetrieveRank:
-        """The program on a part of its label space.
-
-        Raises:
-            UsageError: If an id is no label's, or no label is left.
-        """
-        if part == WHOLE:
+    async def part(self, options: ClassifyOptions) -> InferRetrieveRank:
+        """The program on the part of its label space that a request chooses."""
+        if not options.within and options.only is None and not options.without:
             return self.program
-        with self._finding:
-            found = self._parts.pop(part, None)
-            if found is None:
-                found = self.program.within(part.within, only=part.only, without=part.without)
-            self._parts[part] = found
-            if len(self._parts) > _PARTS:
-                self._parts.popitem(last=False)
-            return found
+        part = {"only": options.only, "without": options.without}
+        return await asyncio.to_thread(self._within, options.within, **part)
 
 
 class Service:
     """Answers texts with the program in use, and swaps another one in without dropping a request.
 
     Args:
-        build: Gives the program; called again for each swap.
+        build: Builds or loads the program; called again for each swap.
         queue: How many texts may wait or be under way.
 
     Attributes:
-        metrics: What is counted.
-        ready: Whether requests are taken; no longer so once the service stops.
-        told_to_reload: Called instead of a swap in this process, where several processes have to swap.
+        metrics: The figures of the service.
+        ready: Whether requests are taken; False before the program is loaded and once the service stops.
+        on_reload: Replaces the reload in this process, where several processes must reload together.
     """
 
     def __init__(self, build: Callable[[], InferRetrieveRank], queue: int = 1_000) -> None:
         self._build = build
         self._queue = queue
-        self._taken = 0
+        self._waiting = 0
         self._texts_per_second = 0.0
-        self._current: Loaded | None = None
-        self._swapping = asyncio.Lock()
-        self.metrics = Metrics()
+        self._current: ServedProgram | None = None
+        self._reloading = asyncio.Lock()
+        self.metrics = ServiceMetrics()
         self.ready = False
-        self.told_to_reload: Callable[[], None] | None = None
+        self.on_reload: Callable[[], None] | None = None
 
     @property
-    def loaded(self) -> Loaded:
-        """The program in use, and what belongs to it.
-
-        Raises:
-            Refusal: If there is none yet.
-        """
+    def current(self) -> ServedProgram:
+        """The program in use; a `Refusal` if none is loaded yet."""
         if self._current is None:
             raise Refusal(503, "not_ready", "the program is being loaded: ask again", retry_after="5")
         return self._current
 
     def load(self) -> None:
-        """Loads the first program.
-
-        Raises:
-            IrrError: If that fails.
-        """
-        self._current = Loaded(self._build())
+        """Loads the first program; errors are those of `build`."""
+        self._current = ServedProgram(self._build())
         self.ready = True
 
-    async def reload(self) -> Loaded:
-        """Loads the program anew and swaps it in; texts that are under way are answered by the one before.
+    async def reload(self) -> None:
+        """Loads the program anew and swaps it in; texts under way are answered by the old program.
 
         Raises:
-            Refusal: If it cannot be loaded; the one before goes on.
+            Refusal: If the new program cannot be loaded; the old one stays in use.
         """
-        async with self._swapping:
+        async with self._reloading:
             before = self._current
             try:
-                loaded = await asyncio.to_thread(lambda: Loaded(self._build()))
+                loaded = await asyncio.to_thread(lambda: ServedProgram(self._build()))
             except Exception as e:
                 self.metrics.reloads.labels("failed").inc()
-                why = str(e) if isinstance(e, IrrError) else f"{type(e).__name__}: {e}"
-                logger.warning("the program could not be loaded anew, the one before goes on: %s", why)
-                raise Refusal(409, "not_reloaded", f"{why}; the program before goes on") from e
+                reason = str(e) if isinstance(e, IrrError) else f"{type(e).__name__}: {e}"
+                logger.warning("the program could not be loaded anew, the one before goes on: %s", reason)
+                raise Refusal(409, "not_reloaded", f"{reason}; the program before goes on") from e
             self._current, self.ready = loaded, True
             self.metrics.reloads.labels("done").inc()
             logger.warning("the program was loaded anew: %s", loaded.digest)
             if before:
                 await asyncio.to_thread(before.program.close)
                 del before
-                await asyncio.to_thread(_give_back)
-            return loaded
+                await asyncio.to_thread(_release_memory)
 
-    async def classify(self, texts: Sequence[str], wish: Wish, loaded: Loaded) -> list[Prediction]:
-        """Answers some texts.
+    async def classify(
+        self, texts: Sequence[str], options: ClassifyOptions, served: ServedProgram
+    ) -> list[Prediction]:
+        """Answers the texts of a request.
 
         Raises:
-            UsageError: If the wish cannot be met.
+            UsageError: If the program cannot answer with these options.
             Refusal: If too many texts wait already.
         """
-        program = await asyncio.to_thread(loaded.within, wish.part) if wish.part != WHOLE else loaded.program
+        program = await served.part(options)
         self._admit(len(texts))
-        began = time.perf_counter()
+        start = time.perf_counter()
         try:
-            found = await _answers(program, texts, wish)
+            predictions = await _predictions(program, texts, options)
         finally:
-            self._taken -= len(texts)
+            self._waiting -= len(texts)
             self.metrics.queue.dec(len(texts))
-        predictions = [_checked(one) for one in found]
         self.metrics.count(predictions)
-        self._remember(len(texts), time.perf_counter() - began)
+        if texts:
+            rate = (self._waiting + len(texts)) / (time.perf_counter() - start)
+            self._texts_per_second += _SMOOTHING * (rate - self._texts_per_second)
         return predictions
 
-    def _admit(self, many: int) -> None:
-        if many > self._queue:
-            message = f"{many:,} texts, at most {self._queue:,} are taken at a time: send fewer"
+    def _admit(self, texts: int) -> None:
+        if texts > self._queue:
+            message = f"{texts:,} texts, at most {self._queue:,} are taken at a time: send fewer"
             raise Refusal(413, "too_large", message)
-        if self._taken + many > self._queue:
-            seconds = self._taken / self._texts_per_second if self._texts_per_second else 1.0
-            after = str(min(60, max(1, math.ceil(seconds / 2))))
-            message = f"{counted(self._taken, 'text waits', 'texts wait')} already: ask again later"
-            raise Refusal(429, "busy", message, retry_after=after)
-        self._taken += many
-        self.metrics.queue.inc(many)
-
-    def _remember(self, many: int, seconds: float) -> None:
-        """Keeps how many texts a second come out while so many are under way."""
-        if many and seconds > 0:
-            rate = (self._taken + many) / seconds
-            self._texts_per_second += _MEMORY * (rate - self._texts_per_second)
+        if self._waiting + texts > self._queue:
+            seconds = self._waiting / self._texts_per_second if self._texts_per_second else 1.0
+            pause = str(min(60, max(1, math.ceil(seconds / 2))))
+            message = f"the queue is full ({self._waiting:,} of {self._queue:,} texts): ask again later"
+            raise Refusal(429, "busy", message, retry_after=pause)
+        self._waiting += texts
+        self.metrics.queue.inc(texts)
 
 
-def _give_back() -> None:
-    """Gives the memory of a program that was swapped out back to the system, so that swaps do not add up."""
+def _release_memory() -> None:
+    """Returns the memory of the old program to the system, so that swaps do not add up."""
     gc.collect()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
 
 
-async def _answers(
-    program: InferRetrieveRank, texts: Sequence[str], wish: Wish
-) -> list[Prediction | BaseException]:
-    """The answers to a request's texts, of which few wait at a time, so that other requests get between."""
-    free = asyncio.Semaphore(_GROUPS * program.stages.group_texts * program.stages.workers)
+async def _predictions(
+    program: InferRetrieveRank, texts: Sequence[str], options: ClassifyOptions
+) -> list[Prediction]:
+    """The predictions of a request's texts; few wait at a time, so that other requests get between."""
+    free = asyncio.Semaphore(_GROUPS_PER_REQUEST * program.concurrency)
 
-    async def one(text: str) -> Prediction:
+    async def predict(text: str) -> Prediction:
         async with free:
-            return await program.aclassify(text, wish.top_k, wish.trace, wish.decision)
+            return await program.aclassify(text, options.top_k, options.trace, options)
 
-    return await asyncio.gather(*map(one, texts), return_exceptions=True)
-
-
-def _checked(found: Prediction | BaseException) -> Prediction:
-    if isinstance(found, Prediction):
-        return found
-    if isinstance(found, IrrError) or not isinstance(found, Exception):
-        raise found
-    logger.error("a text could not be answered", exc_info=found)
-    return Prediction(error=refusal_of(found).error)
+    predictions = []
+    for answer in await asyncio.gather(*map(predict, texts), return_exceptions=True):
+        if isinstance(answer, IrrError) or not isinstance(answer, Prediction | Exception):
+            raise answer
+        if isinstance(answer, Exception):
+            logger.error("a text could not be answered", exc_info=answer)
+            answer = Prediction(error=Refusal.of(answer).error)
+        predictions.append(answer)
+    return predictions

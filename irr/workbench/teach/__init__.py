@@ -1,7 +1,6 @@
 """Teach: a strong language model makes examples, from which a program is optimized that needs no model."""
 
-from irr.workbench.teach.label import label
-from irr.workbench.teach.work import Taught, forget, sized, spent, within_budget
-from irr.workbench.teach.write import write
+from irr.workbench.teach.labelling import Models, Taught, label_texts
+from irr.workbench.teach.writing import WritingPlan, labels_to_write_for, write_texts
 
-__all__ = ["Taught", "forget", "label", "sized", "spent", "within_budget", "write"]
+__all__ = ["Models", "Taught", "WritingPlan", "label_texts", "labels_to_write_for", "write_texts"]

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from irr import build
 from irr.errors import UsageError
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
-from irr.program.program import build
 from irr.types import Example
-from irr.workbench.audit.audit import Audit, audit, judged
-from irr.workbench.audit.noise import estimate_noise
-from irr.workbench.audit.reading import read
+from irr.workbench.audit import Audit, audit
+from irr.workbench.audit.gold_audit import add_suspicion, judge
+from irr.workbench.audit.pairs import PAIR, rank_texts
 from tests.doubles.hash_encoder import HashEncoder
 from tests.support import Irr, read_jsonl, write_jsonl
 
@@ -86,7 +86,7 @@ def test_a_text_that_is_an_example_of_the_program_does_not_speak_for_itself(tmp_
     rows, done = falsified(gold())
     examples = [Example(text=row.text, labels=row.labels) for row in rows if row.labels]
     program = build(LabelSpace(SPACE), encoder=HashEncoder(), examples=examples, index_folder=tmp_path)
-    top = audit(program, rows, index_folder=tmp_path).suspects[: len(done)]
+    top = audit(program, rows).suspects[: len(done)]
     assert sum(one.id in done for one in top) >= 0.8 * len(done)
 
 
@@ -111,7 +111,7 @@ def test_too_few_texts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="too few"):
         audit(program, gold()[:29])
     other = [row.model_copy(update={"labels": ("x",)}) for row in gold()]
-    with pytest.raises(UsageError, match='1 gold id is no label, as "x"'):
+    with pytest.raises(UsageError, match='1 gold id is unknown, as "x"'):
         audit(program, other)
     silent = [row.model_copy(update={"text": " "}) for row in gold()]
     with pytest.raises(UsageError, match="none of the texts"):
@@ -123,22 +123,24 @@ def test_how_often_a_label_is_given_tells_nothing_of_a_text(tmp_path: Path) -> N
     program = build(LabelSpace(SPACE), encoder=HashEncoder(), index_folder=tmp_path)
     labels = [n % _TOPICS for n in range(2 * _TOPICS)]
     gold = [frozenset({label}) for label in labels]
-    readings = read(program, [f"silent{n} void{n}" for n in range(len(gold))], sorted(set(labels)))
-    slots, probability, _, _ = judged(readings, gold, len(SPACE))
-    right = probability[slots.given]
-    wrong = probability[~slots.given & (slots.label < _TOPICS)]
+    ranked = rank_texts(program, [f"silent{n} void{n}" for n in range(len(gold))], sorted(set(labels)))
+    pairs, _ = judge(ranked, gold, len(SPACE))
+    right = pairs["probability"][pairs["given"]]
+    wrong = pairs["probability"][~pairs["given"] & (pairs["label"] < _TOPICS)]
     assert 0.3 < (right[:, None] > wrong).mean() < 0.7
 
 
 def test_suspicion_rises_with_what_speaks_against_the_gold() -> None:
-    probability = np.array([0.99, 0.5, 0.01, 1e-6, 0.99, 0.5, 0.01, *np.full(100, 1e-7)])
-    given = np.array([True, True, True, True, False, False, False, *np.zeros(100, bool)])
-    noise = estimate_noise(probability, given, np.ones(len(given)))
-    wrong, missing = noise.suspicion[:4], noise.suspicion[4:7]
+    pairs = np.zeros(107, PAIR)
+    pairs["weight"] = 1
+    pairs["probability"] = [0.99, 0.5, 0.01, 1e-6, 0.99, 0.5, 0.01, *np.full(100, 1e-7)]
+    pairs["given"][:4] = True
+    rates = add_suspicion(pairs)
+    wrong, missing = pairs["suspicion"][:4], pairs["suspicion"][4:7]
     assert (np.diff(wrong) > 0).all()
     assert (np.diff(missing) < 0).all()
-    assert 0 < noise.added < 1
-    assert 0 < noise.dropped < 1
+    assert 0 < rates.added < 1
+    assert 0 < rates.dropped < 1
 
 
 def test_the_command_writes_what_the_review_page_opens(irr: Irr, tmp_path: Path) -> None:

@@ -13,9 +13,8 @@ from irr.errors import UsageError
 from irr.labels.space import LabelSpace
 from irr.program.program import build
 from irr.types import Label
-from irr.workbench.draft.clusters import cluster, merged
-from irr.workbench.draft.corpus import Corpus
-from irr.workbench.draft.draft import SETTINGS, Draft, DraftOptions, draft
+from irr.workbench.draft import SETTINGS, DraftPlan, LabelDraft, draft
+from irr.workbench.draft.clusters import cluster, grouped
 from tests.doubles.hash_encoder import HashEncoder
 from tests.support import Irr, read_jsonl, write_jsonl
 
@@ -32,18 +31,18 @@ GOLD = [thing for thing in THINGS for _ in WAYS]
 
 
 @pytest.fixture(scope="module")
-def drafted(encoder: SentenceEncoder) -> Draft:
-    return draft(Corpus.read(TEXTS, encoder), encoder, DraftOptions(len(THINGS)))
+def drafted(encoder: SentenceEncoder) -> LabelDraft:
+    return draft(TEXTS, encoder, DraftPlan(len(THINGS)))
 
 
-def test_texts_of_one_thing_become_one_label_that_is_named_after_it(drafted: Draft) -> None:
+def test_texts_of_one_thing_become_one_label_that_is_named_after_it(drafted: LabelDraft) -> None:
     assert len(drafted.labels) == len(THINGS)
     for thing in THINGS:
         (number,) = {int(drafted.label_of[i]) for i, of in enumerate(GOLD) if of == thing}
         assert thing.split()[-1] in drafted.labels[number].name
 
 
-def test_a_label_has_all_that_a_label_can_have(drafted: Draft) -> None:
+def test_a_label_has_all_that_a_label_can_have(drafted: LabelDraft) -> None:
     for label in drafted.labels:
         assert label.description
         assert set(label.examples) <= set(TEXTS)
@@ -53,7 +52,7 @@ def test_a_label_has_all_that_a_label_can_have(drafted: Draft) -> None:
 
 @pytest.mark.parametrize("frozen", [True, False])
 def test_classify_gives_new_texts_the_label_of_their_thing(
-    drafted: Draft, encoder: SentenceEncoder, tmp_path: Path, frozen: bool
+    drafted: LabelDraft, encoder: SentenceEncoder, tmp_path: Path, frozen: bool
 ) -> None:
     settings = SETTINGS if frozen else None
     program = build(drafted.labels, encoder=encoder, settings=settings, index_folder=tmp_path)
@@ -62,13 +61,13 @@ def test_classify_gives_new_texts_the_label_of_their_thing(
         assert thing.split()[-1] in best.name
 
 
-def test_the_same_call_gives_the_same_labels(drafted: Draft, encoder: SentenceEncoder) -> None:
-    again = draft(Corpus.read(TEXTS, encoder), encoder, DraftOptions(len(THINGS)))
+def test_the_same_call_gives_the_same_labels(drafted: LabelDraft, encoder: SentenceEncoder) -> None:
+    again = draft(TEXTS, encoder, DraftPlan(len(THINGS)))
     assert again.labels == drafted.labels
 
 
 def test_broader_labels_stand_above(encoder: SentenceEncoder) -> None:
-    labels = draft(Corpus.read(TEXTS, encoder), encoder, DraftOptions(6, levels=2)).labels
+    labels = draft(TEXTS, encoder, DraftPlan(6, levels=2)).labels
     broader = {label.id for label in labels[6:]}
     assert broader
     assert all(len(label.parents) == 1 and label.parents[0] in broader for label in labels[:6])
@@ -77,7 +76,7 @@ def test_broader_labels_stand_above(encoder: SentenceEncoder) -> None:
 
 def test_seed_labels_are_kept_and_what_is_missing_is_added(encoder: SentenceEncoder) -> None:
     seeds = (Label(id="bike", name="bicycles", aliases=("bicycle",)), Label(id="moon", name="lunar geology"))
-    labels = draft(Corpus.read(TEXTS, encoder), encoder, DraftOptions(7, seeds=seeds)).labels
+    labels = draft(TEXTS, encoder, DraftPlan(7, seed_labels=seeds)).labels
     assert [label.id for label in labels[:2]] == ["bike", "moon"]
     assert labels[0].name == "bicycles"
     assert all("bicycle" in text for text in labels[0].examples)
@@ -89,7 +88,7 @@ def test_seed_labels_are_kept_and_what_is_missing_is_added(encoder: SentenceEnco
 def test_more_labels_than_texts_are_refused() -> None:
     encoder = HashEncoder()
     with pytest.raises(UsageError, match="ask for fewer"):
-        draft(Corpus.read(TEXTS, encoder), encoder, DraftOptions(1_000))
+        draft(TEXTS, encoder, DraftPlan(1_000))
 
 
 def test_many_texts_are_gathered_first_and_give_the_same_clusters_for_one_seed() -> None:
@@ -99,13 +98,13 @@ def test_many_texts_are_gathered_first_and_give_the_same_clusters_for_one_seed()
     points = centers[truth] + 0.3 * chance.standard_normal((6_000, 20))
     points = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
     found = cluster(points, 12, 50, seed=1)
-    assert all(len(set(found.of[truth == one].tolist())) == 1 for one in range(12))
-    assert (cluster(points, 12, 50, seed=1).of == found.of).all()
+    assert all(len(set(found.cluster_of[truth == one].tolist())) == 1 for one in range(12))
+    assert (cluster(points, 12, 50, seed=1).cluster_of == found.cluster_of).all()
 
 
 def test_broader_groups_hold_what_is_near() -> None:
     centers = np.array([[1, 0], [0, 1], [0.99, 0.1], [0.1, 0.99]], np.float32)
-    assert merged(centers, 2).tolist() == [0, 1, 0, 1]
+    assert grouped(centers, 2).tolist() == [0, 1, 0, 1]
 
 
 def test_the_command_writes_labels_that_classify_takes(irr: Irr, tmp_path: Path) -> None:
@@ -130,10 +129,8 @@ def test_what_cannot_be_drafted_is_said_at_once(irr: Irr, tmp_path: Path) -> Non
     for more, said in (
         (("-",), "name a file for --output"),
         ((out, "--seed-labels", seeds), "leave nothing to add"),
-        ((out, "--within", "bake"), "--within has no effect"),
-        ((out, "--only", seeds), "add --labels FILE or --program DIR"),
-        ((out, "--without", seeds), "add --labels FILE or --program DIR"),
-        ((out, "--rebind"), "add --program DIR and --labels FILE"),
+        ((out, "--labels", seeds), "No such option: --labels"),
+        ((out, "--lm", "none", "--budget", 3), "--budget has no effect"),
         ((out, "--input", empty), f"{empty}: no text holds anything to read"),
     ):
         result = irr(*call, *more)

@@ -11,9 +11,8 @@ import pytest
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import LMError, OutputError
 from irr.lm.protocol import ChatRequest
-from irr.workbench.draft.corpus import Corpus
-from irr.workbench.draft.sorting import sort_under
-from irr.workbench.draft.taxonomy import Taxonomy, TaxonomyOptions, propose
+from irr.workbench.draft import DraftPlan, draft
+from irr.workbench.draft.taxonomy import Taxonomy, propose_taxonomy
 from tests.doubles.kills import kill_once_it_has_answers
 from tests.doubles.scripted import ScriptedModel
 from tests.support import Irr, write_jsonl
@@ -31,7 +30,7 @@ def reply(request: ChatRequest) -> str:
 
 
 def run(folder: Path, model: ScriptedModel, calls: int | None = None, texts: int = 30) -> Taxonomy:
-    return propose(TEXTS, model, folder / "answers", TaxonomyOptions(6, texts, calls))
+    return propose_taxonomy(TEXTS[:texts], model, folder / "answers", 6, calls)
 
 
 def test_batches_are_summarized_then_labels_proposed_and_reviewed_each_held_to_a_schema(
@@ -82,8 +81,8 @@ def test_what_a_kill_left_of_a_line_is_cut_off_and_a_foreign_file_is_not_touched
 
 
 def test_texts_go_under_the_labels_that_speak_of_them(encoder: SentenceEncoder, tmp_path: Path) -> None:
-    found = run(tmp_path, ScriptedModel(reply))
-    labels = sort_under(Corpus.read(TEXTS, encoder), found.labels, encoder).labels
+    model = ScriptedModel(reply)
+    labels = draft(TEXTS, encoder, DraftPlan(6), lm=model, answers=tmp_path / "answers").labels
     assert [label.id for label in labels] == [f"d{n:03}" for n in range(1, 7)]
     for label in labels:
         assert label.examples

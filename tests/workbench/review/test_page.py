@@ -10,11 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from irr.workbench.review.judgment import Verdict, standing
-from irr.workbench.review.store import JudgmentStore
-from irr.workbench.review.texts import ReviewText
+from irr.workbench.review.judgments import JudgmentStore, Verdict, valid_judgments
+from irr.workbench.review.session import ReviewText
 from irr.workbench.serve.guard import Access
-from irr.workbench.serve.review import ReviewPage
+from irr.workbench.serve.review_page import ReviewPage
 from irr.workbench.serve.service import Service
 from tests.doubles.reviewer import session
 from tests.doubles.served import hashed, in_thread
@@ -57,7 +56,7 @@ def opened(browser: Any, service: Service, tmp_path: Path) -> Iterator[Opened]:
     texts = tuple(ReviewText.model_validate(text) for text in TEXTS)
     first = texts[0].model_copy(update={"findings": ReviewText(id=1, text="", findings=[FINDING]).findings})
     review = ReviewPage(texts=(first, *texts[1:]), folder=tmp_path / "decisions")
-    with in_thread(service, review(service), access=review.allowed(Access())) as address:
+    with in_thread(service, review(service)) as address:
 
         def open_page(name: str = "ada", order: str = "listed", **options: Any) -> Any:
             context = browser.new_context(**options)
@@ -81,7 +80,7 @@ def opened(browser: Any, service: Service, tmp_path: Path) -> Iterator[Opened]:
 
 
 def kept(tmp_path: Path) -> list[Any]:
-    return standing(JudgmentStore(tmp_path / "decisions").judgments())
+    return valid_judgments(JudgmentStore(tmp_path / "decisions").judgments())
 
 
 def press(page: Any, *keys: str) -> None:
@@ -243,7 +242,7 @@ def test_wide_and_narrow_light_and_dark_it_is_accessible(opened: Opened, scheme:
 
 def test_a_token_is_asked_for_once(browser: Any, service: Service, tmp_path: Path) -> None:
     review = ReviewPage(texts=(ReviewText(id=1, text="bake bread"),), folder=tmp_path)
-    with in_thread(service, review(service), access=review.allowed(Access(token="geheim ü €"))) as address:
+    with in_thread(service, review(service), access=Access(token="geheim ü €")) as address:
         page = browser.new_context().new_page()
         page.goto(f"{address}/review")
         page.get_by_label("You").fill("ada")

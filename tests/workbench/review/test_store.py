@@ -13,13 +13,20 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from irr.workbench.review.judgment import Judgment, Order, Proposal, Verdict, standing
-from irr.workbench.review.store import JudgmentsError, JudgmentStore
+from irr.types import RankedLabel
+from irr.workbench.review.judgments import (
+    Judgment,
+    JudgmentsError,
+    JudgmentStore,
+    Order,
+    Verdict,
+    valid_judgments,
+)
 
 WRITER = """
 import sys
 from pathlib import Path
-from irr.workbench.review.store import JudgmentStore
+from irr.workbench.review.judgments import JudgmentStore
 from tests.workbench.review.test_store import judgment
 store = JudgmentStore(Path(sys.argv[1]))
 for number in range(100_000):
@@ -39,7 +46,7 @@ def judgment(number: int, **changes: Any) -> Judgment:
         "labels": ("bake",),
         "order": Order.LISTED,
         "program": "0" * 64,
-        "proposed": (Proposal(id="bake", name="bake bread", score=1.0, probability=0.9),),
+        "proposed": (RankedLabel(id="bake", name="bake bread", score=1.0, probability=0.9),),
     }
     return Judgment(**(fields | changes))
 
@@ -129,10 +136,10 @@ def test_a_file_that_is_not_ours_is_named_and_left_alone(tmp_path: Path) -> None
 def test_the_last_judgment_holds_and_can_be_taken_back() -> None:
     first, changed = judgment(1), judgment(2, text_id=1, labels=("cook",))
     back = judgment(3, text_id=1, verdict=Verdict.UNDONE, undoes=changed.key)
-    assert standing([first, changed]) == [changed]
-    assert standing([first, changed, back]) == [first]
+    assert valid_judgments([first, changed]) == [changed]
+    assert valid_judgments([first, changed, back]) == [first]
     other = judgment(4, text_id=1, reviewer="bob")
-    assert standing([first, other]) == [first, other]
+    assert valid_judgments([first, other]) == [first, other]
 
 
 @pytest.mark.parametrize("name", ["", " ", "a\x00b", "\u202e", "ü" * 100])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import socket
@@ -20,11 +19,10 @@ import pytest
 
 from irr.errors import UsageError
 from irr.program.program import InferRetrieveRank
-from irr.rank.base import RetrievalRanker
+from irr.rank.ranker import Ranker, RetrievalRanker
 from irr.types import Candidate, Ranking
-from irr.workbench.serve.flood import sparse_warnings
 from irr.workbench.serve.guard import Access
-from irr.workbench.serve.server import Setup, listen, serve
+from irr.workbench.serve.server import ServeSetup, WarningLimit, listen, serve
 from irr.workbench.serve.service import Service
 from tests.doubles.served import hashed, in_thread
 from tests.support import KITCHEN, Irr, write_jsonl
@@ -53,6 +51,10 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> InferRetrieveRank:
     return hashed(write_jsonl(folder / "kitchen.jsonl", KITCHEN), folder / "index")
 
 
+def ranked_by(program: InferRetrieveRank, ranker: Ranker) -> InferRetrieveRank:
+    return replace(program, stages=replace(program.stages, ranker=ranker))
+
+
 @contextmanager
 def served(
     program: InferRetrieveRank, access: Access | None = None, queue: int = 100
@@ -68,7 +70,7 @@ def code(answer: httpx.Response) -> tuple[int, str]:
 
 
 def test_with_a_token_only_who_has_it_is_answered(program: InferRetrieveRank) -> None:
-    with served(program, Access(token="sésame", public=("/page",))) as client:
+    with served(program, Access(token="sésame")) as client:
         for header in ({}, {"authorization": "Bearer other"}, {"authorization": "sésame".encode()}):
             answer = client.post("/v1/classify", json=ASK, headers=header)
             assert code(answer) == (401, "unauthorized")
@@ -76,8 +78,8 @@ def test_with_a_token_only_who_has_it_is_answered(program: InferRetrieveRank) ->
             assert "sésame" not in answer.text
         assert code(client.get("/metrics")) == (401, "unauthorized")
         assert client.get("/healthz").status_code == client.get("/readyz").status_code == 200
-        assert code(client.get("/page/x")) == (404, "not_found")
-        assert code(client.get("/pages")) == (401, "unauthorized")
+        assert code(client.get("/review/x")) == (404, "not_found")
+        assert code(client.get("/reviews")) == (401, "unauthorized")
         right = {"authorization": "Bearer sésame".encode(), "host": "irr.example.org"}
         assert client.post("/v1/classify", json=ASK, headers=right).status_code == 200
 
@@ -110,7 +112,7 @@ def test_a_large_body_is_refused_however_it_comes(program: InferRetrieveRank) ->
 
 def test_a_full_queue_says_when_to_come_again(program: InferRetrieveRank) -> None:
     gate = Gate()
-    with served(replace(program, ranker=gate), queue=4) as client, ThreadPoolExecutor(4) as pool:
+    with served(ranked_by(program, gate), queue=4) as client, ThreadPoolExecutor(4) as pool:
         assert code(client.post("/v1/classify", json={"texts": ["a"] * 5})) == (413, "too_large")
         waiting = [pool.submit(client.post, "/v1/classify", json=ASK) for _ in range(4)]
         while "irr_queue_texts 4.0" not in client.get("/metrics").text:
@@ -125,7 +127,7 @@ def test_a_full_queue_says_when_to_come_again(program: InferRetrieveRank) -> Non
 
 def test_an_answer_that_takes_too_long_is_given_up(program: InferRetrieveRank) -> None:
     gate = Gate()
-    with served(replace(program, ranker=gate), Access(seconds=0.3)) as client:
+    with served(ranked_by(program, gate), Access(seconds=0.3)) as client:
         assert code(client.post("/v1/classify", json=ASK)) == (504, "timeout")
         gate.open.set()
         assert client.post("/v1/classify", json=ASK).status_code == 200
@@ -150,21 +152,24 @@ def test_a_caller_who_sends_slowly_holds_up_nobody(program: InferRetrieveRank) -
 
 
 def test_a_flood_of_malformed_requests_is_counted_in_few_lines(caplog: pytest.LogCaptureFixture) -> None:
-    async def flood() -> None:
-        with sparse_warnings(0.05):
-            for _ in range(1_000):
-                logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
-            await asyncio.sleep(0.2)
-
-    asyncio.run(flood())
-    said = "Invalid HTTP request received."
-    assert caplog.messages == [said, f"{said} (999 more times)"]
+    logger, limit = logging.getLogger("uvicorn.error"), WarningLimit(0.5)
+    invalid = "Invalid HTTP request received."
+    logger.addFilter(limit)
+    try:
+        for _ in range(1_000):
+            logger.warning(invalid)
+        logger.error(invalid)
+        time.sleep(0.6)
+        logger.warning(invalid)
+    finally:
+        logger.removeFilter(limit)
+    assert caplog.messages == [invalid, invalid, f"{invalid} (999 more times)"]
 
 
 def test_nothing_is_worked_on_for_callers_who_left(program: InferRetrieveRank) -> None:
     gate = Gate()
     body = json.dumps(ASK).encode()
-    with served(replace(program, ranker=gate)) as client, ThreadPoolExecutor(1) as pool:
+    with served(ranked_by(program, gate)) as client, ThreadPoolExecutor(1) as pool:
         first = pool.submit(client.post, "/v1/classify", json=ASK)
         assert gate.reached.wait(30)
         gone = [_connected(client, body, len(body)) for _ in range(20)]
@@ -187,7 +192,7 @@ def test_a_text_that_breaks_the_program_costs_only_itself(program: InferRetrieve
                 raise ValueError("secret")
             return RetrievalRanker().rank(texts, candidates)
 
-    with served(replace(program, ranker=Breaks())) as client:
+    with served(ranked_by(program, Breaks())) as client:
         rows = client.post("/v1/classify", json={"texts": ["bread", "bad", "dishes"]}).json()["rows"]
         assert [row["error"] and row["error"]["code"] for row in rows] == [None, "internal", None]
         answer = client.post("/v1/classify", json={"text": "bad"})
@@ -202,7 +207,11 @@ def test_of_two_services_that_begin_on_one_port_the_second_is_refused(
     with listen("127.0.0.1", 0) as first, listen("127.0.0.1", first.getsockname()[1]) as second:
         first.listen()
         with pytest.raises(UsageError, match="cannot be listened on"):
-            serve(Setup(build=lambda: program, workers=workers), second, lambda: pytest.fail("is not ready"))
+            serve(
+                ServeSetup(build=lambda: program, workers=workers),
+                second,
+                lambda: pytest.fail("is not ready"),
+            )
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def client(service: Service) -> Iterator[httpx.Client]:
 
 
 def rows_of(service: Service, texts: list[str], **options: Any) -> list[dict[str, Any]]:
-    program = service.loaded.program
+    program = service.current.program
     return [
         {"id": None, "labels": [x.model_dump(exclude_none=True) for x in p.labels], "error": None}
         for p in program.batch(texts, **options)
@@ -44,7 +44,7 @@ def test_one_text_gets_the_row_that_a_batch_writes(client: httpx.Client, service
     answer = client.post("/v1/classify", json={"text": TEXTS[0], "top_k": 2, "id": 7})
     assert answer.status_code == 200
     assert answer.json() == rows_of(service, TEXTS[:1], top_k=2)[0] | {"id": 7}
-    assert answer.headers["x-irr-program"] == service.loaded.digest
+    assert answer.headers["x-irr-program"] == service.current.digest
 
 
 def test_many_texts_get_a_row_each_in_order(client: httpx.Client, service: Service) -> None:

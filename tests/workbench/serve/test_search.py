@@ -9,8 +9,7 @@ import pytest
 
 import irr
 from irr.program.program import InferRetrieveRank
-from irr.workbench.serve.labels import described
-from irr.workbench.serve.search import LabelSearch
+from irr.workbench.serve.label_search import LabelSearch
 from tests.doubles.hash_encoder import HashEncoder
 
 LABELS: list[dict[str, Any]] = [
@@ -31,7 +30,7 @@ def hashed(tmp_path_factory: pytest.TempPathFactory) -> InferRetrieveRank:
 
 
 def ids(search: LabelSearch, query: str, limit: int = 20) -> list[str]:
-    return [search.space[found.number].id for found in search(query, limit)]
+    return [label.id for label in search(query, limit)]
 
 
 @pytest.mark.parametrize(
@@ -74,18 +73,15 @@ def test_labels_are_found_by_meaning(program: InferRetrieveRank) -> None:
 
 def test_the_place_in_the_hierarchy_is_told_whatever_it_looks_like(hashed: InferRetrieveRank) -> None:
     search = LabelSearch(hashed)
-    found = {label.id: label for label in (described(search, one) for one in search("b", 20))}
+    found = {label.id: label for label in search("b", 20)}
     bakery = found["bakery"]
     assert [place.name for place in bakery.parents] == ["prepare food", "équipement Großküche"]
     assert [place.id for place in bakery.path] == ["all", "food"]
     assert (found["bake"].aliases, found["bread"].path) == (("make loaves",), [])
     (egg,) = search("egg", 1)
-    assert [place.id for place in described(search, egg).path] == ["one"]
+    assert [place.id for place in egg.path] == ["one"]
     (food,) = search("prepare food", 1)
-    assert (described(search, food).narrower, described(search, food).description) == (
-        2,
-        "All that cooks do.",
-    )
+    assert (food.narrower, food.description) == (2, "All that cooks do.")
 
 
 def test_a_part_of_the_label_space_hides_the_rest(hashed: InferRetrieveRank) -> None:
@@ -102,6 +98,6 @@ def test_proposed_labels_are_found_as_by_a_scan(tmp_path: Path) -> None:
         index_folder=tmp_path,
         settings=irr.Settings().replace({"retrieve.exact_entries": 0}),
     )
-    by_scan, by_proposal = (one.retriever.nearest("bread 7", 5) for one in (scan, proposed))
-    assert by_scan[0].tolist()[0] == by_proposal[0].tolist()[0]
-    assert by_scan[1].tolist() == pytest.approx(by_proposal[1].tolist(), abs=1e-5)
+    by_scan, by_proposal = (one.nearest_labels("bread 7", 5) for one in (scan, proposed))
+    assert by_scan[0][0] == by_proposal[0][0]
+    assert [cosine for _, cosine in by_scan] == pytest.approx([c for _, c in by_proposal], abs=1e-5)

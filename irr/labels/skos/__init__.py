@@ -1,1 +1,0 @@
-"""Label spaces as published in SKOS."""

@@ -1,0 +1,202 @@
+"""A review session: gives people texts to judge, shows the program's proposals, and keeps the judgments."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from irr import Candidate, InferRetrieveRank, Prediction, RankedLabel
+from irr.errors import TextsError, UsageError
+from irr.io.texts import TextRow, read_rows
+from irr.text.words import clean
+from irr.types import LabelId, QueryKind
+from irr.workbench.review.judgments import (
+    Judgment,
+    JudgmentStore,
+    Order,
+    SubmittedJudgment,
+    Verdict,
+    valid_judgments,
+)
+from irr.workbench.review.queue import SHOWN, ReviewQueue
+from irr.workbench.review.summary import progress
+
+# The largest whole number that JavaScript holds exactly; larger ids go to the page as text.
+_LARGEST_INTEGER = 2**53 - 1
+# Texts that are read ahead together, so that a reviewer waits for few.
+_READ_TOGETHER = 4
+
+
+class ReviewFinding(BaseModel):
+    """A finding of an audit on a label of a text; other keys are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    kind: str
+    label: LabelId
+    suspicion: float
+    why: str = ""
+
+
+class ReviewText(TextRow):
+    """A text to review: a row of a file of texts, of gold, or of an audit's list."""
+
+    labels: tuple[LabelId, ...] | None = None
+    findings: Annotated[tuple[ReviewFinding, ...], BeforeValidator(lambda v: () if v is None else v)] = ()
+
+
+def read_texts(path: Path) -> list[ReviewText]:
+    """Reads the texts to review; a `TextsError` if there are none, or one cannot be used."""
+    texts = [row for _, row in read_rows(path, ReviewText)]
+    if not texts:
+        raise TextsError(path, "holds no texts", "give some to review")
+    return texts
+
+
+class ReviewSession:
+    """A review of some texts with one program by many people at once; `seed` decides the random order."""
+
+    def __init__(
+        self, program: InferRetrieveRank, texts: Sequence[ReviewText], store: JudgmentStore, seed: int = 0
+    ) -> None:
+        store.check()
+        self._texts = texts
+        self._store = store
+        self._seed = seed
+        self._text_of: dict[str | int, ReviewText] = {text.id: text for text in texts}
+        for text in texts:
+            self._text_of.setdefault(_page_id(text.id), text)
+        # By text: the digest of the program that proposed last, and its proposals.
+        self.proposals: dict[str | int, tuple[str, tuple[RankedLabel, ...]]] = {}
+        self._lock = threading.Lock()
+        self.use(program)
+
+    def use(self, program: InferRetrieveRank) -> None:
+        """Changes to another program; the proposals on people's screens are remembered."""
+        self.program = program
+        self._queue = ReviewQueue(self._texts, self._seed)
+
+    def read_ahead(self, stop: Callable[[], bool] = lambda: False) -> None:
+        """Has the program read all texts, which the orders by uncertainty and by label need."""
+        program, queue = self.program, self._queue
+        texts = [text.text for text in self._texts]
+        groups = (texts[start : start + _READ_TOGETHER] for start in range(0, len(texts), _READ_TOGETHER))
+        predictions = (prediction for group in groups for prediction in program.batch(group))
+        queue.read(predictions, lambda: stop() or self.program is not program)
+
+    def next(self, order: Order, reviewer: str, label: str | None = None) -> ReviewText | None:
+        """The next text for a person; None if no text of that order is left.
+
+        Raises:
+            UsageError: If the order needs a label, or the label space lacks it.
+        """
+        self._check_labels([] if label is None else [label])
+        with self._lock:
+            number = self._queue.next(order, reviewer, self._judgments(), label)
+        return None if number is None else self._texts[number]
+
+    def text(self, text_id: str | int) -> ReviewText:
+        """The text of an id; a `UsageError` if there is none."""
+        if text_id not in self._text_of:
+            raise UsageError(f'no text "{text_id}" is under review', "reload the page")
+        return self._text_of[text_id]
+
+    def show(
+        self, text: ReviewText, prediction: Prediction, order: Order, before: Judgment | None = None
+    ) -> dict[str, Any]:
+        """All that the page shows of a text, given its prediction and the judgment that was taken back."""
+        space = self.program.space
+        proposals = prediction.labels[:SHOWN]
+        self.proposals[text.id] = (self.program.digest, proposals)
+        candidates = prediction.trace.candidates if prediction.trace else ()
+        words = {candidate.label.id: _spans(candidate) for candidate in candidates}
+        named = [finding.label for finding in text.findings]
+        named += [*(text.labels or ()), *(before.labels if before else ())]
+        proposed = {label.id for label in proposals}
+        others = [label for label in dict.fromkeys(named) if label in space and label not in proposed]
+        return {
+            "id": _page_id(text.id),
+            "text": clean(text.text),
+            "order": order,
+            "error": prediction.error.message if prediction.error else None,
+            "fallbacks": [fallback.message for fallback in prediction.fallbacks],
+            "given": text.labels,
+            "proposals": [label.model_dump() | {"words": words.get(label.id, [])} for label in proposals],
+            "others": [{"id": label, "words": words.get(label, [])} for label in others],
+            "findings": [finding.model_dump() for finding in text.findings],
+            "judgment": before.model_dump(include={"labels", "note"}) if before else None,
+        }
+
+    def record(self, submitted: SubmittedJudgment) -> Judgment:
+        """Keeps a judgment; one with a key that is there already changes nothing.
+
+        Raises:
+            UsageError: If the text is not under review, or a label is not in the label space.
+            OutputError: If it cannot be written.
+        """
+        text = self.text(submitted.text_id)
+        self._check_labels((*submitted.labels, *submitted.rejected))
+        wrong = (submitted.verdict is Verdict.LABELS) != bool(submitted.labels)
+        if wrong or submitted.verdict is Verdict.UNDONE:
+            raise UsageError("the verdict does not fit the labels", "name labels, or say that none fits")
+        program, proposed = self.proposals.get(text.id, (self.program.digest, ()))
+        judgment = Judgment(
+            **submitted.model_dump(exclude={"text_id"}),
+            text_id=text.id,
+            at=datetime.now(UTC),
+            text=text.text,
+            seed=self._seed,
+            program=program,
+            proposed=proposed,
+            given=text.labels,
+        )
+        return self._store.append(judgment)
+
+    def undo(self, key: str, reviewer: str) -> Judgment:
+        """Takes the last judgment of a person back, the same key once, and returns it.
+
+        Raises:
+            UsageError: If the person has no judgment.
+            OutputError: If it cannot be written.
+        """
+        with self._lock:
+            by_key = {judgment.key: judgment for judgment in self._store.judgments()}
+            if key in by_key:
+                return by_key[by_key[key].undoes or key]
+            mine = [judgment for judgment in self._judgments() if judgment.reviewer == reviewer]
+            if not mine:
+                raise UsageError("there is nothing to take back", "judge a text first")
+            last = mine[-1]
+            changes = {"key": key, "at": datetime.now(UTC), "verdict": Verdict.UNDONE, "undoes": last.key}
+            changes |= {"labels": (), "rejected": (), "note": ""}
+            self._store.append(last.model_copy(update=changes))
+        return last
+
+    def progress(self, reviewer: str) -> dict[str, Any]:
+        """The progress of the review; judgments of other texts do not count."""
+        return progress(self._judgments(), reviewer, len(self._texts), int(self._queue.known.sum()))
+
+    def _check_labels(self, labels: Sequence[str]) -> None:
+        for label in labels:
+            if label not in self.program.space:
+                raise UsageError(f'"{label}" is not in the label space', "choose one of its labels")
+
+    def _judgments(self) -> list[Judgment]:
+        """The judgments that count of the texts under review."""
+        valid = valid_judgments(self._store.judgments())
+        return [judgment for judgment in valid if judgment.text_id in self._text_of]
+
+
+def _spans(candidate: Candidate) -> list[tuple[int, int]]:
+    """Start and end of the words that speak for a label."""
+    matches = (match for match in candidate.matches if match.kind is QueryKind.SPAN)
+    return sorted({(m.start, m.end) for m in matches if m.start is not None and m.end is not None})
+
+
+def _page_id(text_id: str | int) -> str | int:
+    return str(text_id) if isinstance(text_id, int) and abs(text_id) > _LARGEST_INTEGER else text_id
