@@ -60,7 +60,7 @@ def test_another_top_k_offers_the_command(irr: Irr, labels_file: Path, gold: Pat
     call = ("classify", "--labels", labels_file, "--input", gold, "--output", output, "--top-k")
     assert irr(*call, 2).returncode == 0
     refused = irr(*call, 3)
-    one_line(refused, "top_k was 2, is 3")
+    one_line(refused, "--top-k was 2, is 3")
     command = refused.stderr.strip().partition("replace it with: ")[2]
     assert shlex.split(command) == ["irr", *map(str, call), "3", "--restart"]
     assert irr(*shlex.split(command)[1:]).returncode == 0
