@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from irr.calibrate.calibration import Calibration
 from irr.errors import ProgramError
-from irr.io.durable import sync_folder
+from irr.io.outputs import sync_folder
 from irr.io.validation import explain
 from irr.program.spec import ProgramSpec
 from irr.statistics import Estimate

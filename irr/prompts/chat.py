@@ -200,7 +200,7 @@ class RankingPrompt:
 
     @staticmethod
     def kept(numbers: Sequence[int], candidates: int) -> list[int]:
-        """The positions of the numbered candidates; other numbers, from a server without schemas, are counted."""
+        """The positions of the numbered candidates; numbers of no candidate are dropped and counted."""
         named = [n - 1 for n in dict.fromkeys(numbers) if 1 <= n <= candidates]
         count_usage(Usage(dropped=len(numbers) - len(named)))
         return named
