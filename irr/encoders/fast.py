@@ -6,33 +6,48 @@ import hashlib
 import json
 import logging
 import os
+import random
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from irr.encoders.base import TOKENIZED_TEXTS, ContextVectors, Places, batches, place_vectors
-from irr.encoders.torch_engine import (
-    ABOUT,
-    GRAPH,
-    STATES,
-    TOKENIZER,
-    TOLERANCE,
-    VECTORS,
-    TorchEngine,
-    difference,
-    export,
-)
+from irr.encoders.torch_engine import TorchEngine
 from irr.hub import cache_folder, file_stamp, prepare_environment
 
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript", "tokenizers")
 # The version of the exported files.
 _FORMAT = 1
+# The files of an export.
+_GRAPH = "model.onnx"
+_TOKENIZER = "tokenizer.json"
+_ABOUT = "engine.json"
+# Outputs of the graph: a vector for each text, and a state for each token if both have the same dimensions.
+_VECTORS = "vectors"
+_STATES = "states"
+# The largest difference of a vector's component that rounding explains.
+_TOLERANCE = 1e-5
+# The first version with GELU as one operator.
+_OPSET = 20
+# Words of each text of the comparison, and the number of such texts.
+_LENGTHS = {1: 40, 2: 60, 4: 60, 8: 40, 40: 16, 600: 4}
+_ODD = (
+    "",
+    "  Two spaces, and a line\nbreak ",
+    "C++, C#; A/B tests (R&D) – 50 % of €3,000",
+    "Überprüfung der Röntgengeräte",
+    "наблюдение за больными",
+    "面包烘焙",
+    "ÉLÈVE ﬁnance \u200b🙂 naïve café",
+)
 # The file of a model that has no fast engine, with the reason.
 _REFUSED = "refused.txt"
 # Joined operators that take longer than their parts: with them, a token takes 1.1 times as long.
@@ -53,9 +68,9 @@ class OnnxEngine:
         import onnxruntime
         from tokenizers import Tokenizer
 
-        about = json.loads((folder / ABOUT).read_text("utf-8"))
+        about = json.loads((folder / _ABOUT).read_text("utf-8"))
         self._dimensions = int(about["dimensions"])
-        self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        self._tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(int(about["tokens"]))
         options = onnxruntime.SessionOptions()
@@ -65,12 +80,12 @@ class OnnxEngine:
         if hasattr(os, "sched_getaffinity"):  # a container may own fewer cores than the machine has
             options.intra_op_num_threads = len(os.sched_getaffinity(0))
         self._session = onnxruntime.InferenceSession(
-            str(folder / GRAPH),
+            str(folder / _GRAPH),
             options,
             providers=["CPUExecutionProvider"],
             disabled_optimizers=_SLOW_FUSIONS,
         )
-        self._gives_states = STATES in {output.name for output in self._session.get_outputs()}
+        self._gives_states = _STATES in {output.name for output in self._session.get_outputs()}
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Returns unit vectors, shape (len(texts), dimensions), float32."""
@@ -80,7 +95,7 @@ class OnnxEngine:
             ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(block)]
             for positions in batches([len(of_text) for of_text in ids]):
                 tokens = np.array([ids[i] for i in positions], np.int64)
-                (found,) = self._session.run([VECTORS], {"input_ids": tokens})
+                (found,) = self._session.run([_VECTORS], {"input_ids": tokens})
                 vectors[[start + i for i in positions]] = found
         return vectors
 
@@ -93,7 +108,7 @@ class OnnxEngine:
         found: list[NDArray[np.float32]] = [vectors[:0]] * len(texts)
         for positions in batches([len(encoding.ids) for encoding in encodings]):
             tokens = np.array([encodings[i].ids for i in positions], np.int64)
-            vectors[positions], states = self._session.run([VECTORS, STATES], {"input_ids": tokens})
+            vectors[positions], states = self._session.run([_VECTORS, _STATES], {"input_ids": tokens})
             for i, of_text in zip(positions, states, strict=True):
                 found[i] = place_vectors(of_text, np.array(encodings[i].offsets), places[i])
         return ContextVectors(vectors, found)
@@ -149,9 +164,9 @@ def _make(path: Path, name: str, model: TorchEngine) -> OnnxEngine | None:
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
     try:
-        export(model, beside)
-        found = difference(model, OnnxEngine(beside).encode)
-        problem = "" if found <= TOLERANCE else f"its vectors differ by {found:.1g}"
+        _export(model, beside)
+        found = _difference(model, OnnxEngine(beside).encode)
+        problem = "" if found <= _TOLERANCE else f"its vectors differ by {found:.1g}"
     except (OSError, ImportError):
         shutil.rmtree(beside, ignore_errors=True)
         raise
@@ -171,7 +186,7 @@ def _read(path: Path) -> OnnxEngine | None:
     if not path.is_dir() or (path / _REFUSED).exists():
         return None
     try:
-        key = (path, file_stamp(path / GRAPH))
+        key = (path, file_stamp(path / _GRAPH))
         engine = _OPEN.get(key) or OnnxEngine(path)
         return _OPEN.setdefault(key, engine)
     except Exception:  # the libraries raise all kinds of errors for a damaged file
@@ -186,3 +201,75 @@ def _key(folder: Path, revision: str) -> str:
         digest.update(f"\n{file.relative_to(folder).as_posix()}\n".encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()[:32]
+
+
+def _export(engine: TorchEngine, folder: Path) -> None:
+    """Writes the model's tokenizer and its graph, which pools and normalizes, and gives token states, too.
+
+    Raises:
+        Exception: If torch cannot export the model.
+    """
+    import torch
+    from torch.nn.functional import normalize
+
+    transformer, states = engine.module, engine.gives_states
+
+    class Graph(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.transformer = transformer
+
+        def forward(self, input_ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            first, *others = self.transformer
+            # Without a mask, because no batch holds padding.
+            features = first({"input_ids": input_ids}) | {"attention_mask": torch.ones_like(input_ids)}
+            for module in others:
+                if getattr(module, "pooling_mode", None) == "mean":
+                    # A product, because a sum has another order of additions for a batch of one.
+                    tokens = features["token_embeddings"]
+                    ones = torch.ones_like(input_ids, dtype=tokens.dtype).unsqueeze(1)
+                    features["sentence_embedding"] = torch.bmm(ones, tokens).squeeze(1) / tokens.shape[1]
+                else:
+                    features = module(features)
+            vectors = normalize(features["sentence_embedding"], dim=1)
+            return (vectors, features["token_embeddings"]) if states else (vectors,)
+
+    sample = torch.arange(3 * 7).reshape(3, 7)
+    sizes = {0: torch.export.Dim("texts"), 1: torch.export.Dim("tokens")}
+    network: Any = transformer[0].model
+    attention = network.config._attn_implementation
+    network.set_attn_implementation("eager")  # of products that onnxruntime joins with transpositions
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                Graph().eval(),
+                (sample,),
+                folder / _GRAPH,
+                dynamo=True,
+                input_names=["input_ids"],
+                output_names=[_VECTORS, _STATES] if states else [_VECTORS],
+                dynamic_shapes=(sizes,),
+                opset_version=_OPSET,
+                external_data=False,
+                verbose=False,
+            )
+    finally:
+        log.setLevel(level)
+        network.set_attn_implementation(attention)
+    transformer.tokenizer.backend_tokenizer.save(str(folder / _TOKENIZER))
+    about = {"dimensions": transformer.get_embedding_dimension(), "tokens": transformer.max_seq_length}
+    (folder / _ABOUT).write_text(json.dumps(about), "utf-8")
+
+
+def _difference(engine: TorchEngine, encode: Callable[[Sequence[str]], NDArray[np.float32]]) -> float:
+    """The largest difference of a component of two encoders, over texts of all lengths and scripts."""
+    words = sorted(engine.module.tokenizer.get_vocab())
+    chance = random.Random(0)
+    lengths = [length for length, count in _LENGTHS.items() for _ in range(count)]
+    texts = [" ".join(chance.choices(words, k=length)).replace(" ##", "") for length in lengths]
+    texts += _ODD
+    return float(np.abs(engine.encode(texts) - encode(texts)).max())

@@ -125,8 +125,7 @@ def _read_names(path: Path, _: Columns) -> Rows:
 
 # The readers of label files by their ending, besides those of SKOS.
 READERS: dict[str, Callable[[Path, Columns], Rows]] = {
-    ".jsonl": _read_records,
-    **dict.fromkeys(TABLES, _read_records),
+    **dict.fromkeys((".jsonl", *TABLES), _read_records),
     ".txt": _read_names,
 }
 
