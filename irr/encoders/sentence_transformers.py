@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.encoders.base import DEFAULT_ENCODER, TOKENIZED_TEXTS, ContextVectors, Places
-from irr.encoders.fast import open_fast
-from irr.encoders.torch_engine import TorchEngine
+from irr.encoders.base import DEFAULT_ENCODER, ContextVectors, Places, blocks
+from irr.encoders.engines import TorchEngine, open_fast
 from irr.errors import EncoderError
 from irr.hub import file_revision, hub_folder, local_folder, weights_revision
 
@@ -79,11 +78,7 @@ class SentenceEncoder:
 
 
 def model_folder(name: str) -> Path | None:
-    """The folder of a model; None for a name on the hub.
-
-    Raises:
-        EncoderError: If the name is a path to no folder.
-    """
+    """The folder of a model; None for a name on the hub."""
     if name == DEFAULT_ENCODER:
         spec = importlib.util.find_spec(_PACKAGE)
         return Path(spec.origin).parent / "model" if spec and spec.origin else None
@@ -91,11 +86,7 @@ def model_folder(name: str) -> Path | None:
 
 
 class TokenWindow:
-    """Counts tokens as an encoder does.
-
-    Attributes:
-        limit: The number of tokens of a text that the encoder reads.
-    """
+    """Counts tokens as an encoder does, which reads `limit` tokens of a text."""
 
     def __init__(self, folder: Path) -> None:
         from tokenizers import Tokenizer
@@ -110,17 +101,12 @@ class TokenWindow:
         """Tokens of each text, including the special tokens at its ends."""
         return [
             len(encoding.ids)
-            for start in range(0, len(texts), TOKENIZED_TEXTS)
-            for encoding in self._tokenizer.encode_batch_fast(list(texts[start : start + TOKENIZED_TEXTS]))
+            for block in blocks(texts)
+            for encoding in self._tokenizer.encode_batch_fast(block)
         ]
 
     def language_note(self, what: str, texts: Iterable[str]) -> str:
-        """A note for a user whose texts are not in the encoder's language; "" if they are, or are too few.
-
-        Args:
-            what: The noun for the texts, in the plural.
-            texts: The texts, of which a sample counts.
-        """
+        """A note for a user whose texts (named `what`) are not in English; "" if they are or are few."""
         sample = (text[:_SAMPLE_CHARACTERS] for text in islice(texts, _SAMPLE_TEXTS))
         words = [word for text in sample for word in _WORD.findall(text)]
         words = words[:: len(words) // _SAMPLE_WORDS + 1]
@@ -139,11 +125,7 @@ class TokenWindow:
 
 
 def open_window(encoder: str | None = None) -> TokenWindow | None:
-    """The window of an encoder in a folder of this machine; None if it is unknown.
-
-    Raises:
-        EncoderError: If the encoder's name is a path to no folder.
-    """
+    """The window of an encoder in a folder of this machine; None if it is unknown."""
     folder = model_folder(encoder or DEFAULT_ENCODER)
     if folder is None:
         return None

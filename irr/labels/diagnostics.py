@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel
 
-from irr.encoders.window import TokenWindow
+from irr.encoders.sentence_transformers import TokenWindow
 from irr.labels.hierarchy import cycles, depths, known_parents
 from irr.labels.skos import SkosCounts
 from irr.labels.space import LabelSpace
@@ -91,13 +91,7 @@ class LabelDiagnostics(BaseModel, frozen=True):
 def survey(
     space: LabelSpace, window: TokenWindow | None = None, only_english: bool = False
 ) -> LabelDiagnostics:
-    """Surveys a label space.
-
-    Args:
-        space: The labels.
-        window: Counts tokens; words are counted if None.
-        only_english: Whether the encoder reads English only, as the default does.
-    """
+    """Surveys a label space; without a window, which counts the encoder's tokens, words are counted."""
     names: defaultdict[str, list[int]] = defaultdict(list)
     aliases: defaultdict[str, list[int]] = defaultdict(list)
     for number, label in enumerate(space):

@@ -41,12 +41,8 @@ Add = Callable[["Node", "Node", "Node"], None]
 def read_triples(path: Path, add: Add) -> None:
     """Calls `add` with subject, predicate and object of every triple of a file in one of `FORMATS`.
 
-    A graph of rdflib would hold the triples in four times the memory that the labels take.
-
-    Raises:
-        LabelSpaceError: With the row where it is known, for a file that is not what its ending says, or that
-            refers to a JSON-LD context or an XML entity outside of it.
-        MissingExtraError: If rdflib is not installed.
+    A graph of rdflib would hold the triples in four times the memory that the labels take. A file that refers
+    to a JSON-LD context or an XML entity outside of it is refused.
     """
     try:
         import rdflib  # noqa: F401

@@ -118,14 +118,7 @@ def read_skos(path: Path, language: str = DEFAULT_LANGUAGE) -> tuple[list[Label]
     A name is in the first of the languages that has one, else untagged, else in any. Aliases are in the
     language of the name, a description is in the first of the languages that has one; either may be untagged.
 
-    Args:
-        path: The file, its format named by its ending.
-        language: Language tags by preference, with commas between; `en` takes `en-GB`, too.
-
-    Raises:
-        LabelSpaceError: If the file cannot be read, or holds no named concepts.
-        MissingExtraError: If rdflib is not installed.
-        UsageError: If a language tag is malformed.
+    `language` holds language tags by preference, with commas between; `en` takes `en-GB`, too.
     """
     languages = tuple(dict.fromkeys(tag.strip().lower() for tag in language.split(",")))
     for tag in languages:

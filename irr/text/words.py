@@ -98,11 +98,7 @@ def passages(text: str, max_words: int, max_characters: int, overlap: int) -> It
     sentence that begins in the overlap, so that a sentence is whole in one of them. Passages of longer
     sentences end at a word. A short text is one passage.
 
-    Args:
-        text: The text.
-        max_words: The most words of a passage.
-        max_characters: The most characters of a passage.
-        overlap: The most words that neighbouring passages share.
+    Neighbouring passages share up to `overlap` words.
     """
     places = list(words(text))
     first = after = 0
@@ -132,13 +128,7 @@ def passages(text: str, max_words: int, max_characters: int, overlap: int) -> It
 
 
 def excerpt(text: str, places: Iterable[Place], characters: int) -> str:
-    """An excerpt of a text: the most important of its parts that fit, in text order.
-
-    Args:
-        text: The text, which is returned whole if it fits.
-        places: Its parts, most important first.
-        characters: The most characters of the excerpt.
-    """
+    """The text if it fits, else as many of its parts (given most important first) as fit, in text order."""
     if len(text) <= characters:
         return text
     chosen: list[Place] = []
