@@ -200,33 +200,22 @@ def _lengths(texts: Sequence[str], window: TokenWindow | None) -> Lengths:
 
 def _warnings(found: LabelDiagnostics) -> Iterator[str]:
     some = _SOME * found.labels
-    if found.indistinct.count:
-        yield (
-            f"{counted(found.indistinct.count, 'label shares', 'labels share')} a name, without description "
-            "or parents: nothing tells them apart; add a description, or make them one label"
-        )
+    if count := found.indistinct.count:
+        shares = counted(count, "label shares", "labels share")
+        yield f"{shares} a name, without description or parents: add a description, or make them one label"
     elif found.shared_names.labels > some:
-        yield (
-            f"{found.shared_names.labels:,} labels share a name: only descriptions tell them apart; "
-            "put what differs into the name"
-        )
-    if found.codes.count > some:
-        yield (
-            f"{counted(found.codes.count, 'name looks like a code', 'names look like codes')}, which no text "
-            "resembles: put words into the name, and the code into the id or an alias"
-        )
-    if found.names.cut:
-        yield f"{counted(found.names.cut, 'name is', 'names are')} longer than the encoder reads: shorten it"
-    if found.descriptions.cut:
-        yield (
-            f"{counted(found.descriptions.cut, 'description is', 'descriptions are')} longer than the "
-            f"encoder reads, which is {found.window} tokens: put what matters first"
-        )
+        yield f"{found.shared_names.labels:,} labels share a name: put what differs into the name"
+    if (count := found.codes.count) > some:
+        looks = counted(count, "name looks like a code", "names look like codes")
+        yield f"{looks}, which no text resembles: put words into the name, the code into the id or an alias"
+    if count := found.names.cut:
+        yield f"{counted(count, 'name is', 'names are')} longer than the encoder reads: shorten it"
+    if count := found.descriptions.cut:
+        longer = f"{counted(count, 'description is', 'descriptions are')} longer than the encoder reads"
+        yield f"{longer}, which is {found.window} tokens: put what matters first"
     if found.shared_aliases.labels > some:
-        yield (
-            f"{counted(found.shared_aliases.texts, 'alias stands', 'aliases stand')} for several labels: "
-            "a text that has one cannot choose between them"
-        )
+        stands = counted(found.shared_aliases.texts, "alias stands", "aliases stand")
+        yield f"{stands} for several labels: a text that has one cannot choose between them"
     if not found.with_aliases and not found.with_description:
         yield "no label has aliases or a description: add some, because both help retrieval"
     if count := found.tree.unknown_parents.count:

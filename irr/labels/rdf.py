@@ -102,10 +102,10 @@ def _check_entities(path: Path) -> None:
             hint = "write its text into the file"
             raise LabelSpaceError(path, problem, hint, parser.CurrentLineNumber)
 
-    elements: list[Any] = []
+    elements: list[str] = []
     parser = expat.ParserCreate()
     parser.EntityDeclHandler = declared
-    parser.StartElementHandler = lambda *element: elements.append(element)
+    parser.StartElementHandler = lambda name, _: elements.append(name)
     # rdflib reports what is not XML. Entities are declared before the first element.
     with suppress(expat.ExpatError), open_source(path, held=True, error=LabelSpaceError) as file:
         while not elements and (chunk := file.read(2**16)):

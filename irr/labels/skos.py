@@ -179,7 +179,12 @@ class _Thesaurus:
         if not concepts:
             raise LabelSpaceError(path, "no SKOS concepts", "give a file with resources of type skos:Concept")
         addressed = [resource for resource in concepts if resource not in self._blank]
-        left = [resource for resource in addressed if not self._is_deprecated(resource)]
+        deprecated = {
+            resource
+            for resource, texts in self._texts[Role.DEPRECATED].items()
+            if any(text.strip().lower() in ("true", "1") for text, _ in texts)
+        }
+        left = [resource for resource in addressed if resource not in deprecated]
         names = {resource: found for resource in left if (found := self._ranked(Role.NAME, resource))}
         if not names:
             raise LabelSpaceError(path, "no concept has a name", "give a file with skos:prefLabel")
@@ -245,10 +250,6 @@ class _Thesaurus:
             found = (kind for kind, members in classes.items() if not members.isdisjoint(own))
             kinds[resource] = next(found, "other" if resource in named else "not named")
         return kinds
-
-    def _is_deprecated(self, resource: str) -> bool:
-        values = self._texts[Role.DEPRECATED].get(resource, ())
-        return any(value.strip().lower() in ("true", "1") for value, _ in values)
 
     def _ranked(self, role: Role, resource: str) -> list[tuple[int, str, str]]:
         """Rank, language and cleaned text of all texts with a role, those of SKOS-XL labels included."""
