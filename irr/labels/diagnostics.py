@@ -208,10 +208,10 @@ def _warnings(found: LabelDiagnostics) -> Iterator[str]:
     if (count := found.codes.count) > some:
         looks = counted(count, "name looks like a code", "names look like codes")
         yield f"{looks}, which no text resembles: put words into the name, the code into the id or an alias"
-    if count := found.names.cut:
-        yield f"{counted(count, 'name is', 'names are')} longer than the encoder reads: shorten it"
-    if count := found.descriptions.cut:
-        longer = f"{counted(count, 'description is', 'descriptions are')} longer than the encoder reads"
+    if cut := found.names.cut:
+        yield f"{counted(cut, 'name is', 'names are')} longer than the encoder reads: shorten it"
+    if cut := found.descriptions.cut:
+        longer = f"{counted(cut, 'description is', 'descriptions are')} longer than the encoder reads"
         yield f"{longer}, which is {found.window} tokens: put what matters first"
     if found.shared_aliases.labels > some:
         stands = counted(found.shared_aliases.texts, "alias stands", "aliases stand")

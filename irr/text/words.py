@@ -96,9 +96,7 @@ def passages(text: str, max_words: int, max_characters: int, overlap: int) -> It
 
     A passage ends with the last sentence that ends in its second half, and the next begins with the first
     sentence that begins in the overlap, so that a sentence is whole in one of them. Passages of longer
-    sentences end at a word. A short text is one passage.
-
-    Neighbouring passages share up to `overlap` words.
+    sentences end at a word. A short text is one passage. Neighbours share up to `overlap` words.
     """
     places = list(words(text))
     first = after = 0
