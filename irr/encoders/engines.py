@@ -73,8 +73,11 @@ class TorchEngine:
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Returns unit vectors, shape (len(texts), dimensions), float32."""
         vectors = np.empty((len(texts), self.module.get_embedding_dimension() or 0), np.float32)
+        limit = self.module.max_seq_length
+        encoded = (self.module.tokenizer(block, truncation=True, max_length=limit) for block in blocks(texts))
+        lengths = [len(ids) for block in encoded for ids in block["input_ids"]]
         # Batches without padding take 0.7 times as long as those of sentence-transformers.
-        for positions in batches(self._lengths(texts)):
+        for positions in batches(lengths):
             vectors[positions] = self.module.encode(
                 [texts[i] for i in positions],
                 batch_size=len(positions),
@@ -82,12 +85,6 @@ class TorchEngine:
                 show_progress_bar=False,
             )
         return vectors
-
-    def _lengths(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text within the model's window."""
-        limit = self.module.max_seq_length
-        encoded = (self.module.tokenizer(block, truncation=True, max_length=limit) for block in blocks(texts))
-        return [len(ids) for block in encoded for ids in block["input_ids"]]
 
     @property
     def gives_states(self) -> bool:

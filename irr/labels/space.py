@@ -119,12 +119,8 @@ def _read_names(path: Path) -> Iterator[tuple[int, Label]]:
 
 
 def _as_label(item: Label | Mapping[str, Any] | str, row: int) -> Label:
-    if isinstance(item, Label):
-        return item
-    if isinstance(item, str):
-        item = {"id": item, "name": item}
     try:
-        return Label.model_validate(item)
+        return Label.model_validate({"id": item, "name": item} if isinstance(item, str) else item)
     except ValidationError as e:
         raise LabelSpaceError("labels", *explain(e), row) from e
 
