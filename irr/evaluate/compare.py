@@ -29,20 +29,15 @@ class PerText(BaseModel):
 
     @model_validator(mode="after")
     def _one_score_a_text(self) -> PerText:
+        if "rp@10" not in self.scores:
+            raise ValueError('no "rp@10"')
         if any(len(column) != len(self.ids) for column in self.scores.values()):
             raise ValueError("not one score a text")
         return self
 
 
 class Baseline(BaseModel):
-    """An earlier evaluation.
-
-    Attributes:
-        name: Its name; if it has none, the file's name without its ending.
-        program: The digest of its program.
-        curve: Its mean RP@k for k = 1, 2, ...
-        per_text: The scores of its texts.
-    """
+    """An earlier evaluation; `program` is the digest of its program, `curve` its mean RP@k for k = 1, 2, ..."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -61,14 +56,10 @@ class Comparison(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         """The baseline, and the differences by metric with their intervals and p-values."""
-        metrics = {
-            name: {
-                "difference": round(d.mean, 6),
-                "ci95": [round(d.low, 6), round(d.high, 6)],
-                "p": round(d.p, 6),
-            }
-            for name, d in self.differences.items()
-        }
+        metrics = {}
+        for name, d in self.differences.items():
+            ends = [round(d.low, 6), round(d.high, 6)]
+            metrics[name] = {"difference": round(d.mean, 6), "ci95": ends, "p": round(d.p, 6)}
         return {"name": self.baseline.name, "program": self.baseline.program, "metrics": metrics}
 
 
@@ -79,22 +70,18 @@ def read_baseline(path: Path, rows: Sequence[GoldRow]) -> Baseline:
         InputError: If the file holds no such evaluation, or its texts or gold are others.
     """
     content = "".join(line for _, line in read_lines(path, InputError))
-    hint = "name a file that this version of irr eval --json has written"
     try:
         baseline = Baseline.model_validate_json(content)
     except ValidationError as e:
-        problem, _ = explain(e)
-        raise InputError(path, f"is not what irr eval writes ({problem})", hint) from e
-    if "rp@10" not in baseline.per_text.scores:
-        raise InputError(path, 'is not what irr eval writes (no "rp@10")', hint)
+        hint = "name a file that this version of irr eval --json has written"
+        raise InputError(path, f"is not what irr eval writes ({explain(e)[0]})", hint) from e
     if baseline.per_text.digest != texts_digest(rows):
         here, there = {row.id for row in rows if row.labels}, set(baseline.per_text.ids)
         difference = f"{len(there - here):,} are only there, {len(here - there):,} only here"
         if here == there:
             difference = "the ids are the same, but texts or gold have changed"
-        raise InputError(
-            path, f"was measured on other texts ({difference})", "compare on the same file of gold"
-        )
+        problem = f"was measured on other texts ({difference})"
+        raise InputError(path, problem, "compare on the same file of gold")
     return baseline.model_copy(update={"name": baseline.name or path.stem})
 
 

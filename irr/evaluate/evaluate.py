@@ -43,19 +43,16 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class RankingScores:
-    """The ranking metrics of a program.
+    """The ranking metrics of a program, given by its digest, and counts of texts.
 
     Attributes:
-        program: The digest of the program.
         metrics: Each metric's mean over the texts with gold, as a share of 1, with its interval.
         curves: RP@k of each text with gold for k = 1 to 50, shape (texts, 50).
         per_text: The values behind the means.
-        texts: Texts that were classified.
-        texts_without_gold: Texts without gold, which count in no mean.
+        texts_without_gold: Texts that count in no mean.
         errors: Texts that were answered with an error; with gold, each scores 0.
         fallbacks: Texts that were answered without their language model.
-        costs: The usage of language models, by stage.
-        seconds: The time of classification.
+        seconds: The time of classification, without the loading of index and encoder.
     """
 
     program: str
@@ -76,18 +73,16 @@ class RankingScores:
 
     @property
     def texts_per_second(self) -> float:
-        """Throughput over all texts, without the loading of index and encoder."""
+        """Throughput over all texts."""
         return self.texts / self.seconds
 
     def as_json(self, per_text: bool = True) -> dict[str, Any]:
         """Means by name, their intervals under `ci95`, the counts, and each text's scores if wanted."""
+        counts = ("texts", "texts_without_gold", "errors", "fallbacks")
         fields: dict[str, Any] = {
             **{name: round(e.mean, 6) for name, e in self.metrics.items()},
             "ci95": {name: [round(e.low, 6), round(e.high, 6)] for name, e in self.metrics.items()},
-            "texts": self.texts,
-            "texts_without_gold": self.texts_without_gold,
-            "errors": self.errors,
-            "fallbacks": self.fallbacks,
+            **{name: getattr(self, name) for name in counts},
             "costs": self.costs.model_dump(),
             "texts_per_second": round(self.texts_per_second, 3),
             "seconds": round(self.seconds, 3),
@@ -95,11 +90,8 @@ class RankingScores:
         }
         if per_text:
             fields["curve"] = self.curves.mean(axis=0).round(6).tolist()
-            fields["per_text"] = {
-                "ids": self.per_text.ids,
-                "digest": self.per_text.digest,
-                "scores": {name: [round(v, 6) for v in row] for name, row in self.per_text.scores.items()},
-            }
+            scores = {name: [round(v, 6) for v in row] for name, row in self.per_text.scores.items()}
+            fields["per_text"] = self.per_text.model_dump() | {"scores": scores}
         return fields
 
 
@@ -111,8 +103,7 @@ class Evaluation(RankingScores):
         title: The name of the run, or its labels, models and changed settings; and the gold.
         setup: Name, gold, labels, models, examples and settings, as JSON has them.
         left_out: Texts that are examples of the program, each of which was scored without its own example.
-        sets: The scores of the sets of labels that a calibrated program returns; None without a calibration.
-        comparisons: One for each baseline.
+        sets: The scores of the returned sets of labels; None without a calibration.
         diagnosis: Where gold labels are lost, if that was asked for.
     """
 
@@ -124,7 +115,7 @@ class Evaluation(RankingScores):
     diagnosis: Diagnosis | None = field(repr=False)
 
     def as_json(self, per_text: bool = True) -> dict[str, Any]:
-        """The scores with the setup, the sets and the comparisons."""
+        """The same with the setup, the sets and the comparisons."""
         fields = super().as_json(per_text) | self.setup
         if self.sets:
             fields["sets"] = self.sets.as_json()
@@ -144,10 +135,9 @@ class EvaluationOptions:
 
     Attributes:
         name: The name of the run.
-        gold: The file of the texts.
-        labels: The label file, or the frozen program with the labels.
+        gold: The name of the file of the texts.
+        labels: The name of the label file, or of the frozen program with the labels.
         decision: The decision whose sets are scored, if the program is calibrated.
-        baselines: Earlier evaluations on these texts.
         diagnose: Whether to find out where gold labels are lost, as the report shows it.
     """
 
@@ -209,11 +199,7 @@ def score_rankings(
     on_text: Callable[[], None] = lambda: None,
     collectors: Sequence[SetCollector | Diagnosis] = (),
 ) -> RankingScores:
-    """Classifies texts once, scores the rankings, and gives each text and its prediction to the collectors.
-
-    Raises:
-        UsageError: If no text has gold labels.
-    """
+    """Classifies texts once, scores the rankings, and gives each text and its prediction to the collectors."""
     if not any(row.labels for row in rows):
         raise UsageError("no text has gold labels", 'give texts with "labels"')
     values: dict[str, list[float]] = {name: [] for name in METRICS}
@@ -254,15 +240,12 @@ def score_rankings(
 
 def _setup(program: InferRetrieveRank, options: EvaluationOptions, left_out: int) -> dict[str, Any]:
     infer, rank, space = program.models.infer_lm, program.models.rank_lm, program.space
+    models = {"encoder": program.encoder, "infer": infer, "rank": rank}
     return {
         "name": options.name,
         "gold": str(options.gold),
         "labels": {"file": str(options.labels), "count": len(space), "fingerprint": space.fingerprint},
-        "models": {
-            "encoder": program.encoder.name,
-            "infer": infer.name if infer else None,
-            "rank": rank.name if rank else None,
-        },
+        "models": {role: model.name if model else None for role, model in models.items()},
         "examples": {"count": len(program.examples), "left_out": left_out},
         "settings": program.settings.flat(),
         "irr": __version__,
@@ -272,9 +255,9 @@ def _setup(program: InferRetrieveRank, options: EvaluationOptions, left_out: int
 def _title(program: InferRetrieveRank, options: EvaluationOptions) -> str:
     stages = {"infer": program.models.infer_lm, "rank": program.models.rank_lm}
     models = [f"{stage} {model.name}" for stage, model in stages.items() if model]
-    settings = program.settings.difference(Settings())
-    changed = [f"{name}={value}" for name, (value, _) in settings.items()]
-    name = options.name or ", ".join([Path(options.labels).stem, *models, *changed])
+    changed = program.settings.difference(Settings()).items()
+    settings = [f"{name}={value}" for name, (value, _) in changed]
+    name = options.name or ", ".join([Path(options.labels).stem, *models, *settings])
     return f"{name} on {Path(options.gold).name}"
 
 
