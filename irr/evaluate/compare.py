@@ -37,7 +37,7 @@ class PerText(BaseModel):
 
 
 class Baseline(BaseModel):
-    """An earlier evaluation; `program` is the digest of its program, `curve` its mean RP@k for k = 1, 2, ..."""
+    """An earlier evaluation; `program` is the digest of its program, `curve` its mean RP@k from k = 1."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

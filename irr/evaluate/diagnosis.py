@@ -102,11 +102,9 @@ class Diagnosis:
         """Takes a text and its prediction with its trace, which only errors lack."""
         trace, error = prediction.trace, prediction.error
         gold = _outcomes(dict.fromkeys(row.labels), trace)
-        queries = trace.queries if trace else ()
+        queries, candidates = (trace.queries, trace.candidates) if trace else ((), ())
         # A hierarchy adds ancestors, which need not be candidates.
-        matches_of = (
-            {candidate.label.id: candidate.matches for candidate in trace.candidates} if trace else {}
-        )
+        matches_of = {candidate.label.id: candidate.matches for candidate in candidates}
         self.texts.append(
             TextRecord(
                 id=row.id,
@@ -274,16 +272,15 @@ def _by_label(texts: Sequence[TextRecord], group_of: Callable[[str], tuple[int, 
 
 
 def _grouped(cases: Iterable[tuple[tuple[int, str], int, float]]) -> list[ScoreGroup]:
-    """The mean score of each group, from the position and name of the group, the text's number and the score."""
+    """The mean score of each group; a case has the group's position and name, the text's number and a score."""
     scores: dict[tuple[int, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for key, number, score in cases:
         scores[key][number].append(score)
     groups = []
     for (_, name), by_text in sorted(scores.items()):
-        sizes = [len(values) for values in by_text.values()]
-        groups.append(
-            ScoreGroup(name, sum(sizes), ratio([sum(values) for values in by_text.values()], sizes))
-        )
+        sums, sizes = map(sum, by_text.values()), map(len, by_text.values())
+        size = sum(map(len, by_text.values()))
+        groups.append(ScoreGroup(name, size, ratio(list(sums), list(sizes))))
     return groups
 
 

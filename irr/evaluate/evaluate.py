@@ -199,7 +199,7 @@ def score_rankings(
     on_text: Callable[[], None] = lambda: None,
     collectors: Sequence[SetCollector | Diagnosis] = (),
 ) -> RankingScores:
-    """Classifies texts once, scores the rankings, and gives each text and its prediction to the collectors."""
+    """Classifies texts once, scores the rankings, and gives texts and predictions to the collectors."""
     if not any(row.labels for row in rows):
         raise UsageError("no text has gold labels", 'give texts with "labels"')
     values: dict[str, list[float]] = {name: [] for name in METRICS}

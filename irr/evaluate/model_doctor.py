@@ -82,7 +82,7 @@ class DoctorFinding:
 
 
 def doctor(model: LanguageModel) -> list[DoctorFinding]:
-    """Asks the questions for terms, then for a ranking by each method; an `LMError` if it cannot be reached."""
+    """Asks the questions for terms, then for a ranking by each method; an `LMError` if it is out of reach."""
     return run_on_loop(_findings(model, doctor_questions()))
 
 

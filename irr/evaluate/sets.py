@@ -105,7 +105,7 @@ class _ScoredSet(NamedTuple):
 
 
 class SetCollector:
-    """Collects the sets of texts with gold; `arranged` puts chosen labels into the hierarchy, if there is one."""
+    """Collects the sets of texts with gold; `arranged` puts chosen labels into a hierarchy."""
 
     def __init__(
         self,
@@ -126,9 +126,8 @@ class SetCollector:
         hierarchy, thresholds = program.settings.hierarchy, program.calibration.thresholds(decision)
         if hierarchy is Hierarchy.NONE or not decision.cuts:
             return cls(decision, thresholds)
-        return cls(
-            decision, thresholds, lambda chosen: arrange(program.space, hierarchy, len(chosen), chosen)
-        )
+        space = program.space
+        return cls(decision, thresholds, lambda chosen: arrange(space, hierarchy, len(chosen), chosen))
 
     @property
     def reads_trace(self) -> bool:
@@ -144,11 +143,9 @@ class SetCollector:
         arranged = self._arranged if prediction.trace and labels else None
         ranking = prediction.trace.ranking if arranged and prediction.trace else labels
         selected = self._thresholds.select(_probabilities(ranking), p_value)
-        returned: Sequence[RankedLabel] = [
-            label for label, keep in zip(ranking, selected, strict=True) if keep
-        ]
+        returned = [label for label, keep in zip(ranking, selected, strict=True) if keep]
         if arranged:
-            returned = arranged(returned)
+            returned = list(arranged(returned))
         elif not self._decision.cuts:
             returned = returned[:_FIRST]
         right = np.array([label.id in gold for label in labels], float)
