@@ -23,7 +23,7 @@ from irr.program.program import InferRetrieveRank, build
 from irr.statistics import estimate, paired_bootstrap
 from irr.types import Example
 from irr.workbench.review.judgments import Judgment, Order, Verdict
-from irr.workbench.review.queue import ReviewQueue
+from irr.workbench.review.session import ReviewQueue
 
 ROUNDS, SIZE = 10, 20
 DEPTHS = (1, 10)

@@ -272,7 +272,7 @@ def _by_label(texts: Sequence[TextRecord], group_of: Callable[[str], tuple[int, 
 
 
 def _grouped(cases: Iterable[tuple[tuple[int, str], int, float]]) -> list[ScoreGroup]:
-    """The mean score of each group; a case has the group's position and name, the text's number and a score."""
+    """The mean score of each group; a case: its group's position and name, its text's number, its score."""
     scores: dict[tuple[int, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for key, number, score in cases:
         scores[key][number].append(score)

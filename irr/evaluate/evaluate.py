@@ -1,28 +1,31 @@
-"""Evaluates a program on texts with gold labels: one pass over the texts, and what is made of the answers."""
+"""Evaluates a program on texts with gold labels in one pass, and compares it with earlier evaluations."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from irr.calibrate.decision import BEST, Decision
-from irr.config import TOLERATED, Settings
-from irr.errors import UsageError
-from irr.evaluate.compare import Baseline, Comparison, PerText, compare, texts_digest
+from irr.config import TOLERATED, Settings, Share
+from irr.errors import InputError, UsageError
 from irr.evaluate.diagnosis import Diagnosis
 from irr.evaluate.metrics import DEPTH, METRICS, rp_curve
 from irr.evaluate.sets import SetCollector, SetScores
+from irr.io.streams import read_lines
 from irr.io.texts import GoldRow, gold_within
+from irr.io.validation import explain
 from irr.program.program import InferRetrieveRank
-from irr.statistics import Estimate, estimate
+from irr.statistics import Difference, Estimate, estimate, paired_bootstrap
 from irr.text.words import clean
 from irr.types import Costs, Prediction
 from irr.version import __version__
@@ -39,6 +42,51 @@ class Classifier(Protocol):
 
     def batch(self, texts: Iterable[str], top_k: int, trace: bool) -> Iterator[Prediction]:
         """Yields one prediction for each text, in order."""
+
+
+class PerText(BaseModel):
+    """The scores of each text with gold by metric, in file order; the digest is that of the texts."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ids: tuple[str | int, ...]
+    digest: str
+    scores: dict[str, tuple[Share, ...]]
+
+    @model_validator(mode="after")
+    def _one_score_a_text(self) -> PerText:
+        if "rp@10" not in self.scores:
+            raise ValueError('no "rp@10"')
+        if any(len(column) != len(self.ids) for column in self.scores.values()):
+            raise ValueError("not one score a text")
+        return self
+
+
+class Baseline(BaseModel):
+    """An earlier evaluation; `program` is the digest of its program, `curve` its mean RP@k from k = 1."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str | None = None
+    program: str
+    curve: Annotated[tuple[Share, ...], Field(min_length=1)]
+    per_text: PerText
+
+
+class Comparison(NamedTuple):
+    """A baseline, its means by metric, and how much better another evaluation is, by metric."""
+
+    baseline: Baseline
+    means: dict[str, float]
+    differences: dict[str, Difference]
+
+    def as_json(self) -> dict[str, Any]:
+        """The baseline, and the differences by metric with their intervals and p-values."""
+        metrics = {}
+        for name, d in self.differences.items():
+            ends = [round(d.low, 6), round(d.high, 6)]
+            metrics[name] = {"difference": round(d.mean, 6), "ci95": ends, "p": round(d.p, 6)}
+        return {"name": self.baseline.name, "program": self.baseline.program, "metrics": metrics}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +284,47 @@ def score_rankings(
         costs=costs,
         seconds=seconds,
     )
+
+
+def read_baseline(path: Path, rows: Sequence[GoldRow]) -> Baseline:
+    """Reads an earlier evaluation and checks that it has these texts.
+
+    Raises:
+        InputError: If the file holds no such evaluation, or its texts or gold are others.
+    """
+    content = "".join(line for _, line in read_lines(path, InputError))
+    try:
+        baseline = Baseline.model_validate_json(content)
+    except ValidationError as e:
+        hint = "name a file that this version of irr eval --json has written"
+        raise InputError(path, f"is not what irr eval writes ({explain(e)[0]})", hint) from e
+    if baseline.per_text.digest != texts_digest(rows):
+        here, there = {row.id for row in rows if row.labels}, set(baseline.per_text.ids)
+        difference = f"{len(there - here):,} are only there, {len(here - there):,} only here"
+        if here == there:
+            difference = "the ids are the same, but texts or gold have changed"
+        problem = f"was measured on other texts ({difference})"
+        raise InputError(path, problem, "compare on the same file of gold")
+    return baseline.model_copy(update={"name": baseline.name or path.stem})
+
+
+def compare(run: PerText, baseline: Baseline) -> Comparison:
+    """Compares a run with a baseline on the same texts, metric by metric, text by text."""
+    # Rounded as the file is, so that equal scores are equal.
+    ours = {name: [round(v, 6) for v in row] for name, row in run.scores.items()}
+    theirs = baseline.per_text.scores
+    shared = [name for name in ours if name in theirs]
+    return Comparison(
+        baseline=baseline,
+        means={name: sum(theirs[name]) / len(theirs[name]) for name in shared},
+        differences={name: paired_bootstrap(ours[name], theirs[name]) for name in shared},
+    )
+
+
+def texts_digest(rows: Sequence[GoldRow]) -> str:
+    """SHA-256 over the ids, contents and gold of the texts that have gold; other keys count for nothing."""
+    parts = [[row.id, row.text, sorted(set(row.labels))] for row in rows if row.labels]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _setup(program: InferRetrieveRank, options: EvaluationOptions, left_out: int) -> dict[str, Any]:

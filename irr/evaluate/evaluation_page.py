@@ -10,9 +10,8 @@ from typing import Any, TextIO
 import numpy as np
 
 from irr.evaluate import diagnosis as figures
-from irr.evaluate.compare import Comparison, PerText
 from irr.evaluate.diagnosis import TOP, Diagnosis, GoldLabel, PredictedLabel, ScoreGroup, TextRecord
-from irr.evaluate.evaluate import Evaluation
+from irr.evaluate.evaluate import Comparison, Evaluation, PerText
 from irr.evaluate.sets import SetScores
 from irr.labels.space import LabelSpace
 from irr.pages.document import script, write_document
