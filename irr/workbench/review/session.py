@@ -100,16 +100,14 @@ class ReviewQueue:
         """Which texts the program has read, shape (texts,)."""
         return self._uncertainty >= 0
 
-    def read(self, predictions: Iterable[Prediction], stop: Callable[[], bool] = lambda: False) -> None:
-        """Takes the program's prediction for each text, in order, until `stop` says so."""
-        for number, prediction in enumerate(predictions):
+    def read(self, predictions: Iterable[Prediction], first: int = 0) -> None:
+        """Takes the program's predictions for the texts from number `first` on."""
+        for number, prediction in enumerate(predictions, first):
             self._label_weights[number] = {
                 label.id: label.score if label.probability is None else label.probability
                 for label in prediction.labels
             }
             self._uncertainty[number] = uncertainty(prediction.labels)
-            if stop():
-                return
 
     def next(
         self, order: Order, reviewer: str, judgments: Iterable[Judgment], label: str | None = None
@@ -202,13 +200,14 @@ class ReviewSession:
         self.program = program
         self._queue = ReviewQueue(self._texts, self._seed)
 
-    def read_ahead(self, stop: Callable[[], bool] = lambda: False) -> None:
-        """Has the program read all texts, which the orders by uncertainty and by label need."""
+    def read_ahead(self, stop: Callable[[], bool]) -> None:
+        """Has the program read all texts until `stop`, which the orders by uncertainty and by label need."""
         program, queue = self.program, self._queue
-        texts = [text.text for text in self._texts]
-        groups = (texts[start : start + _READ_TOGETHER] for start in range(0, len(texts), _READ_TOGETHER))
-        predictions = (prediction for group in groups for prediction in program.batch(group))
-        queue.read(predictions, lambda: stop() or self.program is not program)
+        for start in range(0, len(self._texts), _READ_TOGETHER):
+            if stop() or self.program is not program:
+                return
+            group = self._texts[start : start + _READ_TOGETHER]
+            queue.read(program.batch([text.text for text in group]), start)
 
     def next(self, order: Order, reviewer: str, label: str | None = None) -> ReviewText | None:
         """The next text for a person; None if none is left; a `UsageError` without a label that it needs."""

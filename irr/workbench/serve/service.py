@@ -192,7 +192,7 @@ class Service:
         self.ready = True
 
     async def reload(self) -> None:
-        """Loads the program anew and swaps it in; if it cannot be loaded, a `Refusal`, and the old one stays."""
+        """Loads the program anew and swaps it in; a `Refusal` if it cannot, and the old one stays."""
         async with self._reloading:
             before = self._current
             try:
