@@ -179,12 +179,10 @@ class Evaluation(RankingScores):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationOptions:
-    """What an evaluation measures besides the ranking metrics, and the names that it shows.
+    """What an evaluation measures besides the ranking metrics, and the names of run and files that it shows.
 
     Attributes:
-        name: The name of the run.
-        gold: The name of the file of the texts.
-        labels: The name of the label file, or of the frozen program with the labels.
+        labels: The label file, or the frozen program with the labels.
         decision: The decision whose sets are scored, if the program is calibrated.
         diagnose: Whether to find out where gold labels are lost, as the report shows it.
     """

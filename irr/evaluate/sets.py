@@ -140,12 +140,11 @@ class SetCollector:
             return
         gold, p_value = frozenset(row.labels), prediction.scope or 0.0
         labels = prediction.labels if prediction.scope is not None else ()
-        arranged = self._arranged if prediction.trace and labels else None
-        ranking = prediction.trace.ranking if arranged and prediction.trace else labels
+        ranking = prediction.trace.ranking if self._arranged and prediction.trace and labels else labels
         selected = self._thresholds.select(_probabilities(ranking), p_value)
         returned = [label for label, keep in zip(ranking, selected, strict=True) if keep]
-        if arranged:
-            returned = list(arranged(returned))
+        if self._arranged:
+            returned = list(self._arranged(returned))
         elif not self._decision.cuts:
             returned = returned[:_FIRST]
         right = np.array([label.id in gold for label in labels], float)
@@ -182,8 +181,7 @@ class SetCollector:
             bins=_bins(*first),
             cutoffs=self._cutoffs(probability, right, sum(gold_sizes)),
             unsure=tuple(
-                1.0 - float(np.mean([label.probability or 0.0 for label in t.returned] or [0.0]))
-                for t in texts
+                1.0 - float(np.mean(_probabilities(t.returned) if t.returned else 0.0)) for t in texts
             ),
         )
 

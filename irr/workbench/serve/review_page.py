@@ -69,10 +69,7 @@ class ReviewPage:
 
 
 def _routes(session: ReviewSession, presenter: _Presenter) -> APIRouter:
-    async def follow() -> None:
-        presenter.follow()
-
-    routes = APIRouter(tags=["review"], dependencies=[Depends(_require_json), Depends(follow)])
+    routes = APIRouter(tags=["review"], dependencies=[Depends(_require_json), Depends(presenter.follow)])
     pages = files("irr.pages")
     assets = (*pages.joinpath("review").iterdir(), pages / "report" / "dom.js")
     contents = {asset.name: asset.read_bytes() for asset in assets}
@@ -129,7 +126,7 @@ class _Presenter:
         self._waiting = 0
         self._start_reading()
 
-    def follow(self) -> None:
+    async def follow(self) -> None:
         """Changes the session to the program in use, if that was reloaded."""
         program = self._service.current.program
         if program is not self._session.program:
@@ -167,7 +164,7 @@ class _Presenter:
 
     async def show(self, text: ReviewText, order: Order, before: Judgment | None = None) -> dict[str, Any]:
         """All that the page shows of a text."""
-        self.follow()
+        await self.follow()
         served = self._service.current
         self._waiting += 1
         try:

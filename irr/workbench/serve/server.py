@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class ServeSetup:
-    """All that a process needs to serve, as it is sent there; each extension gives further routes."""
+    """All that a process needs to serve, as workers receive it; each extension gives further routes."""
 
     build: Callable[[], InferRetrieveRank]
     queue: int = 1_000
