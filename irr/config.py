@@ -64,7 +64,7 @@ class InferSettings(_Settings):
 
 
 class RetrieveSettings(_Settings):
-    """Settings of retrieve, which scores labels; `retrieve.scoring` holds the formulas.
+    """Settings of retrieve, which scores labels; `retrieve.score` holds the formulas.
 
     Attributes:
         fields: Parts of a label that get index entries; a name always does.

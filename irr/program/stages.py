@@ -23,7 +23,7 @@ from irr.lm.protocol import LanguageModel
 from irr.program.spec import Models, ProgramSpec
 from irr.prompts.pack import ChooseDemos, TaskPack, load_task
 from irr.rank.ranker import LMEvidence, Ranker, RetrievalRanker
-from irr.retrieve.retriever import LabelRetriever, Retriever
+from irr.retrieve.retriever import LabelRetriever
 from irr.text.passages import excerpt
 from irr.text.words import clean
 from irr.types import (
@@ -72,7 +72,7 @@ class Stages:
     space: LabelSpace
     settings: Settings
     inferer: Inferer
-    retriever: Retriever
+    retriever: LabelRetriever
     ranker: Ranker
     part: frozenset[str] | None = None
     calibration: Calibration | None = None
