@@ -27,6 +27,7 @@ from irr.labels.space import LabelSpace
 from irr.lm.loop import run_on_loop
 from irr.lm.registry import open_model
 from irr.lm.server_client import ServedModel
+from irr.lm.server_limits import Limits
 from irr.program.dspy_module import LeanJSONAdapter, dspy_model, predictor_of, prepare_dspy, schema_config
 from irr.program.program import build
 from irr.prompts.chat import list_schema
@@ -121,7 +122,7 @@ def _call_costs(calls: int, rounds: int) -> dict[str, float]:
     server.start()
     try:
         api_base = f"http://127.0.0.1:{ports.get(timeout=60)}/v1"
-        ways = _ways(ServedModel("m", api_base, concurrency=IN_FLIGHT), api_base)
+        ways = _ways(ServedModel("m", api_base, limits=Limits(IN_FLIGHT)), api_base)
         costs: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(rounds + 1):
             for name, ask in ways.items():

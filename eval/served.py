@@ -29,6 +29,7 @@ from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.io.texts import TextRow, read_rows
 from irr.labels.space import LabelSpace
 from irr.lm.server_client import ServedModel
+from irr.lm.server_limits import Limits
 from irr.lm.vllm_server import Server, ServerOptions, running_server
 from irr.program.program import build
 from irr.types import EntryKind
@@ -42,7 +43,7 @@ class Recorder(ServedModel):
     """A served model that keeps its requests, and whose runs do not meet each other in the prefix cache."""
 
     def __init__(self, server: Server) -> None:
-        super().__init__(server.name, server.api_base, concurrency=CONCURRENCY)
+        super().__init__(server.name, server.api_base, limits=Limits(CONCURRENCY))
         self.salt = ""
         self.sent: list[tuple[str, dict[str, Any]]] = []
 

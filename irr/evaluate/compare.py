@@ -93,7 +93,7 @@ def read_baseline(path: Path, rows: Sequence[GoldRow]) -> Baseline:
         if here == there:
             difference = "the ids are the same, but texts or gold have changed"
         raise InputError(
-            path, f"was measured on other texts ({difference})", "compare on the same --gold file"
+            path, f"was measured on other texts ({difference})", "compare on the same file of gold"
         )
     return baseline.model_copy(update={"name": baseline.name or path.stem})
 

@@ -223,7 +223,7 @@ def _needed(
     if api_base is None and not capabilities_of(name).local:
         # Texts must not go to the default server.
         problem = f'{folder} asks the model "{frozen.name}" of a server'
-        raise ProgramError(problem, "give --api-base URL")
+        raise ProgramError(problem, "give `api_base`, the URL of its server")
     return name
 
 

@@ -87,9 +87,7 @@ class EmbeddedModel:
     async def probabilities(
         self, prefix: str, context: str, items: Sequence[str], yes: str, no: str
     ) -> list[float]:
-        """The probability of `yes` against `no` after `prefix + context + item`, for each item.
-
-        Only the first tokens of `yes` and `no` count.
+        """As every model's; only the first tokens of `yes` and `no` count.
 
         Raises:
             LMError: If it is too long for the model, or `yes` and `no` begin with the same token.

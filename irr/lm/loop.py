@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -50,27 +50,21 @@ class Requests:
 _requests: ContextVar[Requests | None] = ContextVar("irr_requests", default=None)
 
 
-class _Loop:
-    """The event loop that all models share, because a connection belongs to the loop that opened it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._loop.run_forever, name="irr-lm", daemon=True)
-                self._thread.start()
-            return self._loop
-
-    def is_here(self) -> bool:
-        return self._thread is threading.current_thread()
+# All models share one loop, because a connection belongs to the loop that opened it.
+_loop = asyncio.new_event_loop()
+_thread = threading.Thread(target=_loop.run_forever, name="irr-lm", daemon=True)
+_starting = threading.Lock()
 
 
-_loop = _Loop()
+def _running_loop() -> asyncio.AbstractEventLoop:
+    with _starting:
+        if _thread.ident is None:
+            _thread.start()
+    return _loop
+
+
+def _is_here() -> bool:
+    return _thread is threading.current_thread()
 
 
 def run_on_loop(work: Coroutine[Any, Any, T]) -> T:
@@ -79,10 +73,10 @@ def run_on_loop(work: Coroutine[Any, Any, T]) -> T:
     Raises:
         RuntimeError: If it is called on that loop, where it would wait for itself.
     """
-    if _loop.is_here():
+    if _is_here():
         work.close()
         raise RuntimeError("run_on_loop() was called on the models' own event loop: await the work instead")
-    future = asyncio.run_coroutine_threadsafe(work, _loop.start())
+    future = asyncio.run_coroutine_threadsafe(work, _running_loop())
     requests = _requests.get()
     if requests is not None:
         requests._add(future)
@@ -91,6 +85,21 @@ def run_on_loop(work: Coroutine[Any, Any, T]) -> T:
     except BaseException:
         future.cancel()
         raise
+
+
+def close_on_loop(work: Coroutine[Any, Any, None]) -> None:
+    """Runs a coroutine that closes something on that loop; waits for it, if that is possible, two seconds."""
+    closing = asyncio.run_coroutine_threadsafe(work, _running_loop())
+    if not _is_here():
+        with suppress(TimeoutError):
+            closing.result(timeout=2)
+
+
+async def on_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Awaits a coroutine on the event loop that all models share, from that loop or another one."""
+    if _is_here():
+        return await work
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, _running_loop()))
 
 
 async def gather(*work: Coroutine[Any, Any, T]) -> list[T]:

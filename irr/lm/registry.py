@@ -16,9 +16,9 @@ _SERVED = "openai/"
 # The class of a name, or of names that begin so if it ends in "/". A class has `open` and `capabilities`,
 # and is imported at first use.
 _CLASSES = {
-    "embedded": ("irr.lm.embedded", "EmbeddedModel"),
-    "recorded/": ("irr.lm.recorded", "RecordedModel"),
-    _SERVED: ("irr.lm.server_client", "ServedModel"),
+    "embedded": "irr.lm.embedded:EmbeddedModel",
+    "recorded/": "irr.lm.recorded:RecordedModel",
+    _SERVED: "irr.lm.server_client:ServedModel",
 }
 
 
@@ -37,20 +37,15 @@ def open_model(name: str, api_base: str | None = None, limits: Limits | None = N
     """
     if name == NO_MODEL:
         return None
-    kind, rest = _split(name)
-    model: LanguageModel = _class(kind).open(rest, api_base, limits)
+    kind, rest = _found(name)
+    model: LanguageModel = kind.open(rest, api_base, limits)
     return model
 
 
 def open_models(
     models: Sequence[LanguageModel | str], api_base: str | None = None, limits: Limits | None = None
 ) -> list[LanguageModel | None]:
-    """These models, each name opened once.
-
-    Raises:
-        UsageError: If `open_model` does not know a name.
-        MissingExtraError: If the embedded model's package is not installed.
-    """
+    """These models, each name opened once; raises as `open_model`."""
     names = dict.fromkeys(model for model in models if isinstance(model, str))
     opened = {name: open_model(name, api_base, limits) for name in names}
     return [opened[model] if isinstance(model, str) else model for model in models]
@@ -64,7 +59,7 @@ def capabilities_of(name: str) -> Capabilities:
     """
     if name == NO_MODEL:
         return Capabilities(writes_instructions=False, local=True)
-    capabilities: Capabilities = _class(_split(name)[0]).capabilities
+    capabilities: Capabilities = _found(name)[0].capabilities
     return capabilities
 
 
@@ -87,19 +82,11 @@ def check_name(name: str, api_base: str | None = None) -> None:
         check_address(api_base)
 
 
-def _split(name: str) -> tuple[str, str]:
-    """The kind of model, a key of `_CLASSES`, and the rest of the name."""
-    if name in _CLASSES and not name.endswith("/"):
-        return name, ""
+def _found(name: str) -> tuple[Any, str]:
+    """The class of a model, and what follows its kind in the name."""
     kind, slash, rest = name.partition("/")
-    if slash and rest and kind + slash in _CLASSES:
-        return kind + slash, rest
-    raise UsageError(
-        f'no language model "{name}"',
-        "name none, embedded, openai/MODEL with --api-base URL, or recorded/FILE",
-    )
-
-
-def _class(kind: str) -> Any:
-    module, name = _CLASSES[kind]
-    return getattr(import_module(module), name)
+    if kind + slash not in _CLASSES or bool(slash) != bool(rest):
+        hint = "name none, embedded, openai/MODEL with `api_base`, or recorded/FILE"
+        raise UsageError(f'no language model "{name}"', hint)
+    module, _, found = _CLASSES[kind + slash].partition(":")
+    return getattr(import_module(module), found), rest

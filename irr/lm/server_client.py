@@ -10,12 +10,11 @@ import random
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from irr.errors import LMError, LMUnavailableError
+from irr.lm.loop import close_on_loop, on_loop
 from irr.lm.protocol import Capabilities, ChatRequest, count
 from irr.lm.server_errors import (
     NEEDS_VLLM,
@@ -52,7 +51,6 @@ class ServedModel:
         api_base: The server's address, usually ending in `/v1`.
         timeout: Seconds of one try.
         retries: Further tries after a failure that may pass.
-        concurrency: Requests at a time, in place of `limits.concurrency`.
         limits: Concurrency and rate limits.
 
     Raises:
@@ -68,12 +66,9 @@ class ServedModel:
         *,
         timeout: float = 120,
         retries: int = 3,
-        concurrency: int | None = None,
         limits: Limits | None = None,
     ) -> None:
         limits = limits or Limits()
-        if concurrency is not None:
-            limits = replace(limits, concurrency=concurrency)
         self.name = name
         self.concurrency = limits.concurrency
         self._endpoint = _Endpoint(api_base, timeout, retries, limits)
@@ -117,9 +112,7 @@ class ServedModel:
     async def probabilities(
         self, prefix: str, context: str, items: Sequence[str], yes: str, no: str
     ) -> list[float]:
-        """The probability of `yes` against `no` after `prefix + context + item`, for each item, by vLLM.
-
-        Only the first token of each word counts.
+        """As every model's, by vLLM; only the first tokens of `yes` and `no` count.
 
         Raises:
             LMError: If the server gives no usable answer; `refused` if it is not vLLM.
@@ -146,7 +139,7 @@ class ServedModel:
         return values
 
     async def close(self) -> None:
-        """Closes the connections of the running event loop."""
+        """Closes the connections."""
         await self._endpoint.close()
 
     def _chat_body(self, request: ChatRequest) -> dict[str, Any]:
@@ -195,24 +188,8 @@ class ServedModel:
 
     async def _post(self, url: str, body: dict[str, Any]) -> dict[str, Any]:
         answer, seconds = await self._endpoint.post(url, {"model": self.name, **body})
-        prompt, completion, cached = _reported(answer)
-        count(
-            Usage(
-                calls=1,
-                prompt_tokens=prompt,
-                cached_tokens=cached,
-                completion_tokens=completion,
-                seconds=seconds,
-            )
-        )
+        count(_usage(answer, seconds))
         return answer
-
-
-@dataclass(frozen=True)
-class _Connection:
-    session: aiohttp.ClientSession
-    flow: Flow
-    outage: Outage
 
 
 class _Endpoint:
@@ -231,8 +208,11 @@ class _Endpoint:
         self._limits = limits
         # Whether this address has ever answered: then a failure means that it is down, not wrong.
         self._has_answered = False
-        self._connections: dict[asyncio.AbstractEventLoop, _Connection] = {}
-        weakref.finalize(self, _close_all, self._connections)
+        self._flow = Flow(limits)
+        self._outage = Outage(self.base, limits.patience, self._is_up)
+        # The session that is open, if one is; all requests are sent on the loop that models share.
+        self._sessions: list[aiohttp.ClientSession] = []
+        weakref.finalize(self, _close_in_the_end, self._sessions)
 
     async def post(self, url: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
         """Posts `body`; returns the answer and the seconds that the answered try took.
@@ -241,6 +221,9 @@ class _Endpoint:
             LMError: If no usable answer came after all tries.
             LMUnavailableError: If the server refuses the key, the model or the address, or stays down.
         """
+        return await on_loop(self._post(url, body))
+
+    async def _post(self, url: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
         began = time.monotonic()
         tried = 0
         while True:
@@ -262,7 +245,7 @@ class _Endpoint:
                 if error.code == "rate_limited":
                     if time.monotonic() - began >= self._limits.patience:
                         raise error
-                elif await self._connection().outage.outlast(error, since):
+                elif await self._outage.outlast(error, since):
                     tried = 0
                     continue
                 else:
@@ -274,26 +257,22 @@ class _Endpoint:
             await asyncio.sleep(max(pause, asked_pause))
 
     async def close(self) -> None:
-        """Closes the connections that belong to the running event loop."""
-        connection = self._connections.pop(asyncio.get_running_loop(), None)
-        if connection is not None:
-            await connection.session.close()
+        """Closes the connections."""
+        await on_loop(_close(self._sessions))
 
     async def _exchange(self, url: str, body: Mapping[str, Any]) -> Reply:
         """Sends one request and returns its reply."""
         import aiohttp
 
-        connection = self._connection()
-        flow = connection.flow
         key = read_key()
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         # An estimate that the answer corrects.
         expected = len(json.dumps(body)) / 4 if self._limits.tokens_per_minute else 0.0
-        async with flow.request(expected):
+        async with self._flow.request(expected):
             started = time.perf_counter()
             try:
                 # Redirects are refused, because they could carry the text or the key to another host.
-                async with connection.session.post(
+                async with self._session().post(
                     url, json=body, headers=headers, allow_redirects=False
                 ) as response:
                     content = bytearray()
@@ -304,25 +283,21 @@ class _Endpoint:
                     pause = _seconds(response.headers.get("Retry-After", ""))
                     reply = Reply(response.status, bytes(content), time.perf_counter() - started, pause)
             except TimeoutError as e:
-                flow.overloaded(0.0)
+                self._flow.overloaded(0.0)
                 message = f"no answer from {self.base} within {self._timeout:g} s"
-                raise LMError("timeout", message, "lower --concurrency", True) from e
+                raise LMError("timeout", message, "lower `concurrency`", True) from e
             except (aiohttp.ClientError, OSError) as e:
                 wrong = (aiohttp.ClientConnectorDNSError, aiohttp.ClientSSLError, aiohttp.InvalidURL)
                 if not self._has_answered and isinstance(e, wrong):
                     message = f"no model server at {self.base} ({_cause(e)})"
-                    raise LMUnavailableError("refused", message, "correct --api-base") from e
+                    raise LMUnavailableError("refused", message, "correct `api_base`") from e
                 message = f"no answer from {self.base} ({type(e).__name__})"
                 raise LMError("unreachable", message, "check that the server runs there", True) from e
         self._has_answered = True
         if reply.status in (429, 503):
-            flow.overloaded(min(reply.retry_after, self._limits.patience))
+            self._flow.overloaded(min(reply.retry_after, self._limits.patience))
         else:
-            tokens = 0
-            if expected:
-                with suppress(LMError):
-                    tokens = sum(_reported(_parse(reply.body))[:2])
-            flow.answered(tokens - expected)
+            self._flow.answered(_tokens(reply) - expected if expected else 0.0)
         return reply
 
     async def _is_up(self) -> bool:
@@ -331,37 +306,33 @@ class _Endpoint:
 
         try:
             timeout = aiohttp.ClientTimeout(total=min(self._timeout, 10.0))
-            async with self._connection().session.get(f"{self.base}/models", timeout=timeout) as response:
+            async with self._session().get(f"{self.base}/models", timeout=timeout) as response:
                 return response.status < 500
         except (TimeoutError, aiohttp.ClientError, OSError):
             return False
 
-    def _connection(self) -> _Connection:
-        """The connections of the running event loop, to which they belong."""
-        loop = asyncio.get_running_loop()
-        if loop not in self._connections:
+    def _session(self) -> aiohttp.ClientSession:
+        if not self._sessions:
             import aiohttp
 
-            for closed in [other for other in self._connections if other.is_closed()]:
-                del self._connections[closed]
             session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),  # `Flow` limits the requests
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=self._timeout),
             )
-            outage = Outage(self.base, self._limits.patience, self._is_up)
-            self._connections[loop] = _Connection(session, Flow(self._limits), outage)
-        return self._connections[loop]
+            self._sessions.append(session)
+        return self._sessions[0]
 
 
-def _close_all(connections: dict[asyncio.AbstractEventLoop, _Connection]) -> None:
-    """Closes connections on their loops, because aiohttp warns on stderr about those that are left open."""
-    for loop, connection in connections.items():
-        if loop.is_running():
-            closing = asyncio.run_coroutine_threadsafe(connection.session.close(), loop)
-            if asyncio._get_running_loop() is None:
-                with suppress(TimeoutError):
-                    closing.result(timeout=2)
+async def _close(sessions: list[aiohttp.ClientSession]) -> None:
+    while sessions:
+        await sessions.pop().close()
+
+
+def _close_in_the_end(sessions: list[aiohttp.ClientSession]) -> None:
+    """Closes the session of a model that is dropped, or at exit, because aiohttp warns if it is left open."""
+    if sessions:
+        close_on_loop(_close(sessions))
 
 
 def _cause(error: Exception) -> str:
@@ -379,20 +350,31 @@ def _parse(body: bytes) -> dict[str, Any]:
     return answer
 
 
-def _reported(answer: Mapping[str, Any]) -> tuple[int, int, int]:
-    """The tokens that a server reports: sent, generated, and sent but read from its cache."""
+def _usage(answer: Mapping[str, Any], seconds: float) -> Usage:
+    """The cost of a request, as its answer reports it."""
 
     def number(source: Any, name: str) -> int:
         value = source.get(name) if isinstance(source, dict) else None
         return value if isinstance(value, int) else 0
 
-    usage = answer.get("usage")
-    details = usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
-    return (
-        number(usage, "prompt_tokens"),
-        number(usage, "completion_tokens"),
-        number(details, "cached_tokens"),
+    reported = answer.get("usage")
+    details = reported.get("prompt_tokens_details") if isinstance(reported, dict) else None
+    return Usage(
+        calls=1,
+        prompt_tokens=number(reported, "prompt_tokens"),
+        cached_tokens=number(details, "cached_tokens"),
+        completion_tokens=number(reported, "completion_tokens"),
+        seconds=seconds,
     )
+
+
+def _tokens(reply: Reply) -> int:
+    """The tokens that a reply reports, sent and generated; 0 for none."""
+    try:
+        usage = _usage(_parse(reply.body), reply.seconds)
+    except LMError:
+        return 0
+    return usage.prompt_tokens + usage.completion_tokens
 
 
 def _seconds(retry_after: str) -> float:

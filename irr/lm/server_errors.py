@@ -12,7 +12,7 @@ from irr.errors import LMError, LMUnavailableError, UsageError
 from irr.text.strings import printable
 
 KEY_VARIABLE = "OPENAI_API_KEY"
-NEEDS_VLLM = "choose another --rank-method, or serve the model with a recent vLLM"
+NEEDS_VLLM = "choose another `rank_method`, or serve the model with a recent vLLM"
 # No run of so many characters of a key is shown.
 _RUN = 6
 _SHOWN = 300
@@ -109,12 +109,12 @@ def failure_of(reply: Reply, url: str) -> LMError:
         return LMUnavailableError("refused", f"no such model: {message}", "correct openai/MODEL")
     if status in (404, 405, 501) or 300 <= status < 400:
         path = urlsplit(url).path
-        hint = "correct --api-base" if path.endswith("/chat/completions") else NEEDS_VLLM
+        hint = "correct `api_base`" if path.endswith("/chat/completions") else NEEDS_VLLM
         return LMUnavailableError("refused", f"the model server has no {path} ({status})", hint)
     if status == 413 or (status == 400 and any(sign in message.lower() for sign in _TOO_LONG)):
         return LMError("too_long", f"the prompt is too long for the model: {message}")
     if status == 429:
-        return LMError("rate_limited", "the server asks for fewer requests", "lower --concurrency", True)
+        return LMError("rate_limited", "the server asks for fewer requests", "lower `concurrency`", True)
     if status == 408 or status >= 500:
         code = "timeout" if status in (408, 504) else "server_error"
         return LMError(code, f"the server failed ({status}): {message}", retryable=True)

@@ -55,7 +55,7 @@ class Server:
 
     Attributes:
         name: The model's name on the server.
-        api_base: The server's address, for `ServedModel`.
+        api_base: Its address, for `ServedModel`.
         port: Its port.
         process: Its process, the leader of a process group.
         log: The log file of vLLM.
@@ -102,11 +102,7 @@ def serve(model: str, ready: Callable[[Server], None], options: ServerOptions) -
         UsageError: If the port is taken.
         IrrError: If the server stops by itself; with the end of its log.
     """
-    with (
-        suppress(KeyboardInterrupt),
-        _signals_interrupt(),
-        running_server(model, options) as server,
-    ):
+    with suppress(KeyboardInterrupt), _signals_interrupt(), running_server(model, options) as server:
         ready(server)
         status = server.process.wait()
         raise _died(status, server.log)
@@ -118,10 +114,12 @@ def running_server(model: str, options: ServerOptions) -> Iterator[Server]:
     python = str(options.python or sys.executable)
     on_cpu = _probe(python)
     host, port = options.host, _free_port(options.host, options.port)
-    source, name, local = _model(model)
+    local = model == ALIAS or Path(model).expanduser().is_dir()
+    source = packaged_folder() if model == ALIAS else Path(model).expanduser() if local else model
+    name = NAME if model == ALIAS else Path(source).resolve().name if local else model
     command = [
         *(python, "-m", "vllm.entrypoints.openai.api_server"),
-        *("--model", source, "--served-model-name", name, "--host", host, "--port", str(port)),
+        *("--model", str(source), "--served-model-name", name, "--host", host, "--port", str(port)),
         *_FLAGS,
         *(("--dtype", _cpu_dtype(), "--enforce-eager") if on_cpu else ()),
         *options.extra,
@@ -177,16 +175,6 @@ def _cpu_dtype() -> str:
     except OSError:  # another system than Linux
         return "bfloat16"
     return "bfloat16" if known & _BFLOAT16 else "float32"
-
-
-def _model(model: str) -> tuple[str, str, bool]:
-    """The model that vLLM loads, its name on the server, and whether it is on this machine."""
-    if model == ALIAS:
-        return str(packaged_folder()), NAME, True
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return str(folder), folder.resolve().name, True
-    return model, model, False
 
 
 def _free_port(host: str, port: int) -> int:

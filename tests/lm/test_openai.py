@@ -22,6 +22,7 @@ from irr.errors import LMError, UsageError
 from irr.lm.loop import run_on_loop
 from irr.lm.protocol import metered
 from irr.lm.server_client import ServedModel
+from irr.lm.server_limits import Limits
 from irr.program.dspy_module import as_lm_error, dspy_model, prepare_dspy, schema_config
 from irr.types import Usage
 from tests.doubles.dspy_calls import dspy_context
@@ -292,7 +293,7 @@ def test_requests_at_a_time_are_bounded(server: FaultyServer) -> None:
         return failure(500) if number % 5 == 0 else completion(GOOD)
 
     desk = server.desk(slow)
-    model = ServedModel("small", desk.api_base, concurrency=4, retries=8)
+    model = ServedModel("small", desk.api_base, limits=Limits(4), retries=8)
 
     async def several() -> None:
         await asyncio.gather(*(terms(model, f"text {i}") for i in range(30)))

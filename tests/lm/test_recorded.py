@@ -173,3 +173,18 @@ def test_its_name_opens_it_again_and_a_servers_name_does_not() -> None:
     assert name_of(f"recorded/{FILE}") == f"recorded/{FILE}"
     assert name_of("Qwen/Qwen3-30B") == "openai/Qwen/Qwen3-30B"
     assert name_of("embedded") == "embedded"
+
+
+def test_candidates_may_be_shown_with_more_than_their_names() -> None:
+    names = RANKINGS["teamwork"].candidates
+    shown = [f"{name} – what it is" for name in names]
+    assert asked(ASK.request("teamwork", shown, 10, names=names)) == asked(ASK.request("teamwork", names, 10))
+
+
+def test_what_dspy_asks_is_answered_too(program_of: Callable[..., InferRetrieveRank]) -> None:
+    model = RecordedModel(ANSWERS)
+    program = program_of(infer_lm=model, rank_lm=model)
+    prediction = program.module()(text="teamwork")["prediction"]
+    assert not prediction.fallbacks
+    assert prediction.labels == program("teamwork").labels
+    assert model.shown == 2 * 50

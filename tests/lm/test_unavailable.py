@@ -51,8 +51,8 @@ REFUSALS = {
     "key": (lambda: failure(401, f"Incorrect API key provided: {KEY[:12]}."), "set OPENAI_API_KEY"),
     "rights": (lambda: failure(403, "no access"), "set OPENAI_API_KEY"),
     "model": (lambda: failure(404, "The model `any` does not exist."), "correct openai/MODEL"),
-    "address": (lambda: web.Response(status=404, text="404 page not found"), "correct --api-base"),
-    "redirect": (lambda: web.Response(status=301, headers={"Location": "https://x/"}), "correct --api-base"),
+    "address": (lambda: web.Response(status=404, text="404 page not found"), "correct `api_base`"),
+    "redirect": (lambda: web.Response(status=301, headers={"Location": "https://x/"}), "correct `api_base`"),
 }
 
 
@@ -84,7 +84,7 @@ def test_a_refusal_ends_the_command_with_one_line(
     assert result.stdout == ""
     (line,) = [line for line in result.stderr.splitlines() if not line.startswith("label entries ")]
     assert line.startswith("irr: ")
-    assert hint in line
+    assert hint.replace("`api_base`", "--api-base") in line
     assert not output.exists(), "nothing may look like a result"
     assert not list(output.parent.glob(f"{output.name}.part*")), "nothing may stand in a corrected call's way"
     assert len(desk.calls) <= 64, "it went on asking"
@@ -191,7 +191,7 @@ def test_an_address_without_a_model_server_is_not_waited_for(server: FaultyServe
     model = open_model("openai/any", address.format(port=port))
     assert model is not None
     start = time.monotonic()
-    with pytest.raises(LMUnavailableError, match="correct --api-base") as caught:
+    with pytest.raises(LMUnavailableError, match="correct `api_base`") as caught:
         run_on_loop(model.chat(chat("bread")))
     assert caught.value.code == "refused"
     assert time.monotonic() - start < 30

@@ -128,7 +128,7 @@ def test_prompts_are_frozen_and_the_key_is_nowhere(
     run = ("classify", "--program", program, "--input", source, "--output", tmp_path / "o.jsonl")
     refused = irr(*run)
     assert refused.returncode == 2
-    assert "give --api-base URL" in refused.stderr
+    assert "give --api-base, the URL" in refused.stderr
     desk.calls.clear()
     result = irr(*run, "--api-base", desk.api_base)
     assert result.returncode == 0, result.stderr
