@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -97,7 +98,9 @@ class Stages:
         encoder = LockedEncoder(models.encoder) if lms else models.encoder
         spans = SpanInferer(settings.infer)
         neighbours = (
-            ExampleIndex(spec.examples, index.space, encoder, spans.passage_texts, spec.leave_one_out)
+            ExampleIndex(
+                spec.examples, index.space, partial(spans.encode, encoder=encoder), spec.leave_one_out
+            )
             if spec.examples
             else None
         )
