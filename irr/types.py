@@ -176,14 +176,7 @@ class Usage(_Frozen):
     dropped: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            calls=self.calls + other.calls,
-            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
-            cached_tokens=self.cached_tokens + other.cached_tokens,
-            completion_tokens=self.completion_tokens + other.completion_tokens,
-            seconds=self.seconds + other.seconds,
-            dropped=self.dropped + other.dropped,
-        )
+        return Usage(**{name: value + getattr(other, name) for name, value in self})
 
 
 class Fallback(_Frozen):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from irr.encoders.base import unit_mean
 from irr.labels.space import LabelSpace
-from irr.prompts.pack import MAX_NAME, MAX_TERMS, ChooseDemos, Demo, demo_text
+from irr.prompts.pack import MAX_NAME, MAX_TERMS, Demo, demo_text
 from irr.types import Example
 
 Floats = NDArray[np.float32]
@@ -71,13 +71,9 @@ class ExampleIndex:
         share = np.bincount(self._label_of, weight[self._example_of], self._labels)
         return ExampleEvidence(nearest, share.astype(np.float32))
 
-    def chooser(self, count: int) -> ChooseDemos:
-        """Chooses the `count` examples that resemble a text most, the nearest last, next to the question."""
-
-        def choose(texts: Sequence[str], /) -> list[tuple[Demo, ...]]:
-            return [self._nearest(vector, count) for vector in self._encode(texts)]
-
-        return choose
+    def demos(self, texts: Sequence[str], count: int) -> list[tuple[Demo, ...]]:
+        """The `count` examples that resemble each text most, the nearest last, next to the question."""
+        return [self._nearest(vector, count) for vector in self._encode(texts)]
 
     def _nearest(self, vector: Floats, count: int) -> tuple[Demo, ...]:
         similarity, _ = self._similarity(vector)

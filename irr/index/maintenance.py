@@ -35,16 +35,18 @@ def prune(root: Path, days: float) -> tuple[int, int]:
     indexes = vectors = 0
     for home in sorted(path.parent for path in root.glob(f"*/{SPACES}") if _HOME.fullmatch(path.parent.name)):
         with FileLock(home.with_suffix(".lock")):
-            old = [index.path for index in indexes_of(home) if index.unused >= days]
             spaces = home / SPACES
-            for folder in (*old, *spaces.glob("*.building"), *spaces.glob("*/*.building")):
-                shutil.rmtree(folder, ignore_errors=True)
+            old = [index.path for index in indexes_of(home) if index.unused >= days]
             indexes += len(old)
+            for path in old:
+                shutil.rmtree(path)
+            for leftover in [*spaces.glob("*.building"), *spaces.glob("*/*.building")]:
+                shutil.rmtree(leftover)
             empty = not any(spaces.iterdir())
             if (home / STORE).is_dir():
                 used = {key for file in spaces.glob(f"*/{KEYS}") for key in keys_in(file.parent)}
                 with VectorStore(home) as store:
-                    unused = [key for key in store.keys() if key not in used]
+                    unused = [key for key in store.all_keys() if key not in used]
                     if not empty:
                         store.delete(unused)
                 vectors += len(unused)

@@ -124,9 +124,7 @@ def open_index(
         with _acquire(FileLock(home.with_suffix(".lock"))):
             if index := _open(path, space, encoder):
                 return index
-            builder = IndexBuilder(home, encoder, progress, server)
-            builder.drop_another_encoder()
-            builder.build(path, space, kinds)
+            IndexBuilder(home, encoder, progress, server).build(path, space, kinds)
             index = _open(path, space, encoder)
     except OSError as e:
         raise LabelIndexError(
@@ -177,14 +175,14 @@ def _open(path: Path, space: LabelSpace, encoder: Encoder) -> LabelIndex | None:
 
 @dataclass(frozen=True)
 class IndexBuilder:
-    """Builds the indexes of one encoder in the folder `home`, with the vectors of `VectorStore(home, server)`."""
+    """Builds the indexes of one encoder in its folder, with the vectors of its `VectorStore`."""
 
     home: Path
     encoder: Encoder
     progress: Progress | None = None
     server: str | None = None
 
-    def drop_another_encoder(self) -> None:
+    def _drop_another_encoder(self) -> None:
         """Deletes the folder if another encoder of the same name made the vectors in it."""
         if (last := next(self._whole_indexes(), None)) is None:
             return
@@ -195,6 +193,7 @@ class IndexBuilder:
 
     def build(self, path: Path, space: LabelSpace, kinds: Sequence[EntryKind]) -> None:
         """Writes the index of a label space; the caller holds the lock of the encoder's folder."""
+        self._drop_another_encoder()
         entries = [
             (number, *entry) for number, label in enumerate(space) for entry in entries_of(label, kinds)
         ]

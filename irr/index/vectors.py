@@ -1,4 +1,4 @@
-"""Keeps the vector of every text that was encoded, by the text's content, in Chroma; writes rows and folders."""
+"""Keeps the vector of every text that was encoded, by the text's content, in Chroma."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ class VectorStore:
         self._client.close()
 
     def vectors(self, texts: Sequence[str], encoder: Encoder, progress: Progress | None = None) -> Floats:
-        """The vectors of distinct texts, shape (texts, dimensions); those that are not held are encoded first.
+        """The vectors of distinct texts, shape (texts, dimensions).
 
-        They are encoded and kept block by block, so that a kill loses at most the block under way.
+        Those that are not held are encoded and kept block by block: a kill loses at most the block under way.
 
         Raises:
             DamagedStoreError: If a kill left Chroma's files damaged.
@@ -86,7 +86,7 @@ class VectorStore:
                 progress(start + len(block), len(texts))
         return vectors
 
-    def keys(self) -> list[str]:
+    def all_keys(self) -> list[str]:
         """The keys of all texts held."""
         with self._named("read"):
             return list(self._entries.get(include=[])["ids"])

@@ -106,7 +106,7 @@ class Stages:
         )
 
         def chooser(count: int) -> ChooseDemos | None:
-            return neighbours.chooser(count) if neighbours and count else None
+            return partial(neighbours.demos, count=count) if neighbours and count else None
 
         task = spec.task or load_task("default")
         inferer: Inferer = spans

@@ -14,11 +14,10 @@ from importlib.resources import files
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from irr.retrieve.queries import TextPart
-from irr.retrieve.score import Bools, Floats, Ints
+from irr.retrieve.score import Bools, Floats, Ints, Pool
 from irr.types import EntryKind, QueryKind
 
 # Every feature and what it is, in the order of the columns.
@@ -78,28 +77,22 @@ def relative_features(labels: Ints, common: Bools, known: dict[str, Floats], pas
 
 
 def match_features(
-    parts: Sequence[TextPart],
-    vectors: Floats,
-    entries: Floats,
-    kinds: NDArray[np.uint8],
-    starts: Ints,
-    common: Bools,
+    parts: Sequence[TextPart], vectors: Floats, pool: Pool, common: Bools
 ) -> dict[str, Floats]:
     """The features that compare passages and spans with the names and aliases of labels.
 
     Args:
         parts: The parts of the text.
         vectors: Unit vectors of the queries, shape (rows, dimensions).
-        entries: Unit vectors of the labels' entries, a label's name first, shape (entries, dimensions).
-        kinds: The kind of each entry, by its position in `EntryKind`, shape (entries,).
-        starts: Where the entries of each label begin, shape (labels,).
+        pool: The labels.
         common: As in `relative_features`.
     """
+    named = pool.kinds != _DESCRIPTION
 
     def highest(rows: Ints) -> Floats:
         """M of each of these rows and each label."""
-        similarity = np.where(kinds != _DESCRIPTION, vectors[rows] @ entries.T, np.float32(-1))
-        matches: Floats = np.maximum.reduceat(similarity, starts, axis=1)
+        similarity = np.where(named, vectors[rows] @ pool.vectors.T, np.float32(-1))
+        matches: Floats = np.maximum.reduceat(similarity, pool.starts, axis=1)
         return matches
 
     texts, spans = (

@@ -111,7 +111,10 @@ class Pools:
         asked = [number for number, parts in enumerate(texts) if parts]
         if self._scans:
             labels = np.arange(len(self._index.space))
-            yield asked, Pool(labels, self._index.vectors, self._bounds[:-1], self._margins)
+            yield (
+                asked,
+                Pool(labels, self._index.vectors, self._bounds[:-1], self._index.kind_of, self._margins),
+            )
             return
         near = self._index.nearest(vectors, self._settings.neighbors)
         for number in asked:
@@ -148,15 +151,11 @@ class Pools:
 
     def pool(self, labels: Ints) -> Pool:
         """The pool of these labels alone."""
-        rows, starts = self.rows_of(labels)
-        margins = {kind: margin[rows] for kind, margin in self._margins.items()}
-        return Pool(labels, self._index.vectors[rows], starts, margins)
-
-    def rows_of(self, labels: Ints) -> tuple[Ints, Ints]:
-        """The numbers of these labels' entries, and where those of each label begin."""
         counts = self._bounds[labels + 1] - self._bounds[labels]
         starts = np.cumsum(counts) - counts
-        return np.repeat(self._bounds[labels] - starts, counts) + np.arange(counts.sum()), starts
+        rows = np.repeat(self._bounds[labels] - starts, counts) + np.arange(counts.sum())
+        margins = {kind: margin[rows] for kind, margin in self._margins.items()}
+        return Pool(labels, self._index.vectors[rows], starts, self._index.kind_of[rows], margins)
 
 
 @dataclass(frozen=True)

@@ -219,9 +219,7 @@ class LabelRetriever:
         if "parent" in reads:
             known["parent"] = self._propagation.best_parent(labels, scores)[best]
         if not reads <= known.keys():
-            rows, starts = self._pools.rows_of(labels[best])
-            vectors, kinds = self._index.vectors[rows], self._index.kind_of[rows]
-            known |= match_features(text.parts, text.vectors, vectors, kinds, starts, common)
+            known |= match_features(text.parts, text.vectors, self._pools.pool(labels[best]), common)
         return relative_features(labels[best], common, known, text.passages), best
 
     def _best(

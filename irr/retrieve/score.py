@@ -42,6 +42,7 @@ class Pool:
     labels: Ints  # their numbers, ascending, shape (labels,)
     vectors: Floats  # unit vectors, shape (entries, dimensions)
     starts: Ints  # where the entries of each label begin, shape (labels,)
+    kinds: NDArray[np.uint8]  # the kind of each entry, by its position in `EntryKind`, shape (entries,)
     margins: Mapping[QueryKind, Floats]  # subtracted from a match with each entry, shape (entries,)
 
 

@@ -17,6 +17,7 @@ from irr.retrieve.features import (
     relative_features,
 )
 from irr.retrieve.queries import TextPart
+from irr.retrieve.score import Pool
 from irr.types import EntryKind, QueryKind
 
 NAMES = list(FEATURES)
@@ -36,14 +37,19 @@ def part(number: int, text_row: int, span_rows: list[int]) -> TextPart:
 @pytest.fixture
 def features() -> Features:
     """Two labels, the second with a description; two passages that share the span that is the first name."""
-    entries = np.array([unit(1, 0, 0), unit(0, 1, 0), unit(0, 0, 1)])
-    kinds = np.array([KINDS.index(EntryKind.NAME)] * 2 + [KINDS.index(EntryKind.DESCRIPTION)], np.uint8)
+    pool = Pool(
+        labels=np.array([7, 3]),
+        vectors=np.array([unit(1, 0, 0), unit(0, 1, 0), unit(0, 0, 1)]),
+        starts=np.array([0, 1]),
+        kinds=np.array([KINDS.index(EntryKind.NAME)] * 2 + [KINDS.index(EntryKind.DESCRIPTION)], np.uint8),
+        margins={},
+    )
     vectors = np.array([unit(1, 1, 0), unit(0, 1, 1), unit(1, 0, 0), unit(0, 3, 4)])
     parts = [part(0, 0, [2]), part(1, 1, [2, 3])]
     common = np.array([True, True])
-    known = match_features(parts, vectors, entries, kinds, np.array([0, 1]), common)
+    known = match_features(parts, vectors, pool, common)
     known["score"] = np.array([0.9, 0.4], np.float32)
-    return relative_features(np.array([7, 3]), common, known, len(parts))
+    return relative_features(pool.labels, common, known, len(parts))
 
 
 def difference(features: Features, name: str) -> float:

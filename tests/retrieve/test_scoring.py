@@ -26,6 +26,7 @@ POOL = Pool(
     labels=np.arange(5),
     vectors=units(9),
     starts=np.array(STARTS),
+    kinds=np.zeros(9, np.uint8),
     margins={kind: RANDOM.random(9).astype(np.float32) for kind in QueryKind},
 )
 VECTORS = units(12)

@@ -96,6 +96,7 @@ def test_the_best_match_is_less_the_margin_of_its_entry() -> None:
         labels=np.arange(2),
         vectors=np.eye(3, dtype=np.float32),
         starts=np.array([0, 2]),
+        kinds=np.zeros(3, np.uint8),
         margins={QueryKind.SPAN: np.array([0, 0.5, 0.1], np.float32)},
     )
     vectors = np.array([[0.6, 0.8, 0], [0, 0.6, 0.8], [0, 0, 0]], np.float32)
