@@ -73,13 +73,13 @@ class ExampleIndex:
 
     def demos(self, texts: Sequence[str], count: int) -> list[tuple[Demo, ...]]:
         """The `count` examples that resemble each text most, the nearest last, next to the question."""
-        return [self._nearest(vector, count) for vector in self._encode(texts)]
-
-    def _nearest(self, vector: Floats, count: int) -> tuple[Demo, ...]:
-        similarity, _ = self._similarity(vector)
-        order = np.argsort(-similarity, kind="stable")[:count]
-        # What is left out has a similarity of 0, and so has what has nothing to do with the text.
-        return tuple(self._demos[i] for i in reversed(order) if similarity[i] > 0)
+        chosen = []
+        for vector in self._encode(texts):
+            similarity, _ = self._similarity(vector)
+            order = np.argsort(-similarity, kind="stable")[:count]
+            # What is left out has a similarity of 0, and so has what has nothing to do with the text.
+            chosen.append(tuple(self._demos[i] for i in reversed(order) if similarity[i] > 0))
+        return chosen
 
     def _similarity(self, vector: Floats) -> tuple[Floats, Floats]:
         """The similarity of each example to a text, and 1 for each that counts; shape (examples,)."""

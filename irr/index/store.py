@@ -1,4 +1,4 @@
-"""The label index: a vector for each name, alias and description, in label order; built once, then opened."""
+"""The label indexes on disk: built once, then opened; listed, verified and pruned."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,17 +38,18 @@ from irr.labels.space import LabelSpace
 from irr.types import EntryKind, Label
 
 if TYPE_CHECKING:
-    from filelock import AcquireReturnProxy, BaseFileLock
+    from filelock import BaseFileLock
 
 _KINDS = tuple(EntryKind)
 # Files of an index: what it is of, and the keys of its entries' texts.
-ABOUT, KEYS, VECTORS = "index.json", "keys.txt", "vectors.npy"
+_ABOUT, _KEYS, _VECTORS = "index.json", "keys.txt", "vectors.npy"
 # The folder of an encoder's folder that holds one for each label space.
-SPACES = "spaces"
+_SPACES = "spaces"
 # Rows of vectors that are written at a time.
 _BLOCK = 4_096
 # The version of the files of an index; a change of them raises it, and older indexes are built again.
 _FORMAT = 1
+_HOME = re.compile("[0-9a-f]{32}")
 # Seconds of waiting for another process before a message says so.
 _WAIT_SAID = 2
 
@@ -115,7 +117,7 @@ def open_index(
 
     kinds = [kind for kind in _KINDS if kind in fields or kind is EntryKind.NAME]
     home = root / _digest(_FORMAT, encoder.name, getattr(encoder, "revision", ""))
-    path = home / SPACES / _digest(space.fingerprint, *kinds)
+    path = home / _SPACES / _digest(space.fingerprint, *kinds)
     try:
         # Before the lock, so that an index in a read-only folder can be used.
         if index := _open(path, space, encoder):
@@ -136,7 +138,7 @@ def open_index(
     return index
 
 
-def _acquire(lock: BaseFileLock) -> AcquireReturnProxy:
+def _acquire(lock: BaseFileLock) -> AbstractContextManager[object]:
     """A lock, acquired; a message says so if another process has it."""
     from filelock import Timeout
 
@@ -169,7 +171,7 @@ def _open(path: Path, space: LabelSpace, encoder: Encoder) -> LabelIndex | None:
     if not _gives(encoder, space[0].name.strip(), vectors[0]):
         return None
     with suppress(OSError):  # marks the last use, where the folder can be written
-        os.utime(path / ABOUT)
+        os.utime(path / _ABOUT)
     return LabelIndex(space, vectors, label_of, kind_of, words, path)
 
 
@@ -186,8 +188,8 @@ class IndexBuilder:
         """Deletes the folder if another encoder of the same name made the vectors in it."""
         if (last := next(self._whole_indexes(), None)) is None:
             return
-        probe = json.loads((last / ABOUT).read_text("utf-8"))["probe"]
-        if not _gives(self.encoder, probe, np.load(last / VECTORS, mmap_mode="r")[0]):
+        probe = json.loads((last / _ABOUT).read_text("utf-8"))["probe"]
+        if not _gives(self.encoder, probe, np.load(last / _VECTORS, mmap_mode="r")[0]):
             logger.warning("the indexes in %s were made by another encoder: encoding again", self.home)
             shutil.rmtree(self.home, ignore_errors=True)
 
@@ -211,7 +213,7 @@ class IndexBuilder:
             )
             LexicalIndex(Postings.of_texts(label.name for label in space), wholes).save(folder / "words.npz")
             self._write_vectors(folder, [text for _, _, text in entries])
-            (folder / ABOUT).write_text(json.dumps(about), "utf-8")
+            (folder / _ABOUT).write_text(json.dumps(about), "utf-8")
 
     def _write_vectors(self, folder: Path, texts: Sequence[str]) -> None:
         """Writes the vector of each text: from the index opened last, else from the store, else encoded."""
@@ -229,8 +231,8 @@ class IndexBuilder:
             parts.append(self._encoded([text_of[key] for key in new]))
         rows = np.array([row_of[key] for key in keys])
         blocks = (_rows_of(parts, rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK))
-        save_rows(folder / VECTORS, blocks, (len(rows), parts[0].shape[1]))
-        (folder / KEYS).write_text("\n".join(keys), "ascii")
+        save_rows(folder / _VECTORS, blocks, (len(rows), parts[0].shape[1]))
+        (folder / _KEYS).write_text("\n".join(keys), "ascii")
 
     def _encoded(self, texts: Sequence[str]) -> Floats:
         """The vectors of texts from the store, which encodes those that are new to it."""
@@ -248,10 +250,10 @@ class IndexBuilder:
 
     def _whole_indexes(self) -> Iterator[Path]:
         """The folders of the indexes whose files fit together, the one that was opened last first."""
-        for index in indexes_of(self.home):
+        for index in _indexes_of(self.home):
             with suppress(OSError, ValueError, EOFError):
-                keys = (index.path / KEYS).stat().st_size
-                if len(np.load(index.path / VECTORS, mmap_mode="r")) == index.entries == (keys + 1) // 33:
+                keys = (index.path / _KEYS).stat().st_size
+                if len(np.load(index.path / _VECTORS, mmap_mode="r")) == index.entries == (keys + 1) // 33:
                     yield index.path
 
 
@@ -271,10 +273,10 @@ class IndexInfo:
         return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
 
 
-def indexes_of(home: Path) -> list[IndexInfo]:
+def _indexes_of(home: Path) -> list[IndexInfo]:
     """The indexes of one encoder, the one that was opened last first."""
     found = []
-    for file in home.glob(f"{SPACES}/*/{ABOUT}"):
+    for file in home.glob(f"{_SPACES}/*/{_ABOUT}"):
         with suppress(OSError, ValueError, KeyError):
             about = json.loads(file.read_text("utf-8"))
             unused = (time.time() - file.stat().st_mtime) / 86_400
@@ -283,14 +285,83 @@ def indexes_of(home: Path) -> list[IndexInfo]:
     return sorted(found, key=lambda index: (index.unused, index.path))
 
 
-def keys_in(index: Path) -> list[str]:
+def list_indexes(root: Path) -> list[IndexInfo]:
+    """The indexes under a folder, the one that was opened last first."""
+    found = [index for home in root.glob("*") for index in _indexes_of(home)]
+    return sorted(found, key=lambda index: (index.unused, index.path))
+
+
+def prune(root: Path, days: float) -> tuple[int, int]:
+    """Deletes the indexes that were not opened for `days` days, and vectors that no other index uses.
+
+    Also deletes what interrupted builds left. All of it can be built again.
+
+    Returns:
+        How many indexes and how many vectors were deleted.
+    """
+    from filelock import FileLock
+
+    indexes = vectors = 0
+    for home in sorted(
+        path.parent for path in root.glob(f"*/{_SPACES}") if _HOME.fullmatch(path.parent.name)
+    ):
+        with FileLock(home.with_suffix(".lock")):
+            spaces = home / _SPACES
+            old = [index.path for index in _indexes_of(home) if index.unused >= days]
+            indexes += len(old)
+            for path in old:
+                shutil.rmtree(path)
+            for leftover in [*spaces.glob("*.building"), *spaces.glob("*/*.building")]:
+                shutil.rmtree(leftover)
+            empty = not any(spaces.iterdir())
+            if (home / STORE).is_dir():
+                used = {key for file in spaces.glob(f"*/{_KEYS}") for key in _keys_in(file.parent)}
+                with VectorStore(home) as store:
+                    unused = [key for key in store.all_keys() if key not in used]
+                    if not empty:
+                        store.delete(unused)
+                vectors += len(unused)
+            if empty:
+                shutil.rmtree(home)
+    return indexes, vectors
+
+
+def verify(root: Path) -> Iterator[tuple[IndexInfo, str]]:
+    """Yields every index and its damage, or "": each vector is compared with the one in Chroma."""
+    for index in list_indexes(root):
+        yield index, _problem(index)
+
+
+def _problem(index: IndexInfo) -> str:
+    home = index.path.parent.parent
+    try:
+        keys = _keys_in(index.path)
+        vectors = np.load(index.path / _VECTORS, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as e:
+        return f"it cannot be read ({e})"
+    if not len(keys) == len(vectors) == index.entries:
+        return "its files differ in length"
+    if not (home / STORE).is_dir():
+        return ""  # a server holds the vectors
+    try:
+        with VectorStore(home) as store:
+            held = store.held(keys)
+    except LabelIndexError as e:
+        return str(e)
+    if missing := sum(key not in held for key in keys):
+        return f"Chroma lacks {missing:,} of its vectors"
+    differ = sum(not np.array_equal(vectors[row], held[key]) for row, key in enumerate(keys))
+    return f"{differ:,} of its vectors are not those in Chroma" if differ else ""
+
+
+def _keys_in(index: Path) -> list[str]:
     """The keys of an index's entries, in their order."""
-    return (index / KEYS).read_text("ascii").split()
+    return (index / _KEYS).read_text("ascii").split()
 
 
 def _vectors_of(index: Path) -> tuple[Floats, dict[str, int]]:
     """The vectors of an index, and a row of them for each key."""
-    return np.load(index / VECTORS, mmap_mode="r"), {key: row for row, key in enumerate(keys_in(index))}
+    return np.load(index / _VECTORS, mmap_mode="r"), {key: row for row, key in enumerate(_keys_in(index))}
 
 
 def _rows_of(parts: Sequence[Floats], rows: NDArray[np.int64]) -> Floats:

@@ -178,9 +178,6 @@ def save_rows(path: Path, blocks: Iterable[Floats], shape: tuple[int, int]) -> N
     """Writes blocks of rows, all together of `shape`, as a `.npy` file that can be mapped into memory.
 
     It is a stream, because writing to a memory map ends the process if the disk is full.
-
-    Raises:
-        OSError: If the file cannot be written.
     """
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})

@@ -68,7 +68,7 @@ def relative_features(labels: Ints, common: Bools, known: dict[str, Floats], pas
         labels: Label numbers, those of the highest scores first, shape (labels,).
         common: Which of them are proposed among all labels; the others are compared with these alone.
         known: The values of features, by name, each of shape (labels,).
-        passages: The number of passages of the text.
+        passages: The passages of the text, counted.
     """
     nothing = np.zeros(len(labels), np.float32)
     values = np.stack([known.get(name, nothing) for name in FEATURES], axis=1).astype(np.float32)
@@ -81,11 +81,7 @@ def match_features(
 ) -> dict[str, Floats]:
     """The features that compare passages and spans with the names and aliases of labels.
 
-    Args:
-        parts: The parts of the text.
-        vectors: Unit vectors of the queries, shape (rows, dimensions).
-        pool: The labels.
-        common: As in `relative_features`.
+    `vectors` are those of the queries, shape (rows, dimensions); `common` is as in `relative_features`.
     """
     named = pool.kinds != _DESCRIPTION
 

@@ -101,12 +101,9 @@ class Pools:
     def of_texts(
         self, texts: Sequence[Sequence[TextPart]], vectors: Floats, within: Ints | None
     ) -> Iterator[tuple[list[int], Pool]]:
-        """The texts that have queries, by number, and the pool that they share.
+        """Yields the numbers of texts that have queries, and the pool that they share.
 
-        Args:
-            texts: The parts of each text.
-            vectors: Unit vectors of the queries, shape (rows, dimensions).
-            within: Labels that are in every pool, by number; None for none.
+        `vectors` are those of the queries; the labels `within`, if any, are in every pool.
         """
         asked = [number for number, parts in enumerate(texts) if parts]
         if self._scans:

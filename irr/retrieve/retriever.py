@@ -66,11 +66,7 @@ class LabelRetriever:
         self._factor = np.log(np.float32(settings.prior_weight) * priors + np.float32(np.e))
 
     def within(self, labels: Ints) -> LabelRetriever:
-        """The same, with candidates among these labels only; they have the scores that they have among all.
-
-        Args:
-            labels: Numbers of labels, ascending, shape (labels of the part,).
-        """
+        """The same, with candidates among these labels, by number, ascending; scores are those among all."""
         part = copy(self)
         part._part = labels
         return part
@@ -95,11 +91,7 @@ class LabelRetriever:
         return results
 
     def nearest(self, text: str, count: int) -> tuple[Ints, Floats]:
-        """Labels that are found by meaning alone, as one searches a label space: by their most similar entry.
-
-        Returns:
-            Numbers of at most `count` labels, the most similar first, and the cosines of those entries.
-        """
+        """At most `count` labels, by number, whose best entries are nearest to a text, and their cosines."""
         labels, similar = self._pools.nearest(self._encoder.encode([text])[0])
         if self._part is not None:
             mine = np.isin(labels, self._part)
@@ -162,7 +154,8 @@ class LabelRetriever:
         if passage is None:
             return scoring.with_terms(evidence, score, number)
         recall, cosine = (of_all[labels] for of_all in self._index.words(passage))
-        factor = scoring.lexical_factor(sum(part.passage is not None for part in parts))
+        # Many passages are by chance near to some label, but few of them share its words.
+        factor = 1 + np.log(sum(part.passage is not None for part in parts)) / 2
         score = score + np.float32(factor * settings.name_recall_weight) * recall
         score += np.float32(factor * settings.word_cosine_weight) * cosine
         return scoring.with_passage(evidence, score, recall, cosine, number, settings.passage_temperature)

@@ -60,9 +60,9 @@ def best_matches(
     Args:
         vectors: Unit vectors of the queries, shape (rows, dimensions).
         segments: The queries of one kind in one part of a text: the kind, and the rows of their vectors.
-        pool: The labels.
-        hubness_penalty: Weight of a span's hubness.
-        hubness_names: Names that hubness is the mean over.
+        pool: The labels that they meet.
+        hubness_penalty: As in `RetrieveSettings`.
+        hubness_names: As in `RetrieveSettings`.
 
     Returns:
         The best matches, shape (segments, labels), and the hubness penalties of each segment's queries.
@@ -99,14 +99,6 @@ def hubness(similarity: Floats, names: int) -> Floats:
     count = min(names, similarity.shape[1])
     mean: Floats = np.partition(similarity, -count, axis=1)[:, -count:].mean(axis=1)
     return mean
-
-
-def lexical_factor(passages: int) -> float:
-    """By how much word overlap counts more in a text of so many passages.
-
-    Many passages are by chance near to some label, but few of them share its words.
-    """
-    return float(1 + np.log(max(passages, 1)) / 2)
 
 
 def best_spans(vectors: Floats, penalties: Floats, pool: Pool) -> Ints:

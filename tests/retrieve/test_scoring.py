@@ -70,11 +70,6 @@ def test_nothing_that_is_given_is_changed() -> None:
     assert np.array_equal(before[1], POOL.vectors)
 
 
-def test_the_factor_of_passages() -> None:
-    assert scoring.lexical_factor(0) == scoring.lexical_factor(1) == 1
-    assert scoring.lexical_factor(9) == pytest.approx(1 + math.log(9) / 2)
-
-
 def test_best_spans() -> None:
     rows, penalties = SEGMENTS[1][1], np.array([0.1, 0.0, 0.3, 0.2], np.float32)
     found = scoring.best_spans(VECTORS[rows], penalties, POOL)
