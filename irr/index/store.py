@@ -186,33 +186,26 @@ class IndexBuilder:
 
     def _drop_another_encoder(self) -> None:
         """Deletes the folder if another encoder of the same name made the vectors in it."""
-        if (last := next(self._whole_indexes(), None)) is None:
-            return
-        probe = json.loads((last / _ABOUT).read_text("utf-8"))["probe"]
-        if not _gives(self.encoder, probe, np.load(last / _VECTORS, mmap_mode="r")[0]):
-            logger.warning("the indexes in %s were made by another encoder: encoding again", self.home)
-            shutil.rmtree(self.home, ignore_errors=True)
+        if last := next(self._whole_indexes(), None):
+            probe = json.loads((last / _ABOUT).read_text("utf-8"))["probe"]
+            if not _gives(self.encoder, probe, np.load(last / _VECTORS, mmap_mode="r")[0]):
+                logger.warning("the indexes in %s were made by another encoder: encoding again", self.home)
+                shutil.rmtree(self.home, ignore_errors=True)
 
     def build(self, path: Path, space: LabelSpace, kinds: Sequence[EntryKind]) -> None:
         """Writes the index of a label space; the caller holds the lock of the encoder's folder."""
         self._drop_another_encoder()
-        entries = [
-            (number, *entry) for number, label in enumerate(space) for entry in entries_of(label, kinds)
-        ]
+        numbers, own_kinds, texts = zip(
+            *((number, *entry) for number, label in enumerate(space) for entry in entries_of(label, kinds)),
+            strict=True,
+        )
         wholes = Postings.of_texts(" ".join(text for _, text in entries_of(label, kinds)) for label in space)
-        about = {
-            "encoder": self.encoder.name,
-            "labels": len(space),
-            "entries": len(entries),
-            "probe": entries[0][2],
-        }
+        about = {"encoder": self.encoder.name, "labels": len(space), "entries": len(texts), "probe": texts[0]}
         with new_folder(path) as folder:
-            np.save(folder / "label_of.npy", np.array([number for number, _, _ in entries], np.int32))
-            np.save(
-                folder / "kind_of.npy", np.array([_KINDS.index(kind) for _, kind, _ in entries], np.uint8)
-            )
+            np.save(folder / "label_of.npy", np.array(numbers, np.int32))
+            np.save(folder / "kind_of.npy", np.array([*map(_KINDS.index, own_kinds)], np.uint8))
             LexicalIndex(Postings.of_texts(label.name for label in space), wholes).save(folder / "words.npz")
-            self._write_vectors(folder, [text for _, _, text in entries])
+            self._write_vectors(folder, texts)
             (folder / _ABOUT).write_text(json.dumps(about), "utf-8")
 
     def _write_vectors(self, folder: Path, texts: Sequence[str]) -> None:
@@ -250,7 +243,7 @@ class IndexBuilder:
 
     def _whole_indexes(self) -> Iterator[Path]:
         """The folders of the indexes whose files fit together, the one that was opened last first."""
-        for index in _indexes_of(self.home):
+        for index in list_indexes(self.home):
             with suppress(OSError, ValueError, EOFError):
                 keys = (index.path / _KEYS).stat().st_size
                 if len(np.load(index.path / _VECTORS, mmap_mode="r")) == index.entries == (keys + 1) // 33:
@@ -273,21 +266,15 @@ class IndexInfo:
         return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
 
 
-def _indexes_of(home: Path) -> list[IndexInfo]:
-    """The indexes of one encoder, the one that was opened last first."""
-    found = []
-    for file in home.glob(f"{_SPACES}/*/{_ABOUT}"):
+def list_indexes(folder: Path) -> list[IndexInfo]:
+    """The indexes under a folder, of all encoders or of one, the one that was opened last first."""
+    found, now = [], time.time()
+    for file in folder.glob(f"**/{_SPACES}/*/{_ABOUT}"):
         with suppress(OSError, ValueError, KeyError):
             about = json.loads(file.read_text("utf-8"))
-            unused = (time.time() - file.stat().st_mtime) / 86_400
+            unused = (now - file.stat().st_mtime) / 86_400
             facts = str(about["encoder"]), int(about["labels"]), int(about["entries"])
             found.append(IndexInfo(file.parent, *facts, unused))
-    return sorted(found, key=lambda index: (index.unused, index.path))
-
-
-def list_indexes(root: Path) -> list[IndexInfo]:
-    """The indexes under a folder, the one that was opened last first."""
-    found = [index for home in root.glob("*") for index in _indexes_of(home)]
     return sorted(found, key=lambda index: (index.unused, index.path))
 
 
@@ -302,12 +289,11 @@ def prune(root: Path, days: float) -> tuple[int, int]:
     from filelock import FileLock
 
     indexes = vectors = 0
-    for home in sorted(
-        path.parent for path in root.glob(f"*/{_SPACES}") if _HOME.fullmatch(path.parent.name)
-    ):
+    homes = [path.parent for path in root.glob(f"*/{_SPACES}") if _HOME.fullmatch(path.parent.name)]
+    for home in homes:
         with FileLock(home.with_suffix(".lock")):
             spaces = home / _SPACES
-            old = [index.path for index in _indexes_of(home) if index.unused >= days]
+            old = [index.path for index in list_indexes(home) if index.unused >= days]
             indexes += len(old)
             for path in old:
                 shutil.rmtree(path)

@@ -130,11 +130,8 @@ class Combination(BaseModel):
 
         score(l) = sum over features f: ((1 - m) · short(f) + m · long(f)) · value(f, l)
 
-    with m = ln(passages) / ln(16), at most 1.
-
-    Attributes:
-        short: Weights in a text of one passage, by feature; 0 for those not named.
-        long: Weights in a text of 16 passages or more.
+    with m = ln(passages) / ln(16), at most 1: `short` holds the weights in a text of one passage, and `long`
+    those in a text of 16 or more; the weight of a feature that is not named is 0.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
