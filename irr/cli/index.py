@@ -24,7 +24,7 @@ def index(
 ) -> None:
     """List the label indexes, verify them, or delete unused ones."""
     from irr.hub import cache_folder
-    from irr.index.maintenance import list_indexes, prune, verify
+    from irr.index.store import list_indexes, prune, verify
 
     root = index_folder or cache_folder("indexes")
     if action == "prune":
