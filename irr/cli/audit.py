@@ -6,9 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Option
-
 from irr.cli import display, options
+from irr.cli.options import value
 from irr.cli.program_options import ProgramOptions
 from irr.text.strings import counted, short
 
@@ -22,14 +21,11 @@ def audit(
     gold: options.Gold,
     output: Annotated[
         str | None,
-        Option(
-            help='Write all texts there as JSONL, the most suspicious first; "-" writes stdout.',
-            metavar="FILE",
-        ),
+        value('Write all texts there as JSONL, the most suspicious first; "-" writes stdout.', "FILE"),
     ] = None,
     json_file: Annotated[
         str | None,
-        Option("--json", help='Write what is wrong with labels there; "-" writes stdout.', metavar="FILE"),
+        value('Write what is wrong with labels there; "-" writes stdout.', "FILE", "--json"),
     ] = None,
     labels: options.Labels = None,
     language: options.Language = None,

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from typer import Option
 
 from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
+from irr.cli.options import flag, value
 from irr.cli.program_options import ProgramOptions
 from irr.errors import OtherRunError, OutputError
 from irr.text.strings import counted
@@ -31,50 +31,48 @@ _LANGUAGE_ROWS = 50
 def classify(
     input_file: Annotated[
         str,
-        Option(
-            "--input",
-            help='JSONL rows {"id", "text"}, or .csv, .tsv, .xlsx or .parquet with these columns; .gz or '
+        value(
+            'JSONL rows {"id", "text"}, or .csv, .tsv, .xlsx or .parquet with these columns; .gz or '
             '.zst may follow; "-" reads JSONL from stdin.',
-            metavar="FILE",
+            "FILE",
+            "--input",
         ),
     ],
     output: Annotated[
         str,
-        Option(
-            help="One row for each input row: JSONL, or a table if it ends in .csv, .tsv, .xlsx or .parquet; "
+        value(
+            "One row for each input row: JSONL, or a table if it ends in .csv, .tsv, .xlsx or .parquet; "
             'compressed if it ends in .gz or .zst; "-" writes JSONL to stdout.',
-            metavar="FILE",
+            "FILE",
         ),
     ],
     top_k: Annotated[
-        int | None, Option(help="Labels a text, at most. Default: 10, if nothing else chooses them.", min=1)
+        int | None, value("Labels a text, at most. Default: 10, if nothing else chooses them.", min=1)
     ] = None,
-    costs: Annotated[
-        bool, Option("--costs", help="Write the usage of language models into each row.")
-    ] = False,
-    restart: Annotated[bool, Option("--restart", help="Begin anew, and replace an existing output.")] = False,
+    costs: Annotated[bool, flag("--costs", "Write the usage of language models into each row.")] = False,
+    restart: Annotated[bool, flag("--restart", "Begin anew, and replace an existing output.")] = False,
     retry_errors: Annotated[
         bool,
-        Option(
+        flag(
             "--retry-errors",
-            help="Answer the rows of a finished output again that carry an error or were answered without "
+            "Answer the rows of a finished output again that carry an error or were answered without "
             "their language model.",
         ),
     ] = False,
-    summary: Annotated[str | None, Option(help="Write the summary there, as JSON.", metavar="FILE")] = None,
+    summary: Annotated[str | None, value("Write the summary there, as JSON.", "FILE")] = None,
     dry_run: Annotated[
         bool,
-        Option(
+        flag(
             "--dry-run",
-            help="Count the rows, classify a sample of 100, forecast time and cost, and write no output.",
+            "Count the rows, classify a sample of 100, forecast time and cost, and write no output.",
         ),
     ] = False,
     price_per_million: options.PricePerMillion = None,
     engine: Annotated[
         Literal["local", "ray"],
-        Option(help="Classify in this process, or on Ray (extra ray; a cluster if RAY_ADDRESS names one)."),
+        value("Classify in this process, or on Ray (extra ray; a cluster if RAY_ADDRESS names one)."),
     ] = "local",
-    workers: Annotated[int, Option(help="Processes that answer, on Ray.", min=1)] = 2,
+    workers: Annotated[int, value("Processes that answer, on Ray.", min=1)] = 2,
     min_probability: options.MinProbability = None,
     precision: options.Precision = None,
     recall: options.Recall = None,

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer import Option
 
 import irr
 from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
+from irr.cli.options import value
 from irr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _ROWS = 1_000_000
 
 
 def doctor(
-    lm: Annotated[str, Option(help="Language model: embedded, or openai/MODEL.", metavar="NAME")],
+    lm: Annotated[str, value("Language model: embedded, or openai/MODEL.", "NAME")],
     api_base: options.APIBase = None,
     price_per_million: options.PricePerMillion = None,
 ) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer import Option
 
 import irr
 from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
+from irr.cli.options import value
 from irr.cli.program_options import ProgramOptions
 from irr.errors import UsageError
 from irr.text.strings import counted
@@ -25,47 +25,41 @@ _LANGUAGE_TEXTS = 50
 
 def draft(
     input_file: Annotated[
-        str,
-        Option("--input", help="The texts: JSONL or a table, as irr classify reads them.", metavar="FILE"),
+        str, value("The texts: JSONL or a table, as irr classify reads them.", "FILE", "--input")
     ],
-    output: Annotated[str, Option(help='The drafted labels, as JSONL; "-" writes stdout.', metavar="FILE")],
-    size: Annotated[int, Option(help="Labels wanted.", min=2)] = 50,
+    output: Annotated[str, value('The drafted labels, as JSONL; "-" writes stdout.', "FILE")],
+    size: Annotated[int, value("Labels wanted.", min=2)] = 50,
     levels: Annotated[
-        int, Option(help="Levels of labels: with 2 or 3, broader ones stand above.", min=1, max=3)
+        int, value("Levels of labels: with 2 or 3, broader ones stand above.", min=1, max=3)
     ] = 1,
-    seed_labels: Annotated[
-        Path | None, Option(help="Keep these labels, and add what is missing.", metavar="FILE")
-    ] = None,
+    seed_labels: Annotated[Path | None, value("Keep these labels, and add what is missing.", "FILE")] = None,
     report: Annotated[
         str | None,
-        Option(
-            help="Write a page there: a map of the texts, labels, overlaps, what was left over.",
-            metavar="FILE",
-        ),
+        value("Write a page there: a map of the texts, labels, overlaps, what was left over.", "FILE"),
     ] = None,
-    seed: Annotated[int, Option(help="The same seed gives the same labels.", min=0)] = 0,
+    seed: Annotated[int, value("The same seed gives the same labels.", min=0)] = 0,
     freeze: Annotated[
         str | None,
-        Option(
-            help="Freeze a program for the labels there, in which their example texts count more than their "
+        value(
+            "Freeze a program for the labels there, in which their example texts count more than their "
             "names: irr classify --program DIR.",
-            metavar="DIR",
+            "DIR",
         ),
     ] = None,
     lm: Annotated[
         str | None,
-        Option(
-            help="Language model that drafts: embedded, openai/MODEL, or recorded/FILE. Default: none.",
-            metavar="NAME",
-            rich_help_panel="Language models",
+        value(
+            "Language model that drafts: embedded, openai/MODEL, or recorded/FILE. Default: none.",
+            "NAME",
+            panel="Language models",
         ),
     ] = None,
     lm_texts: Annotated[
         int | None,
-        Option(help="With --lm: texts that the model reads, drawn at random. Default: 1,000.", min=1),
+        value("With --lm: texts that the model reads, drawn at random. Default: 1,000.", min=1),
     ] = None,
     budget: Annotated[
-        int | None, Option(help="With --lm: requests that may be sent to it.", metavar="CALLS", min=0)
+        int | None, value("With --lm: requests that may be sent to it.", "CALLS", min=0)
     ] = None,
     language: options.Language = None,
     columns: options.ColumnNames = None,

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer import Option
 
 from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
+from irr.cli.options import flag, value
 from irr.cli.program_options import ProgramOptions
 from irr.errors import UsageError
 from irr.text.strings import counted
@@ -24,24 +24,19 @@ if TYPE_CHECKING:
 
 def evaluate(
     gold: options.Gold,
-    name: Annotated[
-        str | None, Option(help="The name of this run in reports and comparisons.", metavar="NAME")
-    ] = None,
+    name: Annotated[str | None, value("The name of this run in reports and comparisons.", "NAME")] = None,
     json_file: Annotated[
-        str | None, Option("--json", help='Also write the metrics there; "-" writes stdout.', metavar="FILE")
+        str | None, value('Also write the metrics there; "-" writes stdout.', "FILE", "--json")
     ] = None,
     report: Annotated[
-        str | None, Option(help="Write a report there that shows where labels are lost.", metavar="FILE")
+        str | None, value("Write a report there that shows where labels are lost.", "FILE")
     ] = None,
     compare: Annotated[
         list[Path] | None,
-        Option(
-            help="The --json of an earlier evaluation on the same gold; may be given many times.",
-            metavar="FILE",
-        ),
+        value("The --json of an earlier evaluation on the same gold; may be given many times.", "FILE"),
     ] = None,
     cutoffs: Annotated[
-        bool, Option("--cutoffs", help="Show precision and recall at many cut-offs on probabilities.")
+        bool, flag("--cutoffs", "Show precision and recall at many cut-offs on probabilities.")
     ] = False,
     min_probability: options.MinProbability = None,
     precision: options.Precision = None,

@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-from typer import Option
-
 import irr
 from irr.cli import display, options
+from irr.cli.options import value
 from irr.cli.program_options import ProgramOptions
 from irr.errors import UsageError
 from irr.text.strings import short
@@ -21,8 +20,8 @@ _FEATURES = 6
 
 
 def inspect(
-    text: Annotated[str, Option(help="The text, or - for stdin.", metavar="TEXT")],
-    top_k: Annotated[int, Option(help="Labels to show.", min=1)] = 10,
+    text: Annotated[str, value("The text, or - for stdin.", "TEXT")],
+    top_k: Annotated[int, value("Labels to show.", min=1)] = 10,
     labels: options.Labels = None,
     language: options.Language = None,
     columns: options.ColumnNames = None,

@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Argument, Option
+from typer import Argument
 
 import irr
 from irr.cli import display, options
+from irr.cli.options import value
 from irr.text.strings import counted, short
 
 if TYPE_CHECKING:
@@ -22,12 +23,10 @@ def labels(
     file: Annotated[Path, Argument(help="A label file, as --labels takes it.", metavar="FILE")],
     output: Annotated[
         str | None,
-        Option(
-            help='Write the labels there as JSONL, which is read fastest; "-" writes stdout.', metavar="FILE"
-        ),
+        value('Write the labels there as JSONL, which is read fastest; "-" writes stdout.', "FILE"),
     ] = None,
     json_file: Annotated[
-        str | None, Option("--json", help='Write the diagnostics there; "-" writes stdout.', metavar="FILE")
+        str | None, value('Write the diagnostics there; "-" writes stdout.', "FILE", "--json")
     ] = None,
     language: options.Language = None,
     columns: options.ColumnNames = None,

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from typer import Argument, Option
+from typer import Argument
 
 from irr.cli import display
+from irr.cli.options import flag, value
 from irr.errors import UsageError
 from irr.text.strings import counted
 
@@ -23,20 +24,18 @@ def review(
         Literal["export", "show"],
         Argument(help="export writes gold, show says how much was judged, by whom, and how alike."),
     ] = "show",
-    decisions: Annotated[Path, Option(help="The folder that the review page writes.", metavar="DIR")],
+    decisions: Annotated[Path, value("The folder that the review page writes.", "DIR")],
     output: Annotated[
         str | None,
-        Option(
-            help='For export: JSONL rows {"id", "text", "labels"} for eval, optimize and calibrate; '
+        value(
+            'For export: JSONL rows {"id", "text", "labels"} for eval, optimize and calibrate; '
             '"-" writes stdout.',
-            metavar="FILE",
+            "FILE",
         ),
     ] = None,
     only_random: Annotated[
         bool,
-        Option(
-            "--only-random", help="For export: only texts that chance chose, which alone give honest figures."
-        ),
+        flag("--only-random", "For export: only texts that chance chose, which alone give honest figures."),
     ] = False,
 ) -> None:
     """Turn what people judged on the review page into gold, or sum it up."""

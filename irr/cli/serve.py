@@ -7,9 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Option
-
 from irr.cli import display, options
+from irr.cli.options import value
 from irr.cli.program_options import ProgramOptions
 from irr.errors import MissingExtraError, UsageError
 from irr.text.strings import counted
@@ -19,44 +18,36 @@ if TYPE_CHECKING:
 
 TOKEN = "IRR_TOKEN"
 
-_review_page = partial(Option, rich_help_panel="Review page")
+_review_page = partial(value, panel="Review page")
 
 
 def serve(
     host: Annotated[
         str,
-        Option(
-            help=f"The address to listen on. All but this machine's own need a token in {TOKEN}.",
-            metavar="HOST",
-        ),
+        value(f"The address to listen on. All but this machine's own need a token in {TOKEN}.", "HOST"),
     ] = "127.0.0.1",
-    port: Annotated[
-        int, Option(help="The port; 0 for any that is free.", min=0, max=65_535, metavar="PORT")
-    ] = 8080,
-    workers: Annotated[int, Option(help="Processes that serve; each loads the program.", min=1)] = 1,
+    port: Annotated[int, value("The port; 0 for any that is free.", "PORT", min=0, max=65_535)] = 8080,
+    workers: Annotated[int, value("Processes that serve; each loads the program.", min=1)] = 1,
     queue: Annotated[
         int,
-        Option(help="Texts that may wait or be under way in a process; more are refused with 429.", min=1),
+        value("Texts that may wait or be under way in a process; more are refused with 429.", min=1),
     ] = 1_000,
     timeout: Annotated[
-        float,
-        Option(help="Seconds that a request may take, else 504.", min=0.1, max=86_400, metavar="SECONDS"),
+        float, value("Seconds that a request may take, else 504.", "SECONDS", min=0.1, max=86_400)
     ] = 60,
     max_body: Annotated[
-        float, Option(help="Size of a request in MiB, at most, else 413.", min=0.001, max=1_024)
+        float, value("Size of a request in MiB, at most, else 413.", min=0.001, max=1_024)
     ] = 8,
     review: Annotated[
         Path | None,
         _review_page(
-            help='Texts to review at /review: JSONL {"id", "text"}, gold, or what irr audit writes.',
-            metavar="FILE",
+            'Texts to review at /review: JSONL {"id", "text"}, gold, or what irr audit writes.', "FILE"
         ),
     ] = None,
     decisions: Annotated[
-        Path | None,
-        _review_page(help="Folder of what people judge; what it holds is gone on with.", metavar="DIR"),
+        Path | None, _review_page("Folder of what people judge; what it holds is gone on with.", "DIR")
     ] = None,
-    seed: Annotated[int, _review_page(help="Of the random order of texts.")] = 0,
+    seed: Annotated[int, _review_page("Of the random order of texts.")] = 0,
     labels: options.Labels = None,
     language: options.Language = None,
     columns: options.ColumnNames = None,

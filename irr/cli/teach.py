@@ -6,41 +6,36 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer import Option
 
 import irr
 from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
+from irr.cli.options import flag, value
 from irr.cli.program_options import ProgramOptions
 from irr.errors import UsageError
 from irr.text.strings import counted
 
 
 def teach(
-    output: Annotated[str, Option(help="Where the examples go, as JSONL.", metavar="FILE")],
-    texts: Annotated[
-        Path | None, Option(help='Texts to label: JSONL {"id", "text"}, or a table.', metavar="FILE")
-    ] = None,
+    output: Annotated[str, value("Where the examples go, as JSONL.", "FILE")],
+    texts: Annotated[Path | None, value('Texts to label: JSONL {"id", "text"}, or a table.', "FILE")] = None,
     labels_without_examples: Annotated[
         bool,
-        Option(
+        flag(
             "--labels-without-examples",
-            help="Write texts for the labels that no example has, instead of labelling texts.",
+            "Write texts for the labels that no example has, instead of labelling texts.",
         ),
     ] = False,
     examples: Annotated[
-        Path | None,
-        Option(help="The examples that there are, for --labels-without-examples.", metavar="FILE"),
+        Path | None, value("The examples that there are, for --labels-without-examples.", "FILE")
     ] = None,
-    per_label: Annotated[int, Option(help="Texts to write for each label.", min=1, max=20)] = 3,
-    top_k: Annotated[int, Option(help="Labels that a labelled text gets, at most.", min=1)] = 3,
+    per_label: Annotated[int, value("Texts to write for each label.", min=1, max=20)] = 3,
+    top_k: Annotated[int, value("Labels that a labelled text gets, at most.", min=1)] = 3,
     budget: Annotated[
         int | None,
-        Option(help="Requests that may be sent, those of earlier calls included.", metavar="CALLS", min=0),
+        value("Requests that may be sent, those of earlier calls included.", "CALLS", min=0),
     ] = None,
-    restart: Annotated[
-        bool, Option("--restart", help="Begin anew, and replace an output that is there.")
-    ] = False,
+    restart: Annotated[bool, flag("--restart", "Begin anew, and replace an output that is there.")] = False,
     labels: options.Labels = None,
     language: options.Language = None,
     columns: options.ColumnNames = None,
