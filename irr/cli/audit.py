@@ -24,8 +24,7 @@ def audit(
         value('Write all texts there as JSONL, the most suspicious first; "-" writes stdout.', "FILE"),
     ] = None,
     json_file: Annotated[
-        str | None,
-        value('Write what is wrong with labels there; "-" writes stdout.', "FILE", "--json"),
+        str | None, value('Write what is wrong with labels there; "-" writes stdout.', "FILE", "--json")
     ] = None,
     labels: options.Labels = None,
     language: options.Language = None,

@@ -55,8 +55,7 @@ def draft(
         ),
     ] = None,
     lm_texts: Annotated[
-        int | None,
-        value("With --lm: texts that the model reads, drawn at random. Default: 1,000.", min=1),
+        int | None, value("With --lm: texts that the model reads, drawn at random. Default: 1,000.", min=1)
     ] = None,
     budget: Annotated[
         int | None, value("With --lm: requests that may be sent to it.", "CALLS", min=0)

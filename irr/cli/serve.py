@@ -23,14 +23,12 @@ _review_page = partial(value, panel="Review page")
 
 def serve(
     host: Annotated[
-        str,
-        value(f"The address to listen on. All but this machine's own need a token in {TOKEN}.", "HOST"),
+        str, value(f"The address to listen on. All but this machine's own need a token in {TOKEN}.", "HOST")
     ] = "127.0.0.1",
     port: Annotated[int, value("The port; 0 for any that is free.", "PORT", min=0, max=65_535)] = 8080,
     workers: Annotated[int, value("Processes that serve; each loads the program.", min=1)] = 1,
     queue: Annotated[
-        int,
-        value("Texts that may wait or be under way in a process; more are refused with 429.", min=1),
+        int, value("Texts that may wait or be under way in a process; more are refused with 429.", min=1)
     ] = 1_000,
     timeout: Annotated[
         float, value("Seconds that a request may take, else 504.", "SECONDS", min=0.1, max=86_400)

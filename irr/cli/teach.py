@@ -32,8 +32,7 @@ def teach(
     per_label: Annotated[int, value("Texts to write for each label.", min=1, max=20)] = 3,
     top_k: Annotated[int, value("Labels that a labelled text gets, at most.", min=1)] = 3,
     budget: Annotated[
-        int | None,
-        value("Requests that may be sent, those of earlier calls included.", "CALLS", min=0),
+        int | None, value("Requests that may be sent, those of earlier calls included.", "CALLS", min=0)
     ] = None,
     restart: Annotated[bool, flag("--restart", "Begin anew, and replace an output that is there.")] = False,
     labels: options.Labels = None,
