@@ -93,8 +93,8 @@ def draft(
     check_outputs({"--output": output, "--report": report})
     place = ProgramFolder.at(freeze) if freeze else None
     has_model = lm not in (None, "none")
-    for name, value in {"--budget": budget, "--lm-texts": lm_texts}.items():
-        if value is not None and not has_model:
+    for name, given in {"--budget": budget, "--lm-texts": lm_texts}.items():
+        if given is not None and not has_model:
             raise UsageError(f"{name} has no effect: --lm is not given", f"leave {name} out")
     if has_model and is_stream(output):
         problem = "the answers of --lm are kept beside the output, and a stream has no folder"

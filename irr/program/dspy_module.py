@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -125,10 +125,10 @@ class ProgramModule(dspy.Module):  # type: ignore[misc]
         assert task is not None
         changes: dict[str, Any] = {}
         if hasattr(self, "infer"):
-            told, demos = _instructions(self.infer), _demos(self.infer.demos, _terms_demo)
+            told, demos = _instructions(self.infer), _demos(self.infer, _terms_demo)
             changes["infer"] = InferPrompt(instructions=told, notes="", demos=demos)
         if hasattr(self, "rank"):
-            told, demos = _instructions(self.rank), _demos(self.rank.demos, _ranking_demo)
+            told, demos = _instructions(self.rank), _demos(self.rank, _ranking_demo)
             question = task.rank.question
             changes["rank"] = RankPrompt(instructions=told, question=question, notes="", demos=demos)
         return task.model_copy(update=changes)
@@ -183,8 +183,7 @@ class _PredictingModel:
             with dspy.context(adapter=LeanJSONAdapter()):
                 prediction = await predictor.acall(
                     lm=self._lm,
-                    # Optimizers make demos of whole texts, a task pack of their beginning.
-                    demos=[{**demo, "text": demo_text(demo["text"])} for demo in demos],
+                    demos=_complete(demos, predictor.signature),
                     config={**schema_config(request.schema or {}), "max_tokens": request.max_tokens},
                     **about.fields,
                 )
@@ -343,8 +342,17 @@ def _instructions(predict: Any) -> str:
     return str(predict.signature.instructions).strip()
 
 
-def _demos(demos: Sequence[Any], read: Any) -> tuple[Demo, ...]:
-    found = (read(demo) for demo in demos)
+def _complete(demos: Iterable[Any], signature: Any) -> list[dict[str, Any]]:
+    """Demos that have all fields, with the beginning of their texts, as a task pack holds them.
+
+    Optimizers make some demos of examples without outputs, and show whole texts.
+    """
+    whole = (demo for demo in demos if all(name in demo for name in signature.fields))
+    return [{**demo, "text": demo_text(demo["text"])} for demo in whole]
+
+
+def _demos(predictor: Any, read: Any) -> tuple[Demo, ...]:
+    found = (read(demo) for demo in _complete(predictor.demos, predictor.signature))
     return tuple(demo for demo in found if demo is not None)
 
 

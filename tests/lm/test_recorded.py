@@ -186,5 +186,5 @@ def test_what_dspy_asks_is_answered_too(program_of: Callable[..., InferRetrieveR
     program = program_of(infer_lm=model, rank_lm=model)
     prediction = program.module()(text="teamwork")["prediction"]
     assert not prediction.fallbacks
-    assert prediction.labels == program("teamwork").labels
+    assert prediction.labels[:10] == program("teamwork").labels
     assert model.shown == 2 * 50

@@ -2,11 +2,11 @@
 
 from irr.workbench.teach.teaching import (
     Models,
-    Taught,
+    TeachingResult,
     WritingPlan,
     label_texts,
     labels_to_write_for,
     write_texts,
 )
 
-__all__ = ["Models", "Taught", "WritingPlan", "label_texts", "labels_to_write_for", "write_texts"]
+__all__ = ["Models", "TeachingResult", "WritingPlan", "label_texts", "labels_to_write_for", "write_texts"]

@@ -9,11 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from irr import InferRetrieveRank, Label, LabelSpace, LanguageModel, Prediction
-from irr.batch import Job, OutputRows, Progress, predictions, run
-from irr.batch.checkpoint import Checkpoint
-from irr.batch.rows import OutputRow, Row, json_line
-from irr.batch.tally import Outcome, Tally
+from irr import InferRetrieveRank, Label, LabelSpace, LanguageModel
+from irr.batch import (
+    Checkpoint,
+    InputRow,
+    Job,
+    OutputRow,
+    OutputRows,
+    Progress,
+    Tally,
+    json_line,
+    predictions,
+    run,
+)
 from irr.errors import BudgetSpentError, LMError, LMUnavailableError, OutputError, UsageError
 from irr.io.outputs import locked, refuse_to_write_over, replace_file
 from irr.lm.cache import Answers, Budget, CachedModel
@@ -37,7 +45,7 @@ read: each with other words, other details and another length, and none that is 
 
 
 @dataclass(frozen=True)
-class Taught:
+class TeachingResult:
     """The result of teaching.
 
     Attributes:
@@ -82,7 +90,7 @@ def label_texts(
     build: Callable[[Models], InferRetrieveRank],
     calls: int | None,
     watch: Progress,
-) -> Taught:
+) -> TeachingResult:
     """Writes an example for every text: `job.top_k` labels, the models, and the scores of the program.
 
     A text that a model left unanswered has no labels and an error: labels without the models teach nothing.
@@ -104,10 +112,10 @@ def label_texts(
         program = build(_within_budget(models(), calls, answers))
         return program if calls is None else _in_small_groups(program, calls - answers.requests)
 
-    def engine(program: InferRetrieveRank, rows: Iterator[Row], _done: int) -> OutputRows:
-        waiting: deque[Row] = deque()
+    def engine(program: InferRetrieveRank, rows: Iterator[InputRow]) -> OutputRows:
+        waiting: deque[InputRow] = deque()
 
-        def remembered() -> Iterator[Row]:
+        def remembered() -> Iterator[InputRow]:
             for row in rows:
                 waiting.append(row)
                 yield row
@@ -121,34 +129,33 @@ def label_texts(
             yield from _examples(program.in_groups(1), iter(waiting), job)
             raise
 
-    stopped, tally = "", Tally()
+    stopped, tally, output = "", Tally(), Path(job.output)
     try:
         tally = run(job, build_within_budget, engine, watch)
     except BudgetSpentError as e:
         stopped = str(e)
-        Checkpoint(Path(job.output)).publish()
+        Checkpoint(output).publish()
     else:
-        _forget_answers(job.output)
-    return Taught(_labelled(Path(job.output)), tally.texts, tally.errors, stopped, answers.spent)
+        _answers_file(job.output).unlink(missing_ok=True)
+    rows = _rows(output) if output.exists() else []
+    examples = sum(bool(row["labels"]) for row in rows)
+    return TeachingResult(examples, tally.texts, tally.errors, stopped, answers.spent)
+
+
+def _rows(output: Path) -> list[Any]:
+    with output.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
 
 
 def _kept_answers(output: str, restart: bool) -> Answers:
-    """The models' answers, which are kept beside the output until it is complete.
-
-    Raises:
-        OutputError: If the output is not a JSONL file, or the file for the answers holds something else.
-    """
+    """The models' answers, which are kept beside the output until it is complete."""
     if not output.endswith(".jsonl"):
         raise OutputError(output, "is not a JSONL file", "name the examples FILE.jsonl")
-    if restart:
-        Answers(_answers_file(output))  # refuses a file of something else
-        _forget_answers(output)
-    return Answers(_answers_file(output))
-
-
-def _forget_answers(output: str) -> None:
-    """Removes the models' answers of an output that is complete."""
+    answers = Answers(_answers_file(output))
+    if not restart:
+        return answers
     _answers_file(output).unlink(missing_ok=True)
+    return Answers(_answers_file(output))
 
 
 def _answers_file(output: str) -> Path:
@@ -173,39 +180,27 @@ def _in_small_groups(program: InferRetrieveRank, left: int) -> InferRetrieveRank
     return program.in_groups(group, min(program.stages.workers, max(1, texts // group)))
 
 
-def _examples(program: InferRetrieveRank, rows: Iterable[Row], job: Job) -> Iterator[OutputRow]:
+def _examples(program: InferRetrieveRank, rows: Iterable[InputRow], job: Job) -> Iterator[OutputRow]:
     by = [model.name for model in dict.fromkeys(program.models.language_models)]
-    source = {"by": by, "program": program.digest}
     for row, prediction in predictions(program, rows, job.top_k, job.decision):
-        yield _example(row, prediction, source)
-
-
-def _example(row: Row, prediction: Prediction, source: dict[str, Any]) -> OutputRow:
-    error = row.error or prediction.error
-    if error is None and prediction.fallbacks:
-        first = prediction.fallbacks[0]
-        error = RowError(code=first.code, message=f"{first.stage}: {first.message}")
-    labels = () if error else prediction.labels
-    fields: dict[str, Any] = {
-        "id": row.id,
-        "text": row.text,
-        "labels": [label.id for label in labels],
-        "error": error.model_dump() if error else None,
-        "taught": {**source, "scores": [label.score for label in labels]},
-        "costs": prediction.costs.model_dump(),
-    }
-    if row.meta:
-        fields["meta"] = row.meta
-    outcome = Outcome.of(prediction).model_copy(update={"error": error is not None, "scope": None})
-    return OutputRow(row.digest, json_line(fields), outcome)
-
-
-def _labelled(output: Path) -> int:
-    """The number of rows with labels."""
-    if not output.exists():
-        return 0
-    with output.open(encoding="utf-8") as lines:
-        return sum(bool(json.loads(line)["labels"]) for line in lines)
+        error = row.error or prediction.error
+        if error is None and prediction.fallbacks:
+            first = prediction.fallbacks[0]
+            error = RowError(code=first.code, message=f"{first.stage}: {first.message}")
+        labels = () if error else prediction.labels
+        scores = [label.score for label in labels]
+        fields: dict[str, Any] = {
+            "id": row.id,
+            "text": row.text,
+            "labels": [label.id for label in labels],
+            "error": error.model_dump() if error else None,
+            "taught": {"by": by, "program": program.digest, "scores": scores},
+            "costs": prediction.costs.model_dump(),
+        }
+        if row.meta:
+            fields["meta"] = row.meta
+        tally = Tally.of(prediction).model_copy(update={"errors": int(error is not None), "scope": ()})
+        yield OutputRow(row.digest, json_line(fields), tally)
 
 
 def labels_to_write_for(space: LabelSpace, examples: Iterable[Sequence[str]]) -> list[str]:
@@ -220,14 +215,14 @@ def write_texts(
     models: Callable[[], Models],
     build: Callable[[], InferRetrieveRank],
     watch: Progress,
-) -> Taught:
+) -> TeachingResult:
     """Writes the examples, each with the rank that its label has in the program's answer.
 
     A repeated call goes on; where the budget ends it, the examples so far are the output.
 
     Args:
         output: The file of the examples.
-        plan: What to write.
+        plan: The texts to write.
         models: Opens the models of infer and of rank, of which the first that there is writes.
         build: Builds the program, without language models.
         watch: Called after each label with the sums so far.
@@ -239,7 +234,7 @@ def write_texts(
     refuse_to_write_over(output, *plan.reads)
     with locked(path):
         if path.exists() and path.stat().st_size and not plan.restart and not answers.requests:
-            return Taught(_complete(path, plan.labels), len(plan.labels), 0, "", answers.spent)
+            return TeachingResult(_complete(path, plan.labels), len(plan.labels), 0, "", answers.spent)
         program = build()
         infer, rank = _within_budget(models(), plan.calls, answers)
         model = infer or rank
@@ -267,14 +262,14 @@ def write_texts(
             with replace_file(path) as file:
                 file.writelines(json.dumps(example, ensure_ascii=False) + "\n" for example in examples)
         if not stopped:
-            _forget_answers(output)
-    return Taught(len(examples), len(texts), errors, stopped, answers.spent)
+            _answers_file(output).unlink(missing_ok=True)
+    return TeachingResult(len(examples), len(texts), errors, stopped, answers.spent)
 
 
 def _complete(output: Path, labels: Sequence[str]) -> int:
     """The number of examples of a complete output of an earlier call for these labels."""
     try:
-        rows = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
+        rows = _rows(output)
         if all(row["taught"]["written"] and row["labels"][0] in labels for row in rows):
             return len(rows)
     except (ValueError, LookupError, TypeError):
@@ -286,11 +281,8 @@ async def _written(
     model: LanguageModel, prompt: Prompt, label: Label, count: int
 ) -> list[str] | LMError | BudgetSpentError:
     """The texts that the model writes for a label, or the error."""
-    values = {
-        "label": label.name,
-        "meaning": label.description or "",
-        "aliases": ", ".join(label.aliases[:_ALIASES]),
-    }
+    aliases = ", ".join(label.aliases[:_ALIASES])
+    values = {"label": label.name, "meaning": label.description or "", "aliases": aliases}
     items = {"type": "string", "minLength": 1, "maxLength": _CHARACTERS}
     try:
         answer = await model.chat(prompt.request(values, items, count, _TEXT_TOKENS * count))
@@ -324,13 +316,6 @@ def _written_examples(
     for label, own in texts.items():
         for number, text in enumerate(own, 1):
             ranks = [ranked.id for ranked in next(predictions).labels]
-            yield {
-                "id": f"{label}/{number}",
-                "text": text,
-                "labels": [label],
-                "taught": {
-                    "by": [model],
-                    "written": True,
-                    "rank": ranks.index(label) + 1 if label in ranks else None,
-                },
-            }
+            rank = ranks.index(label) + 1 if label in ranks else None
+            taught = {"by": [model], "written": True, "rank": rank}
+            yield {"id": f"{label}/{number}", "text": text, "labels": [label], "taught": taught}
