@@ -56,8 +56,5 @@ def calibration_lines(calibration: Calibration) -> list[str]:
         f"{name} up to {promises[-1][0]:.2f}" if promises else f"no {name}"
         for name, promises in (("precision", calibration.precision), ("recall", calibration.recall))
     ]
-    return [
-        f"calibrated on {calibration.texts:,} texts, expected calibration error {calibration.error:.3f} "
-        "(each text by a curve that did not see it)",
-        f"it can promise {' and '.join(most)}",
-    ]
+    error = f"expected calibration error {calibration.error:.3f} (each text by a curve that did not see it)"
+    return [f"calibrated on {calibration.texts:,} texts, {error}", f"it can promise {' and '.join(most)}"]

@@ -122,17 +122,9 @@ def classify(
     space = source.read_space()
     price = Price.parse(price_per_million) if price_per_million else None
     calibration = source.read_calibration(decision)
-    job = Job(
-        input_file,
-        output,
-        top_k or (None if decision.cuts else 10),
-        costs,
-        restart,
-        retry_errors,
-        tuple(source.files_read),
-        source.column_names,
-        decision,
-    )
+    most, reads = top_k or (None if decision.cuts else 10), tuple(source.files_read)
+    names = source.column_names
+    job = Job(input_file, output, most, costs, restart, retry_errors, reads, names, decision)
     if Path(input_file).is_file():
         with open_rows(input_file, job.columns) as rows:
             source.note_language("texts", [row.text for row in islice(rows_of(rows), _LANGUAGE_ROWS)])
@@ -174,8 +166,8 @@ def _show_summary(tally: Tally, price: Price | None, calibration: Calibration | 
     if tally.abstained:
         display.note(f'{tally.abstained:,} of {texts} without labels ("abstained")')
     if tally.fallbacks and not tally.without_model:
-        unaided = f"{tally.fallbacks:,} of {texts} answered without the language model"
-        display.note(f'{unaided}: see "fallbacks" in their rows')
+        unaided = "answered without the language model"
+        display.note(f'{tally.fallbacks:,} of {texts} {unaided}: see "fallbacks" in their rows')
     for line in display.costs(tally.costs):
         display.note(line)
     if price:

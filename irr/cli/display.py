@@ -35,8 +35,8 @@ class _PrintableConsole(Console):
         raise BrokenPipeError(32, "nobody reads the output")
 
 
-stdout = _PrintableConsole(highlight=False)
-stderr = _PrintableConsole(stderr=True, highlight=False)
+stdout = _PrintableConsole(markup=False, emoji=False, highlight=False)
+stderr = _PrintableConsole(markup=False, emoji=False, highlight=False, stderr=True)
 
 
 def table(
@@ -58,13 +58,13 @@ def table(
 
 
 def say(line: str, style: str | None = None) -> None:
-    """One line on stdout, without markup."""
-    stdout.print(line, markup=False, emoji=False, soft_wrap=True, style=style)
+    """One line on stdout."""
+    stdout.print(line, soft_wrap=True, style=style)
 
 
 def note(message: str) -> None:
-    """One line on stderr, without markup, wrapping or color."""
-    stderr.print(printable(message), markup=False, emoji=False, soft_wrap=True)
+    """One line on stderr."""
+    stderr.print(printable(message), soft_wrap=True)
 
 
 def skos(path: Path, counts: SkosCounts | None) -> None:
@@ -72,8 +72,8 @@ def skos(path: Path, counts: SkosCounts | None) -> None:
     if counts is None:
         return
     languages = ", ".join(f"{tag} {n:,}" for tag, n in counts.named_in.items())
-    read = f"{counted(counts.labels, 'label')} of {counted(counts.concepts, 'concept')}"
-    note(f"{path}: {read}; named in {languages}")
+    concepts = counted(counts.concepts, "concept")
+    note(f"{path}: {counted(counts.labels, 'label')} of {concepts}; named in {languages}")
     left_out = {
         "deprecated concepts": counts.deprecated,
         "concepts without a name": counts.unnamed,
@@ -92,11 +92,9 @@ def skos(path: Path, counts: SkosCounts | None) -> None:
         note(counts.language_hint)
 
 
-def costs(of: Costs) -> Iterator[str]:
-    """Yields the usage of language models, one line a stage."""
-    for stage, used in (("infer", of.infer), ("rank", of.rank)):
-        if used.calls:
-            yield usage(stage, used)
+def costs(of: Costs) -> list[str]:
+    """The usage of language models, one line a stage."""
+    return [usage(stage, used) for stage, used in of if used.calls]
 
 
 def usage(whose: str, used: Usage) -> str:
@@ -110,10 +108,8 @@ def usage(whose: str, used: Usage) -> str:
 
 def without_model(fallbacks: int, texts: int) -> str:
     """The warning that too many texts were answered without their language model."""
-    return (
-        f"{fallbacks:,} of {counted(texts, 'text')} answered WITHOUT THE LANGUAGE MODEL: "
-        "see the reason in their rows, and correct it"
-    )
+    answered = f"{fallbacks:,} of {counted(texts, 'text')} answered WITHOUT THE LANGUAGE MODEL"
+    return f"{answered}: see the reason in their rows, and correct it"
 
 
 def changed(settings: Settings) -> str:

@@ -64,15 +64,13 @@ def doctor(
 def _show_findings(findings: Sequence[DoctorFinding]) -> None:
     rows = []
     for finding in findings:
-        tokens = finding.usage.prompt_tokens + finding.usage.completion_tokens
         ranking = ("", "", "")
         if finding.right:
             p_value = "< 0.001" if finding.p_value < 0.001 else f"{finding.p_value:.3f}"
             ranking = (f"{finding.found} of {finding.right}", f"{finding.chance:.1f}", p_value)
-        answers = f"{finding.answered} of {finding.asked}"
-        rows.append(
-            (finding.task, answers, *ranking, f"{tokens / finding.asked:,.0f}", f"{finding.seconds:.1f}")
-        )
+        tokens = (finding.usage.prompt_tokens + finding.usage.completion_tokens) / finding.asked
+        answers, cost = f"{finding.answered} of {finding.asked}", (f"{tokens:,.0f}", f"{finding.seconds:.1f}")
+        rows.append((finding.task, answers, *ranking, *cost))
     header = ("", "answers", "right labels first", "by chance", "p", "tokens a text", "seconds in all")
     display.table(header, rows)
     for finding in findings:

@@ -113,36 +113,30 @@ def draft(
         display.progress("texts", None) as on_texts,
         display.progress("requests", None) as on_call,
     ):
-        result = run(
-            texts,
-            sentence_encoder,
-            DraftPlan(size, levels, seed, tuple(seeds), lm_texts or 1_000, budget, language),
-            lm=model,
-            answers=answers,
-            on_texts=on_texts,
-            on_call=on_call,
-        )
+        plan = DraftPlan(size, levels, seed, tuple(seeds), lm_texts or 1_000, budget, language)
+        progress = {"on_texts": on_texts, "on_call": on_call}
+        result = run(texts, sentence_encoder, plan, lm=model, answers=answers, **progress)
         out.writelines(label.model_dump_json(exclude_defaults=True) + "\n" for label in result.labels)
         if report:
             write_page(page, result, Path(input_file).name)
     problem = ""
     if model:
-        calls, unusable = result.taxonomy.calls, result.taxonomy.unusable
+        _, calls, unusable, stopped = result.taxonomy
         display.note(f"{counted(calls, 'answer')} of {model.name}, {unusable:,} of no use")
-        if result.taxonomy.stopped:
-            problem = f"{result.taxonomy.stopped}: repeat the call with a larger --budget to go on"
+        if stopped:
+            problem = f"{stopped}: repeat the call with a larger --budget to go on"
         elif unusable > TOLERATED * calls:
             problem = f"{unusable:,} of {counted(calls, 'answer')} of no use: look at the labels"
         else:
             answers.unlink(missing_ok=True)
     if place:
-        with display.progress("label entries", None) as on_entries:
+        with display.progress("label entries", None) as shown:
             program = irr.build(
                 result.labels,
                 encoder=sentence_encoder,
                 settings=SETTINGS,
                 index_folder=index_folder,
-                progress=on_entries,
+                progress=shown,
             )
         irr.freeze(program, place)
     _show_draft(result, output, len(seeds))
@@ -162,16 +156,11 @@ def _show_draft(result: LabelDraft, output: str, seeds: int) -> None:
     import numpy as np
 
     counts = result.corpus.counts
-    texts_of = np.bincount(result.label_of[result.label_of >= 0], minlength=len(result.labels))
-    largest = sorted(range(len(texts_of)), key=lambda number: -texts_of[number])[:_SHOWN_LABELS]
-    rows = [
-        (result.labels[number].name, f"{texts_of[number]:,}", ", ".join(result.labels[number].aliases))
-        for number in largest
-    ]
+    held = np.bincount(result.label_of[result.label_of >= 0], minlength=len(result.labels)).tolist()
+    largest = sorted(zip(result.labels, held, strict=True), key=lambda one: -one[1])[:_SHOWN_LABELS]
+    rows = [(label.name, count, ", ".join(label.aliases)) for label, count in largest]
     if output != "-":
         display.table(("label", "texts", "also called"), rows, "the largest labels drafted", right=(1,))
-    left_over = int((result.label_of < 0).sum())
-    display.note(
-        f"{counted(len(result.labels), 'label')} ({seeds:,} given) of {counted(int(counts.sum()), 'text')}, "
-        f"{len(counts):,} distinct; {left_over:,} left over"
-    )
+    texts = f"{counted(int(counts.sum()), 'text')}, {len(counts):,} distinct"
+    left_over = f"{(result.label_of < 0).sum():,} left over"
+    display.note(f"{counted(len(result.labels), 'label')} ({seeds:,} given) of {texts}; {left_over}")

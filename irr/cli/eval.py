@@ -89,24 +89,19 @@ def evaluate(
         open_output(json_file or os.devnull, *files) as scores,
         open_output(report or os.devnull, *files) as page,
     ):
+        basis = program or labels or Path()
+        lost = report is not None
         measured = EvaluationOptions(
-            name=name,
-            gold=gold,
-            labels=program or labels or Path(),
-            decision=decision,
-            baselines=baselines,
-            diagnose=report is not None,
+            name=name, gold=gold, labels=basis, decision=decision, baselines=baselines, diagnose=lost
         )
         result = run(source.build(space), rows, measured, display.progress)
         scores.write(result.to_text())
         if report:
             write_page(page, result)
     if result.left_out:
-        display.note(
-            f"{result.left_out:,} of {counted(result.texts, 'text')} among the examples of the program, "
-            "scored without their own. Settings and prompts were chosen on them all the same, so other texts "
-            "will score lower"
-        )
+        texts = f"{result.left_out:,} of {counted(result.texts, 'text')} among the examples of the program"
+        caution = "Settings and prompts were chosen on them all the same, so other texts will score lower"
+        display.note(f"{texts}, scored without their own. {caution}")
     if STANDARD not in outputs.values():
         _show_metrics(result)
         if result.sets:
@@ -121,9 +116,8 @@ def evaluate(
 
 def _show_sets(sets: SetScores, cutoffs: bool) -> None:
     """Shows the scores of the returned sets, and whether a promise was kept."""
-    chosen = ", ".join(
-        f"{name} {value:g}" for name, value in sets.decision.model_dump(exclude_defaults=True).items()
-    )
+    options = sets.decision.model_dump(exclude_defaults=True)
+    chosen = ", ".join(f"{name} {value:g}" for name, value in options.items())
     means = (
         ("all labels (micro)", *(value.percent() for value in sets.micro.values())),
         ("texts (example)", *(value.percent() for value in sets.example.values())),

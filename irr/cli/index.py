@@ -40,12 +40,9 @@ def index(
             display.note(f"irr: {counted(damaged, 'index is', 'indexes are')} damaged: {hint}")
             raise typer.Exit(EXIT_ROW_ERRORS)
     else:
-        rows = [
-            (
-                *(f"{one.labels:,}", f"{one.entries:,}", f"{one.size / 1e6:,.1f}", f"{one.unused:.0f}"),
-                *(one.encoder, str(one.path.relative_to(root))),
-            )
-            for one in list_indexes(root)
-        ]
+        rows = []
+        for one in list_indexes(root):
+            size, unused = f"{one.size / 1e6:,.1f}", f"{one.unused:.0f}"
+            rows.append((one.labels, one.entries, size, unused, one.encoder, one.path.relative_to(root)))
         header = ("labels", "entries", "MB", "days unused", "encoder", "folder")
         display.table(header, rows, str(root), right=range(4))

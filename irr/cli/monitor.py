@@ -17,11 +17,7 @@ _LOG_SECONDS, _LIVE_SECONDS = 60.0, 0.2
 
 @contextmanager
 def batch_monitor(price: Price | None) -> Iterator[Callable[[Tally, float | None], None]]:
-    """Yields a function that is given the tally after each row, and the share of the input that is done.
-
-    Args:
-        price: The price of tokens, if known.
-    """
+    """Yields a function that is given the tally after each row, and the share of the input that is done."""
     live = display.stderr.is_terminal
     columns = BarColumn(bar_width=20), TextColumn("{task.description}")
     first: tuple[Tally, float | None, float] | None = None

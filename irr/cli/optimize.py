@@ -182,10 +182,7 @@ def _trial_progress() -> Iterator[tuple[Callable[[Trial, int], None], Callable[[
 def _show_result(result: Optimized, folder: str) -> None:
     """Shows the trials, the result, and the usage."""
     program = result.program
-    trials = (
-        (trial.step, trial.what, trial.metric, trial.score.percent(), f"{trial.calls:,}")
-        for trial in result.trials
-    )
+    trials = ((t.step, t.what, t.metric, t.score.percent(), t.calls) for t in result.trials)
     header = ("step", "tried", "metric", "mean (95 % interval)", "calls")
     display.table(header, trials, "programs tried", right=(3, 4))
     show_scores(result.scores)
@@ -197,9 +194,8 @@ def _show_result(result: Optimized, folder: str) -> None:
     display.say(f"settings changed: {display.changed(program.settings)}")
     for stage, model in (("infer", program.models.infer_lm), ("rank", program.models.rank_lm)):
         display.say(f"{stage}: {model.name if model else 'no language model'}")
-    calls, sent, generated = (
-        int(result.history[name]) for name in ("calls", "prompt_tokens", "completion_tokens")
-    )
+    figures = ("calls", "prompt_tokens", "completion_tokens")
+    calls, sent, generated = (int(result.history[name]) for name in figures)
     if calls:
         display.say(f"{counted(calls, 'call')}, {sent:,} prompt and {generated:,} completion tokens")
     if program.calibration:

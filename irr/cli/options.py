@@ -189,11 +189,7 @@ Scope = Annotated[
 def limits(
     concurrency: str, requests_per_minute: float | None, tokens_per_minute: float | None, patience: float
 ) -> irr.Limits:
-    """The limits of a model server; `patience` is in minutes.
-
-    Raises:
-        UsageError: If `concurrency` is neither a number nor `auto`.
-    """
+    """The limits of a model server; `patience` is in minutes."""
     auto = concurrency == "auto"
     if not auto and not (concurrency.isdecimal() and int(concurrency) > 0):
         problem = f'--concurrency: "{concurrency}" is not a number of requests'
@@ -209,11 +205,7 @@ def decision(
     best_f1: bool,
     scope: float | None,
 ) -> irr.Decision:
-    """The choice of labels by a calibrated program.
-
-    Raises:
-        UsageError: If options contradict each other, or a value is out of range.
-    """
+    """The choice of labels by a calibrated program."""
     from pydantic import ValidationError
 
     try:

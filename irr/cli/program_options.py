@@ -254,12 +254,11 @@ class ProgramOptions:
         part = self._part(space)
         return program if part is None else program.within(only=part)
 
-    def builder(self, limits: irr.Limits | None = None) -> Callable[[], irr.InferRetrieveRank]:
+    def builder(self, limits: irr.Limits) -> Callable[[], irr.InferRetrieveRank]:
         """A function that builds the same program in another process."""
         paths = {name: getattr(self, name) for name in ("labels", "program", "only", "without")}
         absolute = {name: path and path.absolute() for name, path in paths.items()}
-        return partial(_build, replace(self, **absolute), limits)
+        return partial(replace(self, **absolute)._read_and_build, limits)
 
-
-def _build(options: ProgramOptions, limits: irr.Limits | None) -> irr.InferRetrieveRank:
-    return options.build(options.read_space(), limits)
+    def _read_and_build(self, limits: irr.Limits) -> irr.InferRetrieveRank:
+        return self.build(self.read_space(), limits)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,7 +12,7 @@ from typer import Argument
 
 from irr.cli import display
 from irr.cli.options import flag, value
-from irr.errors import UsageError
+from irr.errors import InputError, UsageError
 from irr.text.strings import counted
 
 if TYPE_CHECKING:
@@ -39,9 +41,6 @@ def review(
     ] = False,
 ) -> None:
     """Turn what people judged on the review page into gold, or sum it up."""
-    import json
-
-    from irr.errors import InputError
     from irr.io.outputs import check_output, open_output
     from irr.workbench.review.judgments import JudgmentStore, valid_judgments
     from irr.workbench.review.summary import export_gold
@@ -68,11 +67,9 @@ def _show_reviewers(judgments: Sequence[Judgment]) -> None:
     rows = []
     for name in sorted({judgment.reviewer for judgment in judgments}):
         own = [judgment for judgment in judgments if judgment.reviewer == name]
-        verdicts = [
-            sum(one.verdict == verdict for one in own) for verdict in ("labels", "none_fits", "unsure")
-        ]
-        days = [f"{one.at:%Y-%m-%d %H:%M}" for one in (own[0], own[-1])]
-        rows.append((name, f"{len(own):,}", *(f"{count:,}" for count in verdicts), *days))
+        verdicts = Counter[str](one.verdict for one in own)
+        counts = (verdicts[verdict] for verdict in ("labels", "none_fits", "unsure"))
+        rows.append((name, len(own), *counts, *(f"{one.at:%Y-%m-%d %H:%M}" for one in (own[0], own[-1]))))
     header = ("who", "texts", "labels", "no label fits", "unsure", "first", "last")
     display.table(header, rows, right=range(1, 5))
 

@@ -92,12 +92,9 @@ def serve(
     limits = options.limits(concurrency, requests_per_minute, tokens_per_minute, patience)
     page = _review_page_of(review, decisions, seed, workers)
     space = source.read_space()
+    extensions = (page,) if page else ()
     setup = ServeSetup(
-        build=source.builder(limits),
-        queue=queue,
-        access=access,
-        extensions=(page,) if page else (),
-        workers=workers,
+        build=source.builder(limits), queue=queue, access=access, extensions=extensions, workers=workers
     )
     with listen(host, port) as listening:
         host, port = listening.getsockname()[:2]
@@ -115,19 +112,14 @@ def serve(
 def _review_page_of(
     review: Path | None, decisions: Path | None, seed: int, workers: int
 ) -> ReviewPage | None:
-    """The review page of these texts; None without texts.
-
-    Raises:
-        UsageError: If the options do not fit together.
-        TextsError: If the texts cannot be read.
-    """
+    """The review page of these texts; None without texts."""
     from irr.workbench.review.judgments import JudgmentStore
     from irr.workbench.review.session import read_texts
     from irr.workbench.serve.review_page import ReviewPage
 
+    if review is None and decisions is None:
+        return None
     if review is None or decisions is None:
-        if review is None and decisions is None:
-            return None
         missing = "--review FILE" if review is None else "--decisions DIR"
         raise UsageError("a review needs texts and a folder for what people judge", f"add {missing}")
     if workers > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -85,8 +86,7 @@ def teach(
     space = source.read_space()
     files = (*source.files_read, *([examples] if examples else []))
 
-    def open_models() -> Models:
-        return source.open_models(limits)
+    open_models = partial(source.open_models, limits)
 
     def build(models: Models = (None, None)) -> irr.InferRetrieveRank:
         return source.build(space, models=models)

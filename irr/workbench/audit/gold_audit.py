@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from irr import InferRetrieveRank, LabelSpace
 from irr.errors import UsageError
@@ -117,10 +117,8 @@ class Orphan:
     texts: int
 
 
-class Suspect(BaseModel):
+class Suspect(BaseModel, frozen=True):
     """A text with its gold, the probability that any of it errs, and what is probably wrong."""
-
-    model_config = ConfigDict(frozen=True)
 
     id: str | int
     text: str
@@ -129,7 +127,7 @@ class Suspect(BaseModel):
     findings: tuple[GoldFinding, ...]
 
 
-class Audit(BaseModel):
+class Audit(BaseModel, frozen=True):
     """The result of an audit.
 
     Attributes:
@@ -144,8 +142,6 @@ class Audit(BaseModel):
         added: The supposed probability that a label is given to a text to which it does not belong.
         dropped: The supposed probability that a label is not given to a text to which it belongs.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     program: str
     texts: int
@@ -185,7 +181,7 @@ def audit(
     ranked = rank_texts(program, [row.text for row in rows], sorted(frozenset().union(*gold)), on_text)
     if not any(len(one.labels) for one in ranked.texts):
         raise UsageError("the program finds labels for none of the texts", "give texts that hold words")
-    pairs, rates = judge(ranked, gold, len(space))
+    pairs, (added, dropped) = judge(ranked, gold, len(space))
     return Audit(
         program=program.digest,
         texts=len(rows),
@@ -195,35 +191,26 @@ def audit(
         hubs=tuple(_hubs(space, ranked, gold)),
         orphans=tuple(_orphans(space, ranked, gold)),
         unreached=len(space) - len({label for one in ranked.texts for label in one.labels.tolist()}),
-        added=rates.added,
-        dropped=rates.dropped,
+        added=added,
+        dropped=dropped,
     )
 
 
-class ErrorRates(NamedTuple):
-    """The supposed probabilities that a wrong label is given to a text, and that a right one is not."""
-
-    added: float
-    dropped: float
-
-
-def judge(ranked: TextRankings, gold: Sequence[Set[int]], labels: int) -> tuple[Pairs, ErrorRates]:
+def judge(ranked: TextRankings, gold: Sequence[Set[int]], labels: int) -> tuple[Pairs, tuple[float, float]]:
     """The pairs of all texts with their probability and suspicion, and the error rates of the gold.
 
     Takes the rankings of the texts, the numbers of the gold labels of each, and the size of the label space.
     """
     pairs = pairs_of(ranked, gold, labels)
+    given, text, weight = pairs["given"], pairs["text"], pairs["weight"]
     features = np.column_stack([pairs[name] for name in FEATURES])
     from_others = [(FEATURES.index(name),) for name in FROM_OTHER_TEXTS]
-    pairs["probability"] = cross_fitted(
-        features, pairs["given"], pairs["text"], len(gold), pairs["weight"], from_others
-    )
-    rates = add_suspicion(pairs)
-    return pairs, rates
+    pairs["probability"] = cross_fitted(features, given, text, len(gold), weight, from_others)
+    return pairs, add_suspicion(pairs)
 
 
-def add_suspicion(pairs: Pairs) -> ErrorRates:
-    """Fills in the suspicion of pairs from their probability, by Bayes' rule, and returns the error rates.
+def add_suspicion(pairs: Pairs) -> tuple[float, float]:
+    """Fills in the suspicion of pairs from their probability, by Bayes' rule; returns `added` and `dropped`.
 
     Labels that belong to a text are given unless they were dropped; others are not given unless they were
     added. The rates are those with which a twentieth of the given labels are wrong, and as many are missing;
@@ -245,7 +232,7 @@ def add_suspicion(pairs: Pairs) -> ErrorRates:
     added = max(least, _rate(lambda rate: float(wrong(rate)[given].sum()), expected))
     dropped = _rate(lambda rate: float((weight * missing(rate))[~given].sum()), expected)
     pairs["suspicion"] = np.where(given, wrong(added), missing(dropped))
-    return ErrorRates(added, dropped)
+    return added, dropped
 
 
 def _rate(errors: Callable[[float], float], expected: float) -> float:
@@ -275,27 +262,15 @@ def _suspects(
                 reasons.append("no other text has it")
             else:
                 quoted = short(rows[pair["neighbour"]].text, _QUOTED)
-                similarity = f"similarity {pair['neighbour_similarity']:.2f}"
-                reasons.append(f'the nearest text that has it: "{quoted}" ({similarity})')
-            findings.append(
-                GoldFinding(
-                    kind="wrong" if pair["given"] else "missing",
-                    label=label.id,
-                    name=label.name,
-                    suspicion=round(float(pair["suspicion"]), 4),
-                    probability=round(float(pair["probability"]), 6),
-                    rank=int(pair["rank"]) or None,
-                    why="; ".join(reasons),
-                )
-            )
+                similarity = pair["neighbour_similarity"]
+                reasons.append(f'the nearest text that has it: "{quoted}" (similarity {similarity:.2f})')
+            kind: Literal["wrong", "missing"] = "wrong" if pair["given"] else "missing"
+            suspicious, p = round(float(pair["suspicion"]), 4), round(float(pair["probability"]), 6)
+            rank, why = int(pair["rank"]) or None, "; ".join(reasons)
+            findings.append(GoldFinding(kind, label.id, label.name, suspicious, p, rank, why))
+        err = round(float(suspicion[text]), 4)
         suspects.append(
-            Suspect(
-                id=row.id,
-                text=row.text,
-                labels=row.labels,
-                suspicion=round(float(suspicion[text]), 4),
-                findings=tuple(findings),
-            )
+            Suspect(id=row.id, text=row.text, labels=row.labels, suspicion=err, findings=tuple(findings))
         )
     return suspects
 
