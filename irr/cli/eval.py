@@ -134,11 +134,11 @@ def _show_sets(sets: SetScores, cutoffs: bool) -> None:
         name, promised, measured = sets.promise
         display.say(f"promised {name} {promised:g}: {measured.percent()} %")
     if cutoffs:
+        header = ("probability", "precision", "recall", "F1", "labels a text", "texts without")
         rows = []
         for one in sets.cutoffs:
             shares = (f"{100 * value:.1f}" for value in (one.precision, one.recall, one.f1))
             rows.append((f"{one.cut_off:.2f}", *shares, f"{one.size:.2f}", one.abstained))
-        header = ("probability", "precision", "recall", "F1", "labels a text", "texts without")
         display.table(header, rows)
 
 
@@ -164,12 +164,10 @@ def _show_runs(comparisons: Sequence[Comparison], name: str | None) -> None:
     """A table of runs, the present one last: what each scored, and by how many points it beats the first."""
     from irr.evaluate.compare import compare
 
-    first = comparisons[0]
-    runs = [*(compare(other.baseline.per_text, first.baseline) for other in comparisons[1:]), first]
-    rows = (
-        (metric, f"{100 * mean:.1f}", *(_cell(run, metric) for run in runs))
-        for metric, mean in first.means.items()
-    )
+    first, *others = comparisons
+    runs = [*(compare(other.baseline.per_text, first.baseline) for other in others), first]
+    means = ((metric, f"{100 * mean:.1f}") for metric, mean in first.means.items())
+    rows = ((metric, mean, *(_cell(run, metric) for run in runs)) for metric, mean in means)
     header = ("metric", *(run.baseline.name or "" for run in comparisons), name or "this run")
     title = "compared: means, and by how much each run is better than the first"
     display.table(header, rows, title, right=range(1, len(header)))

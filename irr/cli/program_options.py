@@ -172,9 +172,8 @@ class ProgramOptions:
             changes["hierarchy"] = self.hierarchy
         if self.fields is not None:
             names = [name.strip() for name in self.fields.split(",")]
-            for name in names:
-                if name not in list(EntryKind):
-                    raise UsageError(f'--fields: no field "{name}"', f"name some of {','.join(EntryKind)}")
+            if unknown := [name for name in names if name not in list(EntryKind)]:
+                raise UsageError(f'--fields: no field "{unknown[0]}"', f"name some of {','.join(EntryKind)}")
             changes["retrieve.fields"] = names
         for setting in self.settings or ():
             name, equals, value = setting.partition("=")

@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,9 +67,6 @@ class Corpus:
         """Cleans and encodes texts; those without a visible character are left out.
 
         `progress` is called with (texts done, texts in all).
-
-        Raises:
-            UsageError: If no text is left.
         """
         counts = Counter(filter(None, map(clean, texts)))
         if not counts:
@@ -105,11 +101,7 @@ class Corpus:
 
 
 def texts_of(name: str, columns: Columns) -> tuple[list[str], int]:
-    """The texts of an input, and the number of its rows without a readable text.
-
-    Raises:
-        TextsError: If the input cannot be read, or no text has a visible character.
-    """
+    """The texts of an input, and the number of its rows without a readable text; raises `TextsError`."""
     with open_rows(name, columns) as source:
         rows = [row.text if row.error is None else "" for row in rows_of(source)]
         texts = [text for text in rows if clean(text)]
@@ -261,15 +253,15 @@ def name_clusters(
             for span, score in scores.items()
         }
         free = [span for span in sorted(weights, key=lambda s: -weights[s]) if span.casefold() not in used]
-        name = free[0] if free else _free_name(short(own[0], _NAME_CHARACTERS), used)
+        if free:
+            name = free[0]
+        else:
+            text = short(own[0], _NAME_CHARACTERS)
+            numbered = (text, *(f"{text} {number}" for number in range(2, len(used) + 3)))
+            name = next(one for one in numbered if one.casefold() not in used)
         used.add(name.casefold())
         names.append((name, tuple(_with_more_words(free)[1 : 1 + _ALIASES])))
     return names
-
-
-def _free_name(text: str, used: set[str]) -> str:
-    numbered = (text if number == 1 else f"{text} {number}" for number in count(1))
-    return next(name for name in numbered if name.casefold() not in used)
 
 
 def _with_more_words(spans: Sequence[str]) -> list[str]:

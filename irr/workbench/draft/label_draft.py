@@ -97,7 +97,7 @@ def draft(
     Args:
         texts: The texts; each counts once.
         encoder: Encodes texts and names.
-        plan: What to draft.
+        plan: The label space to draft.
         lm: The language model that proposes labels; None for clusters.
         answers: The file of the model's answers, from which a repeated call goes on; needed with `lm`.
         on_texts: Called with (texts encoded, texts in all).
