@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from irr.cli import display, options
 from irr.cli.options import value
-from irr.cli.program_options import ProgramOptions
 from irr.text.strings import counted, short
 
 if TYPE_CHECKING:
@@ -48,12 +47,13 @@ def audit(
     without: options.Without = None,
 ) -> None:
     """Find gold labels that are probably wrong or missing, and labels that cannot be told apart."""
-    source = ProgramOptions.of(locals())
+    from irr.cli.program_options import ProgramOptions
     from irr.io.outputs import check_outputs, open_output
     from irr.io.streams import STANDARD
     from irr.io.texts import GoldRow, read_rows
     from irr.workbench.audit import audit as run
 
+    source = ProgramOptions.of(locals())
     outputs = {"--output": output, "--json": json_file}
     check_outputs(outputs)
     space = source.read_space()

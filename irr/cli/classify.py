@@ -15,7 +15,6 @@ import typer
 from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.cli.options import flag, value
-from irr.cli.program_options import ProgramOptions
 from irr.errors import OtherRunError, OutputError
 from irr.text.strings import counted
 
@@ -110,12 +109,13 @@ def classify(
     Exit code 0: all rows were answered; 1: some rows carry an error, or more than a tenth were answered
     without the language model; 2: the call could not be used, or the model server refuses it.
     """
-    source = ProgramOptions.of(locals())
     from irr.batch import Job, Price, forecast, local, rows_of, run
     from irr.cli.monitor import batch_monitor
+    from irr.cli.program_options import ProgramOptions
     from irr.io.outputs import check_outputs, open_output
     from irr.io.records import open_rows
 
+    source = ProgramOptions.of(locals())
     check_outputs({"--output": output, "--summary": summary})
     limits = options.limits(concurrency, requests_per_minute, tokens_per_minute, patience)
     decision = options.decision(min_probability, precision, recall, best_f1, scope)

@@ -12,7 +12,6 @@ import irr
 from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.cli.options import value
-from irr.cli.program_options import ProgramOptions
 from irr.errors import UsageError
 from irr.text.strings import counted
 
@@ -79,7 +78,7 @@ def draft(
 
     Exit code 0: all rows were read; 1: some could not be; 2: the call could not be used.
     """
-    source = ProgramOptions.of(locals())
+    from irr.cli.program_options import ProgramOptions
     from irr.config import TOLERATED
     from irr.encoders.base import DEFAULT_ENCODER
     from irr.frozen.folder import ProgramFolder
@@ -88,6 +87,7 @@ def draft(
     from irr.workbench.draft import draft as run
     from irr.workbench.draft.draft_page import write_page
 
+    source = ProgramOptions.of(locals())
     source.check_models()
     limits = options.limits(concurrency, requests_per_minute, tokens_per_minute, patience)
     check_outputs({"--output": output, "--report": report})

@@ -12,7 +12,6 @@ import typer
 from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.cli.options import flag, value
-from irr.cli.program_options import ProgramOptions
 from irr.errors import UsageError
 from irr.text.strings import counted
 
@@ -65,7 +64,7 @@ def evaluate(
     without: options.Without = None,
 ) -> None:
     """Measure the answers against gold labels, with 95 % intervals."""
-    source = ProgramOptions.of(locals())
+    from irr.cli.program_options import ProgramOptions
     from irr.evaluate.compare import read_baseline
     from irr.evaluate.evaluate import EvaluationOptions
     from irr.evaluate.evaluate import evaluate as run
@@ -74,6 +73,7 @@ def evaluate(
     from irr.io.streams import STANDARD
     from irr.io.texts import read_gold
 
+    source = ProgramOptions.of(locals())
     outputs = {"--report": report, "--json": json_file}
     check_outputs(outputs)
     space = source.read_space()

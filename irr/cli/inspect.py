@@ -8,7 +8,6 @@ from typing import Annotated
 import irr
 from irr.cli import display, options
 from irr.cli.options import value
-from irr.cli.program_options import ProgramOptions
 from irr.errors import UsageError
 from irr.text.strings import short
 from irr.text.words import clean
@@ -44,6 +43,8 @@ def inspect(
     without: options.Without = None,
 ) -> None:
     """Show the output of every stage for one text."""
+    from irr.cli.program_options import ProgramOptions
+
     source = ProgramOptions.of(locals())
     space = source.read_space()
     if text == "-":

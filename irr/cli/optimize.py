@@ -17,7 +17,6 @@ from irr.cli import display, options
 from irr.cli.calibrate import calibration_lines
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.cli.options import flag, value
-from irr.cli.program_options import ProgramOptions
 from irr.cli.show import show_scores
 from irr.text.strings import counted
 
@@ -75,6 +74,8 @@ def optimize(
 
     Ctrl-C, or a budget that is spent, freezes the best program found so far; a second Ctrl-C ends at once.
     """
+    from irr.cli.program_options import ProgramOptions
+
     source = ProgramOptions.of(locals())
     teachers = ProgramOptions(
         lm=teacher_lm,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from irr.cli import display, options
 from irr.cli.options import value
-from irr.cli.program_options import ProgramOptions
 from irr.errors import MissingExtraError, UsageError
 from irr.text.strings import counted
 
@@ -76,6 +75,8 @@ def serve(
     SIGHUP, or POST /v1/reload, swaps in what then stands in the program's folder. SIGTERM stops it after it
     answered what it took.
     """
+    from irr.cli.program_options import ProgramOptions
+
     source = ProgramOptions.of(locals())
     try:
         from irr.workbench.serve.guard import Access, is_local

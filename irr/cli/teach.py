@@ -12,7 +12,6 @@ import irr
 from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
 from irr.cli.options import flag, value
-from irr.cli.program_options import ProgramOptions
 from irr.errors import UsageError
 from irr.text.strings import counted
 
@@ -69,14 +68,15 @@ def teach(
 
     Exit code 0: all is done; 1: some rows carry an error, or the budget was spent before the end.
     """
-    source = ProgramOptions.of(locals())
     from irr.batch import Job
     from irr.cli.monitor import batch_monitor
+    from irr.cli.program_options import ProgramOptions
     from irr.io.outputs import check_output
     from irr.io.texts import read_gold
     from irr.prompts.pack import load_task
     from irr.workbench.teach import Models, WritingPlan, label_texts, labels_to_write_for, write_texts
 
+    source = ProgramOptions.of(locals())
     check_output(output)
     if bool(texts) == labels_without_examples:
         raise UsageError("nothing to teach with, or two things", "give --texts or --labels-without-examples")
