@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
+import irr
 from irr.text.strings import counted, printable
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-    from irr.config import Settings
     from irr.labels.skos import SkosCounts
     from irr.types import Costs, Usage
 
@@ -42,10 +42,7 @@ stderr = _PrintableConsole(markup=False, emoji=False, highlight=False, stderr=Tr
 def table(
     header: Sequence[str], rows: Iterable[Sequence[object]], title: str = "", right: Container[int] = ()
 ) -> None:
-    """A table on stdout; the columns whose numbers are in `right` are right-aligned.
-
-    A header of empty strings is left out.
-    """
+    """A table on stdout, its columns `right` right-aligned; a header of empty strings is left out."""
     from rich.table import Table
     from rich.text import Text
 
@@ -112,9 +109,9 @@ def without_model(fallbacks: int, texts: int) -> str:
     return f"{answered}: see the reason in their rows, and correct it"
 
 
-def changed(settings: Settings) -> str:
+def changed(settings: irr.Settings) -> str:
     """The settings that differ from the defaults."""
-    differ = settings.difference(type(settings)())
+    differ = settings.difference(irr.Settings())
     return ", ".join(f"{name}={value}" for name, (value, _) in differ.items()) or "none"
 
 
@@ -138,10 +135,7 @@ def bar(progress: Progress) -> Iterator[Progress]:
 
 @contextmanager
 def progress(what: str, total: int | None) -> Iterator[Callable[..., None]]:
-    """Yields a function that advances a progress bar on stderr, shown from the first call to the last.
-
-    It takes (done, in all), or no arguments for one step more of `total`.
-    """
+    """Yields a function that advances a progress bar: by one step, or to (done, in all)."""
     from rich import progress as rich
     from rich.text import Text
 

@@ -51,12 +51,11 @@ def doctor(
     usage = findings[0].usage + best.usage
     scale = _ROWS / best.asked
     cached = f"{usage.cached_tokens / usage.prompt_tokens:.0%}" if usage.prompt_tokens else "none"
-    seconds = scale * (findings[0].seconds + best.seconds)
-    display.say(
-        f"{_ROWS:,} short texts, both stages: {scale * usage.prompt_tokens:,.0f} prompt tokens "
-        f"({cached} cached), {scale * usage.completion_tokens:,.0f} completion tokens, "
-        f"{display.duration(seconds)} with {QUESTIONS} requests at a time"
-    )
+    sent = f"{scale * usage.prompt_tokens:,.0f} prompt tokens ({cached} cached)"
+    generated = f"{scale * usage.completion_tokens:,.0f} completion tokens"
+    duration = display.duration(scale * (findings[0].seconds + best.seconds))
+    forecast = f"{sent}, {generated}, {duration} with {QUESTIONS} requests at a time"
+    display.say(f"{_ROWS:,} short texts, both stages: {forecast}")
     if price:
         display.say(f"price: {scale * price.of(usage):,.2f}")
 

@@ -68,14 +68,11 @@ def _show_stages(prediction: irr.Prediction, top_k: int) -> None:
     if len(queries) > _QUERIES:
         passages = len({query.passage for query in queries})
         display.say(f"and {len(queries) - _QUERIES:,} more, from {passages:,} passages in all")
-    candidates = (
-        (f"{one.score:.3f}", one.label.name, "\n".join(_evidence(one)))
-        for one in prediction.trace.candidates[:top_k]
-    )
+    first = prediction.trace.candidates[:top_k]
+    candidates = ((f"{one.score:.3f}", one.label.name, "\n".join(_evidence(one))) for one in first)
     display.table(("score", "label", "evidence: query → entry, match"), candidates, "retrieve: candidates")
-    ranking = (
-        (rank, f"{label.score:.3f}", label.id, label.name) for rank, label in enumerate(prediction.labels, 1)
-    )
+    ranked = enumerate(prediction.labels, 1)
+    ranking = ((rank, f"{label.score:.3f}", label.id, label.name) for rank, label in ranked)
     display.table(("rank", "score", "id", "label"), ranking, "rank: labels")
     for fallback in prediction.fallbacks:
         display.say(f"{fallback.stage} worked without its language model: {fallback.message}")

@@ -76,10 +76,9 @@ def _show_reviewers(judgments: Sequence[Judgment]) -> None:
 
 def _lines(exported: GoldExport) -> list[str]:
     rows = len(exported.rows)
-    lines = [
-        f"{exported.random:,} of {counted(rows, 'text')} chosen by chance: only these give honest figures"
-        + (" (--only-random exports them alone)" if exported.random < rows else "")
-    ]
+    alone = " (--only-random exports them alone)" if exported.random < rows else ""
+    chosen = f"{exported.random:,} of {counted(rows, 'text')} chosen by chance"
+    lines = [f"{chosen}: only these give honest figures{alone}"]
     if exported.none_fits:
         lines.append(f"{counted(exported.none_fits, 'text')} that no label fits: without labels in the gold")
     if exported.unsure:
