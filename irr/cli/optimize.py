@@ -149,12 +149,7 @@ def _interrupts(budget: Budget) -> Iterator[None]:
 
 @contextmanager
 def _trial_progress() -> Iterator[tuple[Callable[[Trial, int], None], Callable[[Usage], None]]]:
-    """A progress line on stderr that appears with the first trial.
-
-    Yields:
-        A function that counts a trial, given the expected number of trials of its step, and one that shows
-        the usage so far.
-    """
+    """Yields what shows a trial, given the expected number of trials of its step, and the usage so far."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     texts = ("{task.completed:.0f} trials", "{task.fields[best]}", "{task.fields[spent]}")

@@ -14,7 +14,7 @@ from irr import InferRetrieveRank, LabelSpace
 from irr.errors import UsageError
 from irr.io.texts import GoldRow
 from irr.statistics import cross_fitted
-from irr.text.strings import counted, short
+from irr.text.strings import counted, one_line, short
 from irr.workbench.audit.pairs import (
     FEATURES,
     FROM_OTHER_TEXTS,
@@ -307,7 +307,7 @@ def _twins(space: LabelSpace, ranked: TextRankings, pairs: Pairs, gold: Sequence
     for a, b in mixed | alike.keys():
         similarity = alike.get((a, b), float(ranked.names[a] @ ranked.names[b]))
         reasons = []
-        if _folded(space[a].name) == _folded(space[b].name):
+        if one_line(space[a].name.casefold()) == one_line(space[b].name.casefold()):
             reasons.append("they have one name")
         elif similarity >= _SAME_MEANING:
             reasons.append("their names mean the same to the program")
@@ -370,7 +370,3 @@ def _orphans(space: LabelSpace, ranked: TextRankings, gold: Sequence[Set[int]]) 
 
 def _name(space: LabelSpace, number: int) -> LabelName:
     return LabelName(id=space[number].id, name=space[number].name)
-
-
-def _folded(name: str) -> str:
-    return " ".join(name.casefold().split())

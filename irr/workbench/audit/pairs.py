@@ -92,7 +92,7 @@ def rank_texts(
 ) -> TextRankings:
     """Ranks the labels of all texts; a text that is an example of the program is not evidence for itself.
 
-    `gold` are the numbers of all labels that are gold of any text; `on_text` is called after each text.
+    `gold` are the numbers of all labels that are gold of any text.
     """
     program = program.leaving_examples_out()
     ranked = []

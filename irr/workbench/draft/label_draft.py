@@ -124,11 +124,7 @@ def draft(
 
 
 def check_seed_labels(seed_labels: Sequence[Label], size: int) -> None:
-    """Checks that seed labels leave labels to draft.
-
-    Raises:
-        UsageError: If there are as many as labels to draft.
-    """
+    """Checks that seed labels leave labels to draft; raises `UsageError`."""
     if seed_labels and len(seed_labels) >= size:
         given = counted(len(seed_labels), "seed label leaves", "seed labels leave")
         raise UsageError(f"{given} nothing to add to {size:,} labels", "ask for more labels")

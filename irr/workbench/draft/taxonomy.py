@@ -97,7 +97,8 @@ class _Requests:
     async def summaries(self, texts: Sequence[str]) -> list[str]:
         """A summary of each text."""
         lines = (f"{number} {_line(text)[:_TEXT_CHARACTERS]}" for number, text in enumerate(texts, 1))
-        prompt = self._prompt(_SUMMARIZE, ["texts"], "summaries", "one short sentence each")
+        task, described = _SUMMARIZE + self._ending, "one short sentence each"
+        prompt = Prompt(task, {"texts": "texts"}, "summaries", str, described)
         answer = await self._ask(prompt, {"texts": "\n".join(lines)}, _SUMMARY_CHARACTERS, len(texts))
         return [summary for line in answer if (summary := _line(line)[:_SUMMARY_CHARACTERS])]
 
@@ -110,16 +111,14 @@ class _Requests:
             fields["summaries"] = "\n".join(f"- {summary}" for summary in summaries)
         task = _REVIEW if not summaries else _UPDATE if labels else _PROPOSE
         described = '"name: what belongs under it"'
-        prompt = self._prompt(f"{task} At most {self._size} labels.", [*fields], "labels", described)
+        task = f"{task} At most {self._size} labels.{self._ending}"
+        prompt = Prompt(task, {name: name for name in fields}, "labels", str, described)
         found: dict[str, tuple[str, str]] = {}
         for item in await self._ask(prompt, fields, _LABEL_CHARACTERS, self._size):
             name, _, description = _line(item)[:_LABEL_CHARACTERS].partition(":")
             if name := name.strip(" \"'-*."):
                 found.setdefault(name.casefold(), (name, description.strip()))
         return dict(list(found.values())[: self._size])
-
-    def _prompt(self, task: str, inputs: Sequence[str], output: str, described: str) -> Prompt:
-        return Prompt(task + self._ending, {name: name for name in inputs}, output, str, described)
 
     async def _ask(self, prompt: Prompt, fields: dict[str, str], characters: int, most: int) -> list[str]:
         """The list in the model's answer; empty if the answer has no such list, or no answer comes."""
