@@ -15,8 +15,8 @@ from irr.cli import display
 from irr.encoders.base import DEFAULT_ENCODER
 from irr.encoders.window import open_window
 from irr.errors import ProgramError, UsageError
+from irr.frozen.folder import read_calibration, read_manifest
 from irr.frozen.freeze import read_labels
-from irr.frozen.manifest import read_calibration, read_manifest
 from irr.io.columns import Columns
 from irr.labels.diagnostics import names_sample
 from irr.labels.hierarchy import part_of, read_ids
