@@ -23,7 +23,7 @@ from irr.batch.rows import InputRow, OutputRow, Tally, answer_columns, read_outp
 from irr.errors import OtherRunError, OutputError
 from irr.io.outputs import replace_file, sync_folder
 from irr.io.streams import compressed, is_compressed, open_source
-from irr.io.table_writer import is_table, write_table
+from irr.io.tables import is_table, write_table
 from irr.io.validation import explain
 from irr.types import Costs
 

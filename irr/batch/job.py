@@ -22,7 +22,7 @@ from irr.errors import IrrError, LMUnavailableError, OutputError, UsageError
 from irr.io.columns import OWN_NAMES, Columns
 from irr.io.outputs import is_stream, locked, open_output, refuse_to_write_over
 from irr.io.records import RawRows, open_rows
-from irr.io.table_writer import check_format, is_table
+from irr.io.tables import check_format, is_table
 from irr.types import Prediction, RowError, Usage
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from irr.config import TOLERATED
 from irr.errors import TextsError, UsageError
 from irr.io.columns import TEXTS, distinct
 from irr.io.records import RawRow, RawRows, parse_row
-from irr.io.table_writer import TableColumn
+from irr.io.tables import TableColumn
 from irr.io.texts import TextRow
 from irr.types import Costs, Prediction, RowError, Usage
 
