@@ -9,6 +9,7 @@ from irr.batch.job import (
     Progress,
     forecast,
     local,
+    on_ray,
     predictions,
     run,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "forecast",
     "json_line",
     "local",
+    "on_ray",
     "predictions",
     "rows_of",
     "run",

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from irr.batch.rows import InputRow, OutputRow, Tally, answer_columns, read_output_row
 from irr.errors import OtherRunError, OutputError
 from irr.io.outputs import replace_file, sync_folder
-from irr.io.streams import compressed, is_compressed, open_source
+from irr.io.streams import COMPRESSED, compressed, open_source
 from irr.io.tables import is_table, write_table
 from irr.io.validation import explain
 from irr.types import Costs
@@ -42,7 +42,6 @@ class RunRecord(BaseModel):
     """A run on disk.
 
     Attributes:
-        format: The version of this format.
         run: Everything by name that the answers depend on besides the input.
         tally: The tally of the rows that are on the disk for sure.
         input: The digest of the input rows that are counted in it.
@@ -74,13 +73,9 @@ class RunRecord(BaseModel):
 
 
 class Checkpoint:
-    """The answers of one run; only `recover`, `drop`, `publish` and what follows `open` write.
+    """The answers of one run, which it writes to `output`; `separator` stands between the cells of CSV.
 
     Its methods raise an OutputError if a file in the place of a run was not written by one.
-
-    Args:
-        output: The run's output; of a link, the file that it leads to.
-        separator: Between the cells of a CSV output; a comma if "".
     """
 
     def __init__(self, output: Path, separator: str = "") -> None:
@@ -150,11 +145,7 @@ class Checkpoint:
         return record.tally
 
     def open(self, run: Mapping[str, Any], rows: Iterator[InputRow]) -> None:
-        """Opens the run for writing, and skips the input rows that it already answers.
-
-        Raises:
-            OtherRunError: If it is another run, or answers other rows.
-        """
+        """Opens the run for writing, and skips the input rows that it already answers; these must be its own."""
         end = 0
         if self.unfinished:
             record = RunRecord.read(self._part_record)
@@ -186,7 +177,7 @@ class Checkpoint:
         """Turns the answers into the output."""
         with self._file:
             self._sync(complete=True)
-        if is_table(self.output) or is_compressed(self.output):
+        if is_table(self.output) or self.output.suffix in COMPRESSED:
             with replace_file(self.output) as file, compressed(file.buffer, self.output) as target:
                 if is_table(self.output):
                     columns = answer_columns(self._answers())
@@ -216,10 +207,8 @@ class Checkpoint:
                     self._count(Tally.read(answer), row.digest)
                 counted = self.tally.texts == record.tally.texts
                 if not row or row.id != answer["id"] or (counted and self._digest != record.input):
-                    problem = (
-                        f"is of a run on another input, which differs before or in row {self.tally.texts}"
-                    )
-                    raise OtherRunError(self.part, problem, _RESTART)
+                    place = f"which differs before or in row {self.tally.texts}"
+                    raise OtherRunError(self.part, f"is of a run on another input, {place}", _RESTART)
                 if counted:
                     self._done = (record.tally, self._done[1])  # it also holds what the rows do not say
                 end += len(line)
@@ -251,28 +240,19 @@ class Checkpoint:
 
 
 class FailedRows:
-    """The failed rows of a finished output, and their new answers among the other rows.
+    """The failed rows of a finished output after the first `done`, and their new answers among the others.
 
     A row failed if it carries an error, or a stage answered it without its language model. The output is read
     at two places at a time: ahead to find failed rows, behind to copy the others.
-
-    Args:
-        output: The finished output.
-        done: How many of its rows were written before.
     """
 
     def __init__(self, output: Path, done: int) -> None:
         self._output = output
         self._done = done
-        # Digests, 16 bytes each, of the rows that are read ahead and not yet copied.
-        self._digests = bytearray()
+        self._digests = bytearray()  # 16 bytes for each row that is read ahead and not yet copied
 
     def inputs(self, rows: Iterator[InputRow]) -> Iterator[InputRow]:
-        """Yields the input's rows that failed; these may have been corrected since.
-
-        Raises:
-            OutputError: If another row differs from the one that was answered.
-        """
+        """Yields the input's rows that failed; only these may have been corrected since."""
         for number, (row, old) in enumerate(zip_longest(rows, self._answers()), self._done + 1):
             _, answer, failed = old or (b"", {}, False)
             if row is None or old is None or (not failed and row.id != answer["id"]):

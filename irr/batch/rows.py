@@ -155,13 +155,7 @@ class InputRow:
 
 @dataclass(frozen=True, slots=True)
 class OutputRow:
-    """A line of output.
-
-    Attributes:
-        digest: The digest of the input row that it answers.
-        line: The line, with its line break.
-        tally: The tally of this row.
-    """
+    """A line of output with its line break, its tally, and the digest of the input row that it answers."""
 
     digest: bytes
     line: bytes
@@ -272,24 +266,22 @@ def answer_columns(answers: Iterable[Mapping[str, Any]]) -> list[TableColumn]:
         others.update(dict.fromkeys(answer.get("meta", ())))
         keys.update(answer, *answer["labels"])
 
-    def of_labels(key: str, answer: Mapping[str, Any]) -> list[Any]:
-        return [label.get(key) for label in answer["labels"]]
+    def members(source: str, key: str, answer: Mapping[str, Any]) -> list[Any]:
+        return [member.get(key) for member in answer.get(source, ())]
 
     columns = [
         TableColumn("id", lambda answer: answer["id"]),
-        TableColumn("labels", partial(of_labels, "id"), str),
-        TableColumn("names", partial(of_labels, "name"), str),
-        TableColumn("scores", partial(of_labels, "score"), float),
+        TableColumn("labels", partial(members, "labels", "id"), str),
+        TableColumn("names", partial(members, "labels", "name"), str),
+        TableColumn("scores", partial(members, "labels", "score"), float),
     ]
     if "probability" in keys:
-        columns.append(TableColumn("probabilities", partial(of_labels, "probability"), float))
+        columns.append(TableColumn("probabilities", partial(members, "labels", "probability"), float))
     if "abstained" in keys:
         columns.append(TableColumn("abstained", lambda answer: bool(answer.get("abstained"))))
     columns.append(TableColumn("error", lambda answer: answer["error"] and answer["error"]["message"]))
     if "fallbacks" in keys:
-        columns.append(
-            TableColumn("fallbacks", lambda row: [one["stage"] for one in row.get("fallbacks", ())], str)
-        )
+        columns.append(TableColumn("fallbacks", partial(members, "fallbacks", "stage"), str))
     for key, name in zip(distinct(others, [column.name for column in columns]), others, strict=True):
         columns.append(TableColumn(key, partial(lambda name, answer: answer.get("meta", {}).get(name), name)))
     return columns

@@ -19,7 +19,7 @@ _OF_ONE_KIND = frozenset(("name", "description", "aliases", "parents", "prior", 
 
 
 class RowKind(NamedTuple):
-    """A kind of rows: the fields that need a column, the error to raise, other fields, other columns kept or not."""
+    """A kind of rows: its fields, the error to raise for a bad file, and whether other columns are kept."""
 
     needed: tuple[str, ...]
     error: type[InputError]
@@ -58,7 +58,7 @@ class Columns:
     def find(
         self, header: Sequence[str], kind: RowKind, source: str, row: int | None = None
     ) -> dict[int, str]:
-        """The fields by the positions of their columns; raises the kind's error if one is missing or comes twice."""
+        """The fields by position in the header; raises the kind's error if one is missing or comes twice."""
         there = "the columns are " + ", ".join(f'"{name}"' for name in header[:12])
         there += ", …" if len(header) > 12 else ""
         found: dict[int, str] = {}

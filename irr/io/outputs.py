@@ -28,7 +28,7 @@ def _is_device(path: Path) -> bool:
 
 
 def check_output(name: str, folder: bool = False) -> None:
-    """Raises a UsageError for an empty name, an OutputError for a folder in a file's place or a closed stdout."""
+    """Raises an error, before any work, for an empty name, a folder in a file's place, or a closed stdout."""
     if not name:
         raise UsageError("an output has an empty name", f"name a {'folder' if folder else 'file'}")
     if name == STANDARD and sys.stdout is None:

@@ -72,7 +72,7 @@ def open_rows(
 ) -> Iterator[RawRows]:
     """Opens an input: a table by its ending, else JSONL; `-` is JSONL from stdin.
 
-    Faults raise the kind's error, here or while rows are read. Where rows are `held` in memory, a bomb is one.
+    Faults raise the kind's error, here or while rows are read; of rows `held` in memory, a bomb is one.
     """
     if ending(name) in TABLES:
         with open_table(str(name), kind.error, held) as table:

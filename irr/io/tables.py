@@ -78,7 +78,7 @@ Table: TypeAlias = RowStream[Sequence[Any]]
 
 @contextmanager
 def open_table(name: str, error: type[InputError], held: bool = False) -> Iterator[Table]:
-    """Opens a table; its ending, one of `TABLES`, says its format. If its rows are `held`, a bomb is refused."""
+    """Opens a table; its ending, one of `TABLES`, says its format. If rows are `held`, a bomb is refused."""
     with open_source(name, held, error) as source, ExitStack() as stack:
         yield TABLES[ending(name)](source, stack)
 
@@ -289,8 +289,8 @@ def write_table(
 ) -> None:
     """Writes records as a table, in the format that the ending of `output` says.
 
-    Members of a list stand between `|`; Parquet has lists. A CSV file with semicolons begins with a byte order
-    mark, as Excel expects. Parquet, whose types are those of the values, calls `records` twice.
+    Members of a list stand between `|`; Parquet has lists. A CSV file with semicolons begins with a byte
+    order mark, as Excel expects. Parquet, whose types are those of the values, calls `records` twice.
     """
 
     def rows() -> Iterator[list[Any]]:
