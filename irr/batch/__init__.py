@@ -2,7 +2,6 @@
 
 from irr.batch.checkpoint import Checkpoint
 from irr.batch.job import (
-    Engine,
     Forecast,
     Job,
     OutputRows,
@@ -17,7 +16,6 @@ from irr.batch.rows import InputRow, OutputRow, Price, Tally, fields_of, json_li
 
 __all__ = [
     "Checkpoint",
-    "Engine",
     "Forecast",
     "InputRow",
     "Job",

@@ -25,7 +25,8 @@ from irr.errors import IrrError, LMUnavailableError, MissingExtraError, OutputEr
 from irr.io.columns import OWN_NAMES, Columns
 from irr.io.outputs import is_stream, locked, open_output, refuse_to_write_over
 from irr.io.records import RawRows, open_rows
-from irr.io.tables import check_format, is_table
+from irr.io.streams import ending
+from irr.io.tables import TABLES, check_format
 from irr.types import Prediction, RowError, Usage
 
 if TYPE_CHECKING:
@@ -116,10 +117,7 @@ def local(job: Job) -> Engine:
 def on_ray(job: Job, make: Callable[[], InferRetrieveRank], workers: int) -> Engine:
     """The engine that works on Ray: a cluster if `RAY_ADDRESS` names one, else processes on this machine.
 
-    Args:
-        job: The input, the output, and how to classify.
-        make: Builds the program; called once in each worker, which must reach the files it names.
-        workers: How many processes answer.
+    Each of `workers` processes calls `make`, which builds the program, and must reach the files that it names.
 
     Raises:
         MissingExtraError: If Ray is not installed.
@@ -243,9 +241,9 @@ def predictions(
 def _stream(
     job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Progress, source: RawRows
 ) -> Tally:
-    for name in ("restart", "retry_errors"):
-        if getattr(job, name):
-            raise UsageError(f"{name} needs an output file", "leave it out, or name a file")
+    if job.restart or job.retry_errors:
+        name = "restart" if job.restart else "retry_errors"
+        raise UsageError(f"{name} needs an output file", "leave it out, or name a file")
     rows = rows_of(source)
     with open_output(job.output) as out, closing(engine(build(), rows)) as answers:
         tally = Tally()
@@ -261,7 +259,7 @@ def _write_file(
     job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Progress, source: RawRows
 ) -> Tally:
     check_format(job.output)
-    if job.retry_errors and is_table(job.output):
+    if job.retry_errors and ending(job.output) in TABLES:
         raise UsageError("retry_errors reads JSONL outputs only", "name a .jsonl file")
     checkpoint = Checkpoint(Path(job.output), source.separator)
     checkpoint.recover()
@@ -277,9 +275,9 @@ def _write_file(
     if finished and not resumed:
         checkpoint.check_finished(identity)
         if not job.retry_errors:
-            tally = checkpoint.check_input(rows)
+            checkpoint.check_input(rows)
             logger.warning("%s is complete: nothing to do", job.output)
-            return tally
+            return checkpoint.tally
     checkpoint.open(identity, rows)
     try:
         if checkpoint.tally.texts:
@@ -301,7 +299,7 @@ def _write_file(
 
 
 def _identity(program: InferRetrieveRank, job: Job) -> dict[str, Any]:
-    """Everything besides the input that answers depend on; the digest decides, other values name differences."""
+    """The options and the program, whose digest decides; the other values say what differs."""
     return {
         "labels": program.space.fingerprint,
         "encoder": program.encoder.name,
@@ -318,13 +316,8 @@ class Forecast(BaseModel):
     """The time and cost of a batch, scaled up from a sample.
 
     Attributes:
-        rows: Rows of the input, counted.
-        bad_rows: Rows without a readable text, counted.
+        rows: Rows of the input, counted as are the `bad_rows` without a readable text.
         sample: Rows that were drawn at random and classified.
-        calls: Requests to language models.
-        prompt_tokens: Tokens sent.
-        completion_tokens: Tokens generated.
-        seconds: Expected time.
         price: Expected price of the tokens; None if no price is given.
     """
 

@@ -54,10 +54,8 @@ class Tally(BaseModel):
     """Sums over the rows of a run.
 
     Attributes:
-        texts: Rows read and written.
-        errors: Rows that carry an error.
+        texts: Rows read and written; of these, `errors` carry an error.
         fallbacks: Rows that a stage answered without its language model.
-        costs: The usage of language models, by stage.
         abstained: Rows without labels because no label passed the decision.
         scope: Counts of texts by how usual they are, in bins; empty where that is not known.
         seconds: Time spent, over all calls that worked on the run.
@@ -76,14 +74,7 @@ class Tally(BaseModel):
     @classmethod
     def of(cls, prediction: Prediction) -> Tally:
         """The tally of one prediction."""
-        return cls(
-            texts=1,
-            errors=prediction.error is not None,
-            fallbacks=bool(prediction.fallbacks),
-            costs=prediction.costs,
-            abstained=prediction.abstained,
-            scope=() if prediction.scope is None else count((), prediction.scope),
-        )
+        return cls.read({**fields_of(None, prediction), "costs": prediction.costs})
 
     @classmethod
     def read(cls, row: Mapping[str, Any]) -> Tally:
@@ -136,14 +127,11 @@ _NOTHING = Costs()
 
 @dataclass(frozen=True, slots=True)
 class InputRow:
-    """A text to classify, or the error of a row that holds none.
+    """A text to classify, or the error of a row that holds none, whose id may be unknown.
 
     Attributes:
-        id: The id; None where it cannot be read.
-        text: The text to classify.
         digest: The digest of the row's bytes, by which a run recognizes its input.
         meta: The keys that are carried through to the output.
-        error: What is wrong with the row.
     """
 
     id: str | int | None
@@ -220,11 +208,12 @@ def answer(row: InputRow, prediction: Prediction, costs: bool) -> OutputRow:
     if row.error:
         prediction = Prediction(error=row.error)
     fields = fields_of(row.id, prediction)
+    tally = Tally.read({**fields, "costs": prediction.costs})
     if costs:
         fields["costs"] = prediction.costs.model_dump()
     if row.meta:
         fields["meta"] = row.meta
-    return OutputRow(row.digest, json_line(fields), Tally.of(prediction))
+    return OutputRow(row.digest, json_line(fields), tally)
 
 
 def fields_of(name: str | int | None, prediction: Prediction) -> dict[str, Any]:

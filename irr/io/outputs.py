@@ -139,9 +139,7 @@ def _explained(path: str | Path) -> Iterator[None]:
 
 
 def _unwritable(path: str | Path, reason: str | None) -> OutputError:
-    return OutputError(
-        path, f"cannot be written ({reason})", "choose a folder that exists and can be written"
-    )
+    return OutputError(path, f"cannot be written ({reason})", "choose a folder that can be written")
 
 
 def append_line(path: Path, line: bytes) -> None:

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -23,10 +22,8 @@ from irr.types import RowError
 
 _BOM = "\ufeff"
 _BRACE = ord("{")
-# Types that are no data frames, for which narwhals is not imported.
-_PLAIN = (list, tuple, set, frozenset, dict, range)
-# Attributes of data frames and series, each of which has one of them.
-_FRAME = ("__arrow_c_stream__", "__dataframe__", "to_numpy", "collect_schema")
+# Attributes of data frames and series, each of which has one; narwhals is not imported for other data.
+_FRAME = ("__arrow_c_stream__", "__dataframe__", "to_numpy", "collect_schema", "compute", "toPandas")
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -186,10 +183,7 @@ def _find(frame: Any, kind: RowKind) -> dict[int, str]:
 
 def _native(data: Any) -> Any:
     """The frame or series behind narwhals' interface, which imports none of the libraries; else None."""
-    if isinstance(data, str | bytes | Iterator) or type(data) in _PLAIN:
-        return None
-    frame_like = any(hasattr(data, name) for name in _FRAME)
-    if not frame_like and find_spec("narwhals") is None:
+    if not any(hasattr(data, name) for name in _FRAME):
         return None
     nw = import_extra("narwhals", f"{type(data).__name__} as input")
     frame = nw.from_native(data, pass_through=True, allow_series=True)

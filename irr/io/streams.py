@@ -108,11 +108,14 @@ class Source:
     def _counted(self, content: bytes) -> bytes:
         self._unpacked += len(content)
         if self._bounded and self._unpacked > _UNPACKED_BYTES:
-            packed = self._file.tell() if self._file.seekable() else 0
-            if self._unpacked > _UNPACKED_TIMES * packed:
-                problem = f"unpacks to more than {_UNPACKED_TIMES} times its size"
-                raise self.error(self.name, problem, "unpack it, and look at what it holds")
+            self.refuse_bomb(self._unpacked, self._file.tell() if self._file.seekable() else 0)
         return content
+
+    def refuse_bomb(self, unpacked: int, packed: int) -> None:
+        """Raises the error of a content that grows too much, from `packed` to `unpacked` bytes."""
+        if unpacked > max(_UNPACKED_BYTES, _UNPACKED_TIMES * packed):
+            problem = f"unpacks to more than {_UNPACKED_TIMES} times its size"
+            raise self.error(self.name, problem, "unpack it, and look at what it holds")
 
     def _broken(self, e: Exception, row: int | None = None) -> InputError:
         if isinstance(e, OSError) and not isinstance(e, gzip.BadGzipFile):
