@@ -117,7 +117,7 @@ def local(job: Job) -> Engine:
 def on_ray(job: Job, make: Callable[[], InferRetrieveRank], workers: int) -> Engine:
     """The engine that works on Ray: a cluster if `RAY_ADDRESS` names one, else processes on this machine.
 
-    Each of `workers` processes calls `make`, which builds the program, and must reach the files that it names.
+    Each of `workers` processes calls `make`, which builds the program, and must reach its files.
 
     Raises:
         MissingExtraError: If Ray is not installed.
