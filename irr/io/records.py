@@ -116,16 +116,16 @@ def _table_rows(table: Table, kind: RowKind, columns: Columns) -> Iterator[RawRo
     _log_once(f"{table.name}: {table.found}columns {used}")
     others = [name for place, name in enumerate(table.header) if place not in found]
     names = iter(distinct(others, found.values()))
-    keys = [found.get(place) or next(names) for place in range(len(table.header))]
+    keys = [(found.get(place) or next(names), place in found) for place in range(len(table.header))]
     for number, cells in table.rows:
         if len(cells) > len(keys) and any(cell not in (None, "") for cell in cells[len(keys) :]):
             problem = f"{len(cells)} cells in {len(keys)} columns"
             yield number, UnreadableRow(problem, "quote cells that hold the separator")
             continue
         record = {
-            key: field_value(key, cell) if place in found else plain(cell)
-            for place, (key, cell) in enumerate(zip_longest(keys, cells[: len(keys)]))
-            if place in found or kind.extra
+            key: field_value(key, cell) if is_field else plain(cell)
+            for (key, is_field), cell in zip_longest(keys, cells[: len(keys)])
+            if is_field or kind.extra
         }
         yield number, record
 
