@@ -17,8 +17,7 @@ from irr.errors import UsageError
 from irr.text.strings import counted
 
 if TYPE_CHECKING:
-    from irr.evaluate.compare import Comparison
-    from irr.evaluate.evaluate import Evaluation
+    from irr.evaluate.evaluate import Comparison, Evaluation
     from irr.evaluate.sets import SetScores
 
 
@@ -71,8 +70,7 @@ def evaluate(
 ) -> None:
     """Measure the answers against gold labels, with 95 % intervals."""
     source = ProgramOptions.of(locals())
-    from irr.evaluate.compare import read_baseline
-    from irr.evaluate.evaluate import EvaluationOptions
+    from irr.evaluate.evaluate import EvaluationOptions, read_baseline
     from irr.evaluate.evaluate import evaluate as run
     from irr.evaluate.evaluation_page import write_page
     from irr.io.outputs import check_outputs, open_output
@@ -173,7 +171,7 @@ def _show_metrics(evaluation: Evaluation) -> None:
 
 def _show_runs(comparisons: Sequence[Comparison], name: str | None) -> None:
     """A table of runs, the present one last: what each scored, and by how many points it beats the first."""
-    from irr.evaluate.compare import compare
+    from irr.evaluate.evaluate import compare
 
     first = comparisons[0]
     runs = [*(compare(other.baseline.per_text, first.baseline) for other in comparisons[1:]), first]

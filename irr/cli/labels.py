@@ -35,7 +35,7 @@ def labels(
 ) -> None:
     """Show a label space: its contents, its hierarchy, and what hurts retrieval."""
     from irr.encoders.base import DEFAULT_ENCODER
-    from irr.encoders.window import open_window
+    from irr.encoders.sentence_transformers import open_window
     from irr.io.columns import Columns
     from irr.io.outputs import check_outputs, open_output
     from irr.io.streams import STANDARD

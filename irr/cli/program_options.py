@@ -208,7 +208,7 @@ class ProgramOptions:
     def note_language(self, what: str, texts: Iterable[str]) -> None:
         """Warns if the default encoder, which reads English only, is given texts in another language."""
         from irr.encoders.base import DEFAULT_ENCODER
-        from irr.encoders.window import open_window
+        from irr.encoders.sentence_transformers import open_window
         from irr.frozen.folder import read_manifest
 
         encoder = read_manifest(self.program).spec.encoder.name if self.program else self.encoder

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from irr.config import InferSettings
 from irr.encoders.base import Encoder, encode_whole
-from irr.text.passages import passages
-from irr.text.words import is_content, is_han, words
+from irr.text.words import is_content, is_han, passages, words
 from irr.types import Inference, Query, QueryKind
 
 # No span runs across these.

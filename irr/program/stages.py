@@ -25,8 +25,7 @@ from irr.program.spec import Models, ProgramSpec
 from irr.prompts.pack import ChooseDemos, load_task
 from irr.rank.ranker import LMRanker, Ranker, RetrievalRanker, evidence_by
 from irr.retrieve.retriever import LabelRetriever, Retriever
-from irr.text.passages import excerpt
-from irr.text.words import clean
+from irr.text.words import clean, excerpt
 from irr.types import (
     Candidate,
     Costs,
