@@ -137,7 +137,7 @@ def classify(
             return
         work = local(job)
         if engine == "ray":
-            from irr.batch.ray_engine import on_ray
+            from irr.batch import on_ray
 
             work = on_ray(job, source.builder(limits), workers)
         try:
