@@ -95,7 +95,7 @@ bench: $(READY)
 
 # The pictures of the evaluation report under docs/, taken in headless Chromium.
 pictures: $(READY)
-	@IRR_PICTURES=docs $(BIN)/pytest tests/evaluate/test_report.py -k pictures
+	@IRR_PICTURES=docs $(BIN)/pytest tests/evaluation/test_report.py -k pictures
 
 # After a change of the answers that is meant, with ALGORITHM raised.
 golden: $(READY)

@@ -19,7 +19,7 @@ from irr.cli import display
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import IrrError, UsageError
-from irr.evaluate.evaluate import Classifier, score_rankings
+from irr.evaluation.evaluate import Classifier, score_rankings
 from irr.frozen.freeze import load
 from irr.hub import cache_folder
 from irr.index.store import open_index

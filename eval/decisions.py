@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from eval.record import finish, options
-from irr.calibrate.calibration import (
+from irr.calibration.calibration import (
     DEPTH,
     UNUSUAL,
     Calibration,
@@ -32,8 +32,8 @@ from irr.calibrate.calibration import (
     shift,
     text_profile,
 )
-from irr.calibrate.decision import Decision
-from irr.calibrate.fit import RankedText, fit, padded
+from irr.calibration.decision import Decision
+from irr.calibration.fit import RankedText, fit, padded
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
 from irr.program.program import InferRetrieveRank, build

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from eval.record import finish, options
-from irr.optimize.tuning import GoldFeatures, cross_validated, fit_by_cross_validation
 from irr.retrieve.features import PLAIN, Combination, default_combination
 from irr.statistics import estimate, paired_bootstrap
+from irr.tune.tuning import GoldFeatures, cross_validated, fit_by_cross_validation
 from scripts.train_default import DEV_SETS, DevSet, read, train
 
 _F1_LABELS = 5

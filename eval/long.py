@@ -13,7 +13,7 @@ from typing import Any, cast
 from eval.record import finish, options
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
-from irr.evaluate.evaluate import evaluate
+from irr.evaluation.evaluate import evaluate
 from irr.hub import cache_folder
 from irr.index.store import open_index
 from irr.io.texts import read_gold

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from eval.record import finish, options
-from irr.evaluate.evaluate import evaluate
+from irr.evaluation.evaluate import evaluate
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
 from irr.lm.cache import Budget
 from irr.lm.registry import open_model
-from irr.optimize.optimization import optimize
-from irr.optimize.prompt_search import Optimizer
 from irr.program.program import InferRetrieveRank, build
 from irr.statistics import estimate, paired_bootstrap
+from irr.tune.optimization import optimize
+from irr.tune.prompt_search import Optimizer
 
 METRIC = "rp@10"
 

@@ -20,14 +20,14 @@ from typing import Any
 from eval.record import finish, options
 from irr.config import HYPERPARAMETERS, Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
-from irr.evaluate.evaluate import Evaluation, evaluate
+from irr.evaluation.evaluate import Evaluation, evaluate
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
 from irr.lm.protocol import LanguageModel
 from irr.lm.recorded import RecordedAnswer, RecordedModel
-from irr.optimize.tuning import CachingEncoder
 from irr.program.program import InferRetrieveRank, build
 from irr.statistics import paired_bootstrap
+from irr.tune.tuning import CachingEncoder
 
 SETS = ("house", "tech", "techwolf")
 DEMOS = {"task": "two demos of the task", "near": "five nearest dev examples"}

@@ -24,7 +24,7 @@ from eval import reference
 from eval.record import finish, options
 from eval.recorded import read
 from irr.config import RankMethod, Settings
-from irr.evaluate.metrics import rp_at_k
+from irr.evaluation.metrics import rp_at_k
 from irr.io.texts import GoldRow
 from irr.lm.embedded import packaged_folder
 from irr.lm.protocol import ChatRequest, count

@@ -21,12 +21,12 @@ from eval.record import finish, options
 from eval.recorded import SETS, Recorded, compared, read
 from irr.batch import Job
 from irr.encoders.sentence_transformers import SentenceEncoder
-from irr.evaluate.evaluate import Evaluation, evaluate
+from irr.evaluation.evaluate import Evaluation, evaluate
 from irr.io.texts import GoldRow, read_gold
-from irr.optimize.optimization import optimize
-from irr.optimize.tuning import CachingEncoder
 from irr.program.program import InferRetrieveRank, build
 from irr.statistics import paired_bootstrap
+from irr.tune.optimization import optimize
+from irr.tune.tuning import CachingEncoder
 from irr.workbench.teach import Models, label_texts
 
 # Labels a text gets from the model.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from irr.version import __version__
 
 if TYPE_CHECKING:
-    from irr.calibrate.decision import Decision as Decision
+    from irr.calibration.decision import Decision as Decision
     from irr.config import Settings as Settings
     from irr.encoders.base import Encoder as Encoder
     from irr.encoders.sentence_transformers import SentenceEncoder as SentenceEncoder
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 # The public names by module. They are loaded at first use, so that `import irr` costs next to nothing.
 _MODULES = {
-    "calibrate.decision": "Decision",
+    "calibration.decision": "Decision",
     "config": "Settings",
     "encoders.base": "Encoder",
     "encoders.sentence_transformers": "SentenceEncoder",

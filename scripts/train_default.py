@@ -23,9 +23,9 @@ from irr.hub import cache_folder
 from irr.index.store import open_index
 from irr.io.texts import read_gold
 from irr.labels.space import LabelSpace
-from irr.optimize.tuning import GoldFeatures, Plan, Scorer
 from irr.prompts.pack import load_task
 from irr.retrieve.features import PLAIN, Combination, default_combination
+from irr.tune.tuning import GoldFeatures, Plan, Scorer
 
 OUTPUT = Path(retrieve.__file__).with_name("default.json")
 

@@ -93,7 +93,7 @@ MANY_OPTIONS = {
     "irr.program.program.assemble",
     "irr.program.program.build",
     "irr.frozen.freeze.load",
-    "irr.optimize.optimization.optimize",
+    "irr.tune.optimization.optimize",
 }
 
 MODULES = [module for module in files() if module not in FRONT]

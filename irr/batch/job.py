@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from irr.batch.checkpoint import Checkpoint, FailedRows
 from irr.batch.rows import InputRow, OutputRow, Price, Tally, answer, rows_of
-from irr.calibrate.decision import BEST, Decision
+from irr.calibration.decision import BEST, Decision
 from irr.errors import IrrError, LMUnavailableError, MissingExtraError, OutputError, UsageError
 from irr.io.columns import OWN_NAMES, Columns
 from irr.io.outputs import is_stream, locked, open_output, refuse_to_write_over

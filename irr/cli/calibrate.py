@@ -10,7 +10,7 @@ from irr.cli import display, options
 from irr.cli.options import value
 
 if TYPE_CHECKING:
-    from irr.calibrate.calibration import Calibration
+    from irr.calibration.calibration import Calibration
 
 
 def calibrate(
@@ -29,7 +29,7 @@ def calibrate(
     the program will read. Probabilities are a little too high if settings and prompts were chosen on the same
     texts.
     """
-    from irr.calibrate.fit import calibrate as run
+    from irr.calibration.fit import calibrate as run
     from irr.frozen.folder import ProgramFolder
     from irr.frozen.freeze import freeze_calibration
     from irr.io.texts import read_gold

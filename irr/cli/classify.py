@@ -20,7 +20,7 @@ from irr.text.strings import counted
 
 if TYPE_CHECKING:
     from irr.batch import Forecast, Price, Tally
-    from irr.calibrate.calibration import Calibration
+    from irr.calibration.calibration import Calibration
 
 # Rows of the sample that tells the language.
 _LANGUAGE_ROWS = 50
@@ -154,7 +154,7 @@ def classify(
 
 def _show_summary(tally: Tally, price: Price | None, calibration: Calibration | None) -> None:
     """Shows the pace of a run, its rows without an answer, its costs, and whether its texts are unusual."""
-    from irr.calibrate.calibration import SHIFTED, UNUSUAL, is_shifted, unusual
+    from irr.calibration.calibration import SHIFTED, UNUSUAL, is_shifted, unusual
 
     texts = counted(tally.texts, "text")
     if tally.without_model:

@@ -14,7 +14,7 @@ from irr.cli.options import value
 from irr.errors import UsageError
 
 if TYPE_CHECKING:
-    from irr.evaluate.model_doctor import DoctorFinding
+    from irr.evaluation.model_doctor import DoctorFinding
 
 _ROWS = 1_000_000
 
@@ -29,8 +29,8 @@ def doctor(
     Exit code 0: it ranks better than chance, by one method at least; 1: it does not; 2: it cannot be asked.
     """
     from irr.batch import Price
-    from irr.evaluate.model_doctor import QUESTIONS, TERMS
-    from irr.evaluate.model_doctor import doctor as run
+    from irr.evaluation.model_doctor import QUESTIONS, TERMS
+    from irr.evaluation.model_doctor import doctor as run
     from irr.lm.registry import check_name
 
     price = Price.parse(price_per_million) if price_per_million else None

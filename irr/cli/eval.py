@@ -16,8 +16,8 @@ from irr.errors import UsageError
 from irr.text.strings import counted
 
 if TYPE_CHECKING:
-    from irr.evaluate.evaluate import Comparison, Evaluation
-    from irr.evaluate.sets import SetScores
+    from irr.evaluation.evaluate import Comparison, Evaluation
+    from irr.evaluation.sets import SetScores
 
 
 def evaluate(
@@ -64,9 +64,9 @@ def evaluate(
 ) -> None:
     """Measure the answers against gold labels, with 95 % intervals."""
     from irr.cli.program_options import ProgramOptions
-    from irr.evaluate.evaluate import EvaluationOptions, read_baseline
-    from irr.evaluate.evaluate import evaluate as run
-    from irr.evaluate.evaluation_page import write_page
+    from irr.evaluation.evaluate import EvaluationOptions, read_baseline
+    from irr.evaluation.evaluate import evaluate as run
+    from irr.evaluation.evaluation_page import write_page
     from irr.io.outputs import check_outputs, open_output
     from irr.io.streams import STANDARD
     from irr.io.texts import read_gold
@@ -160,7 +160,7 @@ def _show_metrics(evaluation: Evaluation) -> None:
 
 def _show_runs(comparisons: Sequence[Comparison], name: str | None) -> None:
     """A table of runs, the present one last: what each scored, and by how many points it beats the first."""
-    from irr.evaluate.evaluate import compare
+    from irr.evaluation.evaluate import compare
 
     first, *others = comparisons
     runs = [*(compare(other.baseline.per_text, first.baseline) for other in others), first]

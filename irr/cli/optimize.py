@@ -22,8 +22,8 @@ from irr.text.strings import counted
 
 if TYPE_CHECKING:
     from irr.lm.cache import Budget
-    from irr.optimize.optimization import Optimized
-    from irr.optimize.tuning import Trial
+    from irr.tune.optimization import Optimized
+    from irr.tune.tuning import Trial
     from irr.types import Usage
 
 _teachers = partial(value, panel="Teachers")
@@ -95,9 +95,9 @@ def optimize(
     # DSPy's own progress bars would overwrite this one.
     os.environ.setdefault("TQDM_DISABLE", "1")
     from irr.lm.cache import Budget
-    from irr.optimize.optimization import Teachers, check_models, split
-    from irr.optimize.optimization import optimize as run
-    from irr.optimize.prompt_search import Optimizer
+    from irr.tune.optimization import Teachers, check_models, split
+    from irr.tune.optimization import optimize as run
+    from irr.tune.prompt_search import Optimizer
 
     check_models(Optimizer(optimizer), end_to_end, source.capabilities, teachers.capabilities)
     place = ProgramFolder.at(Path(output))

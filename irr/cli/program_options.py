@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import irr
-from irr.calibrate.calibration import Calibration
+from irr.calibration.calibration import Calibration
 from irr.cli import display
 from irr.encoders.base import DEFAULT_ENCODER
 from irr.encoders.sentence_transformers import open_window

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from irr.calibrate.calibration import Calibration
+from irr.calibration.calibration import Calibration
 from irr.errors import ProgramError
 from irr.io.outputs import sync_folder
 from irr.io.validation import explain

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from irr.calibrate.calibration import Calibration
+from irr.calibration.calibration import Calibration
 from irr.encoders.sentence_transformers import SentenceEncoder, model_folder
 from irr.errors import ProgramError
 from irr.frozen.folder import (

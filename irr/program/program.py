@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from irr.calibrate.calibration import Calibration
-from irr.calibrate.decision import BEST, Decision
+from irr.calibration.calibration import Calibration
+from irr.calibration.decision import BEST, Decision
 from irr.config import Settings
 from irr.encoders.base import Encoder
 from irr.encoders.sentence_transformers import SentenceEncoder

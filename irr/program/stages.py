@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from irr.calibrate.calibration import Calibration, label_features, text_profile
-from irr.calibrate.decision import Thresholds
+from irr.calibration.calibration import Calibration, label_features, text_profile
+from irr.calibration.decision import Thresholds
 from irr.config import RankMethod, Settings
 from irr.encoders.base import LockedEncoder
 from irr.errors import UsageError

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.doubles.kills import kill_once_it_has_answers
-from tests.optimize.test_optimize import NAMES, ODD, ROWS
 from tests.support import KITCHEN, Irr, read_jsonl, write_jsonl
+from tests.tune.test_optimize import NAMES, ODD, ROWS
 from tests.vllm.live import LiveServer
 from tests.workbench.draft.test_draft import TEXTS
 

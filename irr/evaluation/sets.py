@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from irr.calibrate.decision import Decision, Thresholds
-from irr.calibrate.fit import padded
+from irr.calibration.decision import Decision, Thresholds
+from irr.calibration.fit import padded
 from irr.config import Hierarchy
 from irr.io.texts import GoldRow
 from irr.labels.hierarchy import arrange

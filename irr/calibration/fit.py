@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.calibrate.calibration import (
+from irr.calibration.calibration import (
     DEPTH,
     UNUSUAL,
     Calibration,
@@ -24,7 +24,7 @@ from irr.calibrate.calibration import (
     label_features,
     text_profile,
 )
-from irr.calibrate.decision import typical_text
+from irr.calibration.decision import typical_text
 from irr.errors import UsageError
 from irr.io.texts import GoldRow
 from irr.statistics import (

@@ -19,10 +19,10 @@ from trove_classifiers import sorted_classifiers
 
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
-from irr.evaluate import diagnosis as figures
-from irr.evaluate.diagnosis import Diagnosis, GoldOutcome
-from irr.evaluate.evaluate import Evaluation, EvaluationOptions, compare, evaluate, read_baseline
-from irr.evaluate.evaluation_page import curve, write_page
+from irr.evaluation import diagnosis as figures
+from irr.evaluation.diagnosis import Diagnosis, GoldOutcome
+from irr.evaluation.evaluate import Evaluation, EvaluationOptions, compare, evaluate, read_baseline
+from irr.evaluation.evaluation_page import curve, write_page
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
 from irr.program.program import InferRetrieveRank, build

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from irr.config import HYPERPARAMETERS, RankMethod
 from irr.errors import NO_ANSWER, BudgetSpentError
-from irr.evaluate.metrics import METRICS
+from irr.evaluation.metrics import METRICS
 from irr.index.examples import demo_of
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
 from irr.lm.cache import Budget
 from irr.lm.protocol import LanguageModel
-from irr.optimize.tuning import OnTrial, Plan, Scorer, Values, scored
 from irr.program.program import InferRetrieveRank
 from irr.program.stages import rank_method
 from irr.prompts.chat import numbered
 from irr.prompts.pack import Demo, TaskPack
 from irr.statistics import lower_bound
+from irr.tune.tuning import OnTrial, Plan, Scorer, Values, scored
 from irr.types import Example
 
 if TYPE_CHECKING:

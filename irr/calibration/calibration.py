@@ -9,7 +9,7 @@ from typing import Final, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from irr.calibrate.decision import Decision, Thresholds
+from irr.calibration.decision import Decision, Thresholds
 from irr.errors import UsageError
 from irr.statistics import Floats, LogisticCurve, standardization
 from irr.types import Candidate, RankedLabel

@@ -19,8 +19,8 @@ from irr.frozen.folder import read_manifest
 from irr.hub import cache_folder
 from irr.lm.protocol import ChatRequest
 from tests.doubles.faulty_server import Call, Desk, completion, faulty_server
-from tests.optimize.test_optimize import NAMES, ODD, ROWS, knowing
 from tests.support import Irr, read_jsonl, write_jsonl
+from tests.tune.test_optimize import NAMES, ODD, ROWS, knowing
 
 KEY = "sk-very-secret-0123456789"
 

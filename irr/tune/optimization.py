@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import NamedTuple
 
-from irr.calibrate.fit import calibrate
+from irr.calibration.fit import calibrate
 from irr.errors import BudgetSpentError, LMUnavailableError, MissingExtraError, UsageError
-from irr.evaluate.evaluate import RankingScores, score_rankings
+from irr.evaluation.evaluate import RankingScores, score_rankings
 from irr.frozen.folder import Scores
 from irr.io.texts import GoldRow
 from irr.lm.cache import Budget, CachedModel
 from irr.lm.protocol import Capabilities, LanguageModel
-from irr.optimize.prompt_search import BOTH, INFER, RANK, Optimizer, PromptSearch
-from irr.optimize.tuning import Plan, Scorer, Trial, combine, tune
 from irr.program.program import InferRetrieveRank
 from irr.prompts.pack import load_task
 from irr.statistics import Difference, paired_bootstrap
+from irr.tune.prompt_search import BOTH, INFER, RANK, Optimizer, PromptSearch
+from irr.tune.tuning import Plan, Scorer, Trial, combine, tune
 
 _FEWEST = 4
 

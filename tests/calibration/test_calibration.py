@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from irr.calibrate.calibration import SHIFTED, Calibration, Scope, count, is_shifted, shift, unusual
-from irr.calibrate.decision import Decision, Thresholds, best_f1_size, typical_text
-from irr.calibrate.fit import RankedText, fit
+from irr.calibration.calibration import SHIFTED, Calibration, Scope, count, is_shifted, shift, unusual
+from irr.calibration.decision import Decision, Thresholds, best_f1_size, typical_text
+from irr.calibration.fit import RankedText, fit
 from irr.errors import UsageError
 from irr.statistics import calibration_error
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from irr.encoders.base import Encoder
-from irr.evaluate.metrics import DEPTH
+from irr.evaluation.metrics import DEPTH
 from irr.index.store import entries_of
 from irr.io.texts import GoldRow
 from irr.labels.hierarchy import depths, known_parents

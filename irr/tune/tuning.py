@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from irr.config import HYPERPARAMETERS, RetrieveSettings, Settings
 from irr.encoders.base import ContextVectors, Encoder, Places, encode_places
-from irr.evaluate.metrics import METRICS
+from irr.evaluation.metrics import METRICS
 from irr.index.store import LabelIndex
 from irr.io.texts import GoldRow
 from irr.lm.cache import Budget

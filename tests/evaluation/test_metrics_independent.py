@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from irr.evaluate.metrics import ndcg_at_k, precision_at_k, recall_at_k, reciprocal_rank, rp_at_k, rp_curve
+from irr.evaluation.metrics import ndcg_at_k, precision_at_k, recall_at_k, reciprocal_rank, rp_at_k, rp_curve
 from irr.statistics import paired_bootstrap, ratio
 
 pytrec_eval = pytest.importorskip("pytrec_eval", reason="pytrec_eval is not installed: make setup")

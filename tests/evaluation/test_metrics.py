@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from irr.evaluate.metrics import ndcg_at_k, precision_at_k, recall_at_k, reciprocal_rank, rp_at_k
+from irr.evaluation.metrics import ndcg_at_k, precision_at_k, recall_at_k, reciprocal_rank, rp_at_k
 from irr.statistics import estimate
 
 PREDICTED = ["a", "b", "c", "d", "e"]

@@ -9,10 +9,10 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from irr.evaluate import diagnosis as figures
-from irr.evaluate.diagnosis import TOP, Diagnosis, GoldLabel, PredictedLabel, ScoreGroup, TextRecord
-from irr.evaluate.evaluate import Comparison, Evaluation, PerText
-from irr.evaluate.sets import SetScores
+from irr.evaluation import diagnosis as figures
+from irr.evaluation.diagnosis import TOP, Diagnosis, GoldLabel, PredictedLabel, ScoreGroup, TextRecord
+from irr.evaluation.evaluate import Comparison, Evaluation, PerText
+from irr.evaluation.sets import SetScores
 from irr.labels.space import LabelSpace
 from irr.pages.document import script, write_document
 from irr.statistics import Estimate, interval, resampled

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import irr as package
-from irr.calibrate.decision import Decision
-from irr.calibrate.fit import calibrate
+from irr.calibration.decision import Decision
+from irr.calibration.fit import calibrate
 from irr.errors import ProgramError, UsageError
 from irr.frozen.freeze import freeze
 from irr.io.texts import GoldRow

@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from irr.calibrate.decision import Decision, Thresholds
-from irr.calibrate.fit import calibrate
+from irr.calibration.decision import Decision, Thresholds
+from irr.calibration.fit import calibrate
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
-from irr.evaluate.evaluate import EvaluationOptions, evaluate
-from irr.evaluate.sets import SetCollector
+from irr.evaluation.evaluate import EvaluationOptions, evaluate
+from irr.evaluation.sets import SetCollector
 from irr.frozen.freeze import freeze
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
 from irr.program.program import InferRetrieveRank, build
 from irr.types import Prediction, RankedLabel
-from tests.calibrate.test_program import GOLD
-from tests.evaluate.test_report import opened  # noqa: F401
+from tests.calibration.test_program import GOLD
+from tests.evaluation.test_report import opened  # noqa: F401
 from tests.support import Irr, write_jsonl
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from irr.optimize.tuning import FEWEST, GoldFeatures, fit, fit_by_cross_validation
 from irr.retrieve.features import FEATURES, PLAIN, Features
+from irr.tune.tuning import FEWEST, GoldFeatures, fit, fit_by_cross_validation
 
 NAMES = list(FEATURES)
 LABELS = 40

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from irr.errors import LMError
-from irr.evaluate.model_doctor import QUESTIONS, TERMS, DoctorFinding, doctor, doctor_questions
+from irr.evaluation.model_doctor import QUESTIONS, TERMS, DoctorFinding, doctor, doctor_questions
 from irr.lm.protocol import ChatRequest
 from tests.doubles.scripted import ScriptedModel
 from tests.support import Irr

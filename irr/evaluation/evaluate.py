@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from irr.calibrate.decision import BEST, Decision
+from irr.calibration.decision import BEST, Decision
 from irr.config import TOLERATED, Settings, Share
 from irr.errors import InputError, UsageError
-from irr.evaluate.diagnosis import Diagnosis
-from irr.evaluate.metrics import DEPTH, METRICS, rp_curve
-from irr.evaluate.sets import SetCollector, SetScores
+from irr.evaluation.diagnosis import Diagnosis
+from irr.evaluation.metrics import DEPTH, METRICS, rp_curve
+from irr.evaluation.sets import SetCollector, SetScores
 from irr.io.streams import read_lines
 from irr.io.texts import GoldRow, gold_within
 from irr.io.validation import explain
