@@ -146,6 +146,10 @@ def test_a_program_cannot_be_changed(program: InferRetrieveRank) -> None:
     assert program.digest == before
 
 
+def test_a_program_is_shown_in_one_line(program: InferRetrieveRank) -> None:
+    assert repr(program) == "InferRetrieveRank(8 labels, all-MiniLM-L6-v2, not calibrated)"
+
+
 def test_what_differs_has_another_digest(
     program: InferRetrieveRank, encoder: irr.SentenceEncoder, index_folder: Path
 ) -> None:

@@ -144,6 +144,11 @@ class InferRetrieveRank:
             spec = spec.replace(leave_one_out=False)
         return cls(spec=spec, models=models, index=index, stages=Stages.compose(spec, models, index))
 
+    def __repr__(self) -> str:
+        models = [self.encoder.name, *(model.name for model in self.models.language_models)]
+        state = "calibrated" if self.calibration else "not calibrated"
+        return f"InferRetrieveRank({len(self.space):,} labels, {', '.join(models)}, {state})"
+
     def __deepcopy__(self, memo: dict[int, Any]) -> InferRetrieveRank:
         return self  # it is immutable
 
