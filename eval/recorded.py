@@ -67,7 +67,7 @@ class Recorded:
 
     def model(self, demos: str) -> RecordedModel:
         """The model as it answered with these demos."""
-        return RecordedModel.open(str(self.files[demos]), None, None)
+        return RecordedModel.read(self.files[demos])
 
 
 def main() -> None:

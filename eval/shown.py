@@ -28,7 +28,7 @@ from eval.recorded import read
 from irr.config import RankMethod, Settings
 from irr.evaluate.metrics import rp_at_k
 from irr.io.texts import GoldRow
-from irr.lm.embedded import packaged_folder
+from irr.lm.packaged import packaged_folder
 from irr.lm.protocol import ChatRequest, count
 from irr.lm.recorded import RecordedModel
 from irr.program.program import InferRetrieveRank, build

@@ -74,17 +74,14 @@ class LanguageModel(Protocol):
     @property
     def name(self) -> str:
         """Its name in traces and frozen programs."""
-        ...
 
     @property
     def concurrency(self) -> int:
         """The number of calls that it works on at a time."""
-        ...
 
     @property
     def capabilities(self) -> Capabilities:
         """Its capabilities."""
-        ...
 
     async def chat(self, request: ChatRequest) -> str:
         """Answers in words.
@@ -92,7 +89,6 @@ class LanguageModel(Protocol):
         Raises:
             LMError: If the model gives no usable answer.
         """
-        ...
 
     async def probabilities(
         self, prefix: str, context: str, items: Sequence[str], yes: str, no: str
@@ -109,15 +105,10 @@ class LanguageModel(Protocol):
         Raises:
             LMError: If the model gives no usable answer.
         """
-        ...
 
 
 class Meter:
-    """Adds up the cost of calls.
-
-    Attributes:
-        usage: The sum so far.
-    """
+    """Adds up the cost of calls in `usage`."""
 
     def __init__(self, outer: Meter | None = None) -> None:
         self.usage = Usage()

@@ -251,7 +251,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_a_killed_conversion_is_no_model(model_folder: Path, tmp_path: Path) -> None:
-    code = "from irr.lm.embedded import packaged_folder; packaged_folder()"
+    code = "from irr.lm.packaged import packaged_folder; packaged_folder()"
     environment = {**os.environ, "IRR_MODEL_FOLDER": str(tmp_path)}
     process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL)
     beside = tmp_path / f"{model_folder.name}.building"
