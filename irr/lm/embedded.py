@@ -110,9 +110,7 @@ class EmbeddedModel:
                     text, ended = text[: min(stops)], True
         return text, ended, _usage(len(prompt), len(written), started)
 
-    def _judge(
-        self, head: list[int], tails: list[list[int]], words: list[int]
-    ) -> tuple[list[float], Usage]:
+    def _judge(self, head: list[int], tails: list[list[int]], words: list[int]) -> tuple[list[float], Usage]:
         """The probability of the first word against the second after each tail, and the cost."""
         from transformers import DynamicCache
 

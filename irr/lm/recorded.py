@@ -85,7 +85,7 @@ class RecordedModel:
         return cls(rows, f"{KIND}{path}")
 
     async def chat(self, request: ChatRequest) -> str:
-        """The recorded terms or ranking of the text that the request is about; an LMError if there are none."""
+        """The recorded terms or ranking of the text; an LMError if there are none."""
         count(Usage(calls=1))
         about = request.about
         if about is None:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from irr.errors import IrrError, LMError, MissingExtraError, UsageError
-from irr.lm.packaged import ALIAS, NAME, packaged_folder
 from irr.lm.loop import run_on_loop
+from irr.lm.packaged import ALIAS, NAME, packaged_folder
 from irr.lm.server_client import ServedModel
 from irr.lm.server_errors import KEY_VARIABLE
 
@@ -53,16 +53,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Server:
-    """A running server.
-
-    Attributes:
-        name: The model's name on the server.
-        api_base: Its address, for `ServedModel`.
-        port: Its port.
-        process: Its process, the leader of a process group.
-        log: The log file of vLLM.
-        seconds: Seconds until it was warm.
-    """
+    """A running server: name and address for `ServedModel`, its process, and the seconds until it was warm."""
 
     name: str
     api_base: str
@@ -77,7 +68,6 @@ class ServerOptions:
     """Options of the vLLM server.
 
     Attributes:
-        host: The address that it listens on.
         port: The port that it listens on; 0 for any free one.
         python: The Python that has vLLM; None for this one.
         extra: Further flags of vLLM, which override those that are set here.
