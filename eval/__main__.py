@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from eval.runs import RUNS, Run, append, new_session, read_runs, run_of
+from eval.peers import MostSimilarQuery, WholeText, WordsOnly
+from eval.record import RUNS, Run, append, command, machine, read_runs
 from eval.tables import SYSTEMS, TABLES, fill
-from eval.task import Loaded, Split, Task, load_data, read_task, task_names
+from eval.task import Loaded, Task, load_data, read_task, task_names
 from irr.cli import display
-from irr.cli.options import RankMethodName
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import IrrError, UsageError
 from irr.evaluate.evaluate import Classifier, score_rankings
+from irr.frozen.freeze import load
 from irr.hub import cache_folder
-from irr.lm.registry import NO_MODEL, open_model
+from irr.index.store import open_index
 from irr.program.program import build
 from irr.types import EntryKind
 
@@ -27,16 +30,60 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__d
 
 Tasks = Annotated[list[str], typer.Argument(help=f"Some of {', '.join(task_names())}, or task files.")]
 Data = Annotated[Path | None, typer.Option(help="The folder that the tasks' data stands in.", metavar="DIR")]
-Texts = Annotated[str, typer.Option("--split", help="test, or dev to develop with.")]
+Split = Annotated[Literal["test", "dev"], typer.Option(help="Which texts: dev to develop with.")]
 Limit = Annotated[int | None, typer.Option(help="Only the first texts.", min=1)]
 Output = Annotated[Path, typer.Option(help="Where runs are appended.", metavar="FILE")]
-Keep = Annotated[bool, typer.Option(help="Append the runs to that file.")]
-Fields = Annotated[str | None, typer.Option(help="Parts of a label that are used.", metavar="LIST")]
-Model = Annotated[str, typer.Option(help="none, embedded or openai/MODEL.", metavar="NAME")]
 IndexFolder = Annotated[
     Path | None, typer.Option(help="Where indexes are kept.", metavar="DIR", envvar="IRR_INDEX_FOLDER")
 ]
 SHOWN = ("rp@5", "rp@10", "rp@50", "mrr")
+NAMES_ONLY = Settings().replace({"retrieve.fields": (EntryKind.NAME,)})
+
+
+@dataclass(frozen=True)
+class Session:
+    """What all runs of a command share: when it began, which texts it takes, and where its runs go."""
+
+    split: Literal["test", "dev"]
+    limit: int | None
+    output: Path
+    began: str
+
+    @classmethod
+    def now(cls, split: Literal["test", "dev"], limit: int | None, output: Path) -> Session:
+        """A session that begins now."""
+        return cls(split, limit, output, datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def load(self, names: list[str], data: Path | None) -> Iterator[tuple[Task, Loaded]]:
+        """The tasks and their data; every name is read before the first task runs."""
+        for task in [read_task(name) for name in names]:
+            loaded = load_data(task, self.split, data)
+            yield task, Loaded(loaded.space, loaded.rows[: self.limit], loaded.digest)
+
+    def measure(
+        self, system: str, classifier: Classifier, settings: Settings, task: Task, loaded: Loaded
+    ) -> None:
+        """Evaluates one system on a task's texts, prints its scores, and appends the run."""
+        # What is built at first use is built here, so that the time is that of the texts.
+        next(iter(classifier.batch([loaded.rows[0].text], 1, False)))
+        with display.progress(f"{task.name}: {system}", len(loaded.rows)) as on_text:
+            report = score_rankings(classifier, loaded.rows, on_text)
+        means = "  ".join(f"{name} {100 * report.metrics[name].mean:.1f}" for name in SHOWN)
+        print(f"{task.name}  {SYSTEMS.get(system, system).strip('*')}  {means}", flush=True)
+        run = Run(
+            session=self.began,
+            task=task.name,
+            split=self.split,
+            limit=self.limit,
+            system=system,
+            program=report.program,
+            data=loaded.digest,
+            scores=report.as_json(per_text=False),
+            settings=settings.flat(),
+            machine=machine(),
+            command=command(),
+        )
+        append([run], self.output)
 
 
 @app.command()
@@ -46,193 +93,78 @@ def run(
     program: Annotated[
         Path | None, typer.Option(help="A frozen program; its labels must be the task's.", metavar="DIR")
     ] = None,
-    fields: Fields = None,
-    infer_lm: Model = NO_MODEL,
-    rank_lm: Model = NO_MODEL,
-    api_base: Annotated[str | None, typer.Option(help="URL of openai/MODEL.", metavar="URL")] = None,
-    rank_method: Annotated[RankMethodName, typer.Option(help="How it ranks.")] = "auto",
+    names_only: Annotated[bool, typer.Option("--names-only", help="Without aliases, descriptions.")] = False,
     name: Annotated[str | None, typer.Option(help="What tables call it.", metavar="NAME")] = None,
     index_folder: IndexFolder = None,
-    split: Texts = "test",
+    split: Split = "test",
     limit: Limit = None,
     output: Output = RUNS,
-    keep: Keep = True,
 ) -> None:
     """Run one program on some tasks, and append what it scored to eval/results/runs.jsonl."""
-    from irr.frozen.freeze import load
-
-    session, runs = new_session(), []
-    models = open_model(infer_lm, api_base), open_model(rank_lm, api_base)
-    for task, loaded in _loaded(tasks, data, split, limit):
-        with display.progress("label entries", None) as on_entries:
-            if program:
-                classifier = load(
-                    program,
-                    infer_lm=models[0],
-                    rank_lm=models[1],
-                    task=task.prompts,
-                    index_folder=index_folder,
-                    progress=on_entries,
-                )
-            else:
-                classifier = build(
-                    loaded.space,
-                    settings=_settings(fields, rank_method),
-                    infer_lm=models[0],
-                    rank_lm=models[1],
-                    task=task.prompts,
-                    index_folder=index_folder,
-                    progress=on_entries,
-                )
+    session = Session.now(split, limit, output)
+    for task, loaded in session.load(tasks, data):
+        if program:
+            classifier = load(program, index_folder=index_folder)
+        else:
+            settings = NAMES_ONLY if names_only else Settings()
+            classifier = build(loaded.space, settings=settings, index_folder=index_folder)
         if classifier.space.fingerprint != loaded.space.fingerprint:
             raise UsageError(f'{program} has other labels than task "{task.name}"', "name another program")
-        system = name or _name_of(program, fields, infer_lm, rank_lm)
-        runs.append(_measured(system, classifier, classifier.settings, task, loaded, split, limit, session))
-    _finish(runs, output, keep)
+        system = name or (f"irr {program.name}" if program else "irr/names" if names_only else "irr")
+        session.measure(system, classifier, classifier.settings, task, loaded)
+    display.note(f"appended to {output}")
 
 
 @app.command()
 def peers(
     tasks: Tasks,
     data: Data = None,
-    cross_encoder: Annotated[
-        str | None,
-        typer.Option(help="A cross-encoder that orders irr's candidates, by name or folder.", metavar="NAME"),
-    ] = None,
     index_folder: IndexFolder = None,
-    split: Texts = "test",
+    split: Split = "test",
     limit: Limit = None,
     output: Output = RUNS,
-    keep: Keep = True,
 ) -> None:
     """Run irr and the plain baselines on some tasks, on the same texts, one after the other."""
-    session, runs, encoder = new_session(), [], SentenceEncoder()
-    for task, loaded in _loaded(tasks, data, split, limit):
-        for system, classifier, settings in _rivals(loaded, encoder, index_folder, cross_encoder):
-            runs.append(_measured(system, classifier, settings, task, loaded, split, limit, session))
-    _finish(runs, output, keep)
+    session, encoder = Session.now(split, limit, output), SentenceEncoder()
+    root = index_folder or cache_folder("indexes")
+    for task, loaded in session.load(tasks, data):
+        for suffix, settings in (("", Settings()), ("/names", NAMES_ONLY)):
+            with display.progress("label entries", None) as on_entries:
+                program = build(
+                    loaded.space, encoder=encoder, settings=settings, index_folder=root, progress=on_entries
+                )
+            index = open_index(loaded.space, encoder, settings.retrieve.fields, root)
+            cosine = WholeText(f"cosine{suffix}", index, encoder)
+            rivals: dict[str, Classifier] = {"irr": program, "cosine": cosine}
+            if suffix:
+                rivals["query"] = MostSimilarQuery(index, encoder, settings)
+            else:
+                rivals["bm25"] = WordsOnly(loaded.space)
+            for name, classifier in rivals.items():
+                session.measure(f"{name}{suffix}", classifier, settings, task, loaded)
+    display.note(f"appended to {output}")
 
 
 @app.command()
 def table(
-    write: Annotated[
-        list[Path] | None, typer.Option(help="Fill the tables of this page, too.", metavar="FILE")
-    ] = None,
+    pages: Annotated[list[Path] | None, typer.Argument(help="Pages whose tables are filled.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Fail where a page has other tables.")] = False,
     output: Output = RUNS,
 ) -> None:
-    """Print the tables made from the recorded runs, or put them between a page's markers."""
+    """Print the tables made from the recorded runs, or put them between the markers of pages."""
     runs = read_runs(output)
-    for page in write or ():
+    for page in pages or ():
         try:
             before = page.read_text("utf-8")
         except OSError as e:
             raise UsageError(f"{page} cannot be read ({e.strerror})", "name a page") from e
         after = fill(before, runs)
-        if after != before:
-            page.write_text(after, "utf-8")
-        display.note(f"{page}: {'as it was' if after == before else 'tables made anew'}")
-    if not write:
+        if check and after != before:
+            raise UsageError(f"{page} has other tables than the runs", f"run: python -m eval table {page}")
+        page.write_text(after, "utf-8")
+    if not pages:
         for name, made in TABLES.items():
             print(f"{name}\n\n{made(runs)}\n")
-
-
-def _rivals(
-    loaded: Loaded, encoder: SentenceEncoder, index_folder: Path | None, cross_encoder: str | None
-) -> Iterator[tuple[str, Classifier, Settings]]:
-    from eval.peers import CrossEncoderRanker, MostSimilarQuery, WholeText, WordsOnly
-    from irr.index.store import open_index
-
-    root = index_folder or cache_folder("indexes")
-    for suffix, settings in (
-        ("", Settings()),
-        ("/names", Settings().replace({"retrieve.fields": (EntryKind.NAME,)})),
-    ):
-        with display.progress("label entries", None) as on_entries:
-            program = build(
-                loaded.space, encoder=encoder, settings=settings, index_folder=root, progress=on_entries
-            )
-        index = open_index(loaded.space, encoder, settings.retrieve.fields, root)
-        yield f"irr{suffix}", program, settings
-        yield f"cosine{suffix}", WholeText(f"cosine{suffix}", index, encoder), settings
-        if suffix:
-            yield f"query{suffix}", MostSimilarQuery(index, encoder, settings), settings
-        else:
-            yield "bm25", WordsOnly(loaded.space), settings
-            if cross_encoder:
-                ranker = CrossEncoderRanker(cross_encoder)
-                reranked = build(
-                    loaded.space, encoder=encoder, settings=settings, ranker=ranker, index_folder=root
-                )
-                yield f"irr, then {cross_encoder}", reranked, settings
-
-
-def _loaded(
-    tasks: list[str], data: Path | None, split: str, limit: int | None
-) -> Iterator[tuple[Task, Loaded]]:
-    which: Split
-    match split:
-        case "test" | "dev":
-            which = split
-        case _:
-            raise UsageError(f"--split {split}", "choose test or dev")
-    named = [read_task(name) for name in tasks]
-    for task in named:
-        loaded = load_data(task, which, data)
-        yield task, Loaded(loaded.space, loaded.rows[:limit], loaded.digest)
-
-
-def _measured(
-    system: str,
-    classifier: Classifier,
-    settings: Settings,
-    task: Task,
-    loaded: Loaded,
-    split: str,
-    limit: int | None,
-    session: str,
-) -> Run:
-    # What is built at first use is built here, so that the time is that of the texts.
-    next(iter(classifier.batch([loaded.rows[0].text], 1, False)))
-    with display.progress(f"{task.name}: {system}", len(loaded.rows)) as on_text:
-        report = score_rankings(classifier, loaded.rows, on_text)
-    means = "  ".join(f"{name} {100 * report.metrics[name].mean:.1f}" for name in SHOWN)
-    print(f"{task.name}  {SYSTEMS.get(system, system).strip('*')}  {means}", flush=True)
-    return run_of(
-        report,
-        session=session,
-        task=task.name,
-        split=split,
-        limit=limit,
-        system=system,
-        data=loaded.digest,
-        settings=settings.flat(),
-    )
-
-
-def _finish(runs: list[Run], output: Path, keep: bool) -> None:
-    if keep:
-        append(runs, output)
-        display.note(f"appended to {output}")
-
-
-def _settings(fields: str | None, method: RankMethodName) -> Settings:
-    if fields is None:
-        return Settings().replace({"rank.method": method})
-    try:
-        kinds = tuple(EntryKind(name.strip()) for name in fields.split(","))
-    except ValueError as e:
-        raise UsageError(f"--fields: {e}", f"name some of {','.join(EntryKind)}") from e
-    return Settings().replace({"retrieve.fields": kinds, "rank.method": method})
-
-
-def _name_of(program: Path | None, fields: str | None, infer_lm: str | None, rank_lm: str | None) -> str:
-    parts = [f"irr {program.name}" if program else "irr"]
-    if fields:
-        parts[0] = "irr/names" if fields == EntryKind.NAME else f"irr, {fields}"
-    parts += [
-        f"{stage}: {lm}" for stage, lm in (("infer", infer_lm), ("rank", rank_lm)) if lm and lm != NO_MODEL
-    ]
-    return ", ".join(parts)
 
 
 if __name__ == "__main__":

@@ -3,33 +3,94 @@
 python -m eval.decisions --data DIR                      # all sets, 200 splits
 python -m eval.decisions --data DIR --limit 300 --splits 40 --sets house tech
 python -m eval.decisions --data DIR --foreign /usr/share/games/fortunes/de/zitate    # of Debian's fortunes-de
-python -m eval.decisions --data DIR --rankings /tmp/rankings    # makes them once, for all calls
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from eval.rankings import PACKS, Pack, Ranker, traces
-from eval.record import record
-from eval.refusals import nonsense, refused
+from eval.record import finish, options
 from irr.calibrate.calibration import DEPTH, Calibration, label_features, text_profile
 from irr.calibrate.decision import Decision
 from irr.calibrate.fit import RankedText, fit, padded
 from irr.calibrate.risk_control import cut_off
 from irr.calibrate.scope import UNUSUAL, count, is_shifted, shift
-from irr.program.program import InferRetrieveRank
+from irr.io.texts import GoldRow, read_gold
+from irr.labels.space import LabelSpace
+from irr.program.program import InferRetrieveRank, build
 from irr.statistics import calibration_error
+from irr.types import Trace
+
+
+class Pack(NamedTuple):
+    """A label space, the texts to calibrate on, which are its examples too, and sets of texts to test on."""
+
+    folder: str
+    dev: str
+    tests: dict[str, str]
+
+
+PACKS = (
+    Pack("esco", "dev", {"house": "house_test", "tech": "tech_test", "techwolf": "techwolf_test"}),
+    Pack("attack", "annoctr_dev", {"annoctr": "annoctr_test"}),
+    Pack("attack", "dev", {"tram": "test"}),
+    Pack("icd10", "dev", {"icd10": "test"}),
+    Pack("clinc150", "dev", {"clinc150": "test"}),
+)
+
+
+class Ranker:
+    """The program of a pack, which has its dev texts as examples, and its rankings.
+
+    Args:
+        pack: The pack.
+        data: The folder of all packs.
+        limit: Only the first texts of each set.
+    """
+
+    def __init__(self, pack: Pack, data: Path, limit: int | None) -> None:
+        self._pack, self._limit = pack, limit
+        self._folder = data / pack.folder
+        self.space = LabelSpace.read(self._folder / "labels.jsonl")
+        examples = [{"text": row.text, "labels": row.labels} for row in self.rows(pack.dev)]
+        self.program = build(self.space, examples=examples)
+
+    def rows(self, name: str) -> list[GoldRow]:
+        """The texts of a set."""
+        return read_gold(self._folder / f"{name}.jsonl", self.space)[: self._limit]
+
+    def dev(self) -> list[RankedText]:
+        """The rankings of the dev texts, each without its own example."""
+        return _rankings(self.program.leaving_examples_out(), self.rows(self._pack.dev))
+
+    def test(self, name: str) -> list[RankedText]:
+        """The rankings of a test set."""
+        return _rankings(self.program, self.rows(self._pack.tests[name]))
+
+
+def traces(program: InferRetrieveRank, texts: Sequence[str]) -> list[Trace | None]:
+    """The trace of each text."""
+    return [prediction.trace for prediction in program.batch(texts, DEPTH, trace=True)]
+
+
+def _rankings(program: InferRetrieveRank, rows: Sequence[GoldRow]) -> list[RankedText]:
+    """Those of the texts that have gold and an answer."""
+    judged = [row for row in rows if row.labels]
+    answers = traces(program, [row.text for row in judged])
+    found = [RankedText.of(t, row.labels) for t, row in zip(answers, judged, strict=True) if t]
+    return [one for one in found if len(one.features)]
+
 
 Floats = NDArray[np.float64]
 _PROMISES = (0.8, 0.9)
@@ -183,27 +244,62 @@ def cost(program: InferRetrieveRank, calibration: Calibration, texts: Sequence[s
     return {"ms_a_text": round(1e3 * whole / len(texts), 3), "added_share": round(added / whole, 5)}
 
 
+def refused(
+    program: InferRetrieveRank, calibration: Calibration, usual: Sequence[RankedText], texts: Sequence[str]
+) -> dict[str, float]:
+    """How well texts that are out of scope are told from those of a test set, 95 % of which are kept."""
+    inside = np.array([calibration.scope.p_value(one.profile) for one in usual])
+    outside = np.array(
+        [calibration.scope.p_value(text_profile(t.candidates)) if t else 0 for t in traces(program, texts)]
+    )
+    truth = np.concatenate([np.ones(len(inside)), np.zeros(len(outside))])
+    return {
+        "texts": len(texts),
+        "auroc": round(float(roc_auc_score(truth, np.concatenate([inside, outside]))), 4),
+        "refused_at_95_kept": round(float((outside < np.quantile(inside, 0.05)).mean()), 4),
+        "refused_by_default": round(float((outside <= 0.05).mean()), 4),
+        "kept_by_default": round(float((inside > 0.05).mean()), 4),
+    }
+
+
+def nonsense(foreign: Path | None, rows: Sequence[GoldRow], many: int) -> dict[str, list[str]]:
+    """Strings of random letters, of the words of all texts shuffled, and texts of another language."""
+    chance = random.Random(0)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+
+    def word() -> str:
+        return "".join(chance.choices(letters, k=chance.randint(2, 9)))
+
+    words = [word for row in rows for word in row.text.split()]
+    drawn = {
+        "random letters": [" ".join(word() for _ in range(chance.randint(3, 12))) for _ in range(many)],
+        "shuffled words": [" ".join(chance.choices(words, k=12)) for _ in range(many)],
+    }
+    if not foreign:
+        return drawn
+    texts = foreign.read_text("utf-8").split("\n%\n")
+    return drawn | {"another language": [" ".join(text.split()) for text in texts if text.strip()][:many]}
+
+
 def main() -> None:
     """Measures each set, and records all."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sets", nargs="*", help="only these; all if left out")
     parser.add_argument("--limit", type=int, help="only the first texts of each set")
     parser.add_argument("--splits", type=int, default=200)
     parser.add_argument("--foreign", type=Path, help="texts of another language, between lines of %%")
-    parser.add_argument("--rankings", type=Path, help="a folder that keeps rankings; each is made once")
-    parser.add_argument("--name", default="decisions", help="record the result under this name")
     arguments = parser.parse_args()
     figures: dict[str, Any] = {"limit": arguments.limit, "splits": arguments.splits, "sets": {}}
     for pack in PACKS:
         wanted = [name for name in pack.tests if not arguments.sets or name in arguments.sets]
         if wanted:
             _pack(pack, wanted, arguments, figures)
-            record(arguments.name, figures)
+            finish(figures, arguments.name, show=False)
 
 
 def _pack(pack: Pack, wanted: Sequence[str], arguments: argparse.Namespace, figures: dict[str, Any]) -> None:
-    ranker = Ranker(pack, arguments.data, arguments.limit, arguments.rankings)
+    ranker = Ranker(pack, arguments.data, arguments.limit)
     dev = ranker.dev()
     calibration = fit(dev, "dev")
     for name in wanted:
@@ -217,13 +313,11 @@ def _pack(pack: Pack, wanted: Sequence[str], arguments: argparse.Namespace, figu
                 what: refused(ranker.program, calibration, test, texts)
                 for what, texts in nonsense(arguments.foreign, gold, many).items()
             }
-            print("nonsense", json.dumps(figures["nonsense"]), flush=True)
             figures["cost"] = cost(ranker.program, calibration, [row.text for row in gold[:100]])
         if name == "clinc150":
             lines = (arguments.data / pack.folder / "test_oos.jsonl").read_text("utf-8").splitlines()
             texts = [json.loads(line)["text"] for line in lines]
             figures["out_of_scope"] = refused(ranker.program, calibration, test, texts)
-            print("out of scope", json.dumps(figures["out_of_scope"]), flush=True)
 
 
 if __name__ == "__main__":

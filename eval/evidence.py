@@ -12,22 +12,19 @@ Of GND also F1 of the first five labels.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from eval.record import record
-from eval.train_default import DEV_SETS, OUTPUT, DevSet, read, train
+from eval.record import finish, options
 from irr.optimize.scorer import GoldFeatures
 from irr.optimize.tuning import cross_validated, fit_by_cross_validation
 from irr.retrieve.features import PLAIN, Combination, default_combination
 from irr.statistics import estimate, paired_bootstrap
+from scripts.train_default import DEV_SETS, DevSet, read, train
 
 _F1_LABELS = 5
 _DEEP = 50
@@ -35,10 +32,9 @@ _DEEP = 50
 
 def main() -> None:
     """Evaluates all dev sets and records the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds the packs")
     parser.add_argument("--own", nargs="*", help="only these dev sets, by their own texts")
-    parser.add_argument("--name", help="record the result under this name")
     arguments = parser.parse_args()
     if arguments.own:
         own = [dev for dev in DEV_SETS if dev.name in arguments.own]
@@ -46,9 +42,7 @@ def main() -> None:
         figures = {"dev sets": {name: by_own_texts(texts) for name, texts in read_own.items()}}
     else:
         figures = by_other_packs({dev: read(arguments.data, dev) for dev in DEV_SETS})
-    show(figures)
-    if arguments.name:
-        record(arguments.name, figures)
+    finish(figures, arguments.name)
 
 
 def by_other_packs(found: dict[DevSet, list[GoldFeatures]]) -> dict[str, Any]:
@@ -73,7 +67,6 @@ def by_other_packs(found: dict[DevSet, list[GoldFeatures]]) -> dict[str, Any]:
     return {
         "dev sets": sets,
         "mean gain leave one pack out": round(float(np.mean(gains)), 4),
-        "bytes of the default weights": OUTPUT.stat().st_size,
     }
 
 
@@ -113,25 +106,6 @@ def f1(texts: Sequence[GoldFeatures], weights: Combination) -> list[float]:
         order = np.argsort(-weights.scores(text.features), kind="stable")[:_F1_LABELS]
         values.append(2 * float(text.right[order].sum()) / (_F1_LABELS + text.gold))
     return values
-
-
-def show(figures: dict[str, Any]) -> None:
-    """Prints the dev sets as a table."""
-    sets = figures["dev sets"]
-    columns = (
-        "hand-weighted",
-        "leave one pack out",
-        "default",
-        "default with examples",
-        "own cross-validation",
-        "pool",
-    )
-    table = Table("RP@10 (95 % interval)", *columns)
-    for name, one in sets.items():
-        table.add_row(name, *(str(one.get(column, "")) for column in columns))
-    console = Console(width=170)
-    console.print(table)
-    console.print({key: value for key, value in figures.items() if key != "dev sets"})
 
 
 if __name__ == "__main__":

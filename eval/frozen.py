@@ -1,4 +1,4 @@
-"""What freezing promises: the same answers elsewhere, calls without DSPy's cost, and a quick start.
+"""What freezing promises: the same answers elsewhere, and calls without DSPy's cost.
 
 python -m eval.frozen --labels DIR/labels.jsonl --texts DIR/test.jsonl --lm none embedded
 """
@@ -15,13 +15,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from multiprocessing import Process, Queue
 from pathlib import Path
 from typing import Any
 
-from eval.record import record
+from aiohttp import web
+
+from eval.record import finish, options
 from irr.config import Settings
-from irr.frozen.freeze import freeze, load
+from irr.frozen.freeze import freeze
 from irr.io.texts import TextRow, read_rows
 from irr.labels.space import LabelSpace
 from irr.lm.loop import run_on_loop
@@ -34,101 +35,75 @@ from irr.prompts.chat import list_schema
 from irr.prompts.pack import load_task
 from irr.prompts.templates import RankingPrompt, numbered
 
-_COMMAND = [sys.executable, "-m", "eval.frozen"]
 IN_FLIGHT = 64
 TEXT = "You will plan the shifts of the kitchen and bake bread for forty guests. " * 12
 NAMES = [f"skill number {i} in a long list of skills" for i in range(50)]
-ANSWER = json.dumps({"ranking": [3, 1, 4, 15, 9]})
+_SERVER = "from eval.frozen import serve; serve()"
+_CHOICE = {
+    "message": {"role": "assistant", "content": json.dumps({"ranking": [3, 1, 4, 15, 9]})},
+    "finish_reason": "stop",
+}
+_ANSWER = {"choices": [_CHOICE], "usage": {"prompt_tokens": 900, "completion_tokens": 12}}
 
 
 def main() -> None:
-    """Measures what was asked for, and records it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    """Measures, prints and records."""
+    parser = options(__doc__)
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--texts", type=Path, required=True)
     parser.add_argument("--limit", type=int, help="only the first texts")
-    parser.add_argument(
-        "--lm", nargs="+", default=["none", "embedded"], help="to rank with, one after the other"
-    )
+    parser.add_argument("--lm", nargs="+", default=["none", "embedded"], help="rank with each in turn")
     parser.add_argument("--calls", type=int, default=2_000, help="for the cost of a call")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--name", help="record the result under this name")
-    parser.add_argument("--answer", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--start", choices=["encoder", "program"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    texts = [row.text for _, row in read_rows(arguments.texts, TextRow)][: arguments.limit]
-    if arguments.answer:
-        _write_answers(load(arguments.answer), texts)
-        return
-    if arguments.start:
-        _start(arguments.start, arguments.labels, texts[0])
-        return
-    figures: dict[str, Any] = {
-        "answers": _answers(arguments, texts),
-        "cpu_per_call": _call_costs(arguments.calls, arguments.rounds),
-        "start": _starts(arguments),
+    figures = {
+        "answers": {name: same_answers(arguments, name) for name in arguments.lm},
+        "cpu_per_call": call_costs(arguments.calls, arguments.rounds),
     }
-    sys.stdout.write(json.dumps(figures, indent=2) + "\n")
-    if arguments.name:
-        record(arguments.name, figures)
+    finish(figures, arguments.name)
 
 
-def _answers(arguments: argparse.Namespace, texts: list[str]) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as scratch:
-        return {name: _same_answers(arguments, name, texts, Path(scratch)) for name in arguments.lm}
-
-
-def _same_answers(
-    arguments: argparse.Namespace, name: str, texts: list[str], scratch: Path
-) -> dict[str, Any]:
-    """Freezes, moves, loads in a new process, and compares every score."""
-    here, there = scratch / name, scratch / "moved" / name
+def same_answers(arguments: argparse.Namespace, lm: str) -> dict[str, Any]:
+    """Freezes, moves, classifies in a new process, and compares every score."""
+    rows = [row for _, row in read_rows(arguments.texts, TextRow)][: arguments.limit]
     space = LabelSpace.read(arguments.labels)
-    examples = [{"text": text, "labels": [space[i].id]} for i, text in enumerate(texts[:20])]
     program = build(
         space,
         settings=Settings().replace({"retrieve.text_weight": 0.6, "retrieve.candidates": 8}),
-        rank_lm=open_model(name),
+        rank_lm=open_model(lm),
         task="esco",
-        examples=examples,
+        examples=[{"text": row.text, "labels": [space[i].id]} for i, row in enumerate(rows[:20])],
     )
-    freeze(program, here)
-    there.parent.mkdir(exist_ok=True)
-    shutil.move(here, there)
-    expected = [prediction.model_dump(mode="json") for prediction in program.batch(texts, 50)]
-    del program
-    command = [*_COMMAND, "--labels", arguments.labels, "--texts", arguments.texts]
-    command += ["--answer", there]
-    command += ["--limit", str(arguments.limit)] if arguments.limit else []
-    answered = subprocess.run(command, check=True, capture_output=True, text=True)
-    found = [json.loads(line) for line in answered.stdout.splitlines()]
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        freeze(program, scratch / "here")
+        shutil.move(scratch / "here", scratch / "there")
+        texts, output = scratch / "texts.jsonl", scratch / "output.jsonl"
+        texts.write_text("".join(row.model_dump_json(include={"id", "text"}) + "\n" for row in rows), "utf-8")
+        call = f"--program {scratch}/there --input {texts} --output {output} --top-k 50".split()
+        subprocess.run([sys.executable, "-m", "irr", "classify", *call], check=True)
+        found = [json.loads(line)["labels"] for line in output.read_text("utf-8").splitlines()]
     same, most = 0, 0.0
-    for one, other in zip(expected, found, strict=True):
-        pairs = list(zip(one["labels"], other["labels"], strict=True))
-        same += all(a["id"] == b["id"] for a, b in pairs)
-        most = max([most, *(abs(a["score"] - b["score"]) for a, b in pairs)])
-    return {"texts": len(texts), "same_order": same, "largest_difference_of_scores": round(most, 9)}
+    for prediction, labels in zip(program.batch([row.text for row in rows], 50), found, strict=True):
+        same += [label.id for label in prediction.labels] == [label["id"] for label in labels]
+        scores = zip(prediction.labels, labels, strict=True)
+        most = max([most, *(abs(one.score - other["score"]) for one, other in scores)])
+    return {"texts": len(rows), "same_order": same, "largest_difference_of_scores": round(most, 9)}
 
 
-def _write_answers(program: Any, texts: list[str]) -> None:
-    for prediction in program.batch(texts, 50):
-        sys.stdout.write(prediction.model_dump_json() + "\n")
-
-
-def _call_costs(calls: int, rounds: int) -> dict[str, float]:
+def call_costs(calls: int, rounds: int) -> dict[str, float]:
     """Client CPU in ms for each call to a server that answers at once, in rounds that alternate."""
-    ports: Queue[int] = Queue()
-    server = Process(target=_serve, args=(ports,), daemon=True)
-    server.start()
-    try:
-        api_base = f"http://127.0.0.1:{ports.get(timeout=60)}/v1"
-        ways = _ways(ServedModel("m", api_base, limits=Limits(IN_FLIGHT)), api_base)
-        costs: dict[str, list[float]] = {name: [] for name in ways}
-        for _ in range(rounds + 1):
-            for name, ask in ways.items():
-                costs[name].append(run_on_loop(_cost(ask, calls)))
-    finally:
-        server.terminate()
+    with subprocess.Popen([sys.executable, "-c", _SERVER], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        try:
+            api_base = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
+            clients = _clients(ServedModel("m", api_base, limits=Limits(IN_FLIGHT)), api_base)
+            costs: dict[str, list[float]] = {name: [] for name in clients}
+            for _ in range(rounds + 1):
+                for name, ask in clients.items():
+                    costs[name].append(run_on_loop(_cost(ask, calls)))
+        finally:
+            server.terminate()
     medians = {name: statistics.median(times[1:]) for name, times in costs.items()}  # the first warms up
     frozen = medians["frozen"]
     return {
@@ -137,15 +112,15 @@ def _call_costs(calls: int, rounds: int) -> dict[str, float]:
     }
 
 
-def _ways(model: ServedModel, api_base: str) -> dict[str, Callable[[], Awaitable[Any]]]:
+def _clients(model: ServedModel, api_base: str) -> dict[str, Callable[[], Awaitable[Any]]]:
     """The same question, as a frozen program asks it, through DSPy to our client, and to DSPy's own."""
     dspy = prepare_dspy()
-    ask = RankingPrompt(load_task("esco"), 4)
-    predictor = predictor_of(ask.prompt)
+    prompt = RankingPrompt(load_task("esco"), 4)
+    predictor = predictor_of(prompt.prompt)
     config = schema_config(list_schema("ranking", RankingPrompt.items(len(NAMES)), 10)) | {"max_tokens": 120}
 
     async def frozen() -> list[int]:
-        return ask.read(await model.chat(ask.request(TEXT, NAMES, 10)), len(NAMES))
+        return prompt.read(await model.chat(prompt.request(TEXT, NAMES, 10)), len(NAMES))
 
     def through_dspy(lm: Any) -> Callable[[], Awaitable[list[int]]]:
         async def ask() -> list[int]:
@@ -176,68 +151,23 @@ async def _cost(ask: Callable[[], Awaitable[Any]], calls: int) -> float:
     return 1000 * (time.process_time() - start) / calls
 
 
-def _serve(ports: Queue[int]) -> None:
-    from aiohttp import web
-
-    body = json.dumps(
-        {
-            "choices": [{"message": {"role": "assistant", "content": ANSWER}, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 900, "completion_tokens": 12},
-        }
-    ).encode()
+def serve() -> None:
+    """A model server that answers at once; prints its port, and runs until it is terminated."""
 
     async def answer(request: web.Request) -> web.Response:
         await request.read()
-        return web.Response(body=body, content_type="application/json")
+        return web.json_response(_ANSWER)
 
-    async def serve() -> None:
+    async def run() -> None:
         app = web.Application()
         app.router.add_post("/v1/chat/completions", answer)
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        ports.put(runner.addresses[0][1])
+        print(runner.addresses[0][1], flush=True)
         await asyncio.Event().wait()
 
-    asyncio.run(serve())
-
-
-def _starts(arguments: argparse.Namespace) -> dict[str, float]:
-    """Seconds to a first vector, and from `load` to a first answer, each in a process of its own."""
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch, "program")
-        freeze(build(arguments.labels), folder)
-        command = [
-            sys.executable,
-            "-m",
-            "eval.frozen",
-            "--labels",
-            folder,
-            "--texts",
-            arguments.texts,
-            "--start",
-        ]
-        seconds: dict[str, list[float]] = {"encoder": [], "program": []}
-        for _ in range(arguments.rounds):
-            for what, times in seconds.items():
-                done = subprocess.run([*command, what], check=True, capture_output=True, text=True)
-                times.append(float(done.stdout))
-    medians = {what: statistics.median(times) for what, times in seconds.items()}
-    return {
-        **{f"{what}_seconds": round(value, 3) for what, value in medians.items()},
-        "ratio": round(medians["program"] / medians["encoder"], 3),
-    }
-
-
-def _start(what: str, folder: Path, text: str) -> None:
-    start = time.perf_counter()
-    if what == "encoder":
-        from irr.encoders.sentence_transformers import SentenceEncoder
-
-        SentenceEncoder().encode([text])
-    else:
-        load(folder)(text)
-    sys.stdout.write(f"{time.perf_counter() - start}\n")
+    asyncio.run(run())
 
 
 if __name__ == "__main__":

@@ -5,16 +5,12 @@ python -m eval.long --labels DIR/labels.jsonl --gold DIR/reports_test.jsonl --re
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from rich.console import Console
-from rich.table import Table
-
-from eval.record import record
+from eval.record import finish, options
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.evaluate.evaluate import evaluate
@@ -66,13 +62,12 @@ class Restricted:
 
 def main() -> None:
     """Evaluates both programs on each set, prints a table, and records it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--gold", type=Path, nargs="+", required=True)
     parser.add_argument("--restrict", type=Path, nargs="*", help="count only labels that are gold in these")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings to change")
     parser.add_argument("--limit", type=int, help="only the first texts of each set")
-    parser.add_argument("--name", help="record the result under this name")
     arguments = parser.parse_args()
 
     settings = Settings().replace(dict(item.split("=", 1) for item in arguments.set))
@@ -91,24 +86,16 @@ def main() -> None:
     some = {
         label for path in arguments.restrict or () for row in read_gold(path, space) for label in row.labels
     }
-    table = Table("set", "labels", "program", "texts", *SHOWN, "texts/s")
-    figures: dict[str, Any] = {}
+    sets: dict[str, Any] = {}
     for gold in arguments.gold:
         rows = read_gold(gold, space)[: arguments.limit]
         for name, program in programs.items():
             answering = cast(InferRetrieveRank, Restricted(program, some)) if some else program
             report = evaluate(answering, rows)
-            figures.setdefault(gold.stem, {})[name] = report.as_json(per_text=False)
-            cells = [
-                f"{100 * e.mean:.1f} ({100 * e.low:.1f} – {100 * e.high:.1f})"
-                for e in (report.metrics[metric] for metric in SHOWN)
-            ]
-            count = f"{len(some or space):,}"
-            table.add_row(gold.stem, count, name, str(report.texts), *cells, f"{report.texts_per_second:.2f}")
-    Console(width=140).print(table)
-    if arguments.name:
-        result = {"settings": settings.flat(), "restricted_to": len(some), "sets": figures}
-        record(arguments.name, result)
+            sets.setdefault(gold.stem, {})[name] = report.as_json(per_text=False)
+            print(gold.stem, name, {metric: report.metrics[metric].percent() for metric in SHOWN}, flush=True)
+    result = {"settings": settings.flat(), "restricted_to": len(some), "sets": sets}
+    finish(result, arguments.name, show=False)
 
 
 if __name__ == "__main__":

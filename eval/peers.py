@@ -16,9 +16,8 @@ from irr.encoders.base import Encoder
 from irr.index.store import LabelIndex
 from irr.infer.spans import SpanInferer
 from irr.labels.space import LabelSpace
-from irr.rank.ranker import by_score
 from irr.text.words import clean
-from irr.types import Candidate, Label, Prediction, RankedLabel, Ranking
+from irr.types import Prediction, RankedLabel
 
 Floats = NDArray[np.float32]
 _BLOCK = 64
@@ -112,26 +111,3 @@ class WordsOnly(Peer):
             return_ids=False,
             show_progress=False,
         )
-
-
-class CrossEncoderRanker:
-    """Orders candidates by a cross-encoder that reads the text and the label together."""
-
-    def __init__(self, name: str) -> None:
-        from sentence_transformers import CrossEncoder
-
-        self.name = name
-        self._model = CrossEncoder(name)
-
-    def rank(self, texts: Sequence[str], candidates: Sequence[Sequence[Candidate]]) -> list[Ranking]:
-        """Ranks the candidates of each text."""
-        rankings = []
-        for text, group in zip(texts, candidates, strict=True):
-            pairs = [(text, _read(candidate.label)) for candidate in group]
-            scores = self._model.predict(pairs, show_progress_bar=False) if pairs else []
-            rankings.append(by_score(group, [float(score) for score in scores]))
-        return rankings
-
-
-def _read(label: Label) -> str:
-    return f"{label.name}: {label.description}" if label.description else label.name

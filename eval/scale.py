@@ -6,13 +6,11 @@ r"""A label space of a million: all labels scored, against those that a scan in 
 Labels are made by joining the halves of two real names; encoder, index and retriever are the real ones.
 Queries are encoded before the clock starts. Recall is the share of the scan's best 50 labels that proposals
 give, too. Beside the scan as it is, the product of queries and entries alone is timed, block by block: no
-exact scan is faster. Where a GPU encodes, a sample tells what a CPU would need.
+exact scan is faster.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
 import statistics
 import tempfile
@@ -24,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.record import peak_gib, record
+from eval.record import finish, options, peak_gib
 from irr.config import Settings
 from irr.encoders.base import Encoder
 from irr.encoders.sentence_transformers import SentenceEncoder
@@ -36,7 +34,6 @@ from irr.retrieve.retriever import LabelRetriever
 from irr.types import EntryKind, Query
 
 TOP_K = 50
-SAMPLE = 5_000
 BLOCK = 8_192
 SETTINGS = Settings().replace({"retrieve.fields": (EntryKind.NAME,)})
 
@@ -65,14 +62,13 @@ class Timed:
 
 def main() -> None:
     """Measures each size and seed, prints and records."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--labels", type=Path, nargs="+", required=True, help="where the real names stand")
     parser.add_argument("--texts", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=30, help="texts asked (default 30)")
     parser.add_argument("--sizes", type=int, nargs="+", default=[200_000, 1_000_000])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--neighbors", type=int, nargs="+", default=[SETTINGS.retrieve.neighbors])
-    parser.add_argument("--name", help="record the result under this name")
     arguments = parser.parse_args()
     names = list(dict.fromkeys(label.name for file in arguments.labels for label in LabelSpace.read(file)))
     texts = [row.text for _, row in read_rows(arguments.texts, TextRow)]
@@ -82,9 +78,7 @@ def main() -> None:
         for size in arguments.sizes
         for seed in arguments.seeds
     }
-    print(json.dumps(figures, indent=2))
-    if arguments.name:
-        record(arguments.name, figures)
+    finish(figures, arguments.name)
 
 
 def combined(names: Sequence[str], size: int, seed: int) -> Iterator[str]:
@@ -112,16 +106,12 @@ def measure(
         build = time.perf_counter() - start
         figures: dict[str, Any] = {
             "encoding_seconds": encoder.seconds,
-            "encoding_seconds_by_cpu": _by_cpu(space) * size,
             "build_seconds_besides_encoding": build - encoder.seconds,
             "build_peak_gib": peak_gib(),
         }
-        print(json.dumps(figures), flush=True)
         queries = [inference.queries for inference in inferer.infer(texts)]
         encoder.remember(list({query.text for group in queries for query in group}))
-        start = time.perf_counter()
-        index.nearest(index.vectors[:1], 1)
-        figures["projection_seconds"] = time.perf_counter() - start
+        index.nearest(index.vectors[:1], 1)  # the projection is made at first use
         proposed = SETTINGS.replace({"retrieve.exact_entries": 0})
         retrievers = {
             f"proposed by {count}": LabelRetriever(
@@ -173,18 +163,6 @@ def _product(queries: NDArray[np.float32], vectors: NDArray[np.float32]) -> floa
     for first in range(0, len(vectors), BLOCK):
         (queries @ vectors[first : first + BLOCK].T).max(axis=0)
     return time.perf_counter() - start
-
-
-def _by_cpu(space: LabelSpace) -> float:
-    """Seconds that a name takes without a GPU."""
-    sample = [label.name for label in space][:SAMPLE]
-    encoder = SentenceEncoder()
-    if not encoder.is_fast:
-        encoder = SentenceEncoder(device="cpu")
-    encoder.encode(sample[:100])
-    start = time.perf_counter()
-    encoder.encode(sample)
-    return (time.perf_counter() - start) / len(sample)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ prompt tokens that the prefix cache served, and tokens a text against the paper'
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import re
@@ -23,7 +22,7 @@ from typing import Any
 import aiohttp
 
 from eval import reference
-from eval.record import record
+from eval.record import finish, options
 from irr.config import RankMethod, Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.io.texts import TextRow, read_rows
@@ -83,18 +82,16 @@ class Bench:
 
 def main() -> None:
     """Starts the server, measures, prints and records."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--texts", type=Path, required=True)
     parser.add_argument("--python", type=Path, required=True, help="the Python that has vLLM")
     parser.add_argument("--limit", type=int, default=32, help="texts (default 32)")
-    parser.add_argument("--name", help="record the result under this name")
     arguments = parser.parse_args()
     texts = [row.text for _, row in list(read_rows(arguments.texts, TextRow))[: arguments.limit]]
     with running_server("embedded", ServerOptions(python=arguments.python)) as server:
         bench = Bench(server, LabelSpace.read(arguments.labels), SentenceEncoder(), texts)
         figures: dict[str, Any] = {"texts": len(texts), "throughput": throughput(bench)}
-        print(json.dumps(figures), flush=True)
         figures |= {
             "prefix_cache": {
                 "listwise_4_demos": cache_share(bench, RankMethod.LISTWISE),
@@ -102,9 +99,7 @@ def main() -> None:
             },
             "tokens_a_text": tokens(bench),
         }
-    print(json.dumps(figures, indent=2))
-    if arguments.name:
-        record(arguments.name, figures)
+    finish(figures, arguments.name)
 
 
 def settings_of(changes: Mapping[str, Any] = {}) -> Settings:

@@ -10,7 +10,6 @@ candidates and an answer of ten names. Choose on dev; the 60 texts of each test 
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import tempfile
@@ -19,11 +18,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from rich.console import Console
-from rich.table import Table
+from transformers import AutoTokenizer
 
 from eval import reference
-from eval.record import record
+from eval.record import finish, options
 from eval.recorded import read
 from irr.config import RankMethod, Settings
 from irr.evaluate.metrics import rp_at_k
@@ -81,21 +79,19 @@ class Ranked(NamedTuple):
     scores: Mapping[str, list[float]]
     shown: list[int]
     tokens: list[int]
-    unanswered: int
 
 
 def main() -> None:
     """Ranks the same candidates with every pair of values, and records the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--index-folder", type=Path)
-    parser.add_argument("--name", help="record the result under this name")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         recorded = read(arguments.data, Path(folder))
         model = CountingModel.open(str(recorded.files["task"]), None, None)
     assert isinstance(model, CountingModel)
-    model.tokenizer = _tokenizer()
+    model.tokenizer = AutoTokenizer.from_pretrained(packaged_folder(), local_files_only=True)
     program, plain = (
         build(
             recorded.space,
@@ -127,9 +123,7 @@ def main() -> None:
                 for (depth, gap), one in found.items()
             ],
         }
-        show(name, figures[name])
-    if arguments.name:
-        record(arguments.name, figures)
+    finish(figures, arguments.name)
 
 
 def retrieved(program: InferRetrieveRank, rows: Sequence[GoldRow]) -> Texts:
@@ -155,7 +149,6 @@ def ranked(texts: Texts, model: CountingModel, depth: int, gap: float) -> Ranked
         {f"rp@{k}": [rp_at_k(a, g, k=k) for a, g in zip(answers, texts.gold, strict=True)] for k in (5, 10)},
         [shown.count([one.score for one in candidates]) for candidates in texts.candidates],
         [usage.prompt_tokens + usage.completion_tokens for usage in usages],
-        sum(ranking.fallback is not None for ranking in rankings),
     )
 
 
@@ -167,27 +160,10 @@ def as_json(one: Ranked, before: Ranked, theirs: float) -> dict[str, Any]:
             metric: paired_bootstrap(values, before.scores[metric]).percent()
             for metric, values in one.scores.items()
         },
-        "unanswered": one.unanswered,
         "shown a text": round(fmean(one.shown), 1),
         "tokens a text": round(fmean(one.tokens), 1),
         "share of the reference": round(fmean(one.tokens) / theirs, 3),
     }
-
-
-def _tokenizer() -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(packaged_folder(), local_files_only=True)
-
-
-def show(name: str, figures: Mapping[str, Any]) -> None:
-    """Prints a row for each pair of values."""
-    columns = ("shown a text", "tokens a text", "share of the reference", "rp@5", "rp@10")
-    table = Table("candidates", "gap", *columns, "RP@10 against 50 and no gap", title=name)
-    for row in figures["rows"]:
-        cells = [str(row[column]) for column in ("candidates", "score_gap", *columns)]
-        table.add_row(*cells, row["against 50 and no gap"]["rp@10"])
-    Console(width=160).print(table)
 
 
 if __name__ == "__main__":

@@ -7,22 +7,20 @@ Rounds of the rivals alternate, because machines drift; ratios are of medians.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.record import record
+from eval.record import ROUNDS, alternate, finish, options
 from irr.config import Settings
 from irr.encoders.base import Encoder
 from irr.encoders.sentence_transformers import SentenceEncoder
@@ -36,7 +34,6 @@ from irr.retrieve.retriever import LabelRetriever
 from irr.types import EntryKind, Query, QueryKind
 
 SETTINGS = Settings().replace({"retrieve.fields": (EntryKind.NAME,)})
-ROUNDS = 3
 REFERENCE_QUERIES = 5
 
 
@@ -54,11 +51,10 @@ class Remembered:
 
 def main() -> None:
     """Measures, prints and records."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--texts", type=Path, nargs="+", required=True)
     parser.add_argument("--limit", type=int, default=100, help="texts of each set (default 100)")
-    parser.add_argument("--name", help="record the result under this name")
     arguments = parser.parse_args()
     space = LabelSpace.read(arguments.labels)
     texts = [
@@ -71,20 +67,7 @@ def main() -> None:
         "against_reference": against_reference(space, texts, encoder),
         "whole_process": whole_process(arguments.labels, arguments.texts[0]),
     }
-    print(json.dumps(figures, indent=2))
-    if arguments.name:
-        record(arguments.name, figures)
-
-
-def alternate(rivals: dict[str, Callable[[], object]], texts: int) -> dict[str, float]:
-    """Median texts per second of each rival over rounds in which they take turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in rivals}
-    for _ in range(ROUNDS):
-        for name, run in rivals.items():
-            start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: texts / statistics.median(column) for name, column in seconds.items()}
+    finish(figures, arguments.name)
 
 
 def against_plain_loop(space: LabelSpace, texts: Sequence[str], encoder: SentenceEncoder) -> dict[str, float]:
@@ -111,7 +94,8 @@ def against_plain_loop(space: LabelSpace, texts: Sequence[str], encoder: Sentenc
         for _ in program.batch(texts, top_k=50):
             pass
 
-    rates = alternate({"irr": ours, "plain_loop": plain}, len(texts))
+    seconds = alternate({"irr": ours, "plain_loop": plain})
+    rates = {name: len(texts) / value for name, value in seconds.items()}
     return {**rates, "ratio": rates["irr"] / rates["plain_loop"]}
 
 
@@ -147,14 +131,14 @@ def against_reference(space: LabelSpace, texts: Sequence[str], encoder: Sentence
                     best[name] = max(best.get(name, -1.0), float(hit["score"]))
             sorted(best.items(), key=lambda item: -item[1])
 
-    rates = alternate(
+    seconds = alternate(
         {
             "irr_five_queries": lambda: retriever.retrieve(five, 50),
             "irr_all_spans": lambda: retriever.retrieve(spans, 50),
             "reference": reference,
-        },
-        len(texts),
+        }
     )
+    rates = {name: len(texts) / value for name, value in seconds.items()}
     ratios = {f"ratio_{k}": rates[k] / rates["reference"] for k in ("irr_five_queries", "irr_all_spans")}
     return {**rates, **ratios}
 
@@ -177,16 +161,11 @@ def whole_process(labels: Path, texts: Path) -> dict[str, Any]:
         ]
         build_run = _run([*call, "--input", str(texts), "--output", str(fresh / "out.jsonl")])
         again = [_run([*call, "--input", "-", "--output", "-"], one) for _ in range(ROUNDS)]
-        torch = [_run(["-c", "import sentence_transformers"]) for _ in range(ROUNDS)]
         imports = [_run(["-c", "import irr"]) for _ in range(ROUNDS)]
-        bare = [_run(["-c", ""]) for _ in range(ROUNDS)]
     return {
         "peak_memory_gib_index_and_classify": build_run[1],
         "second_run_one_text_seconds": statistics.median(s for s, _ in again),
-        "second_run_peak_memory_gib": max(m for _, m in again),
-        "import_sentence_transformers_seconds": statistics.median(s for s, _ in torch),
         "import_irr_seconds": statistics.median(s for s, _ in imports),
-        "bare_python_seconds": statistics.median(s for s, _ in bare),
     }
 
 

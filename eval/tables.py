@@ -6,13 +6,11 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from eval.record import RESULTS
-from eval.runs import Run, latest
+from eval.record import RESULTS, Run
 from eval.task import Task, read_task
 from irr.errors import UsageError
 
 ESCO = ("house", "tech", "techwolf")
-OTHERS = ("attack", "icd10", "clinc150")
 # The systems in the order of tables, with what they are called there.
 SYSTEMS = {
     "irr": "**irr, names, aliases and descriptions**",
@@ -28,7 +26,7 @@ _MARKED = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- /table -->)", re.DOTALL
 def quality(runs: Iterable[Run]) -> str:
     """RP@10 on the three ESCO sets, beside what others published."""
     tasks = [read_task(name) for name in ESCO]
-    found = latest(runs)
+    found = _latest(runs)
     rows = [
         [SYSTEMS[system], *(_score(found.get((t.name, system)), "rp@10", system == "irr") for t in tasks)]
         for system in ("irr", "irr/names")
@@ -40,7 +38,7 @@ def quality(runs: Iterable[Run]) -> str:
 def peers(runs: Iterable[Run]) -> str:
     """Every system on the three ESCO sets, and the time a text takes as a multiple of irr's."""
     tasks = [read_task(name) for name in ESCO]
-    found = latest(runs)
+    found = _latest(runs)
     systems = [*SYSTEMS, *sorted({system for _, system in found} - set(SYSTEMS))]
     rows = []
     for system in systems:
@@ -52,19 +50,6 @@ def peers(runs: Iterable[Run]) -> str:
     for system, cells in _published(tasks, "rp@10"):
         rows.append([system, *cells, "", ""])
     return _table(["", *(f"{task.title}, RP@10" for task in tasks), "RP@50", "time a text"], rows)
-
-
-def other(runs: Iterable[Run]) -> str:
-    """Irr and the plain baselines on label spaces of other kinds."""
-    found = latest(runs)
-    rows = []
-    for task in (read_task(name) for name in OTHERS):
-        run = found.get((task.name, "irr"))
-        if run:
-            scores = [_score(run, metric, metric == "rp@10") for metric in ("rp@1", "rp@10", "rp@50")]
-            rivals = [_points(found.get((task.name, system)), "rp@10") for system in ("cosine", "bm25")]
-            rows.append([f"{task.title}: {task.about}", *scores, *rivals])
-    return _table(["", "RP@1", "RP@10", "RP@50", "cosine, RP@10", "BM25, RP@10"], rows)
 
 
 def strong(_runs: Iterable[Run]) -> str:
@@ -81,11 +66,15 @@ def strong(_runs: Iterable[Run]) -> str:
     return _table([f"RP@10, {texts} a set", *titles.values(), "RP@50"], rows)
 
 
+def _latest(runs: Iterable[Run]) -> dict[tuple[str, str], Run]:
+    """The last run over all test texts of each task and system."""
+    return {(run.task, run.system): run for run in runs if run.split == "test" and run.limit is None}
+
+
 TABLES: Mapping[str, Callable[[Iterable[Run]], str]] = {
     "quality": quality,
     "strong": strong,
     "peers": peers,
-    "other": other,
 }
 
 

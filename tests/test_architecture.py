@@ -215,6 +215,18 @@ def test_no_two_files_and_no_two_classes_have_one_name() -> None:
     assert not [name for name, count in (names + classes).items() if count > 1]
 
 
+@pytest.mark.parametrize(
+    ("folder", "others"), [("tests", {"eval", "scripts"}), ("eval", {"tests"}), ("scripts", {"tests"})]
+)
+def test_tests_and_benchmarks_do_not_import_each_other(folder: str, others: set[str]) -> None:
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [name.name for name in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            taken = {name.partition(".")[0] for name in names} & others
+            assert not taken, f"{path} imports {', '.join(sorted(taken))}"
+
+
 @pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) == "workbench"])
 def test_the_workbench_uses_the_public_api_alone(module: str) -> None:
     """What `irr` exports, and the modules that the page names."""

@@ -1,1 +1,1 @@
-"""Looks for inputs that break the program: see `python -m eval.fuzz --help`."""
+"""Drawn inputs for every reader, and a guard that sees which promises of SECURITY.md a call breaks."""

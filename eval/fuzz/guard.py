@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,17 +14,9 @@ from typing import Any
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # The event and which of its arguments are paths that it changes.
-_CHANGES = {
-    "os.remove": (0,),
-    "os.rename": (0, 1),
-    "os.rmdir": (0,),
-    "os.mkdir": (0,),
-    "os.truncate": (0,),
-    "os.chmod": (0,),
-    "os.link": (1,),
-    "os.symlink": (1,),
-    "shutil.rmtree": (0,),
-}
+_CHANGES = {"os.rename": (0, 1), "os.link": (1,), "os.symlink": (1,)} | dict.fromkeys(
+    ("os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.chmod", "shutil.rmtree"), (0,)
+)
 _STARTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "pty.spawn")
 _DEVICES = ("/dev/null", "/dev/full", "/dev/stdout", "/dev/stderr")
 
@@ -38,13 +33,7 @@ class Guard:
 
     @contextmanager
     def watch(self, writable: Sequence[Path], secret: Path, port: int | None) -> Iterator[list[str]]:
-        """Yields the list of what is found, which fills during the block.
-
-        Args:
-            writable: Folders that may be written.
-            secret: A file that must not be read.
-            port: The port on this machine that may be connected to.
-        """
+        """Yields the list of what is found of a call that may write to some folders and use a port."""
         self._writable = tuple(os.path.realpath(path) for path in writable)
         self._secret, self._port = os.path.realpath(secret), port
         self._found = []
@@ -93,3 +82,31 @@ class Guard:
             real == root or real.startswith(root + os.sep) for root in self._writable
         ):
             found.append(f"{event} {text}")
+
+
+def check() -> None:
+    """Does what is allowed and what is not, and makes sure that the guard tells them apart."""
+    guard, closed = Guard(), socket.socket()
+    closed.bind(("127.0.0.1", 0))
+    address = closed.getsockname()
+    with tempfile.TemporaryDirectory() as name:
+        out, secret, elsewhere = (Path(name) / part for part in ("out", "secret", "elsewhere"))
+        out.mkdir()
+        secret.write_text("x")
+        elsewhere.write_text("x")
+        with guard.watch([out], secret, address[1]) as allowed:
+            (out / "new").write_text("x")
+            (out / "new").rename(out / "newer")
+            (out / "newer").unlink()
+            elsewhere.read_text()
+            socket.socket().connect_ex(address)
+        with guard.watch([out], secret, None) as seen:
+            secret.read_text()
+            elsewhere.write_text("y")
+            elsewhere.rename(out / "taken")
+            socket.socket().connect_ex(address)
+            subprocess.run(["true"], check=True)
+    closed.close()
+    wanted = ["reads a file", f"open {elsewhere}", f"os.rename {elsewhere}", "connects to", "starts true"]
+    if allowed or any(part not in " ".join(seen) for part in wanted):
+        raise RuntimeError(f"the guard is blind: {allowed} is allowed, and of {wanted} it saw {seen}")

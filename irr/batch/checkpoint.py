@@ -7,45 +7,76 @@ While a run lasts, `OUTPUT.part` holds its rows and `OUTPUT.part.json` identifie
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice, zip_longest
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from irr.batch.identity import Identity
-from irr.batch.rows import OutputRow, Row, read_output_row
-from irr.batch.tally import Outcome, Tally
+from irr.batch.rows import InputRow, OutputRow, Tally, answer_columns, read_output_row
 from irr.errors import OtherRunError, OutputError
-from irr.io.durable import LineAppender
-from irr.io.outputs import replace_file
-from irr.io.streams import compress, is_compressed, open_source
-from irr.io.table_output import is_table, write_table
+from irr.io.outputs import replace_file, sync_folder
+from irr.io.streams import compressed, is_compressed, open_source
+from irr.io.table_writer import is_table, write_table
 from irr.io.validation import explain
+from irr.types import Costs
 
 # Seconds of work that a power cut may lose; a kill loses none.
 _SYNC_SECONDS = 5.0
-_RESTART = "repeat the call that began it, name another output, or add --restart to begin anew"
+_RESTART = "repeat the call that began it, name another output, or restart it"
+# What differs, where the values themselves would not help.
+_DIFFERENCES = {
+    "labels": "other labels",
+    "decision": "labels chosen in another way",
+    "program": "another language model, task or calibration",
+}
 
 
-class _Record(BaseModel):
-    """A run, its tally, the digest of the input rows that are counted in it, and whether the run is done."""
+class RunRecord(BaseModel):
+    """A run on disk.
+
+    Attributes:
+        format: The version of this format.
+        run: Everything by name that the answers depend on besides the input.
+        tally: The tally of the rows that are on the disk for sure.
+        input: The digest of the input rows that are counted in it.
+        complete: Whether these are all rows.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[1] = 1
-    run: Identity
+    run: dict[str, Any]
     tally: Tally
     input: str
     complete: bool = False
 
+    @classmethod
+    def read(cls, path: Path) -> RunRecord:
+        """Reads a record; raises an OutputError if the file does not hold one."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError as e:
+            raise OutputError(path, f"is not a record of a run ({explain(e)[0]})", _RESTART) from e
+
+    def check(self, path: Path, run: Mapping[str, Any]) -> None:
+        """Raises an OtherRunError with the first difference if a call is of another run."""
+        for name, value in run.items():
+            if self.run.get(name) != value:
+                difference = _DIFFERENCES.get(name, f"{name} was {self.run.get(name)}, is {value}")
+                raise OtherRunError(path, f"is of another run ({difference})", _RESTART)
+
 
 class Checkpoint:
-    """The answers of one run; `open` is the first method that writes.
+    """The answers of one run; only `recover`, `drop`, `publish` and what follows `open` write.
+
+    Its methods raise an OutputError if a file in the place of a run was not written by one.
 
     Args:
         output: The run's output; of a link, the file that it leads to.
@@ -56,22 +87,10 @@ class Checkpoint:
         self._separator = separator
         self.output = Path(os.path.realpath(output))
         self.part = _beside(self.output, ".part")
-        # The tally and the digest of its rows: one tuple, so that an interrupt leaves both or neither.
-        self._done = (Tally(), hashlib.sha256())
         self._part_record = _beside(self.part, ".json")
         self._record = _beside(self.output, ".run.json")
-
-    def recover(self) -> None:
-        """Completes the last steps of a run that was killed between them.
-
-        Raises:
-            OutputError: If the record of the run cannot be read.
-        """
-        if not self.part.exists() and self._part_record.exists():
-            if _read(self._part_record).complete:  # killed just before its last step
-                self._part_record.replace(self._record)
-            else:  # somebody removed its rows
-                self._part_record.unlink()
+        # The tally and the digest of its rows: one tuple, so that an interrupt leaves both or neither.
+        self._done = (Tally(), hashlib.sha256())
 
     @property
     def tally(self) -> Tally:
@@ -80,172 +99,149 @@ class Checkpoint:
 
     @property
     def unfinished(self) -> bool:
-        """Whether an unfinished run is there.
-
-        Raises:
-            OutputError: If the file in its place is not a run's.
-        """
-        if not _has_content(self.part) and not self._part_record.exists():
-            return False
-        if not self._part_record.exists():
+        """Whether an unfinished run is there."""
+        if _has_content(self.part) and not self._part_record.exists():
             raise OutputError(self.part, "is in the way, and was not written by a run", "move it away")
-        return True
+        return self._part_record.exists()
 
     @property
     def finished(self) -> bool:
-        """Whether a finished output is there.
-
-        Raises:
-            OutputError: If the file in its place is not a run's.
-        """
+        """Whether a finished output is there."""
         if not self._record.exists() and _has_content(self.output):
-            hint = "name another output, or add --restart to replace it"
+            hint = "name another output, or restart to replace it"
             raise OutputError(self.output, "exists, and was not written by a run", hint)
         return self._record.exists() and self.output.exists()
 
-    @property
-    def begun(self) -> bool:
-        """Whether a run is there, finished or not."""
-        return self._part_record.exists() or self._record.exists()
-
-    def publish(self) -> None:
-        """Writes a copy of an unfinished run's answers as the output; the run can still go on."""
-        if self.unfinished:
-            with self.part.open(encoding="utf-8") as answers, replace_file(self.output) as file:
-                shutil.copyfileobj(answers, file)
-
-    def check(self, run: Identity) -> None:
-        """Checks that the rows that are there, finished or not, are this run's.
-
-        Raises:
-            OtherRunError: With the first difference, if they are not.
-        """
-        if self.unfinished:
-            path, there = self.part, _read(self._part_record).run
-        elif self.finished:
-            path, there = self.output, _read(self._record).run
-            there = there.model_copy(update={"retry": run.retry})
-        else:
-            return
-        if difference := there.difference(run):
-            raise OtherRunError(path, f"is of another run ({difference})", _RESTART)
+    def recover(self) -> None:
+        """Completes the last steps of a run that was killed between them."""
+        if not self.part.exists() and self._part_record.exists():
+            if RunRecord.read(self._part_record).complete:  # killed just before its last step
+                self._part_record.replace(self._record)
+            else:  # somebody removed its rows
+                self._part_record.unlink()
 
     def drop(self) -> None:
-        """Deletes an unfinished run.
-
-        Raises:
-            OutputError: If the file in its place is not a run's.
-        """
+        """Deletes an unfinished run."""
         if self.unfinished:
             # Rows first: `recover` takes a record without rows for a complete or a void run.
             os.truncate(self.part, 0)
             self._part_record.unlink()
             self.part.unlink()
 
-    def reread(self, rows: Iterator[Row]) -> Tally:
-        """The tally of a finished run, after a check that it answers exactly these rows.
+    def publish(self) -> None:
+        """Writes a copy of an unfinished run's answers as the output; the run can still continue."""
+        if self.unfinished:
+            with self.part.open(encoding="utf-8") as answers, replace_file(self.output) as file:
+                shutil.copyfileobj(answers, file)
 
-        Raises:
-            OtherRunError: If it does not.
-        """
-        record = _read(self._record)
-        if is_table(self.output):
-            # A table's rows cannot be compared with the input; the digest of the input can.
-            for row in rows:
-                self._count(self.tally.add(Outcome()), row.digest)
-            if self._done[1].hexdigest() != record.input or self.tally.texts != record.tally.texts:
-                raise self._changed(self.output)
-            return record.tally
-        with open_source(str(self.output)) as source:
-            lines = (line for line in source.lines(sys.maxsize) if line)
-            self._pass_over(lines, rows, self.output, record)
-        if next(rows, None) is not None:
-            raise self._changed(self.output)
-        return self.tally
+    def check_finished(self, run: Mapping[str, Any]) -> None:
+        """Raises an OtherRunError if the finished output is not this run's, with or without a retry."""
+        record = RunRecord.read(self._record)
+        record.check(self.output, {**run, "retry_errors": record.run.get("retry_errors")})
 
-    def open(self, run: Identity, rows: Iterator[Row]) -> None:
+    def check_input(self, rows: Iterator[InputRow]) -> Tally:
+        """The tally of a finished run; raises an OtherRunError if it does not answer exactly these rows."""
+        record, digest, texts = RunRecord.read(self._record), hashlib.sha256(), 0
+        for row in rows:
+            digest.update(row.digest)
+            texts += 1
+        if (digest.hexdigest(), texts) != (record.input, record.tally.texts):
+            raise OtherRunError(self.output, "is of a run on another input", _RESTART)
+        return record.tally
+
+    def open(self, run: Mapping[str, Any], rows: Iterator[InputRow]) -> None:
         """Opens the run for writing, and skips the input rows that it already answers.
 
         Raises:
-            OtherRunError: If it answers other rows.
+            OtherRunError: If it is another run, or answers other rows.
         """
-        record = _read(self._part_record) if self._part_record.exists() else None
-        self._run = run
         end = 0
-        if self.part.exists():
-            with self.part.open("rb") as lines:
-                end = self._pass_over(lines, rows, self.part, record)
-        self._file = LineAppender(self.part, end)
-        self._before, self._began = self.tally.seconds, time.monotonic()
+        if self.unfinished:
+            record = RunRecord.read(self._part_record)
+            record.check(self.part, run)
+            end = self._skip_answered(rows, record)
+        self._run = dict(run)
+        self._file = self.part.open("ab")
+        self._file.truncate(end)
+        sync_folder(self.part.parent)
+        self._began = time.monotonic() - self.tally.seconds
         self._sync()
 
     def write(self, answer: OutputRow) -> None:
-        """Appends one answer."""
-        self._file.append(answer.line)
-        self._count(self.tally.add(answer.outcome), answer.digest)
+        """Appends one answer; a kill of this process loses nothing from here on."""
+        self._file.write(answer.line)
+        self._file.flush()
+        self._count(answer.tally, answer.digest)
         if time.monotonic() - self._synced > _SYNC_SECONDS:
             self._sync()
 
     def close(self) -> None:
-        """Closes an unfinished run, which a later call can continue."""
+        """Closes an unfinished run, which a later call can continue; a run without answers is deleted."""
         with self._file:
             self._sync()
+        if not _has_content(self.part):
+            self.drop()  # no answer is lost, and a corrected call need not be the same run
 
     def finish(self) -> None:
         """Turns the answers into the output."""
         with self._file:
             self._sync(complete=True)
-        if is_table(self.output):
-            with replace_file(self.output) as file:
-                write_table(self.part, self.output, file.buffer, self._separator)
-                file.buffer.flush()
-                os.fsync(file.fileno())
-            self.part.unlink()
-        elif is_compressed(self.output):
-            with replace_file(self.output) as file:
-                compress(self.part, file.buffer, self.output.suffix)
-                os.fsync(file.fileno())
+        if is_table(self.output) or is_compressed(self.output):
+            with replace_file(self.output) as file, compressed(file.buffer, self.output) as target:
+                if is_table(self.output):
+                    columns = answer_columns(self._answers())
+                    write_table(columns, self._answers, self.output, target, self._separator)
+                else:
+                    with self.part.open("rb") as answers:
+                        shutil.copyfileobj(answers, target, 2**20)
             self.part.unlink()
         else:
             self.part.replace(self.output)
         self._part_record.replace(self._record)
 
-    def _pass_over(
-        self, lines: Iterable[bytes], rows: Iterator[Row], path: Path, record: _Record | None
-    ) -> int:
-        """Counts the answers in `lines`, each to the next of `rows`; returns where the last one ends."""
+    def _answers(self) -> Iterator[dict[str, Any]]:
+        with self.part.open("rb") as lines:
+            yield from map(json.loads, lines)
+
+    def _skip_answered(self, rows: Iterator[InputRow], record: RunRecord) -> int:
+        """Counts the answers that are there, each to the next of `rows`; returns where the last one ends."""
         end = 0
-        for line in lines:
-            answer = read_output_row(line)
-            if answer is None:
-                break
-            row = next(rows, None)
-            if row is None or row.id != answer["id"]:
-                raise self._changed(path)
-            self._count(self.tally.add(Outcome.read(answer)), row.digest)
-            end += len(line)
-            if record and self.tally.texts == record.tally.texts:
-                if self._done[1].hexdigest() != record.input:
-                    raise self._changed(path)
-                self._done = (record.tally, self._done[1])  # it also holds what the rows do not say
+        with self.part.open("rb") as lines:
+            for line in lines:
+                answer = read_output_row(line)
+                if answer is None:
+                    break
+                row = next(rows, None)
+                if row:
+                    self._count(Tally.read(answer), row.digest)
+                counted = self.tally.texts == record.tally.texts
+                if not row or row.id != answer["id"] or (counted and self._digest != record.input):
+                    problem = (
+                        f"is of a run on another input, which differs before or in row {self.tally.texts}"
+                    )
+                    raise OtherRunError(self.part, problem, _RESTART)
+                if counted:
+                    self._done = (record.tally, self._done[1])  # it also holds what the rows do not say
+                end += len(line)
         return end
 
     def _count(self, tally: Tally, digest: bytes) -> None:
         rows = self._done[1].copy()
         rows.update(digest)
-        self._done = (tally, rows)
+        self._done = (self.tally + tally, rows)
 
-    def _changed(self, path: Path) -> OtherRunError:
-        problem = "is of a run on another input, which differs before or in row"
-        return OtherRunError(path, f"{problem} {self.tally.texts + 1}", _RESTART)
+    @property
+    def _digest(self) -> str:
+        return self._done[1].hexdigest()
 
     def _sync(self, complete: bool = False) -> None:
-        self._file.sync()
+        """Writes the rows through to the disk, and then their record."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
         self._synced = time.monotonic()
-        tally, rows = self._done
-        tally = tally.model_copy(update={"seconds": self._before + self._synced - self._began})
-        self._done = (tally, rows)
-        record = _Record(run=self._run, tally=tally, input=rows.hexdigest(), complete=complete)
+        tally = self.tally.model_copy(update={"seconds": self._synced - self._began})
+        self._done = (tally, self._done[1])
+        record = RunRecord(run=self._run, tally=tally, input=self._digest, complete=complete)
         fresh = _beside(self._part_record, ".new")
         with fresh.open("w", encoding="utf-8") as file:
             file.write(record.model_dump_json(indent=2) + "\n")
@@ -254,16 +250,66 @@ class Checkpoint:
         fresh.replace(self._part_record)
 
 
+class FailedRows:
+    """The failed rows of a finished output, and their new answers among the other rows.
+
+    A row failed if it carries an error, or a stage answered it without its language model. The output is read
+    at two places at a time: ahead to find failed rows, behind to copy the others.
+
+    Args:
+        output: The finished output.
+        done: How many of its rows were written before.
+    """
+
+    def __init__(self, output: Path, done: int) -> None:
+        self._output = output
+        self._done = done
+        # Digests, 16 bytes each, of the rows that are read ahead and not yet copied.
+        self._digests = bytearray()
+
+    def inputs(self, rows: Iterator[InputRow]) -> Iterator[InputRow]:
+        """Yields the input's rows that failed; these may have been corrected since.
+
+        Raises:
+            OutputError: If another row differs from the one that was answered.
+        """
+        for number, (row, old) in enumerate(zip_longest(rows, self._answers()), self._done + 1):
+            _, answer, failed = old or (b"", {}, False)
+            if row is None or old is None or (not failed and row.id != answer["id"]):
+                hint = "name the input that was classified into it"
+                raise OutputError(self._output, f"row {number} does not answer this input", hint)
+            if failed:
+                yield row
+            else:
+                self._digests += row.digest
+
+    def merge(self, answers: Iterator[OutputRow]) -> Iterator[OutputRow]:
+        """Yields all rows of the output, with the new answers in place of the failed ones."""
+        lines = self._answers()
+        for new in chain(answers, [None]):
+            for line, old, failed in lines:
+                if failed:
+                    break
+                digest = bytes(self._digests[:16])
+                del self._digests[:16]
+                # What they cost is in the sums of the run that answered them.
+                yield OutputRow(digest, line, Tally.read(old).model_copy(update={"costs": Costs()}))
+            if new:
+                yield new
+
+    def _answers(self) -> Iterator[tuple[bytes, dict[str, Any], bool]]:
+        with open_source(str(self._output)) as source:
+            for line in islice(source.lines(sys.maxsize), self._done, None):
+                answer = read_output_row(line or b"")
+                if line is None or answer is None:
+                    problem = "holds a line that is not an output row"
+                    raise OutputError(self._output, problem, "restart the run instead")
+                yield line, answer, answer["error"] is not None or "fallbacks" in answer
+
+
 def _beside(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
 
 
 def _has_content(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 0
-
-
-def _read(path: Path) -> _Record:
-    try:
-        return _Record.model_validate_json(path.read_bytes())
-    except ValidationError as e:
-        raise OutputError(path, f"is not a record of a run ({explain(e)[0]})", _RESTART) from e

@@ -1,28 +1,29 @@
-"""The batch job: rows of texts in, exactly one output row for each, in order."""
+"""The batch job: reads the input, calls an engine, and writes exactly one row for each row, in order."""
 
 from __future__ import annotations
 
 import errno
 import logging
+import random
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from irr.batch.checkpoint import Checkpoint
-from irr.batch.identity import Identity
-from irr.batch.retry import Retry
-from irr.batch.rows import OutputRow, Row, answer, rows_of
-from irr.batch.tally import Tally
+from pydantic import BaseModel, ConfigDict
+
+from irr.batch.checkpoint import Checkpoint, FailedRows
+from irr.batch.rows import InputRow, OutputRow, Price, Tally, answer, rows_of
 from irr.calibrate.decision import BEST, Decision
 from irr.errors import IrrError, LMUnavailableError, OutputError, UsageError
 from irr.io.columns import OWN_NAMES, Columns
-from irr.io.outputs import is_stream, locked, open_stream, refuse_to_write_over
+from irr.io.outputs import is_stream, locked, open_output, refuse_to_write_over
 from irr.io.records import RawRows, open_rows
-from irr.io.table_output import check_table, is_table
-from irr.types import Prediction, RowError
+from irr.io.table_writer import check_format, is_table
+from irr.types import Prediction, RowError, Usage
 
 if TYPE_CHECKING:
     from irr.program.program import InferRetrieveRank
@@ -31,8 +32,15 @@ if TYPE_CHECKING:
 _MOST_BREAKING = 20
 # A full disk, an exceeded quota, an exceeded file size.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Rows that a forecast classifies.
+_SAMPLE = 100
 
 logger = logging.getLogger(__name__)
+
+OutputRows: TypeAlias = Generator[OutputRow, None, None]
+# Yields an answer for each row, in order.
+Engine: TypeAlias = "Callable[[InferRetrieveRank, Iterator[InputRow]], OutputRows]"
+Progress: TypeAlias = Callable[[Tally, float | None], None]
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class Job:
         output: A file, or `-` for stdout.
         top_k: How many labels a text gets, at most; None leaves it to the decision.
         costs: Whether rows carry what their language-model calls cost.
-        restart: Whether to begin anew and replace an output.
+        restart: Whether to start from the first row and replace an output.
         retry_errors: Whether to answer the failed rows of a finished output again.
         reads: Other files that the call reads, which the output must not replace.
         columns: Which columns or keys of the input hold id and text.
@@ -60,20 +68,6 @@ class Job:
     reads: tuple[Path, ...] = ()
     columns: Columns = OWN_NAMES
     decision: Decision = BEST
-
-
-OutputRows = Generator[OutputRow, None, None]
-
-
-class Engine(Protocol):
-    """Answers rows, in order."""
-
-    def __call__(self, program: InferRetrieveRank, rows: Iterator[Row], done: int, /) -> OutputRows:
-        """Yields an answer for each of `rows`, which follow `done` rows that were answered before."""
-        ...
-
-
-Progress = Callable[[Tally, float | None], None]
 
 
 def run(job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Progress) -> Tally:
@@ -94,7 +88,7 @@ def run(job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch:
                 return _stream(job, build, engine, watch, source)
             refuse_to_write_over(job.output, Path(job.input), *job.reads)
             with locked(Path(job.output)):
-                return _keep(job, build, engine, watch, source)
+                return _write_file(job, build, engine, watch, source)
     except OSError as e:
         if e.errno not in _NO_ROOM:
             raise
@@ -105,7 +99,7 @@ def run(job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch:
 def local(job: Job) -> Engine:
     """The engine that works in this process."""
 
-    def work(program: InferRetrieveRank, rows: Iterator[Row], done: int) -> OutputRows:
+    def work(program: InferRetrieveRank, rows: Iterator[InputRow]) -> OutputRows:
         for row, prediction in predictions(program, rows, job.top_k, job.decision):
             yield answer(row, prediction, job.costs)
 
@@ -113,14 +107,13 @@ def local(job: Job) -> Engine:
 
 
 def predictions(
-    program: InferRetrieveRank, rows: Iterable[Row], top_k: int | None, decision: Decision
-) -> Iterator[tuple[Row, Prediction]]:
+    program: InferRetrieveRank, rows: Iterable[InputRow], top_k: int | None, decision: Decision
+) -> Iterator[tuple[InputRow, Prediction]]:
     """Yields every row with its prediction; a text that breaks the program gets an `internal` error.
 
-    Raises:
-        Exception: What the program raised, if it does so for 21 texts in a row.
+    If the program raises for 21 texts in a row, so does this.
     """
-    waiting: deque[Row] = deque()
+    waiting: deque[InputRow] = deque()
 
     def texts() -> Iterator[str]:
         for row in rows:
@@ -160,58 +153,54 @@ def predictions(
 def _stream(
     job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Progress, source: RawRows
 ) -> Tally:
-    for flag, given in (("--restart", job.restart), ("--retry-errors", job.retry_errors)):
-        if given:
-            raise UsageError(f"{flag} needs an output file", "leave it out, or name a file")
+    for name in ("restart", "retry_errors"):
+        if getattr(job, name):
+            raise UsageError(f"{name} needs an output file", "leave it out, or name a file")
     rows = rows_of(source)
-    with open_stream(job.output) as out, closing(engine(build(), rows, 0)) as answers:
+    with open_output(job.output) as out, closing(engine(build(), rows)) as answers:
         tally = Tally()
         for one in answers:
-            out.write(one.line)
-            out.flush()
-            tally = tally.add(one.outcome)
+            out.buffer.write(one.line)
+            out.buffer.flush()
+            tally += one.tally
             watch(tally, source.share())
         return tally
 
 
-def _keep(
+def _write_file(
     job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Progress, source: RawRows
 ) -> Tally:
-    check_table(job.output)
+    check_format(job.output)
     if job.retry_errors and is_table(job.output):
-        raise UsageError("--retry-errors reads JSONL outputs only", "name a .jsonl file")
+        raise UsageError("retry_errors reads JSONL outputs only", "name a .jsonl file")
     checkpoint = Checkpoint(Path(job.output), source.separator)
     checkpoint.recover()
     if job.restart:
         checkpoint.drop()
-    going_on = not job.restart and checkpoint.unfinished
-    done = not job.restart and not going_on and checkpoint.finished
-    if job.retry_errors and not (done or (going_on and checkpoint.finished)):
-        hint = "run without --retry-errors first"
-        raise OutputError(job.output, "is not a finished output", hint)
+    resumed = checkpoint.unfinished
+    finished = not job.restart and (job.retry_errors or not resumed) and checkpoint.finished
+    if job.retry_errors and not finished:
+        raise OutputError(job.output, "is not a finished output", "run without retry_errors first")
     rows = rows_of(source)  # before the index is built: an input that holds no texts ends the call
     program = build()
     identity = _identity(program, job)
-    if going_on or done:
-        checkpoint.check(identity)
-    if done and not job.retry_errors:
-        tally = checkpoint.reread(rows)
-        logger.warning("%s is complete: nothing to do", job.output)
-        return tally
+    if finished and not resumed:
+        checkpoint.check_finished(identity)
+        if not job.retry_errors:
+            tally = checkpoint.check_input(rows)
+            logger.warning("%s is complete: nothing to do", job.output)
+            return tally
     checkpoint.open(identity, rows)
     try:
         if checkpoint.tally.texts:
             logger.warning("going on after row %s", f"{checkpoint.tally.texts:,}")
-        retry = Retry(checkpoint.output, checkpoint.tally.texts) if job.retry_errors else None
-        left = retry.failed(rows) if retry else rows
-        with closing(engine(program, left, checkpoint.tally.texts)) as answers:
-            for one in retry.among(answers) if retry else answers:
+        failed = FailedRows(checkpoint.output, checkpoint.tally.texts) if job.retry_errors else None
+        with closing(engine(program, failed.inputs(rows) if failed else rows)) as answers:
+            for one in failed.merge(answers) if failed else answers:
                 checkpoint.write(one)
                 watch(checkpoint.tally, source.share())
     except BaseException as e:
         checkpoint.close()
-        if not checkpoint.tally.texts:
-            checkpoint.drop()  # no answer is lost, and a corrected call need not be the same run
         stopped = isinstance(e, KeyboardInterrupt | SystemExit)
         if stopped or (isinstance(e, LMUnavailableError) and checkpoint.tally.texts):
             row = f"{checkpoint.tally.texts:,}"
@@ -221,14 +210,77 @@ def _keep(
     return checkpoint.tally
 
 
-def _identity(program: InferRetrieveRank, job: Job) -> Identity:
-    return Identity(
-        labels=program.space.fingerprint,
-        encoder=program.encoder.name,
-        settings=program.settings,
-        top_k=job.top_k,
-        decision=job.decision,
-        costs=job.costs,
-        program=program.digest,
-        retry=job.retry_errors,
+def _identity(program: InferRetrieveRank, job: Job) -> dict[str, Any]:
+    """Everything besides the input that a run's answers depend on: the options, and the program.
+
+    The program's digest decides; the other values say what is different.
+    """
+    return {
+        "labels": program.space.fingerprint,
+        "encoder": program.encoder.name,
+        "top_k": job.top_k,
+        "costs": job.costs,
+        "decision": job.decision.model_dump(mode="json"),
+        **program.settings.flat(),
+        "program": program.digest,
+        "retry_errors": job.retry_errors,
+    }
+
+
+class Forecast(BaseModel):
+    """The time and cost of a batch, scaled up from a sample.
+
+    Attributes:
+        rows: Rows of the input, counted.
+        bad_rows: Rows without a readable text, counted.
+        sample: Rows that were drawn at random and classified.
+        calls: Requests to language models.
+        prompt_tokens: Tokens sent.
+        completion_tokens: Tokens generated.
+        seconds: Expected time.
+        price: Expected price of the tokens; None if no price is given.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    rows: int
+    bad_rows: int
+    sample: int
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    price: float | None
+
+
+def forecast(program: InferRetrieveRank, rows: Iterable[InputRow], price: Price | None) -> Forecast:
+    """Reads all rows, and classifies a sample of them with the program's language models."""
+    chance = random.Random(0)
+    count = bad = 0
+    sample: list[str] = []
+    for row in rows:
+        count += 1
+        if row.error:
+            bad += 1
+        elif len(sample) < _SAMPLE:
+            sample.append(row.text)
+        elif (place := chance.randrange(count - bad)) < _SAMPLE:  # reservoir sampling
+            sample[place] = row.text
+    for text in sample[:1]:
+        program(text)  # the first text takes longest, and is not timed
+    start = time.perf_counter()
+    tally = sum(map(Tally.of, program.batch(sample)), Tally())
+    scale = (count - bad) / len(sample) if sample else 0.0
+    scaled = Usage(
+        calls=round(tally.usage.calls * scale),
+        prompt_tokens=round(tally.usage.prompt_tokens * scale),
+        completion_tokens=round(tally.usage.completion_tokens * scale),
+    )
+    return Forecast(
+        rows=count,
+        bad_rows=bad,
+        sample=len(sample),
+        **scaled.model_dump(include={"calls", "prompt_tokens", "completion_tokens"}),
+        seconds=(time.perf_counter() - start) * scale,
+        price=price.of(scaled) if price else None,
     )

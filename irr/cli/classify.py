@@ -20,8 +20,7 @@ from irr.errors import OtherRunError, OutputError
 from irr.text.strings import counted
 
 if TYPE_CHECKING:
-    from irr.batch.forecast import Forecast
-    from irr.batch.tally import Price, Tally
+    from irr.batch import Forecast, Price, Tally
     from irr.calibrate.calibration import Calibration
 
 # Rows of the sample that tells the language.
@@ -114,10 +113,7 @@ def classify(
     without the language model; 2: the call could not be used, or the model server refuses it.
     """
     source = ProgramOptions.of(locals())
-    from irr.batch import Job, local, run
-    from irr.batch.forecast import forecast
-    from irr.batch.rows import rows_of
-    from irr.batch.tally import Price
+    from irr.batch import Job, Price, forecast, local, rows_of, run
     from irr.cli.monitor import batch_monitor
     from irr.io.outputs import check_outputs, open_output
     from irr.io.records import open_rows

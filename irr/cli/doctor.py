@@ -28,7 +28,7 @@ def doctor(
 
     Exit code 0: it ranks better than chance, by one method at least; 1: it does not; 2: it cannot be asked.
     """
-    from irr.batch.tally import Price
+    from irr.batch import Price
     from irr.evaluate.model_doctor import QUESTIONS, TERMS
     from irr.evaluate.model_doctor import doctor as run
     from irr.lm.registry import check_name

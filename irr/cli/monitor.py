@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, Progress, TextColumn
 
-from irr.batch.tally import Price, Tally
+from irr.batch import Price, Tally
 from irr.cli import display
 from irr.text.strings import counted
 

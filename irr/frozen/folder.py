@@ -14,7 +14,7 @@ from pathlib import Path
 
 from irr.errors import ProgramError
 from irr.frozen.manifest import FILES, LABELS, MANIFEST, is_dropped, names_in
-from irr.io.durable import sync_folder
+from irr.io.outputs import sync_folder
 
 _HERE = -100  # AT_FDCWD: paths are relative to the current folder
 _EXCHANGE = 2  # RENAME_EXCHANGE on Linux, RENAME_SWAP on macOS

@@ -1,18 +1,45 @@
-"""Finds the columns or keys of a file that hold the fields, whatever their case."""
+"""The fields of rows, the columns or keys of a file that hold them, and the values of their cells."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from decimal import Decimal
 from typing import Any
 
-from irr.errors import InputError, UsageError
+from irr.errors import InputError, LabelSpaceError, TextsError, UsageError
 
-LABEL_FIELDS = ("id", "name", "description", "aliases", "parents", "prior")
-TEXT_FIELDS = ("id", "text")
-GOLD_FIELDS = ("id", "text", "labels")
+# The separator of the members of a cell that holds a list.
+BETWEEN = "|"
+_LISTS = frozenset(("aliases", "parents", "labels"))
 # Fields of one kind of file only; a column named for `id` or `labels` may be of another file of the call.
-_OF_ONE_KIND = frozenset((*LABEL_FIELDS, *GOLD_FIELDS)) - {"id", "labels"}
+_OF_ONE_KIND = frozenset(("name", "description", "aliases", "parents", "prior", "text"))
+
+
+@dataclass(frozen=True)
+class RowKind:
+    """A kind of rows.
+
+    Attributes:
+        fields: The fields that a row can have.
+        needed: The fields that need a column.
+        error: The class of errors to raise for a file that cannot be used.
+        extra: Whether other columns are kept.
+    """
+
+    fields: tuple[str, ...]
+    needed: tuple[str, ...]
+    error: type[InputError]
+    extra: bool = True
+
+
+_LABEL_FIELDS = ("id", "name", "description", "aliases", "parents", "prior")
+LABELS = RowKind(_LABEL_FIELDS, ("id", "name"), LabelSpaceError, extra=False)
+TEXTS = RowKind(("id", "text"), ("id", "text"), TextsError)
+EXAMPLES = RowKind(("text", "labels"), ("text", "labels"), TextsError)
+GOLD = RowKind(("id", "text", "labels"), ("id", "text", "labels"), TextsError)
 
 
 @dataclass(frozen=True)
@@ -27,90 +54,135 @@ class Columns:
 
     @classmethod
     def parse(cls, option: str | None) -> Columns:
-        """Reads `id=ID,name=Bezeichnung`; a column with a comma in its name cannot be named.
-
-        Raises:
-            UsageError: If it is not such a list, or names an unknown field.
-        """
-        known = dict.fromkeys((*LABEL_FIELDS, *GOLD_FIELDS))
+        """Reads `id=ID,name=Bezeichnung`; raises a UsageError if that is no such list of known fields."""
+        known = dict.fromkeys((*LABELS.fields, *GOLD.fields))
         named: dict[str, str] = {}
         for part in (option or "").split(",") if option is not None else ():
             name, _, column = (side.strip() for side in part.partition("="))
             if not name or not column:
-                raise UsageError(
-                    f'--columns: "{part}" is not FIELD=COLUMN', "write it as in id=ID,name=Title"
-                )
+                raise UsageError(f'columns: "{part}" is not FIELD=COLUMN', "write it as in id=ID,name=Title")
             if name not in known:
-                raise UsageError(f'--columns: no field "{name}"', f"name some of {', '.join(known)}")
+                raise UsageError(f'columns: no field "{name}"', f"name some of {', '.join(known)}")
             if name in named:
-                raise UsageError(f'--columns: "{name}" is given twice', "name one column for it")
+                raise UsageError(f'columns: "{name}" is given twice', "name one column for it")
             named[name] = column
         return cls(named)
 
     def find(
-        self, header: Sequence[str], fields: Iterable[str], needed: Iterable[str], source: InputError
+        self, header: Sequence[str], kind: RowKind, source: str, row: int | None = None
     ) -> dict[int, str]:
-        """The field of each column that holds one, by the column's position.
-
-        Args:
-            header: The names of all columns.
-            fields: The fields that a file of this kind can have.
-            needed: The fields that it must have.
-            source: An error with the class, file and row of errors to raise.
+        """The field of each column that holds one, by the column's position in the header.
 
         Raises:
-            InputError: As `source`, if a column is missing, or two have one name.
+            InputError: As the kind's error at `row` of `source`, if a column is missing or comes twice.
         """
-        folded = [name.strip().casefold() for name in header]
+
+        def missing(column: str, hint: str) -> InputError:
+            there = ", ".join(f'"{name}"' for name in header[:12]) + (", …" if len(header) > 12 else "")
+            return kind.error(source, f'no column "{column}"; the columns are {there}', hint, row)
+
         found: dict[int, str] = {}
-        for name in fields:
-            wanted = self.named.get(name)
-            places = _places(header, folded, wanted) if wanted else []
-            if wanted and not places and name in _OF_ONE_KIND:
-                raise self._missing(source, wanted, header, "correct --columns")
-            places = places or _places(header, folded, name)
+        for one in kind.fields:
+            column = self.named.get(one, one)
+            places = _places(header, column)
+            if not places and one in self.named and one in _OF_ONE_KIND:
+                raise missing(column, "correct it in columns")
+            places = places or _places(header, one)
             if len(places) > 1:
-                problem = f'more than one column "{wanted or name}"'
-                raise type(source)(source.path, problem, "keep one of them, or rename one", source.row)
+                problem = f'more than one column "{column}"'
+                raise kind.error(source, problem, "keep one of them, or rename one", row)
             if places and places[0] not in found:
-                found[places[0]] = name
-            elif name in needed:
-                raise self._missing(source, name, header, f"name it: --columns {name}=…")
+                found[places[0]] = one
+            elif one in kind.needed:
+                raise missing(one, f"name it in columns: {one}=…")
         return found
 
-    def rename(self, row: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
-        """A row with its keys renamed to the fields; other keys are kept.
-
-        An exact match goes before one of another case.
-        """
-        keys = list(row)
-        names: dict[str, str] = {}
-        for name in fields:
-            wanted = self.named.get(name)
-            key = (_key(keys, wanted) if wanted else None) or _key(keys, name)
-            if key is not None:
-                names.setdefault(key, name)
-        taken = set(names.values())
-        return {names.get(key, key): value for key, value in row.items() if key in names or key not in taken}
-
-    @staticmethod
-    def _missing(source: InputError, column: str, header: Sequence[str], hint: str) -> InputError:
-        there = ", ".join(f'"{name}"' for name in header[:12]) + (", …" if len(header) > 12 else "")
-        problem = f'no column "{column}"; the columns are {there}'
-        return type(source)(source.path, problem, hint, source.row)
+    def rename(self, record: Mapping[str, Any], kind: RowKind) -> dict[str, Any]:
+        """A record with its keys renamed to the fields; other keys are kept."""
+        keys = list(record)
+        field_of: dict[str, str] = {}
+        for one in kind.fields:
+            if places := _places(keys, self.named.get(one, one)) or _places(keys, one):
+                field_of.setdefault(keys[places[0]], one)
+        taken = set(field_of.values())
+        return {
+            field_of.get(key, key): value
+            for key, value in record.items()
+            if key in field_of or key not in taken
+        }
 
 
 OWN_NAMES = Columns()
 
 
-def _places(header: Sequence[str], folded: Sequence[str], wanted: str) -> list[int]:
-    exact = [place for place, name in enumerate(header) if name == wanted]
-    wanted = wanted.strip().casefold()
-    return exact or [place for place, name in enumerate(folded) if name == wanted]
-
-
-def _key(keys: Sequence[str], wanted: str) -> str | None:
-    if wanted in keys:
-        return wanted
+def _places(header: Sequence[str], wanted: str) -> list[int]:
+    """The positions of a name; an exact match goes before one of another case."""
     folded = wanted.strip().casefold()
-    return next((key for key in keys if key.strip().casefold() == folded), None)
+    exact = [place for place, name in enumerate(header) if name == wanted]
+    return exact or [place for place, name in enumerate(header) if name.strip().casefold() == folded]
+
+
+def distinct(names: Iterable[str], taken: Iterable[str]) -> list[str]:
+    """The names, with underscores where one is taken or comes twice."""
+    seen = set(taken)
+    keys = []
+    for key in names:
+        while key in seen:
+            key += "_"
+        seen.add(key)
+        keys.append(key)
+    return keys
+
+
+def field_value(name: str, cell: Any) -> Any:
+    """The value of a field from a cell of a table or a data frame: lists are split, numbers read."""
+    value = cell if isinstance(cell, str) else plain(cell)
+    if name in _LISTS:
+        if isinstance(value, str):
+            return [part for member in value.split(BETWEEN) if (part := member.strip())]
+        members = value if isinstance(value, list) else [value]
+        return [_whole(member) for member in members if member is not None]
+    match name:
+        case "id":
+            return "" if value is None else _whole(value)
+        case "name" | "text":
+            return "" if value is None else value if isinstance(value, str) else str(value)
+        case "description":
+            return None if value in (None, "") else str(value)
+        case "prior" if isinstance(value, str):
+            value = value.strip()
+            # Excel writes a decimal comma in many countries.
+            return (value.replace(",", ".") if value.count(",") == 1 and "." not in value else value) or None
+    return value
+
+
+def _whole(value: Any) -> Any:
+    """A float without a fraction as an integer, because some tables hold only floats."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def plain(value: Any) -> Any:
+    """A cell as JSON has it: missing values and NaN become None, dates become text."""
+    match value:
+        case None | bool() | str():
+            return value
+        case int():
+            return int(value)
+        case float():
+            return float(value) if math.isfinite(value) else None
+        case Decimal():
+            number = float(value)
+            return plain(int(value) if number.is_integer() else number)
+        case bytes():
+            return value.decode("utf-8", "replace")
+        case dict():
+            return {str(key): plain(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [plain(item) for item in value]
+    if type(value).__name__ in ("NAType", "NaTType"):  # pandas' missing values
+        return None
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if hasattr(value, "tolist"):  # numpy's scalars and arrays
+        return plain(value.tolist())
+    return str(value)

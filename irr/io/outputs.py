@@ -1,10 +1,11 @@
-"""Outputs by name: a file that appears only when it is complete, stdout, a pipe or a device."""
+"""Outputs by name: files that appear when they are complete, logs that survive a crash, stdout and pipes."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import BinaryIO, TextIO
 
 from irr.errors import OutputError, UsageError
 from irr.io.streams import STANDARD
+
+# Bytes that are searched together for the end of a line.
+_BLOCK = 64 * 2**10
 
 
 def is_stream(name: str) -> bool:
@@ -31,7 +35,7 @@ def check_output(name: str, folder: bool = False) -> None:
 
     Raises:
         UsageError: If it is empty.
-        OutputError: If a file is expected and it is a folder, or it is stdout and closed.
+        OutputError: If it is a folder where a file is expected, or stdout and closed.
     """
     if not name:
         raise UsageError("an output has an empty name", f"name a {'folder' if folder else 'file'}")
@@ -42,10 +46,7 @@ def check_output(name: str, folder: bool = False) -> None:
 
 
 def check_outputs(outputs: Mapping[str, str | None]) -> None:
-    """Checks, before any work, that these outputs can be written and differ.
-
-    Args:
-        outputs: A name by the option that gives it; None where it is not given.
+    """Checks, before any work, that outputs, by the options that name them, can be written and differ.
 
     Raises:
         UsageError: If one has an empty name, or two have the same.
@@ -62,87 +63,19 @@ def check_outputs(outputs: Mapping[str, str | None]) -> None:
             raise UsageError(f"{first} and {option} both {what}", "name another file for one of them")
 
 
-@contextmanager
-def open_stream(name: str) -> Iterator[BinaryIO]:
-    """Stdout, a pipe or a device.
-
-    Raises:
-        OutputError: If it cannot be written.
-    """
-    if name == STANDARD:
-        yield sys.stdout.buffer
-        return
-    try:
-        file = Path(name).open("wb")  # noqa: SIM115
-    except OSError as e:
-        raise OutputError(name, f"cannot be written ({e.strerror})", "choose another output path") from e
-    with file:
-        yield file
-
-
-@contextmanager
-def replace_file(path: Path) -> Iterator[TextIO]:
-    """Opens a new file beside `path` that replaces it when the block ends without an error.
-
-    After an error the new file is kept, unless it is empty. A pipe or a device is written directly.
-
-    Raises:
-        OutputError: If the place cannot be written; raised before the block starts.
-    """
-    try:
-        # Of a link, the target is replaced.
-        target = Path(os.path.realpath(path))
-        if target.is_dir():
-            raise OutputError(path, "is a folder", "name a file")
-        if target.exists() and not os.access(target, os.W_OK):
-            raise OutputError(path, "is write-protected", "choose another output path")
-        if _is_device(path):
-            part, file = None, path.open("w", encoding="utf-8", newline="\n")
-        else:
-            descriptor, name = tempfile.mkstemp(".part", target.name[:100] + ".", target.parent)
-            part = Path(name)
-            # mkstemp lets only the owner read; a result gets the rights of any new file.
-            part.chmod(0o666 & ~_umask())
-            file = os.fdopen(descriptor, "w", encoding="utf-8", newline="\n")
-    except OSError as e:
-        hint = "choose a folder that exists and can be written"
-        raise OutputError(path, f"cannot be written ({e.strerror})", hint) from e
-    try:
-        with file:
-            yield file
-        if part:
-            part.replace(target)
-    except BaseException:
-        if part and part.exists() and not part.stat().st_size:
-            part.unlink()
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def refuse_to_write_over(output: str, *sources: Path | None) -> None:
-    """Checks that the output is none of the files that are read.
-
-    Raises:
-        UsageError: If it is one.
-    """
+    """Raises a UsageError if the output is one of the files that are read."""
     path = Path(output)
-    try:
+    with _explained(path):
         for source in sources:
             for written in (path, path.with_name(path.name + ".part")):
                 if source and written.is_file() and source.exists() and written.samefile(source):
                     raise UsageError(f"{written} is both read and written", "name another output file")
-    except OSError as e:
-        raise OutputError(path, f"cannot be written ({e.strerror})", "choose another output path") from e
 
 
 @contextmanager
 def open_output(name: str, *sources: Path | None) -> Iterator[TextIO]:
-    """The file of that name, which appears when it is complete, or stdout.
+    """The file of that name, which appears when it is complete, a device or stdout.
 
     Raises:
         OutputError: If it cannot be written; raised before the block starts.
@@ -157,31 +90,112 @@ def open_output(name: str, *sources: Path | None) -> Iterator[TextIO]:
 
 
 @contextmanager
-def locked(output: Path) -> Iterator[None]:
-    """Locks an output against other processes.
+def replace_file(path: Path) -> Iterator[TextIO]:
+    """Opens a new file beside `path` that replaces it when the block ends without an error.
+
+    After an error the new file is kept, unless it is empty. A pipe or a device is written directly.
 
     Raises:
-        OutputError: If another process has locked it, or it cannot be written.
+        OutputError: If the place cannot be written; raised before the block starts.
     """
+    part = None
+    with _explained(path):
+        if not _is_device(path):
+            target = _target(path)
+            part = target.with_name(f"{target.name[:100]}.{uuid.uuid4().hex[:12]}.part")
+        file = (part or path).open("x" if part else "w", encoding="utf-8", newline="\n")
+    try:
+        with file:
+            yield file
+            file.flush()
+            if part:
+                os.fsync(file.fileno())
+        if part:
+            part.replace(target)
+    except BaseException:
+        if part and part.exists() and not part.stat().st_size:
+            part.unlink()
+        raise
+
+
+@contextmanager
+def locked(output: Path) -> Iterator[None]:
+    """Locks an output; raises an OutputError if another process has locked it, or it cannot be written."""
     from filelock import FileLock, Timeout
 
-    target = Path(os.path.realpath(output))
-    path = target.with_name(target.name + ".lock")
-    hint = "choose a folder that exists and can be written"
-    if target.is_dir():
-        raise OutputError(output, "is a folder", "name a file")
-    if not target.parent.is_dir():
-        raise OutputError(output, "cannot be written (no such folder)", hint)
-    if target.exists() and not os.access(target, os.W_OK):
-        raise OutputError(output, "is write-protected", "choose another output path")
+    target = _target(output)
+    lock = target.with_name(target.name + ".lock")
     try:
-        with FileLock(path, timeout=0):
+        with FileLock(lock, timeout=0):
             try:
                 yield
             finally:
-                path.unlink(missing_ok=True)
+                lock.unlink(missing_ok=True)
     except Timeout as e:
         problem = "is being written by another process"
         raise OutputError(output, problem, "wait for that, or name another output") from e
     except PermissionError as e:
-        raise OutputError(output, f"cannot be written ({e.strerror})", hint) from e
+        raise _unwritable(output, e.strerror) from e
+
+
+def _target(path: Path) -> Path:
+    """The file that an output replaces: of a link, the one that it leads to."""
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise OutputError(path, "is a folder", "name a file")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise OutputError(path, "is write-protected", "choose another output path")
+    if not target.parent.is_dir():
+        raise _unwritable(path, "no such folder")
+    return target
+
+
+@contextmanager
+def _explained(path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        raise _unwritable(path, e.strerror) from e
+
+
+def _unwritable(path: str | Path, reason: str | None) -> OutputError:
+    return OutputError(
+        path, f"cannot be written ({reason})", "choose a folder that exists and can be written"
+    )
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Appends a line with its end, which is on the disk when this returns; a torn last line is cut away."""
+    is_new = not path.exists()
+    with path.open("a+b") as file:
+        file.truncate(_end_of_lines(file))
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+    if is_new:
+        sync_folder(path.parent)
+
+
+def whole_lines(content: bytes) -> bytes:
+    """The lines of a content, without a last one that has no end."""
+    return content[: content.rfind(b"\n") + 1]
+
+
+def sync_folder(folder: Path) -> None:
+    """Writes the names of a folder's files through to the disk, where the system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _end_of_lines(file: BinaryIO) -> int:
+    start = end = file.seek(0, os.SEEK_END)
+    whole = b""
+    while start and not whole:
+        end, start = start, max(0, start - _BLOCK)
+        file.seek(start)
+        whole = whole_lines(file.read(end - start))
+    return start + len(whole)

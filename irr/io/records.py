@@ -1,181 +1,134 @@
-"""Rows in, from JSONL or a table: a record of named fields for each."""
+"""Rows of named fields, from JSONL, a table or a data frame."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from irr.errors import InputError, LabelSpaceError, TextsError
-from irr.io.columns import GOLD_FIELDS, LABEL_FIELDS, OWN_NAMES, TEXT_FIELDS, Columns
-from irr.io.streams import LONGEST_LINE, ending, open_source, read_lines
-from irr.io.tables import TABLES, Table, open_table, plain
+from irr.errors import InputError, UsageError
+from irr.io.columns import OWN_NAMES, TEXTS, Columns, RowKind, distinct, field_value, plain
+from irr.io.streams import LONGEST_LINE, ending, import_extra, open_source
+from irr.io.tables import TABLES, RowStream, Table, open_table
 from irr.io.validation import explain, parse_json_row
+from irr.types import RowError
 
-# The separator of the members of a cell.
-BETWEEN = "|"
-_LISTS = frozenset(("aliases", "parents", "labels"))
-_BOM = "\ufeff".encode()
+_BOM = "\ufeff"
+_BRACE = ord("{")
+# Types that are no data frames, for which narwhals is not imported.
+_PLAIN = (list, tuple, set, frozenset, dict, range)
+# Attributes of data frames and series, each of which has one of them.
+_FRAME = ("__arrow_c_stream__", "__dataframe__", "to_numpy", "collect_schema")
 
 M = TypeVar("M", bound=BaseModel)
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of rows.
+class UnreadableRow(NamedTuple):
+    """The content of a row that cannot be read: the reason, and what to change."""
 
-    Attributes:
-        fields: The fields that a row can have.
-        needed: The fields that need a column.
-        error: The error to raise for a file that cannot be used.
-        extra: Whether other columns are kept.
-    """
-
-    fields: tuple[str, ...]
-    needed: tuple[str, ...]
-    error: type[InputError]
-    extra: bool = True
+    problem: str
+    hint: str
 
 
-LABELS = Kind(LABEL_FIELDS, ("id", "name"), LabelSpaceError, extra=False)
-TEXTS = Kind(TEXT_FIELDS, TEXT_FIELDS, TextsError)
-EXAMPLES = Kind(GOLD_FIELDS[1:], GOLD_FIELDS[1:], TextsError)
-GOLD = Kind(GOLD_FIELDS, GOLD_FIELDS, TextsError)
+# A line of JSON, or the record of a table's row.
+RowContent: TypeAlias = bytes | dict[str, Any] | UnreadableRow
+RawRow: TypeAlias = tuple[int, RowContent]
+RawRows: TypeAlias = RowStream[RowContent]
 
 
-def read_models(
-    path: Path, model: type[M], kind: Kind, columns: Columns = OWN_NAMES
-) -> Iterator[tuple[int, M]]:
-    """Yields the rows of a JSONL file or a table with their numbers; blank rows are skipped.
-
-    Args:
-        path: The file; its ending says whether it is a table.
-        model: The model of a row.
-        kind: The kind of the rows.
-        columns: The columns that hold the fields.
-
-    Raises:
-        InputError: As the kind's error, with file and row, if the file cannot be used.
-    """
-    if ending(path) in TABLES:
-        with open_table(str(path), kind.error, held=True) as table:
-            for number, record in _records(str(path), table, kind, columns):
-                if isinstance(record, str):
-                    raise kind.error(path, record, "quote cells that hold the separator", number)
-                try:
-                    row = model.model_validate(record)
-                except ValidationError as e:
-                    raise kind.error(path, *explain(e), number) from e
-                yield number, row
-        return
-    for number, line in read_lines(path, kind.error):
-        if line.strip():
-            line = _renamed(line, kind, columns)
-            yield number, parse_json_row(model, line, path, number, kind.error, kind.extra)
-
-
-@dataclass(frozen=True, slots=True)
-class RawRow:
-    """A row before it is parsed.
-
-    Attributes:
-        number: Its line or row, from 1.
-        line: Its bytes; a table's row is written as a JSON object.
-        problem: The reason why it cannot be read; "" if there is none.
-    """
-
-    number: int
-    line: bytes
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class RawRows:
-    """The rows of an input of texts, read once.
-
-    Attributes:
-        name: The input's name in messages.
-        rows: The rows that are not blank.
-        share: The share that has been read, in [0, 1]; None if that is unknown.
-        separator: The separator of a CSV file; "" in other formats.
-    """
-
-    name: str
-    rows: Iterator[RawRow]
-    share: Callable[[], float | None]
-    separator: str = ""
+def parse_row(row: RawRow, model: type[M], path: str | Path, kind: RowKind) -> M:
+    """A row as a model; raises the kind's error with the row if it cannot be read or does not fit."""
+    number, content = row
+    if isinstance(content, UnreadableRow):
+        raise kind.error(path, *content, number)
+    try:
+        return (
+            model.model_validate_json(content)
+            if isinstance(content, bytes)
+            else model.model_validate(content)
+        )
+    except ValidationError as e:
+        if isinstance(content, dict):
+            raise kind.error(path, *explain(e), number) from e
+    try:
+        # Concatenated files hold a byte order mark in their middle.
+        line = content.decode().removeprefix(_BOM)
+    except UnicodeDecodeError as e:
+        raise kind.error(path, "not UTF-8", "save the file with UTF-8 encoding", number) from e
+    return parse_json_row(model, line, Path(path), number, kind.error, kind.extra)
 
 
 @contextmanager
-def open_rows(name: str, columns: Columns = OWN_NAMES) -> Iterator[RawRows]:
-    """Opens an input of texts: a table by its ending, else JSONL; `-` is JSONL from stdin.
+def open_rows(
+    name: str | Path, columns: Columns = OWN_NAMES, kind: RowKind = TEXTS, held: bool = False
+) -> Iterator[RawRows]:
+    """Opens an input: a table by its ending, else JSONL; `-` is JSONL from stdin.
+
+    Where the rows are `held` in memory, a bomb is refused.
 
     Raises:
-        TextsError: Here or while rows are read, if it cannot be read.
+        InputError: As the kind's error, here or while rows are read, if it cannot be read.
         MissingExtraError: If its format needs a package that is not installed.
     """
     if ending(name) in TABLES:
-        with open_table(name, TextsError) as table:
-            yield RawRows(name, _table_rows(name, table, columns), table.share, table.separator)
+        with open_table(str(name), kind.error, held) as table:
+            rows = _table_rows(table, kind, columns)
+            yield RowStream(table.name, rows, table.share, separator=table.separator)
         return
-    with open_source(name) as source:
-        lines = _json_rows(source.lines(), columns)
-        yield RawRows(source.name, lines, lambda: source.share)
+    with open_source(name, held, kind.error) as source:
+        yield RowStream(source.name, _json_rows(source.lines(), kind, columns), lambda: source.share)
 
 
-def _json_rows(lines: Iterator[bytes | None], columns: Columns) -> Iterator[RawRow]:
+def read_models(
+    path: Path, model: type[M], kind: RowKind, columns: Columns = OWN_NAMES
+) -> Iterator[tuple[int, M]]:
+    """Yields the rows of a JSONL file or a table with their numbers; raises the kind's errors."""
+    with open_rows(path, columns, kind, held=True) as source:
+        for row in source.rows:
+            yield row[0], parse_row(row, model, path, kind)
+
+
+def _json_rows(lines: Iterator[bytes | None], kind: RowKind, columns: Columns) -> Iterator[RawRow]:
+    renames = bool(columns.named)
     for number, line in enumerate(lines, 1):
         if line is None:
-            yield RawRow(number, b"", f"longer than {LONGEST_LINE:,} bytes: split the text")
-        elif line.strip().removeprefix(_BOM):
-            if columns.named:
-                line = _renamed(line.decode("utf-8", "surrogateescape"), TEXTS, columns).encode(
-                    "utf-8", "surrogateescape"
-                )
-            yield RawRow(number, line)
+            yield number, UnreadableRow(f"longer than {LONGEST_LINE:,} bytes", "split the text")
+        elif line[0] == _BRACE or line.strip().removeprefix(_BOM.encode()):
+            yield number, _renamed(line, kind, columns) if renames else line
 
 
-def _table_rows(name: str, table: Table, columns: Columns) -> Iterator[RawRow]:
-    for number, record in _records(name, table, TEXTS, columns):
-        if isinstance(record, str):
-            yield RawRow(number, record.encode(), f"{record}: quote cells that hold the separator")
-        else:
-            yield RawRow(number, json.dumps(record, ensure_ascii=False).encode("utf-8", "replace"))
-
-
-def _renamed(line: str, kind: Kind, columns: Columns) -> str:
+def _renamed(line: bytes, kind: RowKind, columns: Columns) -> bytes:
     """A JSON object with its keys renamed to the fields; any other line is unchanged."""
-    if not columns.named:
-        return line
     try:
-        row = json.loads(line.removeprefix("\ufeff"))
+        record = json.loads(line.decode().removeprefix(_BOM))
     except (ValueError, RecursionError):
         return line
-    return json.dumps(columns.rename(row, kind.fields)) if isinstance(row, dict) else line
+    return json.dumps(columns.rename(record, kind)).encode() if isinstance(record, dict) else line
 
 
-def _records(
-    name: str, table: Table, kind: Kind, columns: Columns
-) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """Yields the rows of a table as records, or the problem of a row; logs the detected columns."""
+def _table_rows(table: Table, kind: RowKind, columns: Columns) -> Iterator[RawRow]:
+    """The rows of a table as records; logs the detected columns."""
     if not table.header:
         return
-    found = columns.find(table.header, kind.fields, kind.needed, kind.error(name, "", "", 1))
+    found = columns.find(table.header, kind, table.name, 1)
     used = ", ".join(f"{field} = {table.header[place]}" for place, field in found.items())
-    _say(f"{name}: " + "; ".join(filter(None, (table.found, f"columns {used}"))))
-    keys = _keys(table.header, found)
+    _log_once(f"{table.name}: " + "; ".join(filter(None, (table.found, f"columns {used}"))))
+    others = [name for place, name in enumerate(table.header) if place not in found]
+    names = iter(distinct(others, found.values()))
+    keys = [found.get(place) or next(names) for place in range(len(table.header))]
     for number, cells in table.rows:
         if len(cells) > len(keys) and any(cell not in (None, "") for cell in cells[len(keys) :]):
-            yield number, f"{len(cells)} cells in {len(keys)} columns"
+            problem = f"{len(cells)} cells in {len(keys)} columns"
+            yield number, UnreadableRow(problem, "quote cells that hold the separator")
             continue
         record: dict[str, Any] = {}
         for place, key in enumerate(keys):
@@ -188,49 +141,75 @@ def _records(
 
 
 @lru_cache(64)
-def _say(found: str) -> None:
+def _log_once(found: str) -> None:
     """Logs a detection once, though a file may be opened several times."""
     logger.info("%s", found)
 
 
-def _keys(header: Iterable[str], found: Mapping[int, str]) -> list[str]:
-    """The key of each column in a record: its field, or its name, made distinct."""
-    taken = set(found.values())
-    keys = []
-    for place, name in enumerate(header):
-        key = found.get(place, name)
-        if place not in found:
-            while key in taken:
-                key += "_"
-            taken.add(key)
-        keys.append(key)
-    return keys
+def frame_records(data: Any, kind: RowKind) -> Iterable[Any]:
+    """The rows of a data frame as mappings by field, the values of a series; other data is unchanged.
+
+    Raises:
+        UsageError: If a column is missing, or the frame is lazy.
+    """
+    frame = _native(data)
+    if frame is None:
+        return data  # type: ignore[no-any-return]
+    if not hasattr(frame, "columns"):
+        return [plain(value) for value in frame]
+    found = _find(frame, kind)
+    rows = frame.select([frame.columns[place] for place in found]).iter_rows()
+    names = list(found.values())
+    return ({name: field_value(name, cell) for name, cell in zip(names, row, strict=True)} for row in rows)
 
 
-def field_value(name: str, cell: Any) -> Any:
-    """The value of a field from a cell or a data frame: lists are split, numbers read."""
-    value = plain(cell)
-    if name in _LISTS:
-        if isinstance(value, str):
-            return [part for member in value.split(BETWEEN) if (part := member.strip())]
-        members = value if isinstance(value, list) else [] if value is None else [value]
-        return [_whole(member) for member in members if member is not None]
-    match name:
-        case "id":
-            return "" if value is None else _whole(value)
-        case "name" | "text":
-            return "" if value is None else value if isinstance(value, str) else str(value)
-        case "description":
-            return None if value in (None, "") else str(value)
-        case "prior":
-            if not isinstance(value, str):
-                return value
-            value = value.strip()
-            # Excel writes a decimal comma in many countries.
-            return (value.replace(",", ".") if value.count(",") == 1 and "." not in value else value) or None
-    return value
+def frame_texts(data: Any) -> Iterator[str | RowError]:
+    """The texts of a data frame's column `text`, of a series, or of an iterable.
+
+    A missing value (None, NaN) or a value of another type becomes the error of its row.
+
+    Raises:
+        UsageError: At the call, if there is no such column, or the frame is lazy.
+    """
+    values = _native(data)
+    if values is None:
+        if not isinstance(data, Iterable):
+            raise UsageError(f"{type(data).__name__} holds no texts", "give a list of texts")
+        values = data
+    elif hasattr(values, "columns"):
+        (place,) = _find(values, RowKind(("text",), ("text",), InputError))
+        values = values.get_column(values.columns[place])
+    return map(_text, values)
 
 
-def _whole(value: Any) -> Any:
-    """A float without a fraction as an integer, because some tables hold only floats."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def _text(value: Any) -> str | RowError:
+    if isinstance(value, str):
+        return value
+    if plain(value) is None:
+        return RowError(code="empty_text", message="the text is missing")
+    return RowError(code="bad_row", message=f"{type(value).__name__} is not a text: give a string")
+
+
+def _find(frame: Any, kind: RowKind) -> dict[int, str]:
+    try:
+        return OWN_NAMES.find([str(name) for name in frame.columns], kind, "the data frame")
+    except InputError as e:
+        raise UsageError(e.message, "rename a column of it") from e
+
+
+def _native(data: Any) -> Any:
+    """The frame or series behind narwhals' interface, which imports none of the libraries; else None."""
+    if isinstance(data, str | bytes | Iterator) or type(data) in _PLAIN:
+        return None
+    frame_like = any(hasattr(data, name) for name in _FRAME)
+    if not frame_like and find_spec("narwhals") is None:
+        return None
+    nw = import_extra("narwhals", f"{type(data).__name__} as input")
+    frame = nw.from_native(data, pass_through=True, allow_series=True)
+    if isinstance(frame, nw.LazyFrame):
+        raise UsageError("the data frame is lazy", "compute it first, as with .collect()")
+    if isinstance(frame, nw.DataFrame | nw.Series):
+        return frame
+    if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__dataframe__"):
+        raise UsageError(f"unknown data frame {type(data).__name__}", "give a list, or a pandas data frame")
+    return None

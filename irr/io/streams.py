@@ -1,18 +1,19 @@
-"""Bytes in by name: a file, a pipe or stdin, plain or compressed by gzip or zstd, within limits."""
+"""Bytes by name: a file, a pipe or stdin, plain or compressed by gzip or zstd, within limits."""
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import importlib
 import io
-import shutil
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, cast
 
-from irr.errors import InputError, TextsError
+from irr.errors import InputError, MissingExtraError, TextsError
 
 STANDARD = "-"
 # A longer line is skipped piece by piece, so that memory stays bounded.
@@ -25,6 +26,7 @@ _UNPACKED_BYTES, _UNPACKED_TIMES = 64 * 2**20, 200
 _WHOLE_BYTES = 256 * 2**20
 _Stream: TypeAlias = io.BufferedIOBase
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_COMPRESSED = (".gz", ".zst")
 
 
 class Source:
@@ -34,7 +36,7 @@ class Source:
         name: Its name in messages.
         file: Its bytes; the first ones say whether they are compressed.
         held: Whether the content stays in memory, so that a bomb must be refused.
-        error: The error to raise.
+        error: The class of errors to raise.
     """
 
     def __init__(
@@ -43,10 +45,17 @@ class Source:
         self.name = name
         self.error = error
         self._file = file
-        self._stream = _decompressed(file)
+        self._stream: _Stream = file
+        self._faults: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error)
+        head = file.peek(len(_ZSTD))
+        if head.startswith(_GZIP):
+            self._stream = gzip.GzipFile(fileobj=file)
+        elif head.startswith(_ZSTD):
+            self._stream = _zstd(name).ZstdFile(file)
+            self._faults += (_zstd(name).ZstdError,)
         self._size = Path(name).stat().st_size if Path(name).is_file() else 0
         self._held = held
-        self._counts = held and self._stream is not file
+        self._bounded = held and self._stream is not file
         self._unpacked = 0
 
     @property
@@ -71,7 +80,7 @@ class Source:
             return content
         try:
             return self._counted(self._stream.read(size))
-        except _faults() as e:
+        except self._faults as e:
             raise self._broken(e) from e
 
     def too_large(self, what: str) -> InputError:
@@ -96,7 +105,7 @@ class Source:
                 else:
                     self._pass_over(number, longest)
                     yield None
-        except _faults() as e:
+        except self._faults as e:
             raise self._broken(e, number + 1) from e
 
     def _pass_over(self, number: int, longest: int) -> None:
@@ -109,15 +118,13 @@ class Source:
             passed += len(rest)
 
     def _counted(self, content: bytes) -> bytes:
-        if self._counts:
-            self._unpacked += len(content)
-            if self._unpacked > _UNPACKED_BYTES and self._unpacked > _UNPACKED_TIMES * self._packed():
+        self._unpacked += len(content)
+        if self._bounded and self._unpacked > _UNPACKED_BYTES:
+            packed = self._file.tell() if self._file.seekable() else 0
+            if self._unpacked > _UNPACKED_TIMES * packed:
                 problem = f"unpacks to more than {_UNPACKED_TIMES} times its size"
                 raise self.error(self.name, problem, "unpack it, and look at what it holds")
         return content
-
-    def _packed(self) -> int:
-        return self._file.tell() if self._file.seekable() else 0
 
     def _broken(self, e: Exception, row: int | None = None) -> InputError:
         if isinstance(e, OSError) and not isinstance(e, gzip.BadGzipFile):
@@ -130,33 +137,25 @@ class Source:
 def open_source(
     name: str | Path, held: bool = False, error: type[InputError] = TextsError
 ) -> Iterator[Source]:
-    """The input of that name; `-` is stdin.
-
-    Args:
-        name: A file, or `-`.
-        held: Whether the content stays in memory, so that a bomb must be refused.
-        error: The error to raise.
+    """The input of that name; `-` is stdin. Where its content is `held` in memory, a bomb is refused.
 
     Raises:
         InputError: As `error`, if it is missing or cannot be read.
+        MissingExtraError: If it is compressed by zstd, which needs a package that is not installed.
     """
     if name == STANDARD:
         if sys.stdin is None:
             raise error("stdin", "is closed", "name a file")
         yield Source("stdin", cast(io.BufferedReader, sys.stdin.buffer), held, error)
         return
-    try:
-        file = Path(name).open("rb")  # noqa: SIM115
-    except FileNotFoundError as e:
-        raise error(name, "no such file", "check the path") from e
-    except (OSError, ValueError) as e:
-        reason = getattr(e, "strerror", None) or e
-        raise error(name, f"cannot be read ({reason})", "name a readable file") from e
-    with file:
+    with ExitStack() as stack:
         try:
-            source = Source(str(name), file, held, error)
-        except OSError as e:
-            raise error(name, f"cannot be read ({e.strerror})", "name a readable file") from e
+            source = Source(str(name), stack.enter_context(Path(name).open("rb")), held, error)
+        except FileNotFoundError as e:
+            raise error(name, "no such file", "check the path") from e
+        except (OSError, ValueError) as e:
+            reason = getattr(e, "strerror", None) or e
+            raise error(name, f"cannot be read ({reason})", "name a readable file") from e
         yield source
 
 
@@ -178,46 +177,37 @@ def read_lines(path: Path, error: type[InputError]) -> Iterator[tuple[int, str]]
 def ending(path: str | Path) -> str:
     """The ending that says a file's format, in lower case, without `.gz` and `.zst`."""
     path = Path(path)
-    return Path(path.stem if path.suffix.lower() in (".gz", ".zst") else path.name).suffix.lower()
+    return Path(path.stem if path.suffix.lower() in _COMPRESSED else path.name).suffix.lower()
 
 
 def is_compressed(path: Path) -> bool:
     """Whether an output is compressed."""
-    return path.suffix in (".gz", ".zst")
+    return path.suffix in _COMPRESSED
 
 
-def compress(source: Path, target: BinaryIO, suffix: str) -> None:
-    """Writes the bytes of `source` to `target`, compressed as the suffix says."""
-    with source.open("rb") as plain, compressor(target, suffix) as packed:
-        shutil.copyfileobj(plain, packed, 2**20)
-
-
-def compressor(target: BinaryIO, suffix: str) -> _Stream:
-    """A stream that writes to `target`, compressed as the suffix says; closing it leaves `target` open."""
-    if suffix == ".gz":
-        # Without a time in the header, the same answers give the same bytes.
-        return gzip.GzipFile(fileobj=target, mode="wb", compresslevel=6, mtime=0, filename="")
-    stream: _Stream = _zstd().ZstdFile(target, "w")
-    return stream
-
-
-def _decompressed(file: io.BufferedReader) -> _Stream:
-    head = file.peek(len(_ZSTD))
-    if head.startswith(_GZIP):
-        return gzip.GzipFile(fileobj=file)
-    if head.startswith(_ZSTD):
-        stream: _Stream = _zstd().ZstdFile(file)
-        return stream
-    return file
-
-
-def _faults() -> tuple[type[Exception], ...]:
-    return (OSError, EOFError, zlib.error, _zstd().ZstdError)
-
-
-def _zstd() -> Any:
-    if sys.version_info >= (3, 14):
-        from compression import zstd
+@contextmanager
+def compressed(target: BinaryIO, path: Path) -> Iterator[BinaryIO]:
+    """A stream to `target`, compressed if the ending of `path` says so; `target` stays open."""
+    packed: Any
+    if path.suffix == ".gz":
+        # Without a time in the header, the same rows give the same bytes.
+        packed = gzip.GzipFile(fileobj=target, mode="wb", compresslevel=6, mtime=0, filename="")
+    elif path.suffix == ".zst":
+        packed = _zstd(path).ZstdFile(target, "w")
     else:
-        from backports import zstd
-    return zstd
+        packed = contextlib.nullcontext(target)
+    with packed as stream:
+        yield stream
+
+
+def import_extra(package: str, name: str | Path) -> Any:
+    """A package of the extra `tables`, without which `name` raises a MissingExtraError."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as e:
+        problem = f"{name} needs {package.partition('.parquet')[0]}, which is not installed"
+        raise MissingExtraError(problem, "pip install 'irr[tables]'") from e
+
+
+def _zstd(name: str | Path = "zstd") -> Any:
+    return import_extra("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd", name)

@@ -1,202 +1,254 @@
-"""Tables in: CSV, TSV, XLSX and Parquet as a header and rows of cells."""
+"""Tables in: CSV, TSV, XLSX and Parquet, each as a header and an iterator of numbered rows of cells."""
 
 from __future__ import annotations
 
-import math
+import codecs
+import csv
+import io
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, time
-from decimal import Decimal
-from typing import Any
+from functools import partial
+from itertools import chain, islice
+from typing import Any, Generic, TypeAlias, TypeVar
 
-from irr.errors import InputError, IrrError, MissingExtraError
-from irr.io.delimited import Delimited
-from irr.io.streams import Source, ending, open_source
+from irr.errors import InputError, IrrError
+from irr.io.streams import LONGEST_LINE, Source, ending, import_extra, open_source
 
-EXTRA = "pip install 'irr[tables]'"
 # The most rows of a sheet; a broken file may claim more.
 SHEET_ROWS = 2**20
 _SHEET_BYTES, _SHEET_TIMES = 64 * 2**20, 200
 _BATCH_ROWS = 256
-TABLES = (".csv", ".tsv", ".xlsx", ".parquet")
+_SAMPLE_BYTES = 2**20
+_SAMPLE_ROWS = 50
+_SEPARATORS = ",;\t|"
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# Encodings that spreadsheets write besides UTF-8 and UTF-16; the first is the default.
+_CODE_PAGES = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1257", "shift_jis", "gb18030", "big5"]
+# The highest share of accented letters in lines of a Western language that have any.
+_MOST_ACCENTED = 0.4
+# Signs that follow no letter in a Western language, and bytes that its code page lacks.
+_NO_WORD = re.compile("[^\\W\\d_][¡¢£¤¥¦¨¬¯±³´¶¹¿¼¾]|\ufffd")
 
-Cells = Sequence[Any]
+Content = TypeVar("Content")
+NumberedCells: TypeAlias = Iterator[tuple[int, Sequence[Any]]]
 
 
-@dataclass
-class Table:
-    """A table that is read once, row by row.
+@dataclass(frozen=True)
+class RowStream(Generic[Content]):
+    """The rows of an input, which are read once.
 
     Attributes:
-        header: The names of the columns, each once.
-        rows: Their numbers, as the format counts them, and their cells.
+        name: The input's name in messages.
+        rows: Their numbers, as the format counts them, from 1, and their content.
+        share: The share that has been read, in [0, 1]; None if that is unknown.
+        header: The names of a table's columns; an empty one is replaced by a number.
         found: The detected properties, in words; "" if there are none.
         separator: The separator of CSV cells; "" in other formats.
-        share: The share that has been read, in [0, 1]; None if that is unknown.
     """
 
-    header: tuple[str, ...]
-    rows: Iterator[tuple[int, Cells]]
-    found: str
-    separator: str
-    share: Callable[[], float | None]
+    name: str
+    rows: Iterator[tuple[int, Content]]
+    share: Callable[[], float | None] = lambda: None
+    header: tuple[str, ...] = ()
+    found: str = ""
+    separator: str = ""
+
+
+Table: TypeAlias = RowStream[Sequence[Any]]
 
 
 @contextmanager
 def open_table(name: str, error: type[InputError], held: bool = False) -> Iterator[Table]:
-    """Opens the table of that name; its ending, one of `TABLES`, says its format.
-
-    Args:
-        name: The file.
-        error: The error to raise.
-        held: Whether the rows stay in memory, so that a bomb must be refused.
+    """Opens a table; its ending, one of `TABLES`, says its format. If its rows are `held`, a bomb is refused.
 
     Raises:
         InputError: As `error`, here or while rows are read, if it is missing or not of its format.
         MissingExtraError: If its format needs a package that is not installed.
     """
-    with open_source(name, held, error) as source:
-        match ending(name):
-            case ".xlsx":
-                opened = _open_xlsx(name, error)
-            case ".parquet":
-                opened = _open_parquet(name, error)
-            case suffix:
-                opened = _delimited(source, "\t" if suffix == ".tsv" else "")
-        with opened as table:
-            yield table
+    with open_source(name, held, error) as source, ExitStack() as stack:
+        yield TABLES[ending(name)](source, stack)
 
 
-@contextmanager
-def _delimited(source: Source, separator: str) -> Iterator[Table]:
-    text = Delimited(source, separator)
-    rows = iter(text)
+def _names(header: Iterable[Any]) -> tuple[str, ...]:
+    cells = ["" if cell is None else str(cell) for cell in header]
+    while cells and not cells[-1]:
+        cells.pop()
+    return tuple(cell.strip() or f"column {number}" for number, cell in enumerate(cells, 1))
+
+
+def _open_csv(source: Source, _stack: ExitStack, separator: str = "") -> Table:
+    sample = source.read(_SAMPLE_BYTES)
+    encoding = detect_encoding(sample)
+    if b"\x00" in sample and not encoding.startswith(("utf-16", "utf-32")):
+        raise source.error(source.name, "not text: it holds zero bytes", "give a CSV file")
+    lines = _decoded(source, sample, encoding)
+    head = list(islice(lines, _SAMPLE_ROWS))
+    # Excel may write a first line that names the separator.
+    if head and head[0].lower().startswith("sep=") and len(head[0].strip("\r\n")) == 5:
+        separator = head.pop(0)[4]
+    separator = separator or _detect_separator(head)
+    rows = _csv_rows(source, chain(head, lines), separator)
     _, header = next(rows, (1, []))
-    shown = {"\t": "tab"}.get(text.separator, f'"{text.separator}"')
-    found = f"separator {shown}, encoding {text.encoding}"
-    yield Table(_names(header), rows, found, text.separator, lambda: source.share)
+    shown = "tab" if separator == "\t" else f'"{separator}"'
+    found = f"separator {shown}, encoding {encoding}"
+    return RowStream(source.name, rows, lambda: source.share, _names(header), found, separator)
 
 
-@contextmanager
-def _open_xlsx(name: str, error: type[InputError]) -> Iterator[Table]:
+def _csv_rows(source: Source, lines: Iterator[str], separator: str) -> NumberedCells:
+    csv.field_size_limit(LONGEST_LINE)
+    reader = csv.reader(lines, delimiter=separator, strict=True)
     try:
-        import openpyxl
-    except ImportError as e:
-        raise MissingExtraError(f"{name}: XLSX needs openpyxl", EXTRA) from e
-    with _explained(name, "XLSX", error):
-        _check_size(name, error)
-        book = openpyxl.load_workbook(name, read_only=True, data_only=True)
-    with closing(book):
-        with _explained(name, "XLSX", error):
-            sheet = next((s for s in book.worksheets if s.sheet_state == "visible"), None)
-            if sheet is None:
-                raise error(name, "all sheets are hidden", "show the sheet with the table, and save it")
-            sheet.reset_dimensions()  # the size in the file may be wrong
-        rows = _sheet_rows(name, error, sheet.iter_rows(values_only=True))
-        _, header = next(rows, (1, ()))
-        found = f'sheet "{sheet.title}"' if len(book.worksheets) > 1 else ""
-        yield Table(_names(header), rows, found, "", lambda: None)
+        for cells in reader:
+            if any(cells):
+                yield reader.line_num, cells
+    except csv.Error as e:
+        hint = "quote the cell, and double each quote in it"
+        raise source.error(source.name, f"not CSV ({e})", hint, max(1, reader.line_num)) from e
 
 
-def _check_size(name: str, error: type[InputError]) -> None:
-    with zipfile.ZipFile(name) as packed:
-        parts = packed.infolist()
-    size, packed_size = sum(part.file_size for part in parts), sum(part.compress_size for part in parts)
-    if size > _SHEET_BYTES and size > _SHEET_TIMES * packed_size:
-        raise error(name, f"unpacks to more than {_SHEET_TIMES} times its size", "save it anew")
+def _decoded(source: Source, chunk: bytes, encoding: str) -> Iterator[str]:
+    """Lines with their ends; these are CR, LF or both."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    rest = ""
+    while chunk:
+        following = source.read(_SAMPLE_BYTES)
+        try:
+            text = rest + decoder.decode(chunk, final=not following)
+        except UnicodeDecodeError as e:
+            hint = "save the file with UTF-8 encoding"
+            raise source.error(source.name, f"not {encoding} throughout", hint) from e
+        if len(text) > 2 * LONGEST_LINE:
+            problem = f"longer than {LONGEST_LINE:,} characters"
+            raise source.error(source.name, problem, "write one row a line")
+        # The last line may go on in the next chunk, and a CR there may be half of a line end.
+        *lines, rest = [*io.StringIO(text, newline="")] or [""]
+        yield from lines
+        chunk = following
+    yield from [rest] if rest else []
 
 
-def _sheet_rows(name: str, error: type[InputError], rows: Iterator[Cells]) -> Iterator[tuple[int, Cells]]:
-    number = 0
-    while True:
-        number += 1
-        with _explained(name, "XLSX", error):
-            cells = next(rows, None)
-        if cells is None:
-            return
-        if number > SHEET_ROWS:
-            raise error(name, f"more than {SHEET_ROWS:,} rows, which no sheet can have", "save it anew")
-        if any(cell is not None and cell != "" for cell in cells):
-            yield number, cells
-
-
-@contextmanager
-def _open_parquet(name: str, error: type[InputError]) -> Iterator[Table]:
+def detect_encoding(sample: bytes) -> str:
+    """The encoding of a text by its beginning: a byte order mark, UTF-16 by its zeros, UTF-8, a code page."""
+    for mark, encoding in _MARKS:
+        if sample.startswith(mark):
+            return encoding
+    if b"\x00" in sample[:4096]:
+        even, odd = sample[:4096:2].count(0), sample[1:4096:2].count(0)
+        if max(even, odd) > 4 * min(even, odd):
+            return "utf-16-le" if odd > even else "utf-16-be"
     try:
-        import pyarrow.parquet as pq
-    except ImportError as e:
-        raise MissingExtraError(f"{name}: Parquet needs pyarrow", EXTRA) from e
-    with _explained(name, "Parquet", error):
-        file = pq.ParquetFile(name)
-    done = 0
+        codecs.getincrementaldecoder("utf-8")().decode(sample)
+        return "utf-8"
+    except UnicodeDecodeError:
+        return _code_page(sample)
 
-    def rows() -> Iterator[tuple[int, Cells]]:
+
+def _code_page(sample: bytes) -> str:
+    # Only bytes outside ASCII tell code pages apart.
+    lines = [line for line in sample.splitlines() if not line.isascii()][:2_000]
+    western = b"\n".join(lines).decode(_CODE_PAGES[0], "replace")
+    letters = [c for c in western if c.isalpha()]
+    accented = sum(not c.isascii() for c in letters)
+    if accented <= _MOST_ACCENTED * len(letters) and not _NO_WORD.search(western):
+        return _CODE_PAGES[0]
+    from_bytes = import_extra("charset_normalizer", "a table that is not in UTF-8").from_bytes
+    found = from_bytes(b"\n".join(lines), cp_isolation=_CODE_PAGES, preemptive_behaviour=False)
+    best = found.best()
+    as_good = [match for match in found if best and match.chaos <= best.chaos]
+    names = [name for match in as_good for name in match.could_be_from_charset]
+    return best.encoding if best and _CODE_PAGES[0] not in names else _CODE_PAGES[0]
+
+
+def _detect_separator(lines: list[str]) -> str:
+    """The separator that gives the most lines the same number of cells, at least two."""
+
+    def score(separator: str) -> tuple[float, int]:
+        try:
+            rows = [row for row in csv.reader(lines, delimiter=separator) if row]
+        except csv.Error:
+            return 0.0, 0
+        width = len(rows[0]) if rows else 0
+        return (sum(len(row) == width for row in rows) / len(rows), width) if width > 1 else (0.0, 0)
+
+    return max(_SEPARATORS, key=score)
+
+
+def _open_xlsx(source: Source, stack: ExitStack) -> Table:
+    openpyxl = import_extra("openpyxl", source.name)
+    with _explained(source, "XLSX"):
+        with zipfile.ZipFile(source.name) as packed:
+            size = sum(part.file_size for part in packed.infolist())
+            packed_size = sum(part.compress_size for part in packed.infolist())
+        if size > _SHEET_BYTES and size > _SHEET_TIMES * packed_size:
+            raise source.error(
+                source.name, f"unpacks to more than {_SHEET_TIMES} times its size", "save it anew"
+            )
+        book = openpyxl.load_workbook(source.name, read_only=True, data_only=True)
+        stack.enter_context(closing(book))
+        sheet = next((sheet for sheet in book.worksheets if sheet.sheet_state == "visible"), None)
+        if sheet is None:
+            hint = "show the sheet with the table, and save it"
+            raise source.error(source.name, "all sheets are hidden", hint)
+        sheet.reset_dimensions()  # the size in the file may be wrong
+    rows = _sheet_rows(source, sheet.iter_rows(values_only=True))
+    _, header = next(rows, (1, ()))
+    found = f'sheet "{sheet.title}"' if len(book.worksheets) > 1 else ""
+    return RowStream(source.name, rows, header=_names(header), found=found)
+
+
+def _sheet_rows(source: Source, rows: Iterable[Sequence[Any]]) -> NumberedCells:
+    with _explained(source, "XLSX"):
+        for number, cells in enumerate(rows, 1):
+            if number > SHEET_ROWS:
+                problem = f"more than {SHEET_ROWS:,} rows, which no sheet can have"
+                raise source.error(source.name, problem, "save it anew")
+            if any(cell is not None and cell != "" for cell in cells):
+                yield number, cells
+
+
+def _open_parquet(source: Source, stack: ExitStack) -> Table:
+    parquet = import_extra("pyarrow.parquet", source.name)
+    with _explained(source, "Parquet"):
+        file = stack.enter_context(closing(parquet.ParquetFile(source.name)))
+    count, done = file.metadata.num_rows, 0
+
+    def rows() -> NumberedCells:
         nonlocal done
-        batches = file.iter_batches(_BATCH_ROWS)
-        while True:
-            with _explained(name, "Parquet", error):
-                batch = next(batches, None)
-                columns = [column.to_pylist() for column in batch.columns] if batch is not None else []
-            if batch is None:
-                return
-            for cells in zip(*columns, strict=True):
-                done += 1
-                yield done, cells
+        with _explained(source, "Parquet"):
+            for batch in file.iter_batches(_BATCH_ROWS):
+                for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                    done += 1
+                    yield done, cells
 
-    with closing(file):
-        count = file.metadata.num_rows
-        header = _names(file.schema_arrow.names)
-        yield Table(header, rows(), "", "", lambda: min(1.0, done / count) if count else None)
+    header = _names(file.schema_arrow.names)
+    return RowStream(source.name, rows(), lambda: min(1.0, done / count) if count else None, header)
 
 
 @contextmanager
-def _explained(name: str, what: str, error: type[InputError]) -> Iterator[None]:
+def _explained(source: Source, what: str) -> Iterator[None]:
     """Turns any exception of a library for a broken file into one line."""
     try:
         yield
     except IrrError:
         raise
     except Exception as e:
-        raise error(name, f"not {what} ({_first_line(e)})", "save it anew") from e
+        reason = (str(e).strip() or type(e).__name__).splitlines()[0][:200]
+        raise source.error(source.name, f"not {what} ({reason})", "save it anew") from e
 
 
-def _first_line(e: Exception) -> str:
-    return (str(e).strip() or type(e).__name__).splitlines()[0][:200]
-
-
-def _names(header: Iterable[Any]) -> tuple[str, ...]:
-    """The names of columns; an empty one gets a number, and a repeated one stays."""
-    cells = list(header)
-    while cells and cells[-1] in (None, ""):
-        cells.pop()
-    named = (str(cell).strip() if cell is not None else "" for cell in cells)
-    return tuple(name or f"column {number}" for number, name in enumerate(named, 1))
-
-
-def plain(value: Any) -> Any:
-    """A cell as JSON has it: missing values and NaN become None, dates become text."""
-    match value:
-        case None | bool() | str():
-            return value
-        case int():
-            return int(value)
-        case float():
-            return float(value) if math.isfinite(value) else None
-        case datetime() | date() | time():
-            return None if type(value).__name__ == "NaTType" else value.isoformat()
-        case Decimal():
-            number = float(value)
-            return plain(int(value) if number.is_integer() else number)
-        case bytes():
-            return value.decode("utf-8", "replace")
-        case dict():
-            return {str(key): plain(item) for key, item in value.items()}
-        case list() | tuple() | set() | frozenset():
-            return [plain(item) for item in value]
-    if type(value).__name__ in ("NAType", "NaTType"):  # pandas' missing values
-        return None
-    if hasattr(value, "tolist"):  # numpy's scalars and arrays
-        return plain(value.tolist())
-    return str(value)
+# The formats of tables by ending, each with the function that opens it.
+TABLES: dict[str, Callable[[Source, ExitStack], Table]] = {
+    ".csv": _open_csv,
+    ".tsv": partial(_open_csv, separator="\t"),
+    ".xlsx": _open_xlsx,
+    ".parquet": _open_parquet,
+}

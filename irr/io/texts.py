@@ -1,4 +1,4 @@
-"""Texts with gold labels, which are all checked before any work."""
+"""Texts, and texts with gold labels, which are all checked before any work."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, PlainValidator
 from pydantic_core import PydanticKnownError
 
 from irr.errors import TextsError
-from irr.io.columns import OWN_NAMES, Columns
-from irr.io.records import GOLD, TEXTS, read_models
+from irr.io.columns import GOLD, OWN_NAMES, TEXTS, Columns
+from irr.io.records import read_models
 from irr.types import LabelId
 
 
@@ -44,18 +44,17 @@ class GoldRow(TextRow):
     labels: tuple[LabelId, ...]
 
 
-Row = TypeVar("Row", bound=TextRow)
+T = TypeVar("T", bound=TextRow)
 
 
-def read_rows(path: Path, model: type[Row], columns: Columns = OWN_NAMES) -> Iterator[tuple[int, Row]]:
+def read_rows(path: Path, model: type[T], columns: Columns = OWN_NAMES) -> Iterator[tuple[int, T]]:
     """Yields the rows of a JSONL file or a table with their numbers; blank rows are skipped.
 
     Raises:
         TextsError: With file and row, for a row that is not a `model` or repeats an id.
     """
     row_of: dict[str | int, int] = {}
-    kind = GOLD if issubclass(model, GoldRow) else TEXTS
-    for number, row in read_models(path, model, kind, columns):
+    for number, row in read_models(path, model, GOLD if issubclass(model, GoldRow) else TEXTS, columns):
         first = row_of.setdefault(row.id, number)
         if first != number:
             problem = f'id "{row.id}" is already in row {first}'

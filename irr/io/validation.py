@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -18,15 +18,9 @@ M = TypeVar("M", bound=BaseModel)
 def parse_json_row(
     model: type[M], line: str, path: Path, row: int, error: type[InputError], repair: bool = False
 ) -> M:
-    """Reads one JSONL row into `model`; its first mistake becomes an error with its row.
+    """Reads one line of JSON into `model`; its first mistake becomes an `error` with file and row.
 
-    Args:
-        model: The model of a row.
-        line: The row.
-        path: The file, for the error.
-        row: Its number, for the error.
-        error: The error to raise.
-        repair: Whether half a surrogate pair, which some writers escape, becomes a "?".
+    With `repair`, half a surrogate pair, which some writers escape, becomes a "?".
     """
     try:
         return model.model_validate_json(line)
@@ -47,10 +41,7 @@ def explain(error: ValidationError, known: type[BaseModel] | None = None) -> tup
     """The first mistake as a problem and a hint, without the data itself.
 
     An unknown key comes before other mistakes, because a mistyped key is also missing under its right name.
-
-    Args:
-        error: What pydantic raised.
-        known: The model, if the hint is to list the known keys beside an unknown one.
+    Beside an unknown key, the hint lists the keys of the model if that is given as `known`.
     """
     mistakes = error.errors(include_url=False, include_input=False)
     first = min(mistakes, key=lambda mistake: mistake["type"] != "extra_forbidden")
@@ -93,17 +84,14 @@ def _place(loc: tuple[int | str, ...]) -> tuple[str, str]:
     """The place of a mistake in a list, from 1, and the key there, or the list's own key."""
     before = list(takewhile(lambda part: isinstance(part, str), loc))
     after = [part for part in loc[len(before) :] if isinstance(part, str)]
-    place = "" if len(before) == len(loc) or not after else f"{before[-1] if before else 'item'} "
-    if place:
-        place += f"{int(loc[len(before)]) + 1}: "
+    place = f"{before[-1] if before else 'item'} {int(loc[len(before)]) + 1}: " if after else ""
     return place, ".".join(map(str, after or before))
 
 
 def _keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     """The keys that a model knows at a place in it; none if that is not a model."""
     for part in (part for part in loc if isinstance(part, str)):
-        annotation = model.model_fields[part].annotation
-        inner = _models(annotation)
+        inner = _models(model.model_fields[part].annotation)
         if not inner:
             return []
         model = inner[0]
@@ -114,5 +102,4 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     """The models in an annotation such as `tuple[Demo, ...] | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    parts = (*getattr(annotation, "__args__", ()), getattr(annotation, "__origin__", None))
-    return [model for part in parts if part is not annotation and part is not None for model in _models(part)]
+    return [model for part in get_args(annotation) for model in _models(part)]

@@ -11,9 +11,8 @@ from typing import Any, TypeAlias
 from pydantic import ValidationError
 
 from irr.errors import LabelSpaceError, UsageError
-from irr.io.columns import OWN_NAMES, Columns
-from irr.io.frames import records
-from irr.io.records import LABELS, read_models
+from irr.io.columns import LABELS, OWN_NAMES, Columns
+from irr.io.records import frame_records, read_models
 from irr.io.streams import ending, read_lines
 from irr.io.tables import TABLES
 from irr.io.validation import explain
@@ -41,7 +40,7 @@ class LabelSpace:
         Raises:
             LabelSpaceError: If there are no labels, one cannot be used, or two share an id.
         """
-        given = records(labels, LABELS)
+        given = frame_records(labels, LABELS)
         self.labels = _checked(((row, _as_label(item, row)) for row, item in enumerate(given, 1)), "labels")
 
     @classmethod

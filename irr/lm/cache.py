@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from irr.config import TOLERATED
 from irr.errors import BudgetSpentError, LMError, LMUnavailableError, OutputError
-from irr.io.durable import append_line, whole_lines
+from irr.io.outputs import append_line, whole_lines
 from irr.lm.protocol import ChatRequest, LanguageModel, metered
 from irr.text.strings import counted
 from irr.types import Usage

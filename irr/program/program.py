@@ -21,9 +21,8 @@ from irr.errors import ProgramError, UsageError
 from irr.hub import cache_folder
 from irr.index.store import LabelIndex, open_index
 from irr.index.vectors import Progress
-from irr.io.frames import records
-from irr.io.frames import texts as texts_of
-from irr.io.records import EXAMPLES
+from irr.io.columns import EXAMPLES
+from irr.io.records import frame_records, frame_texts
 from irr.io.validation import explain
 from irr.labels.hierarchy import part_of
 from irr.labels.space import LabelSpace
@@ -104,7 +103,7 @@ def build(
 
 def _checked(examples: Iterable[Example | Mapping[str, Any]], space: LabelSpace) -> tuple[Example, ...]:
     checked = []
-    for number, item in enumerate(records(examples, EXAMPLES), 1):
+    for number, item in enumerate(frame_records(examples, EXAMPLES), 1):
         try:
             example = item if isinstance(item, Example) else Example.model_validate(item)
         except ValidationError as e:
@@ -290,7 +289,7 @@ class InferRetrieveRank:
             The prediction; a text that cannot be answered has its `error` set.
         """
         options = self._options(top_k, trace, decision)
-        return self.coalescer.answer(self.stages, options, next(texts_of([text])))
+        return self.coalescer.answer(self.stages, options, next(frame_texts([text])))
 
     async def aclassify(
         self, text: str | None, top_k: int | None = None, trace: bool = False, decision: Decision = BEST
@@ -300,7 +299,7 @@ class InferRetrieveRank:
         Takes, returns and raises what a call does. Cancelling it disturbs no other text.
         """
         options = self._options(top_k, trace, decision)
-        future = self.coalescer.submit(self.stages, options, next(texts_of([text])))
+        future = self.coalescer.submit(self.stages, options, next(frame_texts([text])))
         return await asyncio.wrap_future(future)
 
     def batch(
@@ -328,7 +327,7 @@ class InferRetrieveRank:
         if isinstance(texts, str | bytes | Mapping):
             raise UsageError("batch takes many texts", "call the program with one")
         options = self._options(top_k, trace, decision)
-        return stream(texts_of(texts), self.stages, options)
+        return stream(frame_texts(texts), self.stages, options)
 
     @property
     def concurrency(self) -> int:

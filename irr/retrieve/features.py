@@ -220,5 +220,5 @@ def length_share(passages: int) -> float:
 
 @cache
 def default_combination() -> Combination:
-    """The combination that comes with the package; `python -m eval.train_default` makes it."""
+    """The combination that comes with the package; `make weights` makes it."""
     return Combination.model_validate_json(files("irr.retrieve").joinpath("default.json").read_text("utf-8"))

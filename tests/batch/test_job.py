@@ -18,11 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from irr.batch import Job, local, run
-from irr.batch.checkpoint import Checkpoint
-from irr.batch.forecast import forecast
-from irr.batch.rows import Row
-from irr.batch.tally import Outcome, Price, Tally
+from irr.batch import Checkpoint, InputRow, Job, Price, Tally, forecast, local, run
 from irr.cli.monitor import batch_monitor
 from irr.errors import IrrError, UsageError
 from irr.io.streams import LONGEST_LINE, _zstd
@@ -135,7 +131,7 @@ def test_another_run_is_refused_with_what_is_different(
     other = Job(job.input, job.output, top_k=3)
     with pytest.raises(StoppedError):
         classify(program, job, stop_after=100)
-    refused(program, other, r"--top-k was 10, is 3.*--restart")
+    refused(program, other, r"top_k was 10, is 3.*restart")
     rows = Path(job.input).read_text().replace("number 20 ", "number twenty ")
     Path(job.input).write_text(rows)
     refused(program, job, "another input")
@@ -143,13 +139,13 @@ def test_another_run_is_refused_with_what_is_different(
     assert len(read_jsonl(Path(job.output))[0]["labels"]) == 3
 
     before = Path(job.output).read_bytes()
-    refused(program, job, "--top-k was 3, is 10")
+    refused(program, job, "top_k was 3, is 10")
     with Path(job.input).open("a") as file:
         file.write('{"id": "one more", "text": "bread"}\n')
     refused(program, other, "another input")
     foreign = Job(job.input, str(tmp_path / "foreign.jsonl"))
     Path(foreign.output).write_text("mine\n")
-    refused(program, foreign, "was not written by a run.*--restart")
+    refused(program, foreign, "was not written by a run.*restart")
     assert Path(job.output).read_bytes() == before
     assert Path(foreign.output).read_text() == "mine\n"
 
@@ -204,7 +200,7 @@ class Failing:
 
     def __init__(self, program: InferRetrieveRank, breaks: Sequence[str]) -> None:
         self._program = program
-        self._infer = program.inferer.infer
+        self._infer = program.stages.inferer.infer
         self._breaks = breaks
 
     @contextmanager
@@ -214,11 +210,11 @@ class Failing:
                 raise RuntimeError("broken")
             return self._infer(texts)
 
-        self._program.inferer.infer = infer  # type: ignore[method-assign]
+        self._program.stages.inferer.infer = infer  # type: ignore[method-assign]
         try:
             yield
         finally:
-            self._program.inferer.infer = self._infer  # type: ignore[method-assign]
+            self._program.stages.inferer.infer = self._infer  # type: ignore[method-assign]
 
 
 def test_a_text_that_breaks_the_program_costs_only_itself_and_can_be_retried(
@@ -236,7 +232,7 @@ def test_a_text_that_breaks_the_program_costs_only_itself_and_can_be_retried(
     again = Job(job.input, job.output, retry_errors=True)
     with pytest.raises(StoppedError):
         classify(program, again, stop_after=40)
-    refused(program, job, "--retry-errors")
+    refused(program, job, "retry_errors was True, is False")
     assert classify(program, again).errors == 0
     # Retried texts are encoded in other batches, which moves the last bit of a score on some processors.
     rows, scores = answers(Path(job.output).read_bytes())
@@ -385,8 +381,8 @@ def test_a_stopped_command_says_so(labels_file: Path, index_folder: Path, tmp_pa
 
 
 def test_what_a_run_will_take_is_known_before_it(program: InferRetrieveRank) -> None:
-    texts = [Row(f"t{i}", text(i), b"") for i in range(500)]
-    bad = Row(None, "", b"", error=RowError(code="bad_row", message="row 1: not JSON"))
+    texts = [InputRow(f"t{i}", text(i), b"") for i in range(500)]
+    bad = InputRow(None, "", b"", error=RowError(code="bad_row", message="row 1: not JSON"))
     with slow_server(0.0, 64) as address:
         expected = forecast(hashing_program(address), [bad, *texts], Price.parse("10,1000"))
     assert (expected.rows, expected.bad_rows, expected.sample) == (501, 1, 100)
@@ -412,7 +408,7 @@ def test_a_log_gets_a_line_a_minute(
     with batch_monitor(Price.parse("1,10")) as monitor:
         for i in range(1, 151):
             now = float(i)
-            tally = tally.add(Outcome(error=i == 1, costs=Costs(rank=usage)))
+            tally += Tally(texts=1, errors=i == 1, costs=Costs(rank=usage))
             monitor(tally, i / 600)
     first, second = capsys.readouterr().err.splitlines()
     assert first == "61 texts, 1.0/s, 1 error, 1,000 tokens/s (50% cached), price 0.12, 9.0 min left"

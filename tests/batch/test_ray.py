@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from irr.batch import Job, local, run
+from irr.batch import Job, Tally, local, run
 from irr.batch.ray_engine import on_ray
-from irr.batch.tally import Tally
-from irr.errors import LMUnavailableError, UsageError
+from irr.errors import LMUnavailableError
 from irr.program.program import InferRetrieveRank
 from tests.doubles.batch_process import program, write_texts
 from tests.doubles.kills import same_answers
@@ -30,7 +29,7 @@ def workers() -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if path.read_bytes().startswith(b"ray::MapWorker(MapBatches(_Worker))"):
+            if path.read_bytes().startswith(b"ray::RayWorker"):
                 found.append(int(path.parent.name))
         except OSError:  # ended meanwhile
             continue
@@ -107,13 +106,6 @@ def test_two_workers_answer_as_one_process_does_even_if_one_is_killed(worked: Pa
     # The rest here: a run does not mind where it is worked on.
     assert run(there, make, local(there), lambda *_: None).errors == 1
     assert same_answers(Path(there.output).read_bytes(), Path(here.output).read_bytes())
-
-
-def test_what_many_cannot_do(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="not stdin"):
-        on_ray(Job("-", "o.jsonl"), program, 2)
-    with pytest.raises(UsageError, match="--retry-errors"):
-        on_ray(Job("t.jsonl", "o.jsonl", retry_errors=True), program, 2)
 
 
 def away(folder: Path) -> InferRetrieveRank:

@@ -11,8 +11,7 @@ import openpyxl
 import pyarrow.parquet as pq
 import pytest
 
-from irr.batch import Job, local, run
-from irr.batch.tally import Tally
+from irr.batch import Job, Tally, local, run
 from irr.errors import TextsError, UsageError
 from irr.io.columns import Columns
 from irr.io.streams import _zstd

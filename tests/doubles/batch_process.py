@@ -35,7 +35,7 @@ def program(
         LABELS,
         encoder=HashEncoder(),
         rank_lm=open_model("openai/any", api_base, limits) if api_base else None,
-        index_folder=folder or Path(tempfile.gettempdir()) / "irr-eval-batch",
+        index_folder=folder or Path(tempfile.gettempdir()) / "irr-tests-batch",
     )
 
 

@@ -1,4 +1,8 @@
-"""The golden cases: programs, texts, and the labels and scores that they give."""
+"""The golden cases: programs, texts, and the labels and scores that they give.
+
+Labels and texts stand in this file and in the folder `data`, whose SOURCE.md says where they come from. Data
+sets that may not be copied here are checked where they lie, if IRR_DATA or ../shared/data has them.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trove_classifiers import sorted_classifiers
-
 from irr.config import Settings
 from irr.encoders.base import Encoder
 from irr.lm.protocol import ChatRequest
 from irr.program.program import build
 from tests.doubles.scripted import ScriptedModel
 
-FILES = {name: Path(__file__).parent / f"{name}.jsonl" for name in ("written", "packs")}
+HERE = Path(__file__).parent
+DATA = HERE / "data"
+FILES = {name: HERE / f"{name}.jsonl" for name in ("written", "packs")}
 Answers = list[list[tuple[str, float]]]
 
 TREE = {
@@ -93,6 +97,18 @@ EXAMPLES = [
     {"text": "Backend engineer for our shop's servers", "labels": ["node", "sql"]},
     {"text": TEXTS[0], "labels": ["hygiene"]},
 ]
+JOBS = [
+    "We need a baker of rye bread who also tastes wines and keeps the till.",
+    "Repair of rings and watches; you draw the pieces first, and inform clients on taxes.",
+    f"{_DULL * 12}You supervise the disposal of waste. {_DULL * 14}Later you plan how trout are fed, "
+    f"and operate the corrugator. {_DULL * 10}You are at ease in interviews. {_DULL * 5}",
+]
+ILLNESSES = [
+    "A child of four has coughed for weeks, in fits that end with a whoop; no pneumonia on the X-ray.",
+    "White patches in the mouth, scraped off easily: thrush, after antibiotics.",
+    f"{_DULL * 12}He came back from the tropics with fever after mosquito bites. {_DULL * 14}"
+    f"Tuberculosis of the bowel was diagnosed years ago. {_DULL * 10}Early syphilis was treated. {_DULL * 5}",
+]
 PACKAGES = [
     "A parser for JSON and TOML files, tested on Linux and Windows, with a command line.",
     "Plots maps of the night sky for astronomers. Needs Python 3.",
@@ -127,7 +143,7 @@ def data_folder() -> Path | None:
 
 
 def written_cases(encoder: Encoder, folder: Path) -> Iterator[tuple[str, Case]]:
-    """The cases that are always there: labels and texts written for them, and PyPI classifiers."""
+    """The cases whose labels and texts are all in this repository."""
 
     def case(texts: Sequence[str], labels: Sequence[Any], top_k: int = 10, **options: Any) -> Case:
         settings = options.pop("settings", {})
@@ -156,67 +172,52 @@ def written_cases(encoder: Encoder, folder: Path) -> Iterator[tuple[str, Case]]:
         "retrieve.candidates": 5,
     }
     yield "settings", case(TEXTS, LABELS, top_k=5, settings=other)
+
+    def asked(settings: dict[str, Any], **options: Any) -> Case:
+        model = ScriptedModel(_reply)
+        return case(TEXTS, LABELS, infer_lm=model, rank_lm=model, settings=settings, **options)
+
     yield "terms", case(TEXTS, LABELS, infer_lm=ScriptedModel(_reply))
     for method in ("listwise", "pointwise"):
-        model = ScriptedModel(_reply)
-        yield (
-            method,
-            case(
-                TEXTS,
-                LABELS,
-                infer_lm=model,
-                rank_lm=model,
-                examples=EXAMPLES,
-                settings={"rank.method": method},
-            ),
-        )
-    yield (
-        "windows",
-        case(
-            TEXTS,
-            LABELS,
-            rank_lm=ScriptedModel(_reply),
-            settings={"rank.window": 8, "retrieve.candidates": 15},
-        ),
-    )
-    yield "trove", case(PACKAGES, sorted_classifiers[::2])
-    yield (
-        "trove by proposal",
-        case(PACKAGES, sorted_classifiers[::2], 5, settings={"retrieve.exact_entries": 0}),
-    )
+        yield method, asked({"rank.method": method}, examples=EXAMPLES)
+    near = {"rank.method": "listwise", "infer.near_demos": 2, "rank.near_demos": 2}
+    yield "near", asked(near, examples=EXAMPLES)
+    windows = {"rank.window": 8, "retrieve.candidates": 15}
+    yield "windows", case(TEXTS, LABELS, rank_lm=ScriptedModel(_reply), settings=windows)
+    trove = (DATA / "trove" / "labels.txt").read_text("utf-8").splitlines()
+    yield "trove", case(PACKAGES, trove)
+    yield "trove by proposal", case(PACKAGES, trove, 5, settings={"retrieve.exact_entries": 0})
+    yield "esco labels", case(JOBS, _read(DATA / "esco" / "labels.jsonl"))
+    yield "icd10 labels", case(ILLNESSES, _read(DATA / "icd10" / "labels.jsonl"))
 
 
-def pack_cases(data: Path, encoder: Encoder, folder: Path) -> Iterator[tuple[str, Case]]:
-    """Dev texts and a part of the labels of each data set in a folder."""
-    for name, (texts, labels) in PACKS.items():
-        yield name, _pack(data / name, texts, labels, encoder, folder)
+# Data sets of which texts and labels are in this repository.
+COPIED = ("attack", "clinc150")
+# Texts and labels of the others, fewer where they are long.
+PACKS = {"esco": (12, 90), "icd10": (2, 200), "eurovoc": (1, 150), "gnd": (6, 200)}
 
 
-# Texts and labels of each data set, fewer where they are long.
-PACKS = {
-    "esco": (12, 90),
-    "attack": (12, 70),
-    "icd10": (2, 200),
-    "clinc150": (20, 150),
-    "eurovoc": (1, 150),
-    "gnd": (6, 200),
-}
-
-
-def _pack(path: Path, texts: int, labels: int, encoder: Encoder, folder: Path) -> Case:
-    space = {row["id"]: row for row in _read(path / "labels.jsonl")}
-    rows = _evenly(_read(path / "dev.jsonl"), texts)
+def pack_case(name: str, data: Path, encoder: Encoder, folder: Path) -> Case:
+    """Dev texts and a part of the labels of a data set, which `data` holds if they are not copied."""
+    if name in COPIED:
+        return _pack(_read(DATA / name / "labels.jsonl"), _read(DATA / name / "texts.jsonl"), encoder, folder)
+    texts, labels = PACKS[name]
+    space = {row["id"]: row for row in _read(data / name / "labels.jsonl")}
+    rows = _evenly(_read(data / name / "dev.jsonl"), texts)
     kept = dict.fromkeys(label for row in rows for label in row["labels"] if label in space)
     kept |= dict.fromkeys(parent for label in list(kept) for parent in space[label].get("parents", ()))
     kept |= dict.fromkeys(_evenly(list(space), max(0, labels - len(kept))))
-    chosen = [space[label] for label in space if label in kept]
+    return _pack([space[label] for label in space if label in kept], rows, encoder, folder)
 
+
+def _pack(
+    labels: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], encoder: Encoder, folder: Path
+) -> Case:
     def answers() -> Answers:
-        return _answers(
-            build(chosen, encoder=encoder, index_folder=folder), [row["text"] for row in rows], 10
-        )
+        program = build(labels, encoder=encoder, index_folder=folder)
+        return _answers(program, [row["text"] for row in rows], 10)
 
-    return Case([chosen, rows], answers)
+    return Case([labels, rows], answers)
 
 
 def _answers(program: Any, texts: Iterable[str], top_k: int) -> Answers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.program.spec import ALGORITHM
-from tests.golden.cases import FILES, Case, data_folder, pack_cases, written_cases
+from tests.golden.cases import COPIED, FILES, PACKS, Case, data_folder, pack_case, written_cases
 from tests.support import read_jsonl
 
 TOLERANCE = 1e-6
@@ -27,30 +27,18 @@ def golden(kind: str) -> dict[str, list[dict[str, Any]]]:
     return cases
 
 
-def check(kind: str, cases: Iterable[tuple[str, Case]], tolerance: float = TOLERANCE) -> None:
-    known = golden(kind)
-    names = set()
-    for name, case in cases:
-        names.add(name)
-        rows = known[name]
-        assert rows, f"case {name} has no golden answers: make golden"
-        if rows[0]["input"] != case.input:
-            if name.startswith("trove") or kind == "packs":
-                pytest.skip(f"{name}: another version of the data than the golden answers were made with")
-            pytest.fail(f"case {name}: its input has changed: make golden")
-        answers = case.answers()
-        assert len(answers) == len(rows)
-        worst = max(
-            difference(row["labels"], found, tolerance) for row, found in zip(rows, answers, strict=True)
-        )
-        if rows[0]["algorithm"] != ALGORITHM:
-            pytest.fail(f"the golden answers are of algorithm {rows[0]['algorithm']}: make golden")
-        assert worst <= tolerance * 1.01, (
-            f"case {name}: answers differ by {worst:.2g}, yet ALGORITHM in irr/recipe.py is "
-            f"still {ALGORITHM}. If that is meant, raise it and run make golden: "
-            "programs frozen before are then refused."
-        )
-    assert names == set(known), "golden answers of cases that are no more: make golden"
+def check(name: str, case: Case, rows: Sequence[Mapping[str, Any]], tolerance: float = TOLERANCE) -> None:
+    assert rows, f"case {name} has no golden answers: make golden"
+    assert rows[0]["input"] == case.input, f"case {name}: its input has changed: make golden"
+    answers = case.answers()
+    assert len(answers) == len(rows)
+    worst = max(difference(row["labels"], found, tolerance) for row, found in zip(rows, answers, strict=True))
+    assert rows[0]["algorithm"] == ALGORITHM, f"case {name}: answers of another algorithm: make golden"
+    assert worst <= tolerance * 1.01, (
+        f"case {name}: answers differ by {worst:.2g}, yet ALGORITHM in irr/program/spec.py is "
+        f"still {ALGORITHM}. If that is meant, raise it and run make golden: "
+        "programs frozen before are then refused."
+    )
 
 
 def difference(
@@ -72,14 +60,32 @@ def difference(
 
 
 def test_the_answers_are_the_golden_ones(encoder: SentenceEncoder, tmp_path: Path) -> None:
-    check("written", written_cases(encoder, tmp_path))
+    known = golden("written")
+    cases = dict(written_cases(encoder, tmp_path))
+    assert set(known) == set(cases), "golden answers of other cases: make golden"
+    for name, case in cases.items():
+        check(name, case, known[name])
 
 
-def test_the_answers_on_the_data_sets_are_the_golden_ones(encoder: SentenceEncoder, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", COPIED)
+def test_the_answers_on_copied_data_are_the_golden_ones(
+    name: str, encoder: SentenceEncoder, tmp_path: Path
+) -> None:
+    check(name, pack_case(name, tmp_path, encoder, tmp_path), golden("packs")[name])
+
+
+@pytest.mark.parametrize("name", PACKS)
+def test_the_answers_on_data_that_may_not_be_copied_are_the_golden_ones(
+    name: str, encoder: SentenceEncoder, tmp_path: Path
+) -> None:
+    rows = golden("packs")[name]
     data = data_folder()
     if data is None:
         pytest.skip("no data sets: IRR_DATA names no folder, and ../shared/data is none")
-    check("packs", pack_cases(data, encoder, tmp_path), PACK_TOLERANCE)
+    case = pack_case(name, data, encoder, tmp_path)
+    if rows[0]["input"] != case.input:
+        pytest.skip(f"{name}: another version of the data than the golden answers were made with")
+    check(name, case, rows, PACK_TOLERANCE)
 
 
 def test_a_difference_is_seen() -> None:

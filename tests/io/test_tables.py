@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from irr.errors import IrrError, LabelSpaceError, TextsError, UsageError
 from irr.io.columns import Columns
-from irr.io.delimited import detect_encoding
 from irr.io.records import open_rows
+from irr.io.tables import detect_encoding
 from irr.io.texts import TextRow, read_gold, read_rows
 from irr.labels.space import LabelSpace
 
@@ -104,7 +104,7 @@ def test_a_missing_column_is_named_with_those_that_are_there(tmp_path: Path) -> 
     with pytest.raises(LabelSpaceError) as e:
         LabelSpace.read(path)
     assert 'no column "name"; the columns are "ID", "Bezeichnung"' in str(e.value)
-    assert "--columns name=" in str(e.value)
+    assert "name it in columns: name=" in str(e.value)
     with pytest.raises(LabelSpaceError, match='no column "Titel"'):
         LabelSpace.read(path, columns=Columns.parse("name=Titel"))
 

@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from irr.batch import Job, local
+from irr.batch import Job, Tally, local
 from irr.batch import run as run_job
-from irr.batch.tally import Tally
 from irr.cli import options
 from irr.errors import LMError, UsageError
 from irr.lm.loop import run_on_loop

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irr import Encoder, Settings, SpanInferer
-from irr.batch.rows import rows_of
+from irr.batch import rows_of
 from irr.errors import TextsError, UsageError
 from irr.io.columns import Columns
 from irr.io.records import open_rows

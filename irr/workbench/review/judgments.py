@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from irr import RankedLabel
 from irr.errors import InputError, OutputError
-from irr.io.durable import append_line, whole_lines
+from irr.io.outputs import append_line, whole_lines
 from irr.io.texts import TextId
 from irr.io.validation import parse_json_row
 from irr.types import LabelId

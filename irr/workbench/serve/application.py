@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from irr import IrrError, Prediction, RankedLabel, __version__
-from irr.batch.rows import fields_of
+from irr.batch import fields_of
 from irr.errors import TextsError
 from irr.io.texts import TextId, TextRow
 from irr.io.validation import explain, parse_json_row

@@ -10,10 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from irr import InferRetrieveRank, LanguageModel, Prediction
-from irr.batch import Job, OutputRows, Progress, predictions, run
-from irr.batch.checkpoint import Checkpoint
-from irr.batch.rows import OutputRow, Row, json_line
-from irr.batch.tally import Outcome, Tally
+from irr.batch import (
+    Checkpoint,
+    InputRow,
+    Job,
+    OutputRow,
+    OutputRows,
+    Progress,
+    Tally,
+    json_line,
+    predictions,
+    run,
+)
 from irr.errors import BudgetSpentError, OutputError
 from irr.lm.cache import Answers, Budget, CachedModel
 from irr.types import RowError, Usage
@@ -69,10 +77,10 @@ def label_texts(
         program = build(within_budget(models(), calls, answers))
         return program if calls is None else _in_small_groups(program, calls - answers.requests)
 
-    def engine(program: InferRetrieveRank, rows: Iterator[Row], _done: int) -> OutputRows:
-        waiting: deque[Row] = deque()
+    def engine(program: InferRetrieveRank, rows: Iterator[InputRow]) -> OutputRows:
+        waiting: deque[InputRow] = deque()
 
-        def remembered() -> Iterator[Row]:
+        def remembered() -> Iterator[InputRow]:
             for row in rows:
                 waiting.append(row)
                 yield row
@@ -139,14 +147,14 @@ def _in_small_groups(program: InferRetrieveRank, left: int) -> InferRetrieveRank
     return program.in_groups(group, min(program.stages.workers, max(1, texts // group)))
 
 
-def _examples(program: InferRetrieveRank, rows: Iterable[Row], job: Job) -> Iterator[OutputRow]:
+def _examples(program: InferRetrieveRank, rows: Iterable[InputRow], job: Job) -> Iterator[OutputRow]:
     by = [model.name for model in dict.fromkeys(program.models.language_models)]
     source = {"by": by, "program": program.digest}
     for row, prediction in predictions(program, rows, job.top_k, job.decision):
         yield _example(row, prediction, source)
 
 
-def _example(row: Row, prediction: Prediction, source: dict[str, Any]) -> OutputRow:
+def _example(row: InputRow, prediction: Prediction, source: dict[str, Any]) -> OutputRow:
     error = row.error or prediction.error
     if error is None and prediction.fallbacks:
         first = prediction.fallbacks[0]
@@ -162,8 +170,8 @@ def _example(row: Row, prediction: Prediction, source: dict[str, Any]) -> Output
     }
     if row.meta:
         fields["meta"] = row.meta
-    outcome = Outcome.of(prediction).model_copy(update={"error": error is not None, "scope": None})
-    return OutputRow(row.digest, json_line(fields), outcome)
+    tally = Tally.of(prediction).model_copy(update={"errors": int(error is not None), "scope": ()})
+    return OutputRow(row.digest, json_line(fields), tally)
 
 
 def _labelled(output: Path) -> int:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from irr import InferRetrieveRank, Label, LabelSpace, LanguageModel
-from irr.batch import Progress
-from irr.batch.tally import Tally
+from irr.batch import Progress, Tally
 from irr.errors import BudgetSpentError, LMError, LMUnavailableError, OutputError, UsageError
 from irr.io.outputs import locked, refuse_to_write_over, replace_file
 from irr.lm.loop import gather, run_on_loop

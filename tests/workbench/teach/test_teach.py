@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from irr import InferRetrieveRank, IrrError, build
-from irr.batch import Job
-from irr.batch.tally import Tally
+from irr.batch import Job, Tally
 from irr.config import Settings
 from irr.errors import LMError, OutputError
 from irr.io.texts import read_gold

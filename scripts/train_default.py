@@ -1,6 +1,6 @@
 """Makes the weights that come with the package, from the dev sets of all packs.
 
-python -m eval.train_default --data DIR
+python -m scripts.train_default --data DIR
 
 Few features, with weights on a grid: weights of all features, fitted by their likelihood, served a pack
 without its own texts less well.
@@ -25,7 +25,7 @@ from irr.io.texts import read_gold
 from irr.labels.space import LabelSpace
 from irr.optimize.scorer import GoldFeatures, Plan, Scorer
 from irr.prompts.pack import load_task
-from irr.retrieve.features import PLAIN, Combination
+from irr.retrieve.features import PLAIN, Combination, default_combination
 
 OUTPUT = Path(retrieve.__file__).with_name("default.json")
 
@@ -87,7 +87,9 @@ def read(data: Path, dev: DevSet, examples: bool = False) -> list[GoldFeatures]:
     settings, encoder = Settings(), SentenceEncoder()
     index = open_index(space, encoder, settings.retrieve.fields, cache_folder("indexes"))
     scorer = Scorer(index, encoder, rows, [])
-    judged = scorer.judged(Plan(settings, load_task("default"), examples=examples), rows)
+    judged = scorer.judged(
+        Plan(settings, load_task("default"), default_combination(), examples=examples), rows
+    )
     if examples:
         return judged
     if dev.annotated:

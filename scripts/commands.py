@@ -1,7 +1,8 @@
-"""Writes docs/commands.md from what `--help` says. Run with `make commands`."""
+"""Writes docs/commands.md from what `--help` says: `make commands`. With `--check` it only compares."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -38,4 +39,7 @@ def _help(parameter: Any) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), "utf-8")
+    if "--check" not in sys.argv[1:]:
+        PAGE.write_text(page(), "utf-8")
+    elif PAGE.read_text("utf-8") != page():
+        sys.exit(f"{PAGE} is not what --help says: run make commands")
