@@ -89,8 +89,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         recorded = read(arguments.data, Path(folder))
-        model = CountingModel.open(str(recorded.files["task"]), None, None)
-    assert isinstance(model, CountingModel)
+        model = CountingModel.read(recorded.files["task"])
     model.tokenizer = AutoTokenizer.from_pretrained(packaged_folder(), local_files_only=True)
     program, plain = (
         build(

@@ -19,7 +19,6 @@ class Requests:
     def __init__(self) -> None:
         self._under_way: set[Future[Any]] = set()
         self._cancelled = False
-        self._lock = threading.Lock()
 
     @contextmanager
     def made_here(self) -> Iterator[None]:
@@ -32,18 +31,15 @@ class Requests:
 
     def cancel(self) -> None:
         """Cancels the calls under way, and all later ones."""
-        with self._lock:
-            self._cancelled = True
-            under_way = list(self._under_way)
-        for future in under_way:
+        self._cancelled = True
+        for future in self._under_way.copy():
             future.cancel()
 
     def _add(self, future: Future[Any]) -> None:
-        with self._lock:
-            self._under_way.add(future)
-            cancelled = self._cancelled
+        # Added before the check, so that `cancel` in another thread misses no call.
+        self._under_way.add(future)
         future.add_done_callback(self._under_way.discard)
-        if cancelled:
+        if self._cancelled:
             future.cancel()
 
 

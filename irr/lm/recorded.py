@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -73,7 +73,7 @@ class RecordedModel:
         self.revision = hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
     @classmethod
-    def read(cls, path: Path) -> RecordedModel:
+    def read(cls, path: Path) -> Self:
         """The model of a JSONL file with a `RecordedAnswer` a row; an InputError names another row."""
         rows = [
             parse_json_row(RecordedAnswer, line, path, number, InputError)

@@ -223,7 +223,10 @@ class _Endpoint:
             try:
                 reply = await self._exchange(url, body)
                 if reply.status == 200:
-                    return _parse(reply.body), reply.seconds
+                    if (answer := json_object(reply.body)) is None:
+                        problem = "the server's answer is not a JSON object"
+                        raise LMError("unparsable", problem, "check the address")
+                    return answer, reply.seconds
                 error, asked_pause = failure_of(reply, url), reply.retry_after
             except LMError as e:
                 error = e
@@ -324,12 +327,6 @@ def _close_in_the_end(sessions: list[aiohttp.ClientSession]) -> None:
 def _cause(error: Exception) -> str:
     reason = getattr(error, "os_error", None) or getattr(error, "certificate_error", None)
     return quoted(str(getattr(reason, "strerror", None) or reason or type(error).__name__))
-
-
-def _parse(body: bytes) -> dict[str, Any]:
-    if (answer := json_object(body)) is None:
-        raise LMError("unparsable", "the server's answer is not a JSON object", "check the address")
-    return answer
 
 
 def _usage(answer: Mapping[str, Any], seconds: float) -> Usage:

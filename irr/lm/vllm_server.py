@@ -53,7 +53,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: name and address for `ServedModel`, its process, and the seconds until it was warm."""
+    """A running server: its name and address for `ServedModel`, and the seconds until it was warm."""
 
     name: str
     api_base: str
