@@ -21,11 +21,19 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from eval.record import finish, options
-from irr.calibrate.calibration import DEPTH, Calibration, label_features, text_profile
+from irr.calibrate.calibration import (
+    DEPTH,
+    UNUSUAL,
+    Calibration,
+    count,
+    cut_off,
+    is_shifted,
+    label_features,
+    shift,
+    text_profile,
+)
 from irr.calibrate.decision import Decision
 from irr.calibrate.fit import RankedText, fit, padded
-from irr.calibrate.risk_control import cut_off
-from irr.calibrate.scope import UNUSUAL, count, is_shifted, shift
 from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
 from irr.program.program import InferRetrieveRank, build

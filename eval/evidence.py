@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 
 from eval.record import finish, options
-from irr.optimize.scorer import GoldFeatures
-from irr.optimize.tuning import cross_validated, fit_by_cross_validation
+from irr.optimize.tuning import GoldFeatures, cross_validated, fit_by_cross_validation
 from irr.retrieve.features import PLAIN, Combination, default_combination
 from irr.statistics import estimate, paired_bootstrap
 from scripts.train_default import DEV_SETS, DevSet, read, train

@@ -31,9 +31,8 @@ from irr.lm.server_client import ServedModel
 from irr.lm.server_limits import Limits
 from irr.program.dspy_module import LeanJSONAdapter, dspy_model, predictor_of, prepare_dspy, schema_config
 from irr.program.program import build
-from irr.prompts.chat import list_schema
+from irr.prompts.chat import RankingPrompt, list_schema, numbered
 from irr.prompts.pack import load_task
-from irr.prompts.templates import RankingPrompt, numbered
 
 IN_FLIGHT = 64
 TEXT = "You will plan the shifts of the kitchen and bake bread for forty guests. " * 12

@@ -15,8 +15,8 @@ from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
 from irr.lm.cache import Budget
 from irr.lm.registry import open_model
-from irr.optimize.dspy_search import Optimizer
 from irr.optimize.optimization import optimize
+from irr.optimize.prompt_search import Optimizer
 from irr.program.program import InferRetrieveRank, build
 from irr.statistics import estimate, paired_bootstrap
 

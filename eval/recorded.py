@@ -25,7 +25,7 @@ from irr.io.texts import GoldRow, read_gold
 from irr.labels.space import LabelSpace
 from irr.lm.protocol import LanguageModel
 from irr.lm.recorded import RecordedAnswer, RecordedModel
-from irr.optimize.scorer import CachingEncoder
+from irr.optimize.tuning import CachingEncoder
 from irr.program.program import InferRetrieveRank, build
 from irr.statistics import paired_bootstrap
 

@@ -30,9 +30,8 @@ from irr.lm.packaged import packaged_folder
 from irr.lm.protocol import ChatRequest, count
 from irr.lm.recorded import RecordedModel
 from irr.program.program import InferRetrieveRank, build
-from irr.program.stages import evidence_by
 from irr.prompts.pack import load_task
-from irr.rank.lm_ranker import Depth, LMRanker
+from irr.rank.ranker import LMRanker, depth, evidence_by
 from irr.statistics import estimate, paired_bootstrap
 from irr.text.words import clean
 from irr.types import Candidate, Usage
@@ -135,18 +134,17 @@ def retrieved(program: InferRetrieveRank, rows: Sequence[GoldRow]) -> Texts:
     )
 
 
-def ranked(texts: Texts, model: CountingModel, depth: int, gap: float) -> Ranked:
+def ranked(texts: Texts, model: CountingModel, most: int, gap: float) -> Ranked:
     """The texts ranked by a model that is shown so many candidates, none too far below the best."""
-    settings = Settings().rank
-    evidence = evidence_by(RankMethod.LISTWISE, model, load_task(TASK), settings)
-    shown = Depth(depth, settings.listwise_count, gap)
-    ranker = LMRanker(evidence, settings.listwise_weight, shown)
+    settings = Settings().replace({"retrieve.candidates": most, "rank.score_gap": gap})
+    evidence = evidence_by(RankMethod.LISTWISE, model, load_task(TASK), settings.rank)
+    ranker = LMRanker(evidence, settings.rank.listwise_weight, settings)
     rankings = ranker.rank(texts.shown, texts.candidates)
     answers = [[label.id for label in ranking.labels] for ranking in rankings]
     usages = [ranking.usage for ranking in rankings]
     return Ranked(
         {f"rp@{k}": [rp_at_k(a, g, k=k) for a, g in zip(answers, texts.gold, strict=True)] for k in (5, 10)},
-        [shown.count([one.score for one in candidates]) for candidates in texts.candidates],
+        [depth(settings, [one.score for one in candidates]) for candidates in texts.candidates],
         [usage.prompt_tokens + usage.completion_tokens for usage in usages],
     )
 

@@ -24,7 +24,7 @@ from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.evaluate.evaluate import Evaluation, evaluate
 from irr.io.texts import GoldRow, read_gold
 from irr.optimize.optimization import optimize
-from irr.optimize.scorer import CachingEncoder
+from irr.optimize.tuning import CachingEncoder
 from irr.program.program import InferRetrieveRank, build
 from irr.statistics import paired_bootstrap
 from irr.workbench.teach import Models, label_texts

@@ -35,14 +35,7 @@ class Estimate(BaseModel):
 
 
 def ratio(hits: Sequence[float], counts: Sequence[float], seed: int = 0, resamples: int = 2000) -> Estimate:
-    """sum(hits) / sum(counts) with its 95 % bootstrap interval over texts.
-
-    Args:
-        hits: The numerator, by text.
-        counts: The denominator, by text; at least one is above 0.
-        seed: The seed of the resampling.
-        resamples: The number of resamples.
-    """
+    """sum(hits) / sum(counts) with its 95 % bootstrap interval over texts; at least one count is above 0."""
     pairs = np.array([hits, counts], dtype=float)
     pairs = pairs[:, pairs[1] > 0]
     sums = [pairs[:, drawn].sum(axis=2) for drawn in resampled(pairs.shape[1], seed, resamples)]
@@ -67,7 +60,7 @@ class Difference(Estimate):
 
 
 def paired_bootstrap(
-    ours: Sequence[float], theirs: Sequence[float], seed: int = 0, resamples: int = 10_000
+    ours: Sequence[float] | Floats, theirs: Sequence[float] | Floats, seed: int = 0, resamples: int = 10_000
 ) -> Difference:
     """Compares two evaluations by a seeded paired bootstrap over texts (Efron & Tibshirani 1993, ch. 16).
 
@@ -86,7 +79,7 @@ def paired_bootstrap(
     return Difference(mean=mean, low=low, high=high, p=(1 + as_far) / (1 + resamples))
 
 
-def estimate(values: Sequence[float], seed: int = 0, resamples: int = 2000) -> Estimate:
+def estimate(values: Sequence[float] | Floats, seed: int = 0, resamples: int = 2000) -> Estimate:
     """The mean over texts with its 95 % percentile bootstrap interval (Efron 1979), seeded."""
     array = np.asarray(values, dtype=float)
     low, high = interval(_means(array, seed, resamples))
@@ -129,12 +122,8 @@ def lower_bound(differences: Floats) -> float:
 def precision_bound(right: Ints, returned: Ints, confidence: float = 0.95) -> float:
     """Lower confidence bound of the share of right labels, where labels of one text stand and fall together.
 
-    The Clopper-Pearson bound at the effective sample size.
-
-    Args:
-        right: Right labels of each text, shape (texts,).
-        returned: Returned labels of each text, shape (texts,).
-        confidence: Of the bound.
+    The Clopper-Pearson bound at the effective sample size. `right` and `returned` are the right and the
+    returned labels of each text, shape (texts,).
     """
     from scipy.special import betaincinv
 
@@ -163,26 +152,16 @@ def effective_sample(right: Ints, returned: Ints) -> tuple[float, float]:
 
 
 def calibration_error(probability: Floats, right: Bools | Floats, bins: int = 10) -> float:
-    """Expected calibration error: the mean over bins of equal mass of |mean probability - share right|.
-
-    Args:
-        probability: Shape (labels,).
-        right: Shape (labels,).
-        bins: How many.
-    """
+    """Expected calibration error: the mean over bins of equal mass of |mean probability - share right|."""
     order = np.argsort(probability, kind="stable")
     gaps = probability[order] - right[order]
     return float(sum(abs(part.sum()) for part in np.array_split(gaps, bins)) / max(len(gaps), 1))
 
 
 class LogisticCurve(BaseModel):
-    """A logistic curve over features.
+    """A logistic curve over features, which are standardized by their means and deviations.
 
-    Attributes:
-        center: Means of the features.
-        scale: Their standard deviations; 1 for a feature that never varies.
-        weights: The weights of the standardized features.
-        intercept: Log-odds where all features are at their means.
+    The intercept is the log-odds where all features are at their means.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -222,19 +201,14 @@ class LogisticCurve(BaseModel):
             if not against:
                 break
             used[against] = 0.0
-        return cls(
-            center=tuple(center),
-            scale=tuple(scale),
-            weights=tuple(weights),
-            intercept=float(curve.intercept_[0]),
-        )
+        intercept = float(curve.intercept_[0])
+        return cls(center=tuple(center), scale=tuple(scale), weights=tuple(weights), intercept=intercept)
 
     def probabilities(self, values: Floats) -> Floats:
         """The probability of each row, shape (rows,), in (0, 1); `values` has the shape (rows, features)."""
         standard = (values - np.array(self.center)) / np.array(self.scale)
         odds = standard @ np.array(self.weights) + self.intercept
-        probabilities: Floats = 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
-        return probabilities
+        return np.asarray(1 / (1 + np.exp(-np.clip(odds, -30, 30))))
 
 
 def standardization(values: Floats) -> tuple[Floats, Floats]:
@@ -254,14 +228,7 @@ def cross_fitted(
 ) -> Floats:
     """The probability of each row by a curve that did not see its group: five-fold cross-fitting.
 
-    Args:
-        values: The features, shape (rows, features).
-        target: Shape (rows,).
-        group: The number of each row's group, as of its text, shape (rows,).
-        groups: The number of groups.
-        weight: Sampling weights, shape (rows,).
-        supporting: As for `LogisticCurve.fit`.
-        seed: The seed of the folds.
+    Args are those of `LogisticCurve.fit`, and the number of each row's group, shape (rows,), as of its text.
 
     Raises:
         ValueError: If the rows of a fit have one target only.

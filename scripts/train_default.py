@@ -23,7 +23,7 @@ from irr.hub import cache_folder
 from irr.index.store import open_index
 from irr.io.texts import read_gold
 from irr.labels.space import LabelSpace
-from irr.optimize.scorer import GoldFeatures, Plan, Scorer
+from irr.optimize.tuning import GoldFeatures, Plan, Scorer
 from irr.prompts.pack import load_task
 from irr.retrieve.features import PLAIN, Combination, default_combination
 

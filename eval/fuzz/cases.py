@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 from eval.fuzz import inputs
 from eval.fuzz.guard import Guard
 from irr.cli import main
+from irr.frozen.folder import sums_of
 from irr.frozen.freeze import freeze
-from irr.frozen.manifest import sums_of
 from irr.program.program import build
 
 MOST_BYTES = 2 * 2**30

@@ -13,8 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from irr.calibrate.calibration import Calibration
-from irr.calibrate.scope import count, shift, unusual
+from irr.calibrate.calibration import Calibration, count, shift, unusual
 from irr.config import TOLERATED
 from irr.errors import TextsError, UsageError
 from irr.io.columns import TEXTS, distinct

@@ -66,9 +66,8 @@ class Thresholds(BaseModel):
     Attributes:
         probability: Labels that are less probable are not returned.
         best_f1: Whether the set of the highest expected F1 is returned instead.
-        missed: Right labels that a ranking lacks, per text in the mean.
-        typical: Expected right labels, and returned and right labels together, of an average text; smooths
-            the F1 estimate of a single text.
+        missed: As in `Calibration`.
+        typical: As in `Calibration`.
         scope: Texts with a p-value of at most this get no labels.
     """
 
@@ -81,12 +80,7 @@ class Thresholds(BaseModel):
     scope: float = 0.0
 
     def select(self, probabilities: Floats, p_value: float) -> Bools:
-        """Which labels of a text are returned, shape (labels,).
-
-        Args:
-            probabilities: Of the labels, shape (labels,).
-            p_value: How usual the text is.
-        """
+        """Which labels of a text with this p-value are returned; arrays have the shape (labels,)."""
         if p_value <= self.scope:
             return np.zeros(len(probabilities), bool)
         if not self.best_f1:
@@ -119,13 +113,9 @@ def best_f1_size(probability: Floats, missed: float = 0.0, typical: tuple[float,
 def typical_text(probability: Floats, texts: int, missed: float) -> tuple[float, float]:
     """What a typical text contributes to F1 where the best single cut-off is applied to all.
 
-    Args:
-        probability: Of all labels of all texts, shape (labels,).
-        texts: How many texts these are of.
-        missed: Right labels of a text that are not among them, in the mean.
-
-    Returns:
-        Right labels a text, and returned and right labels together a text, both as expected.
+    It is the expected number of right labels, and of returned and right labels together, from the
+    probabilities of all labels of all texts, shape (labels,), and the right labels that a text misses in the
+    mean.
     """
     falling = np.sort(probability)[::-1]
     hits = np.cumsum(falling)

@@ -164,7 +164,7 @@ def classify(
 
 def _show_summary(tally: Tally, price: Price | None, calibration: Calibration | None) -> None:
     """Shows the pace of a run, its rows without an answer, its costs, and whether its texts are unusual."""
-    from irr.calibrate.scope import SHIFTED, UNUSUAL, is_shifted, unusual
+    from irr.calibrate.calibration import SHIFTED, UNUSUAL, is_shifted, unusual
 
     texts = counted(tally.texts, "text")
     if tally.without_model:

@@ -24,7 +24,7 @@ from irr.text.strings import counted
 if TYPE_CHECKING:
     from irr.lm.cache import Budget
     from irr.optimize.optimization import Optimized
-    from irr.optimize.scorer import Trial
+    from irr.optimize.tuning import Trial
     from irr.types import Usage
 
 _teachers = partial(Option, rich_help_panel="Teachers")
@@ -99,9 +99,9 @@ def optimize(
     # DSPy's own progress bars would overwrite this one.
     os.environ.setdefault("TQDM_DISABLE", "1")
     from irr.lm.cache import Budget
-    from irr.optimize.dspy_search import Optimizer
     from irr.optimize.optimization import Teachers, check_models, split
     from irr.optimize.optimization import optimize as run
+    from irr.optimize.prompt_search import Optimizer
 
     check_models(Optimizer(optimizer), end_to_end, source.capabilities, teachers.capabilities)
     place = ProgramFolder.at(Path(output))

@@ -125,8 +125,8 @@ class ProgramOptions:
         return space
 
     def _frozen_space(self, program: Path) -> irr.LabelSpace:
+        from irr.frozen.folder import read_manifest
         from irr.frozen.freeze import read_labels
-        from irr.frozen.manifest import read_manifest
         from irr.lm.registry import NO_MODEL, name_of
 
         manifest = read_manifest(program)
@@ -188,7 +188,7 @@ class ProgramOptions:
 
     def read_calibration(self, decision: irr.Decision) -> Calibration | None:
         """The program's calibration, after a check that it supports the decision."""
-        from irr.frozen.manifest import read_calibration
+        from irr.frozen.folder import read_calibration
 
         calibration = read_calibration(self.program) if self.program else None
         part = self.within or self.only or self.without
@@ -209,7 +209,7 @@ class ProgramOptions:
         """Warns if the default encoder, which reads English only, is given texts in another language."""
         from irr.encoders.base import DEFAULT_ENCODER
         from irr.encoders.window import open_window
-        from irr.frozen.manifest import read_manifest
+        from irr.frozen.folder import read_manifest
 
         encoder = read_manifest(self.program).spec.encoder.name if self.program else self.encoder
         window = open_window() if encoder in (None, DEFAULT_ENCODER) else None

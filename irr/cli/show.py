@@ -13,14 +13,14 @@ from irr.cli.calibrate import calibration_lines
 from irr.text.strings import counted
 
 if TYPE_CHECKING:
-    from irr.frozen.manifest import Manifest, Scores
+    from irr.frozen.folder import Manifest, Scores
 
 _SHOWN_METRICS = ("rp@5", "rp@10", "rp@50", "recall@50")
 
 
 def show(program: Annotated[Path, Argument(help="A frozen program.", metavar="DIR")]) -> None:
     """Show what a frozen program is: labels, settings, models, prompts, scores."""
-    from irr.frozen.manifest import read_manifest
+    from irr.frozen.folder import read_manifest
 
     manifest = read_manifest(program)
     display.table(("", ""), _facts(program, manifest).items(), str(program))
@@ -30,7 +30,7 @@ def show(program: Annotated[Path, Argument(help="A frozen program.", metavar="DI
 
 
 def _facts(folder: Path, manifest: Manifest) -> dict[str, str]:
-    from irr.frozen.manifest import read_calibration
+    from irr.frozen.folder import read_calibration
 
     spec = manifest.spec
     facts = {

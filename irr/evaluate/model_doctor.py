@@ -17,10 +17,9 @@ from irr.config import RankMethod, Settings
 from irr.errors import LMError, LMUnavailableError
 from irr.lm.loop import gather, run_on_loop
 from irr.lm.protocol import LanguageModel, metered
-from irr.program.stages import evidence_by
+from irr.prompts.chat import TermPrompt
 from irr.prompts.pack import Demo, TaskPack, load_task
-from irr.prompts.templates import TermPrompt
-from irr.rank.ranker import LMEvidence, by_score
+from irr.rank.ranker import LMEvidence, by_score, evidence_by
 from irr.types import Candidate, Label, Usage
 
 TERMS = "terms"

@@ -1,9 +1,11 @@
-"""The folder of a frozen program: checked before any work, and filled in one step."""
+"""The folder of a frozen program: its files, their check, and their replacement in one step."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
+import json
 import logging
 import os
 import tempfile
@@ -12,23 +14,134 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from irr.calibrate.calibration import Calibration
 from irr.errors import ProgramError
-from irr.frozen.manifest import FILES, LABELS, MANIFEST, is_dropped, names_in
 from irr.io.outputs import sync_folder
+from irr.io.validation import explain
+from irr.program.spec import ProgramSpec
+from irr.statistics import Estimate
 
 _HERE = -100  # AT_FDCWD: paths are relative to the current folder
 _EXCHANGE = 2  # RENAME_EXCHANGE on Linux, RENAME_SWAP on macOS
 
 logger = logging.getLogger(__name__)
 
+FORMAT = 1
+MANIFEST = "program.json"
+LABELS = "labels.jsonl"
+EXAMPLES = "examples.jsonl"
+TRIALS = "trials.jsonl"
+CALIBRATION = "calibration.json"
+# In the format of `sha256sum`.
+SUMS = "SHA256SUMS"
+FILES = frozenset({MANIFEST, LABELS, EXAMPLES, TRIALS, CALIBRATION, SUMS})
+# Files that file managers leave in folders.
+_DROPPED = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".directory"})
+
+
+class Scores(BaseModel):
+    """The scores of a program when it was frozen: each metric's mean and 95 % interval over texts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    texts: int
+    metrics: Mapping[str, Estimate]
+
+
+class Manifest(BaseModel):
+    """The content of `program.json`.
+
+    Attributes:
+        format: The version of the folder's layout.
+        spec: The program without its label space and examples, which have files of their own; `labels` and
+            `examples` are their numbers.
+        digest: The program's digest without its calibration: programs with one digest rank alike.
+        scores: Its scores by the name of what was scored.
+        optimized: The history of its optimization.
+        versions: The versions of irr and its packages that froze it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = FORMAT
+    spec: ProgramSpec
+    labels: int
+    examples: int = 0
+    fingerprint: str
+    digest: str
+    scores: Mapping[str, Scores] = {}
+    optimized: Mapping[str, str | int] = {}
+    versions: Mapping[str, str]
+
+
+def _is_dropped(name: str) -> bool:
+    return name in _DROPPED or name.startswith("._")
+
+
+def names_in(folder: Path) -> set[str]:
+    """The names of a frozen program's files in a folder; no other file may be there."""
+    paths = sorted(path for path in folder.iterdir() if not _is_dropped(path.name))
+    for path in paths:
+        if path.name not in FILES or not path.is_file():
+            raise ProgramError(f"{path} does not belong to a frozen program", "move it away")
+    return {path.name for path in paths}
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+    """Reads the manifest of a frozen program after a check of all its files.
+
+    Raises:
+        ProgramError: If the folder holds no program, one of another version, or a changed one.
+    """
+    folder = Path(folder)
+    try:
+        if not (folder / MANIFEST).is_file():
+            raise ProgramError(f"{folder} holds no frozen program", f"{MANIFEST} must be in it")
+        contents = {name: (folder / name).read_bytes() for name in names_in(folder)}
+    except OSError as e:
+        raise ProgramError(f"{folder} cannot be read ({e.strerror})", "name another folder") from e
+    raw, sums = contents[MANIFEST], contents.pop(SUMS, b"")
+    try:
+        found = json.loads(raw).get("format")
+    except (ValueError, AttributeError, RecursionError):
+        found = None
+    if isinstance(found, int) and found > FORMAT:
+        problem = f"{folder} was frozen by a newer irr (format {found}; this one reads {FORMAT})"
+        raise ProgramError(problem, "upgrade irr")
+    if sums != sums_of(contents):
+        known = {line[66:]: line for line in sums.decode("utf-8", "replace").splitlines()}
+        here = {line[66:]: line for line in sums_of(contents).decode().splitlines()}
+        wrong = (name for name in sorted(known | here) if known.get(name) != here.get(name))
+        what = folder / next(wrong, SUMS)
+        raise ProgramError(f"{what} was changed after freezing", "restore the folder, or freeze it again")
+    try:
+        return Manifest.model_validate_json(raw)
+    except ValidationError as e:
+        raise ProgramError(f"{folder / MANIFEST}: {explain(e)[0]}", "upgrade irr, or freeze it again") from e
+
+
+def read_calibration(folder: Path) -> Calibration | None:
+    """Reads the calibration of a frozen program; None if it has none."""
+    path = folder / CALIBRATION
+    if not path.exists():
+        return None
+    try:
+        return Calibration.model_validate_json(path.read_bytes())
+    except ValidationError as e:
+        raise ProgramError(f"{path}: {explain(e)[0]}", "upgrade irr, or calibrate again") from e
+
+
+def sums_of(contents: Mapping[str, bytes]) -> bytes:
+    """The checksums of these files, as `SHA256SUMS` holds them."""
+    lines = (f"{hashlib.sha256(contents[name]).hexdigest()}  {name}\n" for name in sorted(contents))
+    return "".join(lines).encode()
+
 
 @dataclass(frozen=True)
 class ProgramFolder:
-    """A folder that can hold a frozen program.
-
-    Attributes:
-        path: The folder, with links resolved; it does not exist, is empty, or holds a frozen program.
-    """
+    """A folder, with links resolved, that does not exist, is empty, or holds a frozen program."""
 
     path: Path
 
@@ -60,15 +173,17 @@ class ProgramFolder:
             ProgramError: If that fails; the message names another folder that holds the files, if one does.
         """
         beside = _fresh(self.path)
+        written = None
         try:
             beside.mkdir()
             _write(beside, contents)
-        except OSError as e:
-            raise self._failed(str(e.strerror), _rescue(contents)) from e
-        try:
+            written = beside
             self._replace_by(beside)
         except (OSError, ProgramError) as e:
-            raise self._failed(str(getattr(e, "strerror", e)), beside) from e
+            problem = f"{self.path} cannot be written ({getattr(e, 'strerror', e)})"
+            if rescued := written or _rescue(contents):
+                raise ProgramError(f"{problem}; the program is in {rescued}", "move it from there") from e
+            raise ProgramError(problem, "make room, or name another folder") from e
 
     def _holds_program(self) -> bool:
         """Whether the folder holds a frozen program.
@@ -77,7 +192,7 @@ class ProgramFolder:
             ProgramError: If it holds anything else.
         """
         found = {path.name for path in self.path.iterdir()} if self.path.exists() else set()
-        if all(map(is_dropped, found)):
+        if all(map(_is_dropped, found)):
             return False
         if not {MANIFEST, LABELS} <= found:
             raise ProgramError(f"{self.path} exists and is not a frozen program", "name another folder")
@@ -88,20 +203,14 @@ class ProgramFolder:
             if self.path.exists():
                 _remove(self.path)  # holds nothing but files of a file manager
             beside.rename(self.path)
+        elif _exchange(beside, self.path):
+            _remove(beside)
         else:
-            old = beside
-            if not _exchange(beside, self.path):
-                old = _fresh(self.path)
-                self.path.rename(old)
-                beside.rename(self.path)
+            old = _fresh(self.path)
+            self.path.rename(old)
+            beside.rename(self.path)
             _remove(old)
         sync_folder(self.path.parent)
-
-    def _failed(self, why: str, rescued: Path | None) -> ProgramError:
-        if rescued:
-            hint = "move it from there"
-            return ProgramError(f"{self.path} cannot be written ({why}); the program is in {rescued}", hint)
-        return ProgramError(f"{self.path} cannot be written ({why})", "make room, or name another folder")
 
 
 def _fresh(path: Path) -> Path:
@@ -144,7 +253,7 @@ def _remove(folder: Path) -> None:
     """Removes a program's own files, and the folder if that leaves it empty."""
     try:
         for path in folder.iterdir():
-            if path.name in FILES or is_dropped(path.name):
+            if path.name in FILES or _is_dropped(path.name):
                 path.unlink()
         folder.rmdir()
     except OSError as e:

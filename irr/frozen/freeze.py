@@ -15,16 +15,15 @@ from pydantic import BaseModel
 from irr.calibrate.calibration import Calibration
 from irr.encoders.sentence_transformers import SentenceEncoder, model_folder
 from irr.errors import ProgramError
-from irr.frozen.folder import ProgramFolder
-from irr.frozen.manifest import (
+from irr.frozen.folder import (
     CALIBRATION,
     EXAMPLES,
     LABELS,
     MANIFEST,
-    PACKAGES,
     SUMS,
     TRIALS,
     Manifest,
+    ProgramFolder,
     Scores,
     names_in,
     read_calibration,
@@ -42,6 +41,9 @@ from irr.program.spec import ModelName
 from irr.prompts.pack import TaskPack, load_task
 from irr.types import Example
 from irr.version import __version__
+
+# What a manifest names the versions of.
+_PACKAGES = ("chromadb", "sentence-transformers", "torch", "transformers")
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +72,15 @@ def freeze(
             an encoder of the caller's own. If writing fails, the message names the folder with the program.
     """
     place = folder if isinstance(folder, ProgramFolder) else ProgramFolder.at(folder)
-    own = program.custom or ("a part of its label space" if program.part is not None else "")
-    if own:
-        raise ProgramError(f"a program with {own} cannot be frozen", "freeze it without that")
+    obstacles = {
+        "an encoder of its own": not isinstance(program.encoder, SentenceEncoder),
+        "a ranker of its own": program.models.ranker is not None,
+        "a part of its label space": program.part is not None,
+    }
+    for own, there in obstacles.items():
+        if there:
+            raise ProgramError(f"a program with {own} cannot be frozen", "freeze it without that")
+    versions = {"irr": __version__, "python": platform.python_version()}
     manifest = Manifest(
         spec=program.spec.replace(examples=()),
         labels=len(program.space),
@@ -81,7 +89,7 @@ def freeze(
         digest=program.ranking_digest,
         scores=scores or {},
         optimized=optimized or {},
-        versions=_versions(),
+        versions={**versions, **{name: version(name) for name in _PACKAGES}},
     )
     files = {
         MANIFEST: _json(manifest),
@@ -153,9 +161,15 @@ def load(
     stages = ((spec.infer, infer_lm), (spec.rank, rank_lm))
     needed = [_needed(folder, frozen, given, api_base) for frozen, given in stages]
     models = open_models(needed, api_base, limits)
-    encoder = _open_encoder(folder, spec.encoder.name)
+    name = spec.encoder.name
+    if model_folder(name) is None and hub_folder(name) is None:
+        hint = f'fetch it with irr.SentenceEncoder("{name}") if you trust who made it'
+        raise ProgramError(f'{folder} needs the encoder "{name}", which is not on this machine', hint)
+    encoder = SentenceEncoder(name)
     for model, frozen in ((encoder, spec.encoder), (models[0], spec.infer), (models[1], spec.rank)):
-        _check_revision(model, frozen)
+        if model and frozen and model.name == frozen.name and ModelName.of(model) != frozen:
+            problem = f'the model "{frozen.name}" here is not the one that the program was frozen with'
+            raise ProgramError(problem, f"install the one with the revision {frozen.revision}")
     program = build(
         space,
         encoder=encoder,
@@ -183,11 +197,7 @@ def load(
 def read_labels(
     folder: Path, manifest: Manifest, labels: LabelSpace | None = None, rebind: bool = False
 ) -> LabelSpace:
-    """The label space of a frozen program, or `labels` in its place.
-
-    Raises:
-        ProgramError: If `labels` differ from it and `rebind` is not set.
-    """
+    """The label space of a frozen program, or in its place `labels`, which may differ where `rebind`."""
     if labels is None:
         return LabelSpace.read(folder / LABELS)
     if labels.fingerprint != manifest.fingerprint and not rebind:
@@ -196,18 +206,14 @@ def read_labels(
     return labels
 
 
-def _versions() -> dict[str, str]:
-    packages = {name: version(name) for name in PACKAGES}
-    return {"irr": __version__, "python": platform.python_version(), **packages}
-
-
 def _examples(folder: Path, space: LabelSpace, rebind: bool) -> list[Example]:
     path = folder / EXAMPLES
     lines = path.read_text("utf-8").split("\n") if path.exists() else []
     examples = [Example.model_validate_json(line) for line in lines if line]
     if rebind:
-        kept = (Example(text=e.text, labels=tuple(x for x in e.labels if x in space)) for e in examples)
-        examples = [example for example in kept if example.labels]
+        known = (tuple(label for label in example.labels if label in space) for example in examples)
+        pairs = zip(examples, known, strict=True)
+        return [Example(text=example.text, labels=labels) for example, labels in pairs if labels]
     return examples
 
 
@@ -225,23 +231,6 @@ def _needed(
         problem = f'{folder} asks the model "{frozen.name}" of a server'
         raise ProgramError(problem, "give `api_base`, the URL of its server")
     return name
-
-
-def _open_encoder(folder: Path, name: str) -> SentenceEncoder:
-    """The encoder of that name on this machine; a model that a folder names is never fetched."""
-    if model_folder(name) is None and hub_folder(name) is None:
-        hint = f'fetch it with irr.SentenceEncoder("{name}") if you trust who made it'
-        raise ProgramError(f'{folder} needs the encoder "{name}", which is not on this machine', hint)
-    return SentenceEncoder(name)
-
-
-def _check_revision(model: SentenceEncoder | LanguageModel | None, frozen: ModelName | None) -> None:
-    if model is None or frozen is None or model.name != frozen.name:
-        return
-    here = ModelName.of(model).revision
-    if here != frozen.revision:
-        problem = f'the model "{frozen.name}" here is not the one that the program was frozen with'
-        raise ProgramError(problem, f"install the one with the revision {frozen.revision}")
 
 
 def _json(model: BaseModel) -> str:

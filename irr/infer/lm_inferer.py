@@ -9,8 +9,8 @@ from irr.errors import LMError, LMUnavailableError
 from irr.infer.spans import Inferer
 from irr.lm.loop import gather, run_on_loop
 from irr.lm.protocol import LanguageModel, metered
+from irr.prompts.chat import TermPrompt
 from irr.prompts.pack import ChooseDemos, Demo, TaskPack
-from irr.prompts.templates import TermPrompt
 from irr.types import Fallback, Inference, Query, QueryKind
 
 # A longer text is split into requests of this size.

@@ -5,19 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import NamedTuple
 
 from irr.calibrate.fit import calibrate
-from irr.errors import BudgetSpentError, LMUnavailableError, UsageError
+from irr.errors import BudgetSpentError, LMUnavailableError, MissingExtraError, UsageError
 from irr.evaluate.evaluate import RankingScores, score_rankings
-from irr.frozen.manifest import Scores
+from irr.frozen.folder import Scores
 from irr.io.texts import GoldRow
 from irr.lm.cache import Budget, CachedModel
 from irr.lm.protocol import Capabilities, LanguageModel
-from irr.optimize.dspy_search import Optimizer, check_optimizer
-from irr.optimize.prompt_search import BOTH, INFER, RANK, PromptSearch
-from irr.optimize.scorer import Plan, Scorer, Trial
-from irr.optimize.tuning import combine, tune
+from irr.optimize.prompt_search import BOTH, INFER, RANK, Optimizer, PromptSearch
+from irr.optimize.tuning import Plan, Scorer, Trial, combine, tune
 from irr.program.program import InferRetrieveRank
 from irr.prompts.pack import load_task
 from irr.statistics import Difference, paired_bootstrap
@@ -91,10 +90,14 @@ def optimize(
         UsageError: If there are too few examples, or the options do not fit together.
     """
     train, val = split(trainset, seed) if valset is None else (list(trainset), list(valset))
-    _check_examples(train, val)
+    for examples, name in ((train, "trainset"), (val, "valset")):
+        if sum(bool(row.labels) for row in examples) < _FEWEST // 2:
+            hint = f"give at least {_FEWEST} with labels, better 60"
+            raise UsageError(f"too few examples in the {name}", hint)
     students = program.models.infer_lm, program.models.rank_lm
     teachers = teachers or Teachers()
-    check_models(optimizer, end_to_end, _capabilities(*students), _capabilities(*teachers))
+    abilities = [model.capabilities if model else None for model in (*students, *teachers)]
+    check_models(optimizer, end_to_end, abilities[:2], abilities[2:])
     budget = budget or Budget()
     scorer = Scorer(program.index, program.encoder, train, val)
     trials: list[Trial] = []
@@ -114,23 +117,15 @@ def optimize(
         raise LMUnavailableError("down", budget.reason, "start it again, and repeat the call")
     rows = [*scorer.train, *scorer.val]
     plan = combine(scorer, tune(scorer, start, rows, budget, add_trial), rows, seed, add_trial)
-    search = PromptSearch(
-        scorer, (infer_lm, rank_lm), (writers[0], writers[1]), optimizer, budget, seed, add_trial
-    )
+    search = PromptSearch(scorer, (infer_lm, rank_lm), Teachers(*writers), optimizer, budget, seed, add_trial)
     stages = [step for step, model in ((INFER, infer_lm), (RANK, rank_lm)) if model]
     for step in [BOTH] if end_to_end else stages:
         plan = search.improve(plan, step)
     after = _evaluated(scorer, plan, budget)
-    uses_examples = plan.uses_examples
-    of_train = _gain_of_train(scorer, plan) if uses_examples else None
-    plan = replace(plan, examples=uses_examples)
-    found = scorer.final(
-        replace(
-            plan,
-            infer_lm=plan.infer_lm and program.models.infer_lm,
-            rank_lm=plan.rank_lm and program.models.rank_lm,
-        )
-    )
+    of_train = _gain_of_train(scorer, plan) if plan.uses_examples else None
+    plan = replace(plan, examples=plan.uses_examples)
+    infer_lm, rank_lm = plan.infer_lm and students[0], plan.rank_lm and students[1]
+    found = scorer.final(replace(plan, infer_lm=infer_lm, rank_lm=rank_lm))
     uncalibrated = ""
     try:
         with budget.trial(len(rows)):
@@ -148,12 +143,11 @@ def optimize(
         "prompt_tokens": budget.usage.prompt_tokens,
         "completion_tokens": budget.usage.completion_tokens,
     }
-    scores = {
-        name: Scores(texts=one.texts, metrics=one.metrics)
-        for name, one in (("before", before), ("after", after))
-        if one is not None
-    }
-    gain = _gain(before, after)
+    evaluated = {"before": before, "after": after}
+    scores = {n: Scores(texts=one.texts, metrics=one.metrics) for n, one in evaluated.items() if one}
+    gain = None
+    if before and after:
+        gain = paired_bootstrap(after.per_text.scores["rp@10"], before.per_text.scores["rp@10"])
     return Optimized(found, trials, scores, gain, of_train, history, budget.reason, uncalibrated)
 
 
@@ -165,34 +159,21 @@ def split(rows: Sequence[GoldRow], seed: int) -> tuple[list[GoldRow], list[GoldR
     return shuffled[:half], shuffled[half:]
 
 
-def _check_examples(train: Sequence[GoldRow], val: Sequence[GoldRow]) -> None:
-    for rows, what in ((train, "trainset"), (val, "valset")):
-        if sum(bool(row.labels) for row in rows) < _FEWEST // 2:
-            hint = f"give at least {_FEWEST} with labels, better 60"
-            raise UsageError(f"too few examples in the {what}", hint)
-
-
 def check_models(
     optimizer: Optimizer,
     end_to_end: bool,
     stages: Sequence[Capabilities | None],
     teachers: Sequence[Capabilities | None],
 ) -> None:
-    """Checks that the models of infer and rank, and their teachers, suit the optimizer.
-
-    Raises:
-        UsageError: If they do not.
-        MissingExtraError: If the optimizer needs a package that is not installed.
-    """
+    """Checks that the optimizer can run, and that the models of infer and rank or their teachers suit it."""
     if end_to_end and not all(stages):
         raise UsageError("end_to_end needs models for both stages", "give infer_lm and rank_lm")
-    for stage, teacher in zip(stages, teachers, strict=True):
-        if stage:
-            check_optimizer(optimizer, teacher or stage)
-
-
-def _capabilities(*models: LanguageModel | None) -> list[Capabilities | None]:
-    return [model.capabilities if model else None for model in models]
+    writers = [teacher or stage for stage, teacher in zip(stages, teachers, strict=True) if stage]
+    if writers and optimizer is Optimizer.MIPRO and not find_spec("optuna"):
+        raise MissingExtraError("mipro needs optuna", "pip install 'irr[optimize]'")
+    if optimizer in (Optimizer.MIPRO, Optimizer.GEPA) and not all(one.writes_instructions for one in writers):
+        hint = "give a teacher on a server, or use the optimizer bootstrap"
+        raise UsageError(f"{optimizer} needs a model that can write instructions", hint)
 
 
 def _evaluated(scorer: Scorer, plan: Plan, budget: Budget) -> RankingScores | None:
@@ -204,16 +185,8 @@ def _evaluated(scorer: Scorer, plan: Plan, budget: Budget) -> RankingScores | No
         return None
 
 
-def _gain(before: RankingScores | None, after: RankingScores | None) -> Difference | None:
-    """The gain in RP@10."""
-    if before is None or after is None:
-        return None
-    return paired_bootstrap(after.per_text.scores["rp@10"], before.per_text.scores["rp@10"])
-
-
 def _gain_of_train(scorer: Scorer, plan: Plan) -> Difference:
     """RP@10 on the valset with all examples against those of the valset alone."""
     plan = replace(plan, infer_lm=None, rank_lm=None)
     alone = Scorer(scorer.index, scorer.encoder, [], scorer.val)
-    ours, theirs = (one.values(plan, scorer.val).tolist() for one in (scorer, alone))
-    return paired_bootstrap(ours, theirs)
+    return paired_bootstrap(scorer.values(plan, scorer.val), alone.values(plan, scorer.val))

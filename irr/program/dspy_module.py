@@ -5,26 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from irr.config import RankMethod
 from irr.errors import IrrError, LMError
-from irr.index.store import LabelIndex
 from irr.lm.loop import run_on_loop
 from irr.lm.protocol import ChatRequest, LanguageModel, StageInput
-from irr.program.spec import Models, ProgramSpec
+from irr.program.spec import Models
 from irr.program.stages import AnswerOptions, Stages
-from irr.prompts.chat import Prompt, assistant_text, system_text, user_text
-from irr.prompts.pack import MAX_NAME, MAX_TERMS, Demo, InferPrompt, RankPrompt, TaskPack, demo_text
-from irr.prompts.templates import RankingPrompt, TermPrompt
+from irr.prompts.chat import Prompt, RankingPrompt, TermPrompt, assistant_text, system_text, user_text
+from irr.prompts.pack import MAX_NAME, MAX_TERMS, Demo, TaskPack, demo_text
 from irr.text.words import clean
 
 
 def prepare_dspy() -> Any:
-    """Imports DSPy without a download of prices; returns the module.
-
-    The user's DSPy settings stay: caches and retries are off only in the models that are made here.
-    """
+    """Imports DSPy without a download of prices, and returns the module; the user's DSPy settings stay."""
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     import dspy
 
@@ -42,37 +37,14 @@ _calling: ContextVar[ProgramModule] = ContextVar("irr_calling_module")
 _about: ContextVar[StageInput] = ContextVar("irr_about")
 
 
-class CompiledProgram(Protocol):
-    """The parts of a program that its module uses."""
-
-    @property
-    def spec(self) -> ProgramSpec:
-        """Its specification."""
-        ...
-
-    @property
-    def models(self) -> Models:
-        """Its models."""
-        ...
-
-    @property
-    def index(self) -> LabelIndex:
-        """The index of its label space."""
-        ...
-
-
 class ProgramModule(dspy.Module):  # type: ignore[misc]
-    """A program whose prompts DSPy can compile.
+    """An `InferRetrieveRank` with language models whose prompts DSPy can compile.
 
-    Its predictors `infer` and `rank` are the prompts that the program sends. A stage without a predictor
-    here asks its language model as the program does.
-
-    Args:
-        program: The program, with language models.
-        predictors: The stages whose prompts are predictors: `infer`, `rank`, or both.
+    Its predictors `infer` and `rank`, or one of them, are the prompts that the program sends. A stage without
+    a predictor asks its language model as the program does.
     """
 
-    def __init__(self, program: CompiledProgram, predictors: Sequence[str] = ("infer", "rank")) -> None:
+    def __init__(self, program: Any, predictors: Sequence[str] = ("infer", "rank")) -> None:
         super().__init__()
         self.program = program
         task, settings, models = program.spec.task, program.spec.settings, program.models
@@ -97,14 +69,12 @@ class ProgramModule(dspy.Module):  # type: ignore[misc]
         Returns:
             `labels`: ids of the ranked candidates, best first; `candidates`: ids as retrieved; `prediction`:
             the program's own prediction, with its trace.
-
-        Raises:
-            LMUnavailableError: If a model is unavailable.
         """
         token = _calling.set(self)
+        stages = self._shared.stages
+        options = AnswerOptions(stages.settings.retrieve.candidates, thresholds=None, trace=True)
         try:
-            depth = self.program.spec.settings.retrieve.candidates
-            (prediction,) = self._shared.stages.answer([text], AnswerOptions(depth, None, True))
+            (prediction,) = stages.answer([text], options)
         except Exception as e:
             if not isinstance(e, IrrError):
                 self.defects.append(e)
@@ -121,16 +91,16 @@ class ProgramModule(dspy.Module):  # type: ignore[misc]
 
     def task(self) -> TaskPack:
         """The task pack with the prompts that the predictors have now."""
-        task = self.program.spec.task
-        assert task is not None
+        task: TaskPack = self.program.spec.task
         changes: dict[str, Any] = {}
-        if hasattr(self, "infer"):
-            told, demos = _instructions(self.infer), _demos(self.infer, _terms_demo)
-            changes["infer"] = InferPrompt(instructions=told, notes="", demos=demos)
-        if hasattr(self, "rank"):
-            told, demos = _instructions(self.rank), _demos(self.rank, _ranking_demo)
-            question = task.rank.question
-            changes["rank"] = RankPrompt(instructions=told, question=question, notes="", demos=demos)
+        for stage, demo_of in (("infer", _terms_demo), ("rank", _ranking_demo)):
+            if predictor := getattr(self, stage, None):
+                instructions = predictor.signature.instructions.strip()
+                complete = _complete(predictor.demos, predictor.signature)
+                demos = tuple(demo for demo in map(demo_of, complete) if demo)
+                prompt = getattr(task, stage)
+                found = {"instructions": instructions, "notes": "", "demos": demos}
+                changes[stage] = type(prompt)(**{**dict(prompt), **found})
         return task.model_copy(update=changes)
 
 
@@ -161,7 +131,6 @@ class _PredictingModel:
 
     def __init__(self, model: LanguageModel) -> None:
         self.name = model.name
-        self.revision = getattr(model, "revision", None)
         self.concurrency = model.concurrency
         self.capabilities = model.capabilities
         self.probabilities = model.probabilities
@@ -169,11 +138,7 @@ class _PredictingModel:
         self._lm = dspy_model(model)
 
     async def chat(self, request: ChatRequest) -> str:
-        """Answers in words.
-
-        Raises:
-            LMError: If the model gives no usable answer.
-        """
+        """Answers by the predictor of the stage that asks."""
         about = request.about
         assert about is not None
         predictor = getattr(_calling.get(), about.stage)
@@ -193,7 +158,7 @@ class _PredictingModel:
 
 
 def schema_config(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The `config` of a DSPy call whose answer must fit a schema; DSPy's own loses the bounds of arrays."""
+    """The `config` of a DSPy call whose answer must fit a schema; DSPy's own has no bounds of arrays."""
     named = {"name": "answer", "schema": dict(schema), "strict": True}
     return {"response_format": {"type": "json_schema", "json_schema": named}}
 
@@ -201,9 +166,7 @@ def schema_config(schema: Mapping[str, Any]) -> dict[str, Any]:
 def dspy_model(model: LanguageModel, **settings: Any) -> dspy.LM:
     """The model as a `dspy.LM`, to be awaited or called from any thread but the event loop's.
 
-    Args:
-        model: The model; `as_lm_error` takes its LMErrors out of DSPy's.
-        settings: Sampling settings of `dspy.LM`.
+    `as_lm_error` takes its LMErrors out of DSPy's.
     """
     settings = {"temperature": 0.0, "cache": False, "num_retries": 0, **settings}
     engine = _BlockingEngine(model)
@@ -211,11 +174,7 @@ def dspy_model(model: LanguageModel, **settings: Any) -> dspy.LM:
 
 
 def as_lm_error(error: Exception) -> LMError:
-    """The LMError inside an exception of a DSPy call; raise it `from None`.
-
-    Raises:
-        Exception: `error` itself, or the IrrError inside it, if it does not come from a model.
-    """
+    """The LMError inside an exception of a DSPy call, to be raised `from None`; other errors are raised."""
     link: BaseException | None = error
     seen: set[int] = set()
     while link is not None and id(link) not in seen:  # DSPy wraps exceptions of an engine
@@ -238,38 +197,22 @@ class LeanJSONAdapter(dspy.JSONAdapter):  # type: ignore[misc]
         outputs = {name: _described(field) for name, field in signature.output_fields.items()}
         return system_text(signature.instructions, outputs)
 
-    def format_user_message_content(
-        self,
-        signature: Any,
-        inputs: dict[str, Any],
-        prefix: str = "",
-        suffix: str = "",
-        main_request: bool = False,
-    ) -> str:
+    def format_user_message_content(self, signature: Any, inputs: Mapping[str, Any], **_: Any) -> str:
         """Each field's description and value."""
         fields = signature.input_fields.items()
-        text = user_text({_described(f): str(inputs[name]) for name, f in fields if name in inputs})
-        return "\n".join(part for part in (prefix, text, suffix) if part)
+        return user_text({_described(field): str(inputs[name]) for name, field in fields})
 
-    def format_assistant_message_content(
-        self, signature: Any, outputs: dict[str, Any], missing_field_message: str | None = None
-    ) -> str:
-        """The answer of a demo."""
-        return assistant_text(
-            {name: outputs.get(name, missing_field_message) for name in signature.output_fields}
-        )
+    def format_assistant_message_content(self, signature: Any, outputs: Mapping[str, Any], **_: Any) -> str:
+        """The answer of a demo, which has all fields."""
+        return assistant_text({name: outputs[name] for name in signature.output_fields})
 
     def parse(self, signature: Any, completion: str) -> dict[str, Any]:
         """The fields of an answer."""
-        parse_error = dspy.utils.exceptions.AdapterParseError
         try:
             fields: dict[str, Any] = super().parse(signature, completion)
-        except parse_error:
-            raise
         except (ValueError, RecursionError) as e:  # deep nesting breaks the parser
-            raise parse_error(
-                adapter_name="LeanJSONAdapter", signature=signature, lm_response=completion[:200]
-            ) from e
+            names = {"adapter_name": type(self).__name__, "signature": signature}
+            raise dspy.utils.exceptions.AdapterParseError(**names, lm_response=completion[:200]) from e
         return fields
 
     def _prepare_response_format(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> None:
@@ -281,7 +224,7 @@ def _described(field: Any) -> str:
     return str(field.json_schema_extra["desc"])
 
 
-class _Engine:
+class _BlockingEngine:
     """A model as an engine of `dspy.LM`."""
 
     supports_response_schema = True
@@ -292,36 +235,28 @@ class _Engine:
     def __init__(self, model: LanguageModel) -> None:
         self._model = model
 
-    async def _respond(self, request: Any) -> Any:
-        lm15 = dspy.lm15
-        text = await self._model.chat(_chat_request(request))
-        return lm15.Response(
-            id=None,
-            model=self._model.name,
-            message=lm15.Message.assistant(text),
-            finish_reason="stop",
-            usage=lm15.Usage(),  # the model counts its tokens itself
-        )
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Engine:
-        return self  # copies of a program share the model's connections
-
-
-class _BlockingEngine(_Engine):
     def complete(self, request: Any) -> Any:
         return run_on_loop(self._respond(request))
 
+    async def _respond(self, request: Any) -> Any:
+        lm15, name = dspy.lm15, self._model.name
+        message = lm15.Message.assistant(await self._model.chat(_chat_request(request)))
+        # The model counts its tokens itself.
+        return lm15.Response(id=None, model=name, message=message, finish_reason="stop", usage=lm15.Usage())
 
-class _AsyncEngine(_Engine):
+    def __deepcopy__(self, memo: dict[int, Any]) -> _BlockingEngine:
+        return self  # copies of a program share the model's connections
+
+
+class _AsyncEngine(_BlockingEngine):
     async def complete(self, request: Any) -> Any:
         return await self._respond(request)
 
 
 def _chat_request(request: Any) -> ChatRequest:
     config = request.config
-    system = request.system
-    if system is not None and not isinstance(system, str):
-        system = "".join(part.text for part in system)
+    # A string, or parts of one.
+    system = "".join(getattr(part, "text", part) for part in request.system or ())
     messages = [(message.role, message.text or "") for message in request.messages]
     wanted = config.response_format or {}
     return ChatRequest(
@@ -338,10 +273,6 @@ def _chat_request(request: Any) -> ChatRequest:
     )
 
 
-def _instructions(predict: Any) -> str:
-    return str(predict.signature.instructions).strip()
-
-
 def _complete(demos: Iterable[Any], signature: Any) -> list[dict[str, Any]]:
     """Demos that have all fields, with the beginning of their texts, as a task pack holds them.
 
@@ -351,21 +282,15 @@ def _complete(demos: Iterable[Any], signature: Any) -> list[dict[str, Any]]:
     return [{**demo, "text": demo_text(demo["text"])} for demo in whole]
 
 
-def _demos(predictor: Any, read: Any) -> tuple[Demo, ...]:
-    found = (read(demo) for demo in _complete(predictor.demos, predictor.signature))
-    return tuple(demo for demo in found if demo is not None)
-
-
 def _terms_demo(demo: Any) -> Demo | None:
     terms = _distinct(demo["terms"])
-    return Demo(text=demo_text(demo["text"]), terms=terms) if terms else None
+    return Demo(text=demo["text"], terms=terms) if terms else None
 
 
 def _ranking_demo(demo: Any) -> Demo | None:
     candidates = tuple(line.partition(" ")[2][:MAX_NAME] for line in demo["candidates"].split("\n"))
-    named = [candidates[n - 1] for n in demo["ranking"] if 1 <= n <= len(candidates)]
-    terms = _distinct(named)
-    return Demo(text=demo_text(demo["text"]), terms=terms, candidates=candidates) if terms else None
+    terms = _distinct([candidates[n - 1] for n in demo["ranking"] if 1 <= n <= len(candidates)])
+    return Demo(text=demo["text"], terms=terms, candidates=candidates) if terms else None
 
 
 def _distinct(terms: Sequence[str]) -> tuple[str, ...]:

@@ -93,25 +93,30 @@ class Coalescer:
         return len(self._waiting)
 
     def answer(self, stages: Stages, options: AnswerOptions, text: TextOrError) -> Prediction:
-        """Answers a text, in this thread if nothing else is under way.
-
-        Raises:
-            Exception: What the text raised.
-        """
+        """Answers a text, in this thread if nothing else is under way; raises what the text raised."""
         if getattr(self._inside, "running", False):  # a stage calls a program: waiting would deadlock
             return stages.answer([text], options)[0]
         with self._changed:
             alone = not self._under_way and not self._waiting
             if alone:
                 self._under_way = 1
-        if alone:
-            return self._answer_here(stages, options, text)
-        future = self.submit(stages, options, text)
+        if not alone:
+            future = self.submit(stages, options, text)
+            try:
+                return future.result()
+            except BaseException:
+                future.cancel()  # the caller was interrupted
+                raise
+        self._inside.running = True
         try:
-            return future.result()
-        except BaseException:
-            future.cancel()  # the caller was interrupted
-            raise
+            return stages.answer([text], options)[0]
+        finally:
+            self._inside.running = False
+            with self._changed:
+                self._under_way -= 1
+                if self._waiting:
+                    self._start()
+                self._changed.notify_all()
 
     def submit(self, stages: Stages, options: AnswerOptions, text: TextOrError) -> Future[Prediction]:
         """The future answer to a text; it can be cancelled until its work begins."""
@@ -127,18 +132,6 @@ class Coalescer:
         """Waits until every submitted text is answered; no thread is left then."""
         with self._changed:
             self._changed.wait_for(lambda: not self._waiting and not self._under_way)
-
-    def _answer_here(self, stages: Stages, options: AnswerOptions, text: TextOrError) -> Prediction:
-        self._inside.running = True
-        try:
-            return stages.answer([text], options)[0]
-        finally:
-            self._inside.running = False
-            with self._changed:
-                self._under_way -= 1
-                if self._waiting:
-                    self._start()
-                self._changed.notify_all()
 
     def _start(self) -> None:
         threading.Thread(target=self._work, name="irr-group", daemon=False).start()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from irr.calibrate.calibration import Calibration
-from irr.calibrate.decision import BEST, Decision, Thresholds
+from irr.calibrate.decision import BEST, Decision
 from irr.config import Settings
 from irr.encoders.base import Encoder
 from irr.encoders.sentence_transformers import SentenceEncoder
@@ -121,14 +121,8 @@ class InferRetrieveRank:
     """A program: call it with one text, or stream many through `batch`. It is immutable.
 
     Threads and asyncio tasks may call it at the same time: their texts are answered together, as in a batch.
-    It can stand in a `with` block, whose end waits for what is under way.
-
-    Attributes:
-        spec: Everything besides the label space that its answers depend on.
-        models: Its models.
-        index: The index of its label space.
-        stages: Its stages.
-        coalescer: Groups the texts of concurrent callers; programs that are made of this one share it.
+    It can stand in a `with` block, whose end waits for what is under way. Programs that are made of this one
+    share its coalescer.
     """
 
     spec: ProgramSpec
@@ -140,10 +134,7 @@ class InferRetrieveRank:
 
     @classmethod
     def assemble(cls, spec: ProgramSpec, models: Models, index: LabelIndex) -> InferRetrieveRank:
-        """The program of a specification, its models, and an index of its encoder and fields.
-
-        The examples that labels have themselves join those of the specification.
-        """
+        """The program of a specification; the examples of the labels join those of the specification."""
         if own := dict.fromkeys(index.space.examples):
             given = (example for example in spec.examples if example not in own)
             spec = spec.replace(examples=(*own, *given))
@@ -157,18 +148,10 @@ class InferRetrieveRank:
         return self  # it is immutable
 
     def module(self, predictors: Sequence[str] = ("infer", "rank")) -> ProgramModule:
-        """The program as a `dspy.Module`, whose prompts any DSPy optimizer can compile.
-
-        Args:
-            predictors: The stages whose prompts are its predictors: `infer`, `rank`, or both.
-        """
+        """The program as a `dspy.Module` with these predictors, which any DSPy optimizer can compile."""
         from irr.program.dspy_module import ProgramModule
 
         return ProgramModule(self, predictors)
-
-    def with_task(self, task: TaskPack) -> InferRetrieveRank:
-        """The program with other prompts."""
-        return InferRetrieveRank.assemble(self.spec.replace(task=task), self.models, self.index)
 
     @property
     def space(self) -> LabelSpace:
@@ -201,13 +184,6 @@ class InferRetrieveRank:
         return self.stages.calibration
 
     @property
-    def custom(self) -> str:
-        """The part that the caller brought and that no name opens; "" if there is none."""
-        if not isinstance(self.encoder, SentenceEncoder):
-            return "an encoder of its own"
-        return "a ranker of its own" if self.models.ranker else ""
-
-    @property
     def digest(self) -> str:
         """SHA-256 of all that its answers depend on: two programs with one digest answer alike."""
         rankings = self.spec.digest(self.space.fingerprint)
@@ -221,11 +197,7 @@ class InferRetrieveRank:
         return self.spec.replace(leave_one_out=False).digest(self.space.fingerprint)
 
     def calibrated(self, calibration: Calibration | None) -> InferRetrieveRank:
-        """The program with this calibration, or without one.
-
-        Raises:
-            ProgramError: If it was fitted for another program.
-        """
+        """The program with this calibration, or without one; raises if it was fitted for another program."""
         if calibration and calibration.program != self.ranking_digest:
             raise ProgramError("the calibration was fitted for another program", "calibrate this one")
         return replace(self, stages=replace(self.stages, calibration=calibration))
@@ -236,8 +208,7 @@ class InferRetrieveRank:
             return self
         spec = self.spec.replace(leave_one_out=True)
         alone = InferRetrieveRank.assemble(spec.replace(part=None), self.models, self.index)
-        if self.part is not None:
-            alone = alone.within(only=self.part)
+        alone = alone if self.part is None else alone.within(only=self.part)
         return alone.calibrated(self.calibration)
 
     def in_groups(self, texts: int, workers: int = 1) -> InferRetrieveRank:
@@ -269,9 +240,8 @@ class InferRetrieveRank:
             part &= self.part
             numbers = part_of(self.space, only=part)
         # A calibration for rankings of all labels does not hold for those of a part.
-        stages = replace(
-            self.stages, retriever=self.stages.retriever.within(numbers), part=part, calibration=None
-        )
+        retriever = self.stages.retriever.within(numbers)
+        stages = replace(self.stages, retriever=retriever, part=part, calibration=None)
         return replace(self, spec=self.spec.replace(part=tuple(sorted(part))), stages=stages)
 
     def __call__(
@@ -314,10 +284,9 @@ class InferRetrieveRank:
         Args:
             texts: The texts, a series of them, or a data frame with a column `text`. A missing text, or a
                 value of another type, has an error in its prediction.
-            top_k: How many labels to return of each, at most; if None, ten, or as many as the decision
-                returns.
-            trace: Whether predictions carry every stage's output.
-            decision: Which labels to return, if not the best of every text; needs a calibrated program.
+            top_k: As for one text.
+            trace: As for one text.
+            decision: As for one text.
 
         Raises:
             UsageError: At the call, if `texts` is one text or a data frame without texts, no label is asked
@@ -335,14 +304,9 @@ class InferRetrieveRank:
         return self.stages.group_texts * self.stages.workers
 
     def nearest_labels(self, text: str, count: int) -> list[tuple[Label, float]]:
-        """The labels that are most similar to a text by the encoder alone, as one searches a label space.
-
-        Returns:
-            At most `count` labels with the cosine of their most similar entry, the most similar first.
-        """
+        """At most `count` labels with the cosine of the entry that is most similar to a text, best first."""
         numbers, cosines = self.stages.retriever.nearest(text, count)
-        pairs = zip(numbers.tolist(), cosines.tolist(), strict=True)
-        return [(self.space[number], cosine) for number, cosine in pairs]
+        return [(self.space[int(n)], float(cosine)) for n, cosine in zip(numbers, cosines, strict=True)]
 
     def warm_up(self) -> None:
         """Retrieves once, so that the first text takes no longer than others; asks no language model."""
@@ -370,20 +334,16 @@ class InferRetrieveRank:
             raise UsageError("top_k would break the promise of recall", "leave top_k out")
         if top_k is None and not decision.cuts:
             top_k = _TOP_K
-        return AnswerOptions(top_k, self._thresholds(decision), trace)
-
-    def _thresholds(self, decision: Decision) -> Thresholds | None:
-        if self.calibration:
-            return self.calibration.thresholds(decision) if decision.calibrated else None
+        thresholds = None
         if decision.calibrated:
-            raise UsageError(
-                "the program is not calibrated, and so has no probabilities", "calibrate it first"
-            )
-        return None
+            if not self.calibration:
+                problem = "the program is not calibrated, and so has no probabilities"
+                raise UsageError(problem, "calibrate it first")
+            thresholds = self.calibration.thresholds(decision)
+        return AnswerOptions(top_k, thresholds, trace)
 
 
 def from_module(module: ProgramModule) -> InferRetrieveRank:
     """The program of a module, with the prompts that its predictors have now."""
-    program = module.program
-    assert isinstance(program, InferRetrieveRank)
-    return program.with_task(module.task())
+    program: InferRetrieveRank = module.program
+    return InferRetrieveRank.assemble(program.spec.replace(task=module.task()), program.models, program.index)

@@ -20,14 +20,7 @@ ALGORITHM = 1
 
 
 class Models(NamedTuple):
-    """The models of a program.
-
-    Attributes:
-        encoder: Encodes queries and labels.
-        infer_lm: Proposes terms; None for no model.
-        rank_lm: Orders the candidates; None for no model.
-        ranker: The caller's own ranker, in place of a language model.
-    """
+    """The models of a program; a stage without one asks none. `ranker` is the caller's own."""
 
     encoder: Encoder
     infer_lm: LanguageModel | None = None
@@ -41,12 +34,7 @@ class Models(NamedTuple):
 
 
 class ModelName(BaseModel):
-    """A model by name.
-
-    Attributes:
-        name: The name that opens it.
-        revision: The hash of its weights; None for a served model.
-    """
+    """A model by the name that opens it and the hash of its weights, None for a served model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,12 +52,9 @@ class ProgramSpec(BaseModel):
 
     Attributes:
         algorithm: The version of the formulas.
-        encoder: The encoder of queries and labels.
         infer: The language model that proposes terms, if one does.
         rank: The language model that orders candidates, if one does.
         ranker: The class of the caller's own ranker; "" without one.
-        settings: The settings of all stages.
-        combination: The weights of the features.
         task: The task pack of the language models; None without them.
         examples: Labelled texts that count as evidence for their labels and can be shown to language models.
         leave_one_out: Whether an example counts for other texts only.

@@ -11,18 +11,19 @@ import numpy as np
 
 from irr.calibrate.calibration import Calibration, label_features, text_profile
 from irr.calibrate.decision import Thresholds
-from irr.config import RankMethod, RankSettings, Settings
+from irr.config import RankMethod, Settings
 from irr.encoders.base import LockedEncoder
 from irr.errors import UsageError
 from irr.index.examples import ExampleIndex
 from irr.index.store import LabelIndex
+from irr.infer.lm_inferer import LMInferer
 from irr.infer.spans import Inferer, SpanInferer
 from irr.labels.hierarchy import arrange
 from irr.labels.space import LabelSpace
 from irr.lm.protocol import LanguageModel
 from irr.program.spec import Models, ProgramSpec
-from irr.prompts.pack import ChooseDemos, TaskPack, load_task
-from irr.rank.ranker import LMEvidence, Ranker, RetrievalRanker
+from irr.prompts.pack import ChooseDemos, load_task
+from irr.rank.ranker import LMRanker, Ranker, RetrievalRanker, evidence_by
 from irr.retrieve.retriever import LabelRetriever, Retriever
 from irr.text.passages import excerpt
 from irr.text.words import clean
@@ -46,7 +47,7 @@ _LM_GROUP_TEXTS = 8
 
 
 class AnswerOptions(NamedTuple):
-    """The options of an answer: labels at most, the thresholds of a decision, and whether with a trace."""
+    """The options of an answer: labels at most, the thresholds of a decision, whether with a trace."""
 
     top_k: int | None
     thresholds: Thresholds | None
@@ -58,11 +59,6 @@ class Stages:
     """Three stages over a label space.
 
     Attributes:
-        space: The label space.
-        settings: The settings of all stages.
-        inferer: The first stage.
-        retriever: The second stage.
-        ranker: The third stage.
         part: Ids of the labels that texts may get; None for all.
         calibration: Gives labels their probabilities; None if it was not calibrated.
         group_texts: How many texts go through the stages together.
@@ -83,24 +79,14 @@ class Stages:
 
     @classmethod
     def compose(cls, spec: ProgramSpec, models: Models, index: LabelIndex) -> Stages:
-        """Composes the stages that a specification asks for.
-
-        Args:
-            spec: The specification.
-            models: Its models.
-            index: An index of the encoder, with the fields of the settings.
-
-        Raises:
-            UsageError: If the language model lacks the rank method.
-        """
+        """Composes the stages that a specification asks for over an index of its encoder and fields."""
         settings, lms = spec.settings, models.language_models
         encoder = LockedEncoder(models.encoder) if lms else models.encoder
         spans = SpanInferer(settings.infer)
-        neighbours = (
-            ExampleIndex(spec.examples, index.space, encoder, spans.passage_texts, spec.leave_one_out)
-            if spec.examples
-            else None
-        )
+        neighbours = None
+        if examples := spec.examples:
+            alone = spec.leave_one_out
+            neighbours = ExampleIndex(examples, index.space, encoder, spans.passage_texts, alone)
 
         def chooser(count: int) -> ChooseDemos | None:
             return neighbours.chooser(count) if neighbours and count else None
@@ -108,19 +94,14 @@ class Stages:
         task = spec.task or load_task("default")
         inferer: Inferer = spans
         if models.infer_lm:
-            from irr.infer.lm_inferer import LMInferer
-
             choose = chooser(settings.infer.near_demos)
             inferer = LMInferer(spans, models.infer_lm, task, settings.infer.demos, choose)
         ranker = models.ranker or RetrievalRanker()
         if models.rank_lm:
-            from irr.rank.lm_ranker import Depth, LMRanker
-
             method = rank_method(models.rank_lm, settings)
-            depth = Depth(settings.retrieve.candidates, settings.rank.listwise_count, settings.rank.score_gap)
             evidence = evidence_by(method, models.rank_lm, task, settings.rank)
             weight = settings.rank.method_weight(method)
-            ranker = LMRanker(evidence, weight, depth, chooser(settings.rank.near_demos))
+            ranker = LMRanker(evidence, weight, settings, chooser(settings.rank.near_demos))
         # Twice the concurrency of a model, because one half is retrieved while the other half is asked about.
         under_way = 2 * max((model.concurrency for model in lms), default=0)
         return cls(
@@ -137,11 +118,8 @@ class Stages:
         """Answers a group of texts, in order; one that cannot be answered gets its error."""
         cleaned = [clean(text) if isinstance(text, str) else text for text in texts]
         problems = [self._problem(text) for text in cleaned]
-        usable = [
-            text
-            for text, problem in zip(cleaned, problems, strict=True)
-            if problem is None and isinstance(text, str)
-        ]
+        pairs = zip(cleaned, problems, strict=True)
+        usable = [text for text, problem in pairs if not problem and isinstance(text, str)]
         inferences = self.inferer.infer(usable)
         depth = max(options.top_k or 1, self.settings.retrieve.candidates)
         found = self.retrieve([inference.queries for inference in inferences], depth, options.trace)
@@ -154,7 +132,7 @@ class Stages:
     def retrieve(
         self, queries: Sequence[Sequence[Query]], depth: int, trace: bool = False
     ) -> Sequence[Sequence[Candidate]]:
-        """The candidates of each text, so many, for its queries; threads take turns."""
+        """The candidates of each text for its queries; threads take turns."""
         with self._retrieving:
             return self.retriever.retrieve(queries, depth, trace)
 
@@ -170,7 +148,11 @@ class Stages:
         labels, scope = ranking.labels, None
         # A text that was ranked in another way than the texts with gold has no probabilities.
         if self.calibration and not fallbacks:
-            labels = _with_probabilities(self.calibration, labels, candidates)
+            probabilities = self.calibration.curve.probabilities(label_features(labels, candidates))
+            labels = tuple(
+                label.model_copy(update={"probability": probability})
+                for label, probability in zip(labels, probabilities.round(6).tolist(), strict=True)
+            )
             scope = round(self.calibration.scope.p_value(text_profile(candidates)), 6)
         chosen = labels if options.thresholds is None else _selected(options.thresholds, labels, scope)
         top_k = len(chosen) if options.top_k is None else options.top_k
@@ -199,41 +181,14 @@ class Stages:
         return None
 
 
-def evidence_by(
-    method: RankMethod, model: LanguageModel, task: TaskPack, settings: RankSettings
-) -> LMEvidence:
-    """A model's evidence for candidates by one method."""
-    if method is RankMethod.POINTWISE:
-        from irr.rank.pointwise import Pointwise
-
-        return Pointwise(model, task, settings.demos)
-    from irr.rank.listwise import Listwise
-
-    return Listwise(model, task, settings)
-
-
 def rank_method(model: LanguageModel, settings: Settings) -> RankMethod:
-    """The rank method of a model; `auto` is listwise.
-
-    Raises:
-        UsageError: If the model lacks the method.
-    """
+    """The rank method of a model, which must have it; `auto` is listwise."""
     method = settings.rank.method
     if method is RankMethod.AUTO:
         return RankMethod.LISTWISE
     if method is RankMethod.POINTWISE and not model.capabilities.scores:
         raise UsageError(f'the model "{model.name}" gives no probabilities', "rank listwise")
     return method
-
-
-def _with_probabilities(
-    calibration: Calibration, labels: Sequence[RankedLabel], candidates: Sequence[Candidate]
-) -> tuple[RankedLabel, ...]:
-    probabilities = calibration.curve.probabilities(label_features(labels, candidates))
-    return tuple(
-        RankedLabel(id=label.id, name=label.name, score=label.score, probability=probability)
-        for label, probability in zip(labels, probabilities.round(6).tolist(), strict=True)
-    )
 
 
 def _selected(

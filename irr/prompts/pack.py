@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from string import ascii_letters, digits
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
@@ -41,11 +42,10 @@ _TOML_PLACE = re.compile(r" \(at line (\d+), column \d+\)$")
 
 
 def _distinct(terms: tuple[str, ...]) -> tuple[str, ...]:
-    seen: set[str] = set()
-    for term in terms:
-        if term.casefold() in seen:
+    folded = [term.casefold() for term in terms]
+    for place, term in enumerate(terms):
+        if folded[place] in folded[:place]:
             raise ValueError(f'"{term}" occurs twice')
-        seen.add(term.casefold())
     return terms
 
 
@@ -89,13 +89,7 @@ Demos = Annotated[tuple[Demo, ...], Field(max_length=32)]
 
 
 class InferPrompt(_Part):
-    """The prompt of infer, which asks for terms.
-
-    Attributes:
-        instructions: The instructions.
-        notes: Notes in place of the task's.
-        demos: Demos in place of the task's.
-    """
+    """The prompt of infer, which asks for terms; its notes and demos take the place of the task's."""
 
     instructions: Sentences
     notes: Notes | None = None
@@ -103,14 +97,7 @@ class InferPrompt(_Part):
 
 
 class RankPrompt(_Part):
-    """The prompts of rank.
-
-    Attributes:
-        instructions: The instructions to order numbered candidates.
-        question: The yes-or-no question about a single candidate.
-        notes: Notes in place of the task's.
-        demos: Demos in place of the task's.
-    """
+    """The prompts of rank: instructions to order candidates, and a yes-or-no question about a single one."""
 
     instructions: Sentences
     question: Annotated[str, StringConstraints(min_length=1, max_length=300)]
@@ -118,12 +105,8 @@ class RankPrompt(_Part):
     demos: Demos | None = None
 
 
-class ChooseDemos(Protocol):
-    """Chooses the demos of each text."""
-
-    def __call__(self, texts: Sequence[str], /) -> list[tuple[Demo, ...]]:
-        """Returns the demos of each text."""
-        ...
+# Chooses the demos of each text.
+ChooseDemos = Callable[[Sequence[str]], list[tuple[Demo, ...]]]
 
 
 class TaskPack(_Part):
@@ -131,12 +114,8 @@ class TaskPack(_Part):
 
     Attributes:
         title: The name of the task.
-        text: The word for a text.
-        label: The word for a label, singular.
-        labels: The word for labels, plural.
+        text: The word for a text; `label` and `labels` are those for labels.
         notes: Conventions of the label space for both stages; may be empty.
-        infer: The prompt of infer.
-        rank: The prompts of rank.
         demos: Demos for both stages.
     """
 
@@ -181,8 +160,9 @@ def load_task(name_or_folder: str) -> TaskPack:
     packed = _packed()
     if name_or_folder in packed:
         return _read(packed[name_or_folder])
-    if name_or_folder and _is_folder(Path(name_or_folder)):
-        return _read(Path(name_or_folder) / FILE)
+    with suppress(OSError):  # a name that no file can have
+        if name_or_folder and Path(name_or_folder).is_dir():
+            return _read(Path(name_or_folder) / FILE)
     hint = f"name one of {', '.join(sorted(packed))}, or a folder that holds {FILE}"
     raise InputError(f'task "{name_or_folder}"', "no such task", hint)
 
@@ -194,25 +174,18 @@ def _packed() -> dict[str, Path]:
     return {}
 
 
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # a name that no file can have
-        return False
-
-
 def _read(path: Path) -> TaskPack:
     text = "".join(line for _, line in read_lines(path, InputError))
     if len(text) > _LARGEST:
         raise InputError(path, f"longer than {_LARGEST:,} characters", "shorten it, or name a task pack")
-    if any(map(_has_long_key, text.splitlines())):
+    keys = (line.partition("=")[0] for line in text.splitlines())
+    if any(key.count(".") >= _MAX_KEY_PARTS and not set(key) - _KEY_CHARACTERS for key in keys):
         raise InputError(path, "a key of many parts", "write it as tables")
     try:
         return TaskPack.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as e:
-        problem = str(e)
-        place = _TOML_PLACE.search(problem)
-        problem = _TOML_PLACE.sub("", problem)
+        place = _TOML_PLACE.search(str(e))
+        problem = _TOML_PLACE.sub("", str(e))
         row = int(place[1]) if place else None
         hint = "correct the line" if place else 'close every """, quote and bracket'
         raise InputError(path, f"not TOML ({printable(problem[:1].lower() + problem[1:])})", hint, row) from e
@@ -221,8 +194,3 @@ def _read(path: Path) -> TaskPack:
     except ValidationError as e:
         problem, hint = explain(e, TaskPack)
         raise InputError(path, printable(problem), hint) from e
-
-
-def _has_long_key(line: str) -> bool:
-    key = line.partition("=")[0]
-    return key.count(".") >= _MAX_KEY_PARTS and not set(key) - _KEY_CHARACTERS

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from irr.calibrate.calibration import Calibration
+from irr.calibrate.calibration import SHIFTED, Calibration, Scope, count, is_shifted, shift, unusual
 from irr.calibrate.decision import Decision, Thresholds, best_f1_size, typical_text
 from irr.calibrate.fit import RankedText, fit
-from irr.calibrate.scope import SHIFTED, Scope, count, is_shifted, shift, unusual
 from irr.errors import UsageError
 from irr.statistics import calibration_error
 

@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import beta, hypergeom
 
-from irr.calibrate.risk_control import (
-    cut_off,
-    next_bound,
-    precision_promises,
-    recall_promises,
-)
+from irr.calibrate.calibration import cut_off
+from irr.calibrate.fit import next_bound, precision_promises, recall_promises
 from irr.statistics import precision_bound
 
 _SPLITS = 200

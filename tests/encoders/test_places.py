@@ -8,7 +8,7 @@ import pytest
 from irr.encoders.base import DEFAULT_ENCODER, LockedEncoder, encode_places, place_vectors
 from irr.encoders.sentence_transformers import SentenceEncoder, model_folder
 from irr.encoders.torch_engine import TorchEngine
-from irr.optimize.scorer import CachingEncoder
+from irr.optimize.tuning import CachingEncoder
 from tests.doubles.hash_encoder import HashEncoder
 
 STATES = np.array([[9, 9], [1, 0], [0, 2], [3, 0], [-1, 1]], np.float32)

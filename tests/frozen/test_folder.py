@@ -15,8 +15,7 @@ import pytest
 import irr as package
 from irr.errors import ProgramError
 from irr.frozen import folder as folder_module
-from irr.frozen.folder import ProgramFolder
-from irr.frozen.manifest import FILES, read_manifest
+from irr.frozen.folder import FILES, ProgramFolder, read_manifest
 from tests.doubles.small_disk import mounted
 
 
@@ -128,7 +127,7 @@ def test_on_a_full_disk_the_result_is_kept_elsewhere_and_nothing_half_written_is
 
 REPLACE = """
 import sys
-from irr.frozen.manifest import FILES
+from irr.frozen.folder import FILES
 from irr.frozen.folder import ProgramFolder
 for number in range(10**6):
     ProgramFolder.at(sys.argv[1]).fill(dict.fromkeys(FILES, b"%d" % number))

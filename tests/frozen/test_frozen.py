@@ -15,7 +15,7 @@ import pytest
 import irr as package
 from irr.config import Settings
 from irr.errors import ProgramError
-from irr.frozen.manifest import read_manifest
+from irr.frozen.folder import read_manifest
 from irr.rank.ranker import RetrievalRanker
 from tests.support import KITCHEN, Irr, read_jsonl, write_jsonl
 
@@ -127,7 +127,7 @@ def test_models_are_kept_by_name_prompts_in_full_and_addresses_and_keys_not_at_a
     written = b"".join(path.read_bytes() for path in (tmp_path / "program").iterdir())
     for secret in (b"sk-very", b"models.internal"):
         assert secret not in written
-    with pytest.raises(ProgramError, match=r'asks the model "small" of a server.*--api-base'):
+    with pytest.raises(ProgramError, match=r'asks the model "small" of a server.*api_base'):
         package.load(tmp_path / "program")
     again = package.load(tmp_path / "program", api_base="http://elsewhere:9/v1", index_folder=index_folder)
     assert again.digest == program.digest

@@ -20,8 +20,8 @@ from irr.lm.protocol import ChatRequest, metered
 from irr.lm.recorded import RecordedAnswer, RecordedModel
 from irr.lm.registry import name_of, open_model
 from irr.program.program import InferRetrieveRank, build
+from irr.prompts.chat import RankingPrompt, TermPrompt
 from irr.prompts.pack import Demo, load_task
-from irr.prompts.templates import RankingPrompt, TermPrompt
 from irr.text.words import clean
 from tests.support import Irr, read_jsonl, write_jsonl
 

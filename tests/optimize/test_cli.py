@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from irr.frozen.manifest import read_manifest
+from irr.frozen.folder import read_manifest
 from irr.hub import cache_folder
 from irr.lm.protocol import ChatRequest
 from tests.doubles.faulty_server import Call, Desk, completion, faulty_server

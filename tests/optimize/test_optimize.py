@@ -19,8 +19,8 @@ from irr.io.texts import GoldRow
 from irr.lm.cache import Budget, CachedModel
 from irr.lm.loop import run_on_loop
 from irr.lm.protocol import ChatRequest
-from irr.optimize.dspy_search import Optimizer
 from irr.optimize.optimization import Optimized, Teachers, optimize
+from irr.optimize.prompt_search import Optimizer
 from tests.doubles.scripted import ScriptedModel
 
 # What the texts mean stands in none of their words: only an example, or a model, can know it.

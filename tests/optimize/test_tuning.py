@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from irr.optimize.scorer import GoldFeatures
-from irr.optimize.tuning import FEWEST, fit, fit_by_cross_validation
+from irr.optimize.tuning import FEWEST, GoldFeatures, fit, fit_by_cross_validation
 from irr.retrieve.features import FEATURES, PLAIN, Features
 
 NAMES = list(FEATURES)

@@ -19,9 +19,8 @@ from irr.program.dspy_module import (
     prepare_dspy,
 )
 from irr.program.program import build
-from irr.prompts.chat import Prompt
+from irr.prompts.chat import Prompt, RankingPrompt, TermPrompt
 from irr.prompts.pack import Demo, TaskPack, load_task
-from irr.prompts.templates import RankingPrompt, TermPrompt
 from tests.doubles.hash_encoder import HashEncoder
 from tests.doubles.scripted import ScriptedModel
 

@@ -10,13 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from irr.config import RankSettings
+from irr.config import RankSettings, Settings
 from irr.errors import LMError
 from irr.lm.protocol import ChatRequest
 from irr.prompts.pack import load_task
-from irr.rank.listwise import Listwise
-from irr.rank.lm_ranker import Depth, LMRanker
-from irr.rank.pointwise import Pointwise
+from irr.rank.ranker import Listwise, LMRanker, Pointwise, depth
 from irr.types import Candidate, Label, Ranking
 from tests.doubles.scripted import ScriptedModel
 
@@ -28,15 +26,22 @@ CANDIDATES = [
 ]
 
 
+def reading(most: int, least: int = 1, gap: float = 0.0) -> Settings:
+    """Settings by which the model reads so many candidates."""
+    return Settings().replace(
+        {"retrieve.candidates": most, "rank.listwise_count": least, "rank.score_gap": gap}
+    )
+
+
 def ids(ranking: Ranking) -> list[str]:
     return [label.id for label in ranking.labels]
 
 
 def listwise(
-    answer: str | LMError, window: int = 0, depth: int = 50, names: Sequence[Candidate] = CANDIDATES
+    answer: str | LMError, window: int = 0, most: int = 50, names: Sequence[Candidate] = CANDIDATES
 ) -> tuple[Ranking, ScriptedModel]:
     model = ScriptedModel(lambda request: answer)
-    ranker = LMRanker(Listwise(model, TASK, RankSettings(window=window)), 2.0, Depth(depth))
+    ranker = LMRanker(Listwise(model, TASK, RankSettings(window=window)), 2.0, reading(most))
     (ranking,) = ranker.rank(["Some text"], [names])
     return ranking, model
 
@@ -55,7 +60,7 @@ def test_named_candidates_come_first_and_the_others_follow_as_retrieved() -> Non
 
 def test_candidates_are_numbered_one_a_line_after_all_that_is_constant() -> None:
     model = ScriptedModel(lambda request: '{"ranking": [1]}')
-    LMRanker(Listwise(model, TASK, RankSettings()), 2.0, Depth(50)).rank(
+    LMRanker(Listwise(model, TASK, RankSettings()), 2.0, reading(50)).rank(
         ["One", "Two"], [CANDIDATES, CANDIDATES[:2]]
     )
     one, two = model.requests
@@ -107,7 +112,7 @@ def test_a_sliding_window_carries_the_best_to_the_front() -> None:
     model = ScriptedModel(
         lambda request: json.dumps({"ranking": [len(re.findall(r"^\d+ ", request.messages[-1][1], re.M))]})
     )
-    ranker = LMRanker(Listwise(model, TASK, RankSettings(demos=0, window=3)), 2.0, Depth(50))
+    ranker = LMRanker(Listwise(model, TASK, RankSettings(demos=0, window=3)), 2.0, reading(50))
     (ranking,) = ranker.rank(["t"], [CANDIDATES])
     # [2 3 4] -> 4 first; [1 4 2] -> 2 first; [0 2 1] -> 1 first
     assert len(model.requests) == 3
@@ -122,7 +127,7 @@ def test_a_second_pass_takes_the_advantage_of_a_place_away() -> None:
             return json.dumps({"ranking": answer(lines)})
 
         evidence = Listwise(ScriptedModel(reply), TASK, RankSettings(passes=passes))
-        (ranking,) = LMRanker(evidence, 2.0, Depth(50)).rank(["t"], [CANDIDATES])
+        (ranking,) = LMRanker(evidence, 2.0, reading(50)).rank(["t"], [CANDIDATES])
         return ranking
 
     def as_they_stand(names: list[str]) -> list[int]:
@@ -144,7 +149,7 @@ def test_that_none_fits_is_an_answer_only_where_it_was_allowed() -> None:
     def ranked(answer: str, none_fits: bool) -> tuple[Ranking, ScriptedModel]:
         model = ScriptedModel(lambda _: answer)
         evidence = Listwise(model, TASK, RankSettings(none_fits=none_fits))
-        (ranking,) = LMRanker(evidence, 2.0, Depth(50)).rank(["t"], [CANDIDATES])
+        (ranking,) = LMRanker(evidence, 2.0, reading(50)).rank(["t"], [CANDIDATES])
         return ranking, model
 
     ranking, model = ranked('{"ranking": []}', True)
@@ -161,12 +166,12 @@ def test_that_none_fits_is_an_answer_only_where_it_was_allowed() -> None:
 
 def test_candidates_far_below_the_best_are_not_shown_and_follow() -> None:
     scores = [1.5, 1.4, 1.3, 1.2, 1.1]
-    assert Depth(50).count(scores) == 50
-    assert Depth(50, gap=0.25).count(scores) == 3
-    assert Depth(2, gap=0.25).count(scores) == 2
-    assert Depth(50, min_candidates=4, gap=0.05).count(scores) == 4
+    assert depth(reading(50), scores) == 50
+    assert depth(reading(50, gap=0.25), scores) == 3
+    assert depth(reading(2, gap=0.25), scores) == 2
+    assert depth(reading(50, least=4, gap=0.05), scores) == 4
     model = ScriptedModel(lambda request: '{"ranking": [2]}')
-    ranker = LMRanker(Listwise(model, TASK, RankSettings()), 2.0, Depth(50, gap=0.15))
+    ranker = LMRanker(Listwise(model, TASK, RankSettings()), 2.0, reading(50, gap=0.15))
     (ranking,) = ranker.rank(["Some text"], [CANDIDATES])
     assert "3 C++" not in model.requests[0].messages[-1][1]
     assert ids(ranking) == ["l1", "l0", "l2", "l3", "l4"]
@@ -177,13 +182,13 @@ def test_candidates_are_shown_with_the_beginning_of_their_description() -> None:
     long = Label(id="x", name="bake", description="Mix, knead\nand bake dough until it is done.")
     candidates = [Candidate(label=long, score=1.0), Candidate(label=Label(id="y", name="wash"), score=0.9)]
     settings = RankSettings(description_characters=20)
-    LMRanker(Listwise(model, TASK, settings), 2.0, Depth(50)).rank(["Some text"], [candidates])
+    LMRanker(Listwise(model, TASK, settings), 2.0, reading(50)).rank(["Some text"], [candidates])
     lines = model.requests[0].messages[-1][1].splitlines()
     assert lines[-2:] == ["1 bake – Mix, knead and bake…", "2 wash"]
 
 
 def test_candidates_beyond_the_depth_follow() -> None:
-    ranking, model = listwise('{"ranking": [2, 1]}', depth=2)
+    ranking, model = listwise('{"ranking": [2, 1]}', most=2)
     assert ids(ranking) == ["l1", "l0", "l2", "l3", "l4"]
     assert "plan menus" not in model.requests[0].messages[-1][1]
 
@@ -196,7 +201,7 @@ def test_no_candidates_need_no_model() -> None:
 
 def test_judgements_are_corrected_by_a_text_that_says_nothing() -> None:
     model = ScriptedModel()
-    ranker = LMRanker(Pointwise(model, TASK, demos=2), 1.0, Depth(50))
+    ranker = LMRanker(Pointwise(model, TASK, demos=2), 1.0, reading(50))
     first, second = ranker.rank(["bake bread", "bake bread"], [CANDIDATES, CANDIDATES])
     assert first.labels[0].id == "l0"
     assert sorted(ids(first)) == sorted(c.label.id for c in CANDIDATES)
@@ -212,7 +217,7 @@ def test_judgements_are_corrected_by_a_text_that_says_nothing() -> None:
 
 def test_a_judge_that_fails_leaves_the_retrieval_order() -> None:
     model = ScriptedModel(fails=LMError("unreachable", "connection refused"))
-    (ranking,) = LMRanker(Pointwise(model, TASK, demos=2), 1.0, Depth(50)).rank(["t"], [CANDIDATES])
+    (ranking,) = LMRanker(Pointwise(model, TASK, demos=2), 1.0, reading(50)).rank(["t"], [CANDIDATES])
     assert ids(ranking) == [c.label.id for c in CANDIDATES]
     assert ranking.fallback is not None
     assert ranking.fallback.code == "unreachable"
