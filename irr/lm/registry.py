@@ -45,7 +45,7 @@ def open_model(name: str, api_base: str | None = None, limits: Limits | None = N
         return EmbeddedModel()
     if kind == KIND:
         return RecordedModel.read(Path(rest))
-    return ServedModel(rest, api_base or OPENAI, limits=limits)
+    return ServedModel(rest, api_base or OPENAI, limits=limits or Limits())
 
 
 def open_models(

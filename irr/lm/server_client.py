@@ -38,6 +38,7 @@ _LARGEST_ANSWER = 4_000_000
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
 # Seconds that a text waits for a server that asks for a pause, unless the patience is longer.
 _LONGEST_RETRY_AFTER = 30.0
+_LIMITS = Limits()
 
 logger = logging.getLogger(__name__)
 
@@ -61,15 +62,8 @@ class ServedModel:
     capabilities = Capabilities()
 
     def __init__(
-        self,
-        name: str,
-        api_base: str,
-        *,
-        timeout: float = 120,
-        retries: int = 3,
-        limits: Limits | None = None,
+        self, name: str, api_base: str, *, timeout: float = 120, retries: int = 3, limits: Limits = _LIMITS
     ) -> None:
-        limits = limits or Limits()
         self.name = name
         self.concurrency = limits.concurrency
         self._endpoint = _Endpoint(api_base, timeout, retries, limits)
@@ -186,10 +180,7 @@ class ServedModel:
 
 
 class _Endpoint:
-    """Posts JSON to a server, and tries again where that may help.
-
-    Each request reads the key from the environment; it is stored nowhere.
-    """
+    """Posts JSON to a server, again where that may help; the key stays in the environment alone."""
 
     def __init__(self, api_base: str, timeout: float, retries: int, limits: Limits) -> None:
         self.base = check_address(api_base)
@@ -208,12 +199,7 @@ class _Endpoint:
         weakref.finalize(self, _close_in_the_end, self.sessions)
 
     async def post(self, url: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
-        """Posts `body`; returns the answer and the seconds that the answered try took.
-
-        Raises:
-            LMError: If no usable answer came after all tries.
-            LMUnavailableError: If the server refuses the key, the model or the address, or stays down.
-        """
+        """The answer to `body`, and the seconds that the answered try took."""
         return await on_loop(self._post(url, body))
 
     async def _post(self, url: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
