@@ -42,80 +42,55 @@ class _Settings(BaseModel):
 
 
 class InferSettings(_Settings):
-    """Settings of infer, which makes queries of a text.
+    """Settings of infer, which makes queries of a text."""
 
-    Attributes:
-        passage_words: Words of a passage, at most.
-        passage_characters: Characters of a passage, at most.
-        passage_overlap: Words that neighbouring passages share.
-        span_words: Words of a span, at most.
-        span_content_words: Words of a span that are not stopwords, at most.
-        demos: Demos of the task in the prompt.
-        near_demos: The most similar examples of the program in their place; 0 for none.
-    """
-
-    passage_words: Count = 60
-    passage_characters: Count = 500
-    passage_overlap: Annotated[int, Field(ge=0)] = 0
-    span_words: Annotated[int, Field(ge=1, le=10)] = 5
+    passage_words: Count = 60  # words of a passage, at most
+    passage_characters: Count = 500  # characters of a passage, at most
+    passage_overlap: Annotated[int, Field(ge=0)] = 0  # words that neighbouring passages share
+    span_words: Annotated[int, Field(ge=1, le=10)] = 5  # words of a span, at most
+    # Words of a span that are not stopwords, at most.
     span_content_words: Annotated[int, Field(ge=1, le=10)] = 3
-    demos: Demos = 2
-    near_demos: Demos = 0
+    demos: Demos = 2  # demos of the task in the prompt
+    near_demos: Demos = 0  # the most similar examples of the program in their place; 0 for none
 
 
 class RetrieveSettings(_Settings):
-    """Settings of retrieve, which scores labels; `retrieve.scoring` holds the formulas.
+    """Settings of retrieve, which scores labels; `retrieve.score` holds the formulas."""
 
-    Attributes:
-        fields: Parts of a label that get index entries; a name always does.
-        text_weight: Weight of the best match of a passage.
-        span_weight: Weight of the best match of a span.
-        term_weight: Weight of the best match of a term that a language model proposed.
-        alias_margin: Subtracted from a match with an alias.
-        description_margin: Subtracted from a match of a span or a term with a description.
-        hubness_penalty: Share of a span's mean similarity to its nearest names that its matches lose.
-        hubness_names: The number of nearest names of that mean.
-        name_recall_weight: Weight of the IDF-weighted share of a name's words that a passage holds.
-        word_cosine_weight: Weight of the IDF-weighted cosine of a passage and all texts of a label.
-        passage_temperature: Temperature of the soft maximum over passages.
-        example_weight: Weight of the similarity to the nearest example that has the label.
-        parent_share: Share of the difference by which a label is raised towards its best child.
-        redundancy_penalty: Factor of ln(1 + n) for a label when n better ones rest on the same span.
-        redundancy_pool: Labels with this penalty, as a multiple of those asked for.
-        prior_weight: A in score · ln(A · prior + e); 0 ignores label priors.
-        spans_always: Distinct spans of a text that are encoded in any case.
-        span_share: Share of the distinct spans of a longer text that are encoded: the likeliest to match.
-        candidates: Labels that retrieval passes to the ranker.
-        exact_entries: The most index entries that are all scored; above, labels are proposed first.
-        neighbors: Entries nearest to a query, and labels sharing words with a passage, that are proposed.
-    """
-
+    # Parts of a label that get index entries; a name always does.
     fields: tuple[EntryKind, ...] = tuple(EntryKind)
-    text_weight: Weight = 0.7
-    span_weight: Weight = 1.0
-    term_weight: Weight = 0.5
-    alias_margin: Margin = 0.06
-    description_margin: Margin = 0.05
+    text_weight: Weight = 0.7  # weight of the best match of a passage
+    span_weight: Weight = 1.0  # weight of the best match of a span
+    term_weight: Weight = 0.5  # weight of the best match of a term that a language model proposed
+    alias_margin: Margin = 0.06  # subtracted from a match with an alias
+    description_margin: Margin = 0.05  # subtracted from a match of a span or a term with a description
+    # Share of a span's mean similarity to its nearest names that its matches lose.
     hubness_penalty: Weight = 0.2
-    hubness_names: Count = 20
+    hubness_names: Count = 20  # the number of nearest names of that mean
+    # Weight of the IDF-weighted share of a name's words that a passage holds.
     name_recall_weight: Weight = 0.1
+    # Weight of the IDF-weighted cosine of a passage and all texts of a label.
     word_cosine_weight: Weight = 0.2
+    # Temperature of the soft maximum over passages.
     passage_temperature: Annotated[float, Field(gt=0.0, le=10.0)] = 0.05
-    example_weight: Weight = 0.2
-    parent_share: Share = 0.5
+    example_weight: Weight = 0.2  # weight of the similarity to the nearest example that has the label
+    parent_share: Share = 0.5  # share of the difference by which a label is raised towards its best child
+    # Factor of ln(1 + n) for a label when n better ones rest on the same span.
     redundancy_penalty: Weight = 0.07
-    redundancy_pool: Count = 4
-    prior_weight: Weight = 1.0
-    spans_always: Annotated[int, Field(ge=0)] = 256
+    redundancy_pool: Count = 4  # labels with this penalty, as a multiple of those asked for
+    prior_weight: Weight = 1.0  # A in score · ln(A · prior + e); 0 ignores label priors
+    spans_always: Annotated[int, Field(ge=0)] = 256  # distinct spans of a text that are encoded in any case
+    # Share of the distinct spans of a longer text that are encoded: the likeliest to match.
     span_share: Share = 0.2
-    candidates: Count = 50
+    candidates: Count = 50  # labels that retrieval passes to the ranker
+    # The most index entries that are all scored; above, labels are proposed first.
     exact_entries: Annotated[int, Field(ge=0)] = 200_000
+    # Entries nearest to a query, and labels sharing words with a passage, that are proposed.
     neighbors: Count = 200
 
     def kind_weight(self, kind: QueryKind) -> float:
         """The weight of one kind of query."""
-        weights = {QueryKind.TEXT: self.text_weight, QueryKind.SPAN: self.span_weight}
-        return weights.get(kind, self.term_weight)
+        return {"text": self.text_weight, "span": self.span_weight, "term": self.term_weight}[kind]
 
     def margin(self, entry: EntryKind, query: QueryKind) -> float:
         """The margin of a match of this kind of query with this kind of entry."""
@@ -128,37 +103,25 @@ class RetrieveSettings(_Settings):
 
 
 class RankSettings(_Settings):
-    """Settings of rank, which orders the candidates by a language model.
-
-    Attributes:
-        method: Listwise or pointwise.
-        characters: The most characters of a text that the model reads.
-        demos: Demos of the task in the prompt.
-        near_demos: The most similar examples of the program in their place; 0 for none.
-        window: For listwise: candidates in one prompt; 0 for all.
-        passes: For listwise: times that the model is asked, each with the candidates in another order.
-        description_characters: For listwise: characters of a candidate's description that the model is shown;
-            0 for names alone.
-        score_gap: Candidates whose retrieval score is further below the best are not shown; 0 for no limit.
-        none_fits: For listwise: whether the model may answer that no candidate applies; the candidates then
-            keep their retrieval scores.
-        listwise_count: Candidates that a listwise answer names, at most; so many are shown in any case.
-        listwise_weight: Weight of a place in the model's list, from 1 down to 0.
-        pointwise_weight: Weight of the model's probability of "yes".
-    """
+    """Settings of rank, which orders the candidates by a language model."""
 
     method: RankMethod = RankMethod.AUTO
-    characters: Annotated[int, Field(ge=500)] = 4_000
-    demos: Demos = 2
-    near_demos: Demos = 0
-    window: Annotated[int, Field(ge=0)] = 0
+    characters: Annotated[int, Field(ge=500)] = 4_000  # the most characters of a text that the model reads
+    demos: Demos = 2  # demos of the task in the prompt
+    near_demos: Demos = 0  # the most similar examples of the program in their place; 0 for none
+    window: Annotated[int, Field(ge=0)] = 0  # for listwise: candidates in one prompt; 0 for all
+    # For listwise: times that the model is asked, each with the candidates in another order.
     passes: Annotated[int, Field(ge=1, le=10)] = 1
+    # For listwise: characters of a candidate's description that the model is shown; 0 for names alone.
     description_characters: Annotated[int, Field(ge=0)] = 0
+    # Candidates whose retrieval score is further below the best are not shown; 0 for no limit.
     score_gap: Weight = 0.0
+    # For listwise: whether the model may answer that no candidate applies, which keeps retrieval scores.
     none_fits: bool = False
+    # Candidates that a listwise answer names, at most; so many are shown in any case.
     listwise_count: Count = 10
-    listwise_weight: Weight = 2.0
-    pointwise_weight: Weight = 1.0
+    listwise_weight: Weight = 2.0  # weight of a place in the model's list, from 1 down to 0
+    pointwise_weight: Weight = 1.0  # weight of the model's probability of "yes"
 
     def method_weight(self, method: RankMethod) -> float:
         """The weight of a method's evidence."""
@@ -166,20 +129,12 @@ class RankSettings(_Settings):
 
 
 class Settings(_Settings):
-    """All settings of a program.
-
-    Attributes:
-        infer: Settings of the first stage.
-        retrieve: Settings of the second stage.
-        rank: Settings of the third stage.
-        max_characters: The most characters of a text; a longer one gets an error.
-        hierarchy: Which labels of a hierarchy are returned.
-    """
+    """All settings of a program: those of each stage, the longest text, and the labels returned."""
 
     infer: InferSettings = InferSettings()
     retrieve: RetrieveSettings = RetrieveSettings()
     rank: RankSettings = RankSettings()
-    max_characters: Count = 1_500_000
+    max_characters: Count = 1_500_000  # the most characters of a text; a longer one gets an error
     hierarchy: Hierarchy = Hierarchy.NONE
 
     def replace(self, changes: Mapping[str, Any]) -> Settings:

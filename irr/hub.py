@@ -29,15 +29,7 @@ def load_pretrained(
 ) -> T:
     """Loads a model from its folder, else from this machine's hub cache, else from the model hub.
 
-    Args:
-        name: A model's name on the hub, or its folder.
-        read: Loads the model from a name or folder; its second argument allows only local files.
-        kind: "encoder" or "language model", for messages.
-        error: The error to raise if there is no such model, or it does not load.
-        folder: The model's folder, if `name` is not its path.
-
-    Raises:
-        IrrError: As `error`.
+    `read` takes a name or folder, and whether only local files are allowed; `kind` names it in messages.
     """
     prepare_environment()
     if folder := folder or local_folder(name, kind, error):
@@ -68,11 +60,7 @@ def prepare_environment() -> None:
 
 
 def local_folder(name: str, kind: str, error: type[IrrError]) -> Path | None:
-    """The folder of that name; None for a name on the hub.
-
-    Raises:
-        IrrError: As `error`, if the name is a path to no folder.
-    """
+    """The folder of that name; None for a name on the hub. Raises `error` for a path to no folder."""
     path = Path(name).expanduser()
     try:
         if path.is_dir():
@@ -127,11 +115,11 @@ def file_revision(folder: Path) -> str | None:
     """The same hash from the files of a sentence-transformers model; None without safetensors."""
     try:
         modules = json.loads((folder / "modules.json").read_text("utf-8"))
-        places = {folder / module["path"] for module in modules}
-        if any(next(place.glob("*.bin"), None) and not (place / _WEIGHTS).exists() for place in places):
+        files = {folder / module["path"] / _WEIGHTS for module in modules}
+        found = sorted(file for file in files if file.exists())
+        if not found or any(any(file.parent.glob("*.bin")) for file in files.difference(found)):
             return None
-        files = [place / _WEIGHTS for place in sorted(places) if (place / _WEIGHTS).exists()]
-        return _files_revision(tuple((file, file_stamp(file)) for file in files)) if files else None
+        return _files_revision(tuple((file, file_stamp(file)) for file in found))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

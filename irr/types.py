@@ -72,40 +72,23 @@ class EntryKind(StrEnum):
 
 
 class Query(_Frozen):
-    """A query: the text or a passage of it, a span, or a term that a model proposed.
-
-    Attributes:
-        text: Its text.
-        kind: Its source.
-        passage: The number of its passage; a term belongs to the whole text.
-        start: Its start in the text; None if it is not in the text.
-        end: Its end.
-    """
+    """A query: the text or a passage of it, a span, or a term that a model proposed."""
 
     text: str
     kind: QueryKind
-    passage: int = 0
-    start: int | None = None
+    passage: int = 0  # the number of its passage; a term belongs to the whole text
+    start: int | None = None  # its start in the text; None if it is not in the text
     end: int | None = None
 
 
 class Match(_Frozen):
-    """The best pair of query and entry of a candidate for one kind of query.
-
-    Attributes:
-        kind: The kind of query.
-        query: The query's text.
-        entry: The text of the label's entry.
-        score: Cosine similarity less the entry kind's margin.
-        start: The query's start in the text; None if it is not in the text.
-        end: Its end.
-    """
+    """The best pair of query and entry of a candidate for one kind of query, by their texts."""
 
     kind: QueryKind
     query: str
     entry: str
-    score: float
-    start: int | None = None
+    score: float  # cosine similarity less the entry kind's margin
+    start: int | None = None  # the query's start in the text; None if it is not in the text
     end: int | None = None
 
 
@@ -157,33 +140,17 @@ class RankedLabel(_Frozen):
 
 
 class Usage(_Frozen):
-    """The usage of language models.
+    """The usage of language models."""
 
-    Attributes:
-        calls: Requests that were answered.
-        prompt_tokens: Tokens sent.
-        cached_tokens: Tokens of these from the prefix cache.
-        completion_tokens: Tokens generated.
-        seconds: Time from request to answer, summed over calls.
-        dropped: Parts of answers that named no candidate, or one twice.
-    """
-
-    calls: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    seconds: float = 0.0
-    dropped: int = 0
+    calls: int = 0  # requests that were answered
+    prompt_tokens: int = 0  # tokens sent
+    cached_tokens: int = 0  # tokens of these from the prefix cache
+    completion_tokens: int = 0  # tokens generated
+    seconds: float = 0.0  # time from request to answer, summed over calls
+    dropped: int = 0  # parts of answers that named no candidate, or one twice
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            calls=self.calls + other.calls,
-            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
-            cached_tokens=self.cached_tokens + other.cached_tokens,
-            completion_tokens=self.completion_tokens + other.completion_tokens,
-            seconds=self.seconds + other.seconds,
-            dropped=self.dropped + other.dropped,
-        )
+        return Usage(**{name: value + getattr(other, name) for name, value in self})
 
 
 class Fallback(_Frozen):

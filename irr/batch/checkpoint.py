@@ -22,8 +22,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from irr.batch.rows import InputRow, OutputRow, Tally, answer_columns, read_output_row
 from irr.errors import OtherRunError, OutputError
 from irr.io.outputs import replace_file, sync_folder
-from irr.io.streams import compressed, is_compressed, open_source
-from irr.io.table_writer import is_table, write_table
+from irr.io.streams import COMPRESSED, compressed, ending, open_source
+from irr.io.tables import TABLES, write_table
 from irr.io.validation import explain
 from irr.types import Costs
 
@@ -42,7 +42,6 @@ class RunRecord(BaseModel):
     """A run on disk.
 
     Attributes:
-        format: The version of this format.
         run: Everything by name that the answers depend on besides the input.
         tally: The tally of the rows that are on the disk for sure.
         input: The digest of the input rows that are counted in it.
@@ -74,13 +73,9 @@ class RunRecord(BaseModel):
 
 
 class Checkpoint:
-    """The answers of one run; only `recover`, `drop`, `publish` and what follows `open` write.
+    """The answers of one run, which it writes to `output`; `separator` stands between the cells of CSV.
 
     Its methods raise an OutputError if a file in the place of a run was not written by one.
-
-    Args:
-        output: The run's output; of a link, the file that it leads to.
-        separator: Between the cells of a CSV output; a comma if "".
     """
 
     def __init__(self, output: Path, separator: str = "") -> None:
@@ -90,7 +85,7 @@ class Checkpoint:
         self._part_record = _beside(self.part, ".json")
         self._record = _beside(self.output, ".run.json")
         # The tally and the digest of its rows: one tuple, so that an interrupt leaves both or neither.
-        self._done = (Tally(), hashlib.sha256())
+        self._done = (Tally(), "")
 
     @property
     def tally(self) -> Tally:
@@ -139,22 +134,18 @@ class Checkpoint:
         record = RunRecord.read(self._record)
         record.check(self.output, {**run, "retry_errors": record.run.get("retry_errors")})
 
-    def check_input(self, rows: Iterator[InputRow]) -> Tally:
-        """The tally of a finished run; raises an OtherRunError if it does not answer exactly these rows."""
-        record, digest, texts = RunRecord.read(self._record), hashlib.sha256(), 0
+    def check_input(self, rows: Iterator[InputRow]) -> None:
+        """Raises an OtherRunError if the finished output does not answer exactly these rows."""
+        record, digest, texts = RunRecord.read(self._record), "", 0
         for row in rows:
-            digest.update(row.digest)
+            digest = _chained(digest, row)
             texts += 1
-        if (digest.hexdigest(), texts) != (record.input, record.tally.texts):
+        if (digest, texts) != (record.input, record.tally.texts):
             raise OtherRunError(self.output, "is of a run on another input", _RESTART)
-        return record.tally
+        self._done = (record.tally, digest)
 
     def open(self, run: Mapping[str, Any], rows: Iterator[InputRow]) -> None:
-        """Opens the run for writing, and skips the input rows that it already answers.
-
-        Raises:
-            OtherRunError: If it is another run, or answers other rows.
-        """
+        """Opens the run for writing, and skips the rows that it already answers; these must be its input."""
         end = 0
         if self.unfinished:
             record = RunRecord.read(self._part_record)
@@ -171,7 +162,7 @@ class Checkpoint:
         """Appends one answer; a kill of this process loses nothing from here on."""
         self._file.write(answer.line)
         self._file.flush()
-        self._count(answer.tally, answer.digest)
+        self._count(answer.tally, answer)
         if time.monotonic() - self._synced > _SYNC_SECONDS:
             self._sync()
 
@@ -186,9 +177,10 @@ class Checkpoint:
         """Turns the answers into the output."""
         with self._file:
             self._sync(complete=True)
-        if is_table(self.output) or is_compressed(self.output):
+        is_table = ending(self.output) in TABLES
+        if is_table or self.output.suffix in COMPRESSED:
             with replace_file(self.output) as file, compressed(file.buffer, self.output) as target:
-                if is_table(self.output):
+                if is_table:
                     columns = answer_columns(self._answers())
                     write_table(columns, self._answers, self.output, target, self._separator)
                 else:
@@ -213,35 +205,29 @@ class Checkpoint:
                     break
                 row = next(rows, None)
                 if row:
-                    self._count(Tally.read(answer), row.digest)
-                counted = self.tally.texts == record.tally.texts
-                if not row or row.id != answer["id"] or (counted and self._digest != record.input):
-                    problem = (
-                        f"is of a run on another input, which differs before or in row {self.tally.texts}"
-                    )
-                    raise OtherRunError(self.part, problem, _RESTART)
+                    self._count(Tally.read(answer), row)
+                tally, digest = self._done
+                counted = tally.texts == record.tally.texts
+                if not row or row.id != answer["id"] or (counted and digest != record.input):
+                    place = f"which differs before or in row {tally.texts}"
+                    raise OtherRunError(self.part, f"is of a run on another input, {place}", _RESTART)
                 if counted:
-                    self._done = (record.tally, self._done[1])  # it also holds what the rows do not say
+                    self._done = (record.tally, digest)  # it also holds what the rows do not say
                 end += len(line)
         return end
 
-    def _count(self, tally: Tally, digest: bytes) -> None:
-        rows = self._done[1].copy()
-        rows.update(digest)
-        self._done = (self.tally + tally, rows)
-
-    @property
-    def _digest(self) -> str:
-        return self._done[1].hexdigest()
+    def _count(self, tally: Tally, row: InputRow | OutputRow) -> None:
+        self._done = (self.tally + tally, _chained(self._done[1], row))
 
     def _sync(self, complete: bool = False) -> None:
         """Writes the rows through to the disk, and then their record."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._synced = time.monotonic()
-        tally = self.tally.model_copy(update={"seconds": self._synced - self._began})
-        self._done = (tally, self._done[1])
-        record = RunRecord(run=self._run, tally=tally, input=self._digest, complete=complete)
+        tally, digest = self._done
+        tally = tally.model_copy(update={"seconds": self._synced - self._began})
+        self._done = (tally, digest)
+        record = RunRecord(run=self._run, tally=tally, input=digest, complete=complete)
         fresh = _beside(self._part_record, ".new")
         with fresh.open("w", encoding="utf-8") as file:
             file.write(record.model_dump_json(indent=2) + "\n")
@@ -251,28 +237,19 @@ class Checkpoint:
 
 
 class FailedRows:
-    """The failed rows of a finished output, and their new answers among the other rows.
+    """The failed rows of a finished output after the first `done`, and their new answers among the others.
 
     A row failed if it carries an error, or a stage answered it without its language model. The output is read
     at two places at a time: ahead to find failed rows, behind to copy the others.
-
-    Args:
-        output: The finished output.
-        done: How many of its rows were written before.
     """
 
     def __init__(self, output: Path, done: int) -> None:
         self._output = output
         self._done = done
-        # Digests, 16 bytes each, of the rows that are read ahead and not yet copied.
-        self._digests = bytearray()
+        self._digests = bytearray()  # 16 bytes for each row that is read ahead and not yet copied
 
     def inputs(self, rows: Iterator[InputRow]) -> Iterator[InputRow]:
-        """Yields the input's rows that failed; these may have been corrected since.
-
-        Raises:
-            OutputError: If another row differs from the one that was answered.
-        """
+        """Yields the input's rows that failed; only these may have been corrected since."""
         for number, (row, old) in enumerate(zip_longest(rows, self._answers()), self._done + 1):
             _, answer, failed = old or (b"", {}, False)
             if row is None or old is None or (not failed and row.id != answer["id"]):
@@ -305,6 +282,10 @@ class FailedRows:
                     problem = "holds a line that is not an output row"
                     raise OutputError(self._output, problem, "restart the run instead")
                 yield line, answer, answer["error"] is not None or "fallbacks" in answer
+
+
+def _chained(digest: str, row: InputRow | OutputRow) -> str:
+    return hashlib.sha256(digest.encode() + row.digest).hexdigest()
 
 
 def _beside(path: Path, ending: str) -> Path:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import random
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,11 +21,12 @@ from pydantic import BaseModel, ConfigDict
 from irr.batch.checkpoint import Checkpoint, FailedRows
 from irr.batch.rows import InputRow, OutputRow, Price, Tally, answer, rows_of
 from irr.calibrate.decision import BEST, Decision
-from irr.errors import IrrError, LMUnavailableError, OutputError, UsageError
+from irr.errors import IrrError, LMUnavailableError, MissingExtraError, OutputError, UsageError
 from irr.io.columns import OWN_NAMES, Columns
 from irr.io.outputs import is_stream, locked, open_output, refuse_to_write_over
 from irr.io.records import RawRows, open_rows
-from irr.io.table_writer import check_format, is_table
+from irr.io.streams import ending
+from irr.io.tables import TABLES, check_format
 from irr.types import Prediction, RowError, Usage
 
 if TYPE_CHECKING:
@@ -34,6 +38,10 @@ _MOST_BREAKING = 20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Rows that a forecast classifies.
 _SAMPLE = 100
+# Rows travel to Ray in blocks. Small blocks keep all workers busy, and little is repeated when a worker dies.
+_BLOCK_ROWS, _BLOCK_CHARACTERS = 256, 64 * 1024
+# Blocks of one worker that are sent before the first of them is answered.
+_BLOCKS_AHEAD = 4
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +114,86 @@ def local(job: Job) -> Engine:
     return work
 
 
+def on_ray(job: Job, make: Callable[[], InferRetrieveRank], workers: int) -> Engine:
+    """The engine that works on Ray: a cluster if `RAY_ADDRESS` names one, else processes on this machine.
+
+    Each of `workers` processes calls `make`, which builds the program, and must reach its files.
+
+    Raises:
+        MissingExtraError: If Ray is not installed.
+    """
+    # Ray reads this at import: no usage statistics are sent.
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Ray's own processes log fatal errors only, unless the user asks for more.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        import ray
+    except ImportError as e:
+        raise MissingExtraError("the Ray engine needs Ray", "pip install 'irr[ray]'") from e
+
+    def work(_program: InferRetrieveRank, rows: Iterator[InputRow]) -> OutputRows:
+        is_local = "RAY_ADDRESS" not in os.environ
+        size: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False} if is_local else {}
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=is_local, **size)
+        try:
+            # A worker that dies is started again, and its blocks are answered again.
+            remote: Any = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=-1)(RayWorker)
+            pool = [remote.remote(make, job) for _ in range(workers)]
+            pending: deque[Any] = deque()
+            for worker, block in zip(cycle(pool), _blocks(rows), strict=False):
+                if len(pending) == _BLOCKS_AHEAD * workers:
+                    yield from _unpacked(ray.get(pending.popleft()))
+                pending.append(worker.answer.remote(block))
+            while pending:
+                yield from _unpacked(ray.get(pending.popleft()))
+        finally:
+            ray.shutdown()
+
+    return work
+
+
+def _unpacked(answered: tuple[list[OutputRow], IrrError | None]) -> Iterator[OutputRow]:
+    rows, error = answered
+    yield from rows
+    if error:
+        raise error
+
+
+def _blocks(rows: Iterator[InputRow]) -> Iterator[list[InputRow]]:
+    block: list[InputRow] = []
+    size = 0
+    for row in rows:
+        block.append(row)
+        size += len(row.text)
+        if len(block) == _BLOCK_ROWS or size > _BLOCK_CHARACTERS:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+class RayWorker:
+    """Holds the program in one process, and answers blocks of rows."""
+
+    def __init__(self, make: Callable[[], InferRetrieveRank], job: Job) -> None:
+        self._make = make
+        self._job = job
+
+    @cached_property
+    def _program(self) -> InferRetrieveRank:
+        return self._make()
+
+    def answer(self, block: list[InputRow]) -> tuple[list[OutputRow], IrrError | None]:
+        """The rows of a block that were answered, and the error that ended the work if there was one."""
+        done: list[OutputRow] = []
+        try:
+            for row in local(self._job)(self._program, iter(block)):
+                done.append(row)
+        except IrrError as e:
+            return done, e
+        return done, None
+
+
 def predictions(
     program: InferRetrieveRank, rows: Iterable[InputRow], top_k: int | None, decision: Decision
 ) -> Iterator[tuple[InputRow, Prediction]]:
@@ -153,9 +241,9 @@ def predictions(
 def _stream(
     job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Progress, source: RawRows
 ) -> Tally:
-    for name in ("restart", "retry_errors"):
-        if getattr(job, name):
-            raise UsageError(f"{name} needs an output file", "leave it out, or name a file")
+    if job.restart or job.retry_errors:
+        name = "restart" if job.restart else "retry_errors"
+        raise UsageError(f"{name} needs an output file", "leave it out, or name a file")
     rows = rows_of(source)
     with open_output(job.output) as out, closing(engine(build(), rows)) as answers:
         tally = Tally()
@@ -171,7 +259,7 @@ def _write_file(
     job: Job, build: Callable[[], InferRetrieveRank], engine: Engine, watch: Progress, source: RawRows
 ) -> Tally:
     check_format(job.output)
-    if job.retry_errors and is_table(job.output):
+    if job.retry_errors and ending(job.output) in TABLES:
         raise UsageError("retry_errors reads JSONL outputs only", "name a .jsonl file")
     checkpoint = Checkpoint(Path(job.output), source.separator)
     checkpoint.recover()
@@ -187,9 +275,9 @@ def _write_file(
     if finished and not resumed:
         checkpoint.check_finished(identity)
         if not job.retry_errors:
-            tally = checkpoint.check_input(rows)
+            checkpoint.check_input(rows)
             logger.warning("%s is complete: nothing to do", job.output)
-            return tally
+            return checkpoint.tally
     checkpoint.open(identity, rows)
     try:
         if checkpoint.tally.texts:
@@ -211,10 +299,7 @@ def _write_file(
 
 
 def _identity(program: InferRetrieveRank, job: Job) -> dict[str, Any]:
-    """Everything besides the input that a run's answers depend on: the options, and the program.
-
-    The program's digest decides; the other values say what is different.
-    """
+    """The options and the program, whose digest decides; the other values say what differs."""
     return {
         "labels": program.space.fingerprint,
         "encoder": program.encoder.name,
@@ -231,13 +316,8 @@ class Forecast(BaseModel):
     """The time and cost of a batch, scaled up from a sample.
 
     Attributes:
-        rows: Rows of the input, counted.
-        bad_rows: Rows without a readable text, counted.
+        rows: Rows of the input, counted as are the `bad_rows` without a readable text.
         sample: Rows that were drawn at random and classified.
-        calls: Requests to language models.
-        prompt_tokens: Tokens sent.
-        completion_tokens: Tokens generated.
-        seconds: Expected time.
         price: Expected price of the tokens; None if no price is given.
     """
 
@@ -271,16 +351,13 @@ def forecast(program: InferRetrieveRank, rows: Iterable[InputRow], price: Price 
     start = time.perf_counter()
     tally = sum(map(Tally.of, program.batch(sample)), Tally())
     scale = (count - bad) / len(sample) if sample else 0.0
-    scaled = Usage(
-        calls=round(tally.usage.calls * scale),
-        prompt_tokens=round(tally.usage.prompt_tokens * scale),
-        completion_tokens=round(tally.usage.completion_tokens * scale),
-    )
+    counts = tally.usage.model_dump(include={"calls", "prompt_tokens", "completion_tokens"})
+    scaled = {name: round(value * scale) for name, value in counts.items()}
     return Forecast(
         rows=count,
         bad_rows=bad,
         sample=len(sample),
-        **scaled.model_dump(include={"calls", "prompt_tokens", "completion_tokens"}),
+        **scaled,
         seconds=(time.perf_counter() - start) * scale,
-        price=price.of(scaled) if price else None,
+        price=price.of(Usage(**scaled)) if price else None,
     )

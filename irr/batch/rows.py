@@ -18,7 +18,7 @@ from irr.config import TOLERATED
 from irr.errors import TextsError, UsageError
 from irr.io.columns import TEXTS, distinct
 from irr.io.records import RawRow, RawRows, parse_row
-from irr.io.table_writer import TableColumn
+from irr.io.tables import TableColumn
 from irr.io.texts import TextRow
 from irr.types import Costs, Prediction, RowError, Usage
 
@@ -53,10 +53,8 @@ class Tally(BaseModel):
     """Sums over the rows of a run.
 
     Attributes:
-        texts: Rows read and written.
-        errors: Rows that carry an error.
+        texts: Rows read and written; of these, `errors` carry an error.
         fallbacks: Rows that a stage answered without its language model.
-        costs: The usage of language models, by stage.
         abstained: Rows without labels because no label passed the decision.
         scope: Counts of texts by how usual they are, in bins; empty where that is not known.
         seconds: Time spent, over all calls that worked on the run.
@@ -75,14 +73,7 @@ class Tally(BaseModel):
     @classmethod
     def of(cls, prediction: Prediction) -> Tally:
         """The tally of one prediction."""
-        return cls(
-            texts=1,
-            errors=prediction.error is not None,
-            fallbacks=bool(prediction.fallbacks),
-            costs=prediction.costs,
-            abstained=prediction.abstained,
-            scope=() if prediction.scope is None else count((), prediction.scope),
-        )
+        return cls.read({**fields_of(None, prediction), "costs": prediction.costs})
 
     @classmethod
     def read(cls, row: Mapping[str, Any]) -> Tally:
@@ -135,14 +126,11 @@ _NOTHING = Costs()
 
 @dataclass(frozen=True, slots=True)
 class InputRow:
-    """A text to classify, or the error of a row that holds none.
+    """A text to classify, or the error of a row that holds none, whose id may be unknown.
 
     Attributes:
-        id: The id; None where it cannot be read.
-        text: The text to classify.
         digest: The digest of the row's bytes, by which a run recognizes its input.
         meta: The keys that are carried through to the output.
-        error: What is wrong with the row.
     """
 
     id: str | int | None
@@ -154,13 +142,7 @@ class InputRow:
 
 @dataclass(frozen=True, slots=True)
 class OutputRow:
-    """A line of output.
-
-    Attributes:
-        digest: The digest of the input row that it answers.
-        line: The line, with its line break.
-        tally: The tally of this row.
-    """
+    """A line of output with its line break, its tally, and the digest of the input row that it answers."""
 
     digest: bytes
     line: bytes
@@ -225,11 +207,12 @@ def answer(row: InputRow, prediction: Prediction, costs: bool) -> OutputRow:
     if row.error:
         prediction = Prediction(error=row.error)
     fields = fields_of(row.id, prediction)
+    tally = Tally.read({**fields, "costs": prediction.costs})
     if costs:
         fields["costs"] = prediction.costs.model_dump()
     if row.meta:
         fields["meta"] = row.meta
-    return OutputRow(row.digest, json_line(fields), Tally.of(prediction))
+    return OutputRow(row.digest, json_line(fields), tally)
 
 
 def fields_of(name: str | int | None, prediction: Prediction) -> dict[str, Any]:
@@ -271,24 +254,22 @@ def answer_columns(answers: Iterable[Mapping[str, Any]]) -> list[TableColumn]:
         others.update(dict.fromkeys(answer.get("meta", ())))
         keys.update(answer, *answer["labels"])
 
-    def of_labels(key: str, answer: Mapping[str, Any]) -> list[Any]:
-        return [label.get(key) for label in answer["labels"]]
+    def members(source: str, key: str, answer: Mapping[str, Any]) -> list[Any]:
+        return [member.get(key) for member in answer.get(source, ())]
 
     columns = [
         TableColumn("id", lambda answer: answer["id"]),
-        TableColumn("labels", partial(of_labels, "id"), str),
-        TableColumn("names", partial(of_labels, "name"), str),
-        TableColumn("scores", partial(of_labels, "score"), float),
+        TableColumn("labels", partial(members, "labels", "id"), str),
+        TableColumn("names", partial(members, "labels", "name"), str),
+        TableColumn("scores", partial(members, "labels", "score"), float),
     ]
     if "probability" in keys:
-        columns.append(TableColumn("probabilities", partial(of_labels, "probability"), float))
+        columns.append(TableColumn("probabilities", partial(members, "labels", "probability"), float))
     if "abstained" in keys:
         columns.append(TableColumn("abstained", lambda answer: bool(answer.get("abstained"))))
     columns.append(TableColumn("error", lambda answer: answer["error"] and answer["error"]["message"]))
     if "fallbacks" in keys:
-        columns.append(
-            TableColumn("fallbacks", lambda row: [one["stage"] for one in row.get("fallbacks", ())], str)
-        )
+        columns.append(TableColumn("fallbacks", partial(members, "fallbacks", "stage"), str))
     for key, name in zip(distinct(others, [column.name for column in columns]), others, strict=True):
         columns.append(TableColumn(key, partial(lambda name, answer: answer.get("meta", {}).get(name), name)))
     return columns

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from typer import Exit, Option, Typer, echo
+from typer import Exit, Typer, echo
 from typer.main import get_command
 
 from irr.cli.audit import audit
@@ -19,6 +19,7 @@ from irr.cli.index import index
 from irr.cli.inspect import inspect
 from irr.cli.labels import labels
 from irr.cli.optimize import optimize
+from irr.cli.options import flag
 from irr.cli.review import review
 from irr.cli.serve import serve
 from irr.cli.serve_lm import serve_lm
@@ -54,7 +55,7 @@ app = Typer(
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: Annotated[bool, Option("--version", help="Print the version.")] = False) -> None:
+def _root(version: Annotated[bool, flag("--version", "Print the version.")] = False) -> None:
     if version:
         from irr.version import __version__
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Option
-
 from irr.cli import display, options
-from irr.cli.program_options import ProgramOptions
+from irr.cli.options import value
 from irr.text.strings import counted, short
 
 if TYPE_CHECKING:
@@ -22,14 +20,10 @@ def audit(
     gold: options.Gold,
     output: Annotated[
         str | None,
-        Option(
-            help='Write all texts there as JSONL, the most suspicious first; "-" writes stdout.',
-            metavar="FILE",
-        ),
+        value('Write all texts there as JSONL, the most suspicious first; "-" writes stdout.', "FILE"),
     ] = None,
     json_file: Annotated[
-        str | None,
-        Option("--json", help='Write what is wrong with labels there; "-" writes stdout.', metavar="FILE"),
+        str | None, value('Write what is wrong with labels there; "-" writes stdout.', "FILE", "--json")
     ] = None,
     labels: options.Labels = None,
     language: options.Language = None,
@@ -53,12 +47,13 @@ def audit(
     without: options.Without = None,
 ) -> None:
     """Find gold labels that are probably wrong or missing, and labels that cannot be told apart."""
-    source = ProgramOptions.of(locals())
+    from irr.cli.program_options import ProgramOptions
     from irr.io.outputs import check_outputs, open_output
     from irr.io.streams import STANDARD
     from irr.io.texts import GoldRow, read_rows
     from irr.workbench.audit import audit as run
 
+    source = ProgramOptions.of(locals())
     outputs = {"--output": output, "--json": json_file}
     check_outputs(outputs)
     space = source.read_space()
@@ -86,42 +81,29 @@ def _show_audit(result: Audit) -> None:
         rows.append((short(f"{one.id}: {one.text}", 70), f"{one.suspicion:.2f}", *cells))
     header = ("text", "suspicion", "what", "label", "why")
     display.table(header, rows, "the most suspicious texts", right=(1,))
-    display.say(
-        f"{counted(result.texts, 'text')} in the order of their suspicion, which supposes that a twentieth "
-        "of all labels are wrong and as many missing"
+    supposed = "which supposes that a twentieth of all labels are wrong and as many missing"
+    display.say(f"{counted(result.texts, 'text')} in the order of their suspicion, {supposed}")
+    unknown = (f"{label}: {counted(count, 'text')}" for label, count in result.unknown.items())
+    _show_list(unknown, "gold id", "gold ids", " that the label space lacks")
+    twins = (
+        f"{t.one.name} ({t.one.id}, {counted(t.texts[0], 'text')}) and {t.other.name} ({t.other.id}, "
+        f"{t.texts[1]:,}): {t.why}"
+        for t in result.twins
     )
-    _show_list(
-        ("gold id that the label space lacks", "gold ids that the label space lacks"),
-        [f"{label}: {counted(count, 'text')}" for label, count in result.unknown.items()],
+    _show_list(twins, "pair", "pairs", " of labels that cannot be told apart")
+    hubs = (
+        f"{hub.label.name} ({hub.label.id}): {counted(hub.texts, 'text')}, {hub.right:,} right"
+        for hub in result.hubs
     )
-    _show_list(
-        ("pair of labels that cannot be told apart", "pairs of labels that cannot be told apart"),
-        [
-            f"{t.one.name} ({t.one.id}, {counted(t.texts[0], 'text')}) and {t.other.name} ({t.other.id}, "
-            f"{t.texts[1]:,}): {t.why}"
-            for t in result.twins
-        ],
-    )
-    _show_list(
-        (
-            "label that is proposed for many texts and hardly ever right",
-            "labels that are proposed for many texts and hardly ever right",
-        ),
-        [
-            f"{hub.label.name} ({hub.label.id}): {counted(hub.texts, 'text')}, {hub.right:,} right"
-            for hub in result.hubs
-        ],
-    )
-    _show_list(
-        ("gold label that none of its texts reaches", "gold labels that none of their texts reaches"),
-        [f"{one.label.name} ({one.label.id}): {counted(one.texts, 'text')}" for one in result.orphans],
-    )
+    _show_list(hubs, "label that is", "labels that are", " proposed for many texts and hardly ever right")
+    orphans = (f"{one.label.name} ({one.label.id}): {counted(one.texts, 'text')}" for one in result.orphans)
+    _show_list(orphans, "gold label that none of its", "gold labels that none of their", " texts reaches")
     if result.unreached:
         display.say(f"{counted(result.unreached, 'label is', 'labels are')} in the ranking of no text")
 
 
-def _show_list(title: tuple[str, str], rows: Sequence[str]) -> None:
-    """The first of some rows under their number and a title, in singular and plural; nothing for none."""
-    if rows:
+def _show_list(found: Iterable[str], one: str, many: str, title: str) -> None:
+    """The first of some rows under their number and a title; nothing for none."""
+    if rows := list(found):
         more = [f"and {len(rows) - _SHOWN:,} more: see --json FILE"] if len(rows) > _SHOWN else []
-        display.say("\n  ".join([f"{counted(len(rows), *title)}:", *rows[:_SHOWN], *more]))
+        display.say("\n  ".join([f"{counted(len(rows), one, many)}{title}:", *rows[:_SHOWN], *more]))

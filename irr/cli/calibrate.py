@@ -5,20 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Option
-
 import irr
 from irr.cli import display, options
+from irr.cli.options import value
 
 if TYPE_CHECKING:
     from irr.calibrate.calibration import Calibration
 
 
 def calibrate(
-    program: Annotated[Path, Option(help="The frozen program; it gets the probabilities.", metavar="DIR")],
-    gold: Annotated[
-        Path, Option(help='At least 30 texts, better 100: JSONL {"id", "text", "labels"}.', metavar="FILE")
-    ],
+    program: Annotated[Path, value("The frozen program; it gets the probabilities.", "DIR")],
+    gold: Annotated[Path, value('At least 30 texts, better 100: JSONL {"id", "text", "labels"}.', "FILE")],
     api_base: options.APIBase = None,
     index_folder: options.IndexFolder = None,
     concurrency: options.Concurrency = "auto",
@@ -59,8 +56,5 @@ def calibration_lines(calibration: Calibration) -> list[str]:
         f"{name} up to {promises[-1][0]:.2f}" if promises else f"no {name}"
         for name, promises in (("precision", calibration.precision), ("recall", calibration.recall))
     ]
-    return [
-        f"calibrated on {calibration.texts:,} texts, expected calibration error {calibration.error:.3f} "
-        "(each text by a curve that did not see it)",
-        f"it can promise {' and '.join(most)}",
-    ]
+    error = f"expected calibration error {calibration.error:.3f} (each text by a curve that did not see it)"
+    return [f"calibrated on {calibration.texts:,} texts, {error}", f"it can promise {' and '.join(most)}"]

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from typer import Option
 
 from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
-from irr.cli.program_options import ProgramOptions
+from irr.cli.options import flag, value
 from irr.errors import OtherRunError, OutputError
 from irr.text.strings import counted
 
@@ -30,50 +29,48 @@ _LANGUAGE_ROWS = 50
 def classify(
     input_file: Annotated[
         str,
-        Option(
-            "--input",
-            help='JSONL rows {"id", "text"}, or .csv, .tsv, .xlsx or .parquet with these columns; .gz or '
+        value(
+            'JSONL rows {"id", "text"}, or .csv, .tsv, .xlsx or .parquet with these columns; .gz or '
             '.zst may follow; "-" reads JSONL from stdin.',
-            metavar="FILE",
+            "FILE",
+            "--input",
         ),
     ],
     output: Annotated[
         str,
-        Option(
-            help="One row for each input row: JSONL, or a table if it ends in .csv, .tsv, .xlsx or .parquet; "
+        value(
+            "One row for each input row: JSONL, or a table if it ends in .csv, .tsv, .xlsx or .parquet; "
             'compressed if it ends in .gz or .zst; "-" writes JSONL to stdout.',
-            metavar="FILE",
+            "FILE",
         ),
     ],
     top_k: Annotated[
-        int | None, Option(help="Labels a text, at most. Default: 10, if nothing else chooses them.", min=1)
+        int | None, value("Labels a text, at most. Default: 10, if nothing else chooses them.", min=1)
     ] = None,
-    costs: Annotated[
-        bool, Option("--costs", help="Write the usage of language models into each row.")
-    ] = False,
-    restart: Annotated[bool, Option("--restart", help="Begin anew, and replace an existing output.")] = False,
+    costs: Annotated[bool, flag("--costs", "Write the usage of language models into each row.")] = False,
+    restart: Annotated[bool, flag("--restart", "Begin anew, and replace an existing output.")] = False,
     retry_errors: Annotated[
         bool,
-        Option(
+        flag(
             "--retry-errors",
-            help="Answer the rows of a finished output again that carry an error or were answered without "
+            "Answer the rows of a finished output again that carry an error or were answered without "
             "their language model.",
         ),
     ] = False,
-    summary: Annotated[str | None, Option(help="Write the summary there, as JSON.", metavar="FILE")] = None,
+    summary: Annotated[str | None, value("Write the summary there, as JSON.", "FILE")] = None,
     dry_run: Annotated[
         bool,
-        Option(
+        flag(
             "--dry-run",
-            help="Count the rows, classify a sample of 100, forecast time and cost, and write no output.",
+            "Count the rows, classify a sample of 100, forecast time and cost, and write no output.",
         ),
     ] = False,
     price_per_million: options.PricePerMillion = None,
     engine: Annotated[
         Literal["local", "ray"],
-        Option(help="Classify in this process, or on Ray (extra ray; a cluster if RAY_ADDRESS names one)."),
+        value("Classify in this process, or on Ray (extra ray; a cluster if RAY_ADDRESS names one)."),
     ] = "local",
-    workers: Annotated[int, Option(help="Processes that answer, on Ray.", min=1)] = 2,
+    workers: Annotated[int, value("Processes that answer, on Ray.", min=1)] = 2,
     min_probability: options.MinProbability = None,
     precision: options.Precision = None,
     recall: options.Recall = None,
@@ -112,29 +109,22 @@ def classify(
     Exit code 0: all rows were answered; 1: some rows carry an error, or more than a tenth were answered
     without the language model; 2: the call could not be used, or the model server refuses it.
     """
-    source = ProgramOptions.of(locals())
     from irr.batch import Job, Price, forecast, local, rows_of, run
     from irr.cli.monitor import batch_monitor
+    from irr.cli.program_options import ProgramOptions
     from irr.io.outputs import check_outputs, open_output
     from irr.io.records import open_rows
 
+    source = ProgramOptions.of(locals())
     check_outputs({"--output": output, "--summary": summary})
     limits = options.limits(concurrency, requests_per_minute, tokens_per_minute, patience)
     decision = options.decision(min_probability, precision, recall, best_f1, scope)
     space = source.read_space()
     price = Price.parse(price_per_million) if price_per_million else None
     calibration = source.read_calibration(decision)
-    job = Job(
-        input_file,
-        output,
-        top_k or (None if decision.cuts else 10),
-        costs,
-        restart,
-        retry_errors,
-        tuple(source.files_read),
-        source.column_names,
-        decision,
-    )
+    most, reads = top_k or (None if decision.cuts else 10), tuple(source.files_read)
+    names = source.column_names
+    job = Job(input_file, output, most, costs, restart, retry_errors, reads, names, decision)
     if Path(input_file).is_file():
         with open_rows(input_file, job.columns) as rows:
             source.note_language("texts", [row.text for row in islice(rows_of(rows), _LANGUAGE_ROWS)])
@@ -147,7 +137,7 @@ def classify(
             return
         work = local(job)
         if engine == "ray":
-            from irr.batch.ray_engine import on_ray
+            from irr.batch import on_ray
 
             work = on_ray(job, source.builder(limits), workers)
         try:
@@ -176,8 +166,8 @@ def _show_summary(tally: Tally, price: Price | None, calibration: Calibration | 
     if tally.abstained:
         display.note(f'{tally.abstained:,} of {texts} without labels ("abstained")')
     if tally.fallbacks and not tally.without_model:
-        unaided = f"{tally.fallbacks:,} of {texts} answered without the language model"
-        display.note(f'{unaided}: see "fallbacks" in their rows')
+        unaided = "answered without the language model"
+        display.note(f'{tally.fallbacks:,} of {texts} {unaided}: see "fallbacks" in their rows')
     for line in display.costs(tally.costs):
         display.note(line)
     if price:

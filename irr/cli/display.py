@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
+import irr
 from irr.text.strings import counted, printable
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-    from irr.config import Settings
     from irr.labels.skos import SkosCounts
     from irr.types import Costs, Usage
 
@@ -35,17 +35,14 @@ class _PrintableConsole(Console):
         raise BrokenPipeError(32, "nobody reads the output")
 
 
-stdout = _PrintableConsole(highlight=False)
-stderr = _PrintableConsole(stderr=True, highlight=False)
+stdout = _PrintableConsole(markup=False, emoji=False, highlight=False)
+stderr = _PrintableConsole(markup=False, emoji=False, highlight=False, stderr=True)
 
 
 def table(
     header: Sequence[str], rows: Iterable[Sequence[object]], title: str = "", right: Container[int] = ()
 ) -> None:
-    """A table on stdout; the columns whose numbers are in `right` are right-aligned.
-
-    A header of empty strings is left out.
-    """
+    """A table on stdout, its columns `right` right-aligned; a header of empty strings is left out."""
     from rich.table import Table
     from rich.text import Text
 
@@ -58,13 +55,13 @@ def table(
 
 
 def say(line: str, style: str | None = None) -> None:
-    """One line on stdout, without markup."""
-    stdout.print(line, markup=False, emoji=False, soft_wrap=True, style=style)
+    """One line on stdout."""
+    stdout.print(line, soft_wrap=True, style=style)
 
 
 def note(message: str) -> None:
-    """One line on stderr, without markup, wrapping or color."""
-    stderr.print(printable(message), markup=False, emoji=False, soft_wrap=True)
+    """One line on stderr."""
+    stderr.print(printable(message), soft_wrap=True)
 
 
 def skos(path: Path, counts: SkosCounts | None) -> None:
@@ -72,8 +69,8 @@ def skos(path: Path, counts: SkosCounts | None) -> None:
     if counts is None:
         return
     languages = ", ".join(f"{tag} {n:,}" for tag, n in counts.named_in.items())
-    read = f"{counted(counts.labels, 'label')} of {counted(counts.concepts, 'concept')}"
-    note(f"{path}: {read}; named in {languages}")
+    concepts = counted(counts.concepts, "concept")
+    note(f"{path}: {counted(counts.labels, 'label')} of {concepts}; named in {languages}")
     left_out = {
         "deprecated concepts": counts.deprecated,
         "concepts without a name": counts.unnamed,
@@ -92,11 +89,9 @@ def skos(path: Path, counts: SkosCounts | None) -> None:
         note(counts.language_hint)
 
 
-def costs(of: Costs) -> Iterator[str]:
-    """Yields the usage of language models, one line a stage."""
-    for stage, used in (("infer", of.infer), ("rank", of.rank)):
-        if used.calls:
-            yield usage(stage, used)
+def costs(of: Costs) -> list[str]:
+    """The usage of language models, one line a stage."""
+    return [usage(stage, used) for stage, used in of if used.calls]
 
 
 def usage(whose: str, used: Usage) -> str:
@@ -110,15 +105,13 @@ def usage(whose: str, used: Usage) -> str:
 
 def without_model(fallbacks: int, texts: int) -> str:
     """The warning that too many texts were answered without their language model."""
-    return (
-        f"{fallbacks:,} of {counted(texts, 'text')} answered WITHOUT THE LANGUAGE MODEL: "
-        "see the reason in their rows, and correct it"
-    )
+    answered = f"{fallbacks:,} of {counted(texts, 'text')} answered WITHOUT THE LANGUAGE MODEL"
+    return f"{answered}: see the reason in their rows, and correct it"
 
 
-def changed(settings: Settings) -> str:
+def changed(settings: irr.Settings) -> str:
     """The settings that differ from the defaults."""
-    differ = settings.difference(type(settings)())
+    differ = settings.difference(irr.Settings())
     return ", ".join(f"{name}={value}" for name, (value, _) in differ.items()) or "none"
 
 
@@ -142,10 +135,7 @@ def bar(progress: Progress) -> Iterator[Progress]:
 
 @contextmanager
 def progress(what: str, total: int | None) -> Iterator[Callable[..., None]]:
-    """Yields a function that advances a progress bar on stderr, shown from the first call to the last.
-
-    It takes (done, in all), or no arguments for one step more of `total`.
-    """
+    """Yields a function that advances a progress bar: by one step, or to (done, in all)."""
     from rich import progress as rich
     from rich.text import Text
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer import Option
 
 import irr
 from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
+from irr.cli.options import value
 from irr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _ROWS = 1_000_000
 
 
 def doctor(
-    lm: Annotated[str, Option(help="Language model: embedded, or openai/MODEL.", metavar="NAME")],
+    lm: Annotated[str, value("Language model: embedded, or openai/MODEL.", "NAME")],
     api_base: options.APIBase = None,
     price_per_million: options.PricePerMillion = None,
 ) -> None:
@@ -51,12 +51,11 @@ def doctor(
     usage = findings[0].usage + best.usage
     scale = _ROWS / best.asked
     cached = f"{usage.cached_tokens / usage.prompt_tokens:.0%}" if usage.prompt_tokens else "none"
-    seconds = scale * (findings[0].seconds + best.seconds)
-    display.say(
-        f"{_ROWS:,} short texts, both stages: {scale * usage.prompt_tokens:,.0f} prompt tokens "
-        f"({cached} cached), {scale * usage.completion_tokens:,.0f} completion tokens, "
-        f"{display.duration(seconds)} with {QUESTIONS} requests at a time"
-    )
+    sent = f"{scale * usage.prompt_tokens:,.0f} prompt tokens ({cached} cached)"
+    generated = f"{scale * usage.completion_tokens:,.0f} completion tokens"
+    duration = display.duration(scale * (findings[0].seconds + best.seconds))
+    forecast = f"{sent}, {generated}, {duration} with {QUESTIONS} requests at a time"
+    display.say(f"{_ROWS:,} short texts, both stages: {forecast}")
     if price:
         display.say(f"price: {scale * price.of(usage):,.2f}")
 
@@ -64,15 +63,13 @@ def doctor(
 def _show_findings(findings: Sequence[DoctorFinding]) -> None:
     rows = []
     for finding in findings:
-        tokens = finding.usage.prompt_tokens + finding.usage.completion_tokens
         ranking = ("", "", "")
         if finding.right:
             p_value = "< 0.001" if finding.p_value < 0.001 else f"{finding.p_value:.3f}"
             ranking = (f"{finding.found} of {finding.right}", f"{finding.chance:.1f}", p_value)
-        answers = f"{finding.answered} of {finding.asked}"
-        rows.append(
-            (finding.task, answers, *ranking, f"{tokens / finding.asked:,.0f}", f"{finding.seconds:.1f}")
-        )
+        tokens = (finding.usage.prompt_tokens + finding.usage.completion_tokens) / finding.asked
+        answers, cost = f"{finding.answered} of {finding.asked}", (f"{tokens:,.0f}", f"{finding.seconds:.1f}")
+        rows.append((finding.task, answers, *ranking, *cost))
     header = ("", "answers", "right labels first", "by chance", "p", "tokens a text", "seconds in all")
     display.table(header, rows)
     for finding in findings:

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer import Option
 
 import irr
 from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
-from irr.cli.program_options import ProgramOptions
+from irr.cli.options import value
 from irr.errors import UsageError
 from irr.text.strings import counted
 
@@ -25,47 +24,40 @@ _LANGUAGE_TEXTS = 50
 
 def draft(
     input_file: Annotated[
-        str,
-        Option("--input", help="The texts: JSONL or a table, as irr classify reads them.", metavar="FILE"),
+        str, value("The texts: JSONL or a table, as irr classify reads them.", "FILE", "--input")
     ],
-    output: Annotated[str, Option(help='The drafted labels, as JSONL; "-" writes stdout.', metavar="FILE")],
-    size: Annotated[int, Option(help="Labels wanted.", min=2)] = 50,
+    output: Annotated[str, value('The drafted labels, as JSONL; "-" writes stdout.', "FILE")],
+    size: Annotated[int, value("Labels wanted.", min=2)] = 50,
     levels: Annotated[
-        int, Option(help="Levels of labels: with 2 or 3, broader ones stand above.", min=1, max=3)
+        int, value("Levels of labels: with 2 or 3, broader ones stand above.", min=1, max=3)
     ] = 1,
-    seed_labels: Annotated[
-        Path | None, Option(help="Keep these labels, and add what is missing.", metavar="FILE")
-    ] = None,
+    seed_labels: Annotated[Path | None, value("Keep these labels, and add what is missing.", "FILE")] = None,
     report: Annotated[
         str | None,
-        Option(
-            help="Write a page there: a map of the texts, labels, overlaps, what was left over.",
-            metavar="FILE",
-        ),
+        value("Write a page there: a map of the texts, labels, overlaps, what was left over.", "FILE"),
     ] = None,
-    seed: Annotated[int, Option(help="The same seed gives the same labels.", min=0)] = 0,
+    seed: Annotated[int, value("The same seed gives the same labels.", min=0)] = 0,
     freeze: Annotated[
         str | None,
-        Option(
-            help="Freeze a program for the labels there, in which their example texts count more than their "
+        value(
+            "Freeze a program for the labels there, in which their example texts count more than their "
             "names: irr classify --program DIR.",
-            metavar="DIR",
+            "DIR",
         ),
     ] = None,
     lm: Annotated[
         str | None,
-        Option(
-            help="Language model that drafts: embedded, openai/MODEL, or recorded/FILE. Default: none.",
-            metavar="NAME",
-            rich_help_panel="Language models",
+        value(
+            "Language model that drafts: embedded, openai/MODEL, or recorded/FILE. Default: none.",
+            "NAME",
+            panel="Language models",
         ),
     ] = None,
     lm_texts: Annotated[
-        int | None,
-        Option(help="With --lm: texts that the model reads, drawn at random. Default: 1,000.", min=1),
+        int | None, value("With --lm: texts that the model reads, drawn at random. Default: 1,000.", min=1)
     ] = None,
     budget: Annotated[
-        int | None, Option(help="With --lm: requests that may be sent to it.", metavar="CALLS", min=0)
+        int | None, value("With --lm: requests that may be sent to it.", "CALLS", min=0)
     ] = None,
     language: options.Language = None,
     columns: options.ColumnNames = None,
@@ -86,7 +78,7 @@ def draft(
 
     Exit code 0: all rows were read; 1: some could not be; 2: the call could not be used.
     """
-    source = ProgramOptions.of(locals())
+    from irr.cli.program_options import ProgramOptions
     from irr.config import TOLERATED
     from irr.encoders.base import DEFAULT_ENCODER
     from irr.frozen.folder import ProgramFolder
@@ -95,13 +87,14 @@ def draft(
     from irr.workbench.draft import draft as run
     from irr.workbench.draft.draft_page import write_page
 
+    source = ProgramOptions.of(locals())
     source.check_models()
     limits = options.limits(concurrency, requests_per_minute, tokens_per_minute, patience)
     check_outputs({"--output": output, "--report": report})
     place = ProgramFolder.at(freeze) if freeze else None
     has_model = lm not in (None, "none")
-    for name, value in {"--budget": budget, "--lm-texts": lm_texts}.items():
-        if value is not None and not has_model:
+    for name, given in {"--budget": budget, "--lm-texts": lm_texts}.items():
+        if given is not None and not has_model:
             raise UsageError(f"{name} has no effect: --lm is not given", f"leave {name} out")
     if has_model and is_stream(output):
         problem = "the answers of --lm are kept beside the output, and a stream has no folder"
@@ -120,36 +113,30 @@ def draft(
         display.progress("texts", None) as on_texts,
         display.progress("requests", None) as on_call,
     ):
-        result = run(
-            texts,
-            sentence_encoder,
-            DraftPlan(size, levels, seed, tuple(seeds), lm_texts or 1_000, budget, language),
-            lm=model,
-            answers=answers,
-            on_texts=on_texts,
-            on_call=on_call,
-        )
+        plan = DraftPlan(size, levels, seed, tuple(seeds), lm_texts or 1_000, budget, language)
+        progress = {"on_texts": on_texts, "on_call": on_call}
+        result = run(texts, sentence_encoder, plan, lm=model, answers=answers, **progress)
         out.writelines(label.model_dump_json(exclude_defaults=True) + "\n" for label in result.labels)
         if report:
             write_page(page, result, Path(input_file).name)
     problem = ""
     if model:
-        calls, unusable = result.taxonomy.calls, result.taxonomy.unusable
+        _, calls, unusable, stopped = result.taxonomy
         display.note(f"{counted(calls, 'answer')} of {model.name}, {unusable:,} of no use")
-        if result.taxonomy.stopped:
-            problem = f"{result.taxonomy.stopped}: repeat the call with a larger --budget to go on"
+        if stopped:
+            problem = f"{stopped}: repeat the call with a larger --budget to go on"
         elif unusable > TOLERATED * calls:
             problem = f"{unusable:,} of {counted(calls, 'answer')} of no use: look at the labels"
         else:
             answers.unlink(missing_ok=True)
     if place:
-        with display.progress("label entries", None) as on_entries:
+        with display.progress("label entries", None) as shown:
             program = irr.build(
                 result.labels,
                 encoder=sentence_encoder,
                 settings=SETTINGS,
                 index_folder=index_folder,
-                progress=on_entries,
+                progress=shown,
             )
         irr.freeze(program, place)
     _show_draft(result, output, len(seeds))
@@ -169,16 +156,11 @@ def _show_draft(result: LabelDraft, output: str, seeds: int) -> None:
     import numpy as np
 
     counts = result.corpus.counts
-    texts_of = np.bincount(result.label_of[result.label_of >= 0], minlength=len(result.labels))
-    largest = sorted(range(len(texts_of)), key=lambda number: -texts_of[number])[:_SHOWN_LABELS]
-    rows = [
-        (result.labels[number].name, f"{texts_of[number]:,}", ", ".join(result.labels[number].aliases))
-        for number in largest
-    ]
+    held = np.bincount(result.label_of[result.label_of >= 0], minlength=len(result.labels)).tolist()
+    largest = sorted(zip(result.labels, held, strict=True), key=lambda one: -one[1])[:_SHOWN_LABELS]
+    rows = [(label.name, count, ", ".join(label.aliases)) for label, count in largest]
     if output != "-":
         display.table(("label", "texts", "also called"), rows, "the largest labels drafted", right=(1,))
-    left_over = int((result.label_of < 0).sum())
-    display.note(
-        f"{counted(len(result.labels), 'label')} ({seeds:,} given) of {counted(int(counts.sum()), 'text')}, "
-        f"{len(counts):,} distinct; {left_over:,} left over"
-    )
+    texts = f"{counted(int(counts.sum()), 'text')}, {len(counts):,} distinct"
+    left_over = f"{(result.label_of < 0).sum():,} left over"
+    display.note(f"{counted(len(result.labels), 'label')} ({seeds:,} given) of {texts}; {left_over}")

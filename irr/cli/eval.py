@@ -8,40 +8,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer import Option
 
 from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
-from irr.cli.program_options import ProgramOptions
+from irr.cli.options import flag, value
 from irr.errors import UsageError
 from irr.text.strings import counted
 
 if TYPE_CHECKING:
-    from irr.evaluate.compare import Comparison
-    from irr.evaluate.evaluate import Evaluation
+    from irr.evaluate.evaluate import Comparison, Evaluation
     from irr.evaluate.sets import SetScores
 
 
 def evaluate(
     gold: options.Gold,
-    name: Annotated[
-        str | None, Option(help="The name of this run in reports and comparisons.", metavar="NAME")
-    ] = None,
+    name: Annotated[str | None, value("The name of this run in reports and comparisons.", "NAME")] = None,
     json_file: Annotated[
-        str | None, Option("--json", help='Also write the metrics there; "-" writes stdout.', metavar="FILE")
+        str | None, value('Also write the metrics there; "-" writes stdout.', "FILE", "--json")
     ] = None,
     report: Annotated[
-        str | None, Option(help="Write a report there that shows where labels are lost.", metavar="FILE")
+        str | None, value("Write a report there that shows where labels are lost.", "FILE")
     ] = None,
     compare: Annotated[
         list[Path] | None,
-        Option(
-            help="The --json of an earlier evaluation on the same gold; may be given many times.",
-            metavar="FILE",
-        ),
+        value("The --json of an earlier evaluation on the same gold; may be given many times.", "FILE"),
     ] = None,
     cutoffs: Annotated[
-        bool, Option("--cutoffs", help="Show precision and recall at many cut-offs on probabilities.")
+        bool, flag("--cutoffs", "Show precision and recall at many cut-offs on probabilities.")
     ] = False,
     min_probability: options.MinProbability = None,
     precision: options.Precision = None,
@@ -70,15 +63,15 @@ def evaluate(
     without: options.Without = None,
 ) -> None:
     """Measure the answers against gold labels, with 95 % intervals."""
-    source = ProgramOptions.of(locals())
-    from irr.evaluate.compare import read_baseline
-    from irr.evaluate.evaluate import EvaluationOptions
+    from irr.cli.program_options import ProgramOptions
+    from irr.evaluate.evaluate import EvaluationOptions, read_baseline
     from irr.evaluate.evaluate import evaluate as run
     from irr.evaluate.evaluation_page import write_page
     from irr.io.outputs import check_outputs, open_output
     from irr.io.streams import STANDARD
     from irr.io.texts import read_gold
 
+    source = ProgramOptions.of(locals())
     outputs = {"--report": report, "--json": json_file}
     check_outputs(outputs)
     space = source.read_space()
@@ -94,24 +87,19 @@ def evaluate(
         open_output(json_file or os.devnull, *files) as scores,
         open_output(report or os.devnull, *files) as page,
     ):
+        basis = program or labels or Path()
+        lost = report is not None
         measured = EvaluationOptions(
-            name=name,
-            gold=gold,
-            labels=program or labels or Path(),
-            decision=decision,
-            baselines=baselines,
-            diagnose=report is not None,
+            name=name, gold=gold, labels=basis, decision=decision, baselines=baselines, diagnose=lost
         )
         result = run(source.build(space), rows, measured, display.progress)
         scores.write(result.to_text())
         if report:
             write_page(page, result)
     if result.left_out:
-        display.note(
-            f"{result.left_out:,} of {counted(result.texts, 'text')} among the examples of the program, "
-            "scored without their own. Settings and prompts were chosen on them all the same, so other texts "
-            "will score lower"
-        )
+        texts = f"{result.left_out:,} of {counted(result.texts, 'text')} among the examples of the program"
+        caution = "Settings and prompts were chosen on them all the same, so other texts will score lower"
+        display.note(f"{texts}, scored without their own. {caution}")
     if STANDARD not in outputs.values():
         _show_metrics(result)
         if result.sets:
@@ -126,9 +114,8 @@ def evaluate(
 
 def _show_sets(sets: SetScores, cutoffs: bool) -> None:
     """Shows the scores of the returned sets, and whether a promise was kept."""
-    chosen = ", ".join(
-        f"{name} {value:g}" for name, value in sets.decision.model_dump(exclude_defaults=True).items()
-    )
+    options = sets.decision.model_dump(exclude_defaults=True)
+    chosen = ", ".join(f"{name} {value:g}" for name, value in options.items())
     means = (
         ("all labels (micro)", *(value.percent() for value in sets.micro.values())),
         ("texts (example)", *(value.percent() for value in sets.example.values())),
@@ -145,11 +132,11 @@ def _show_sets(sets: SetScores, cutoffs: bool) -> None:
         name, promised, measured = sets.promise
         display.say(f"promised {name} {promised:g}: {measured.percent()} %")
     if cutoffs:
+        header = ("probability", "precision", "recall", "F1", "labels a text", "texts without")
         rows = []
         for one in sets.cutoffs:
             shares = (f"{100 * value:.1f}" for value in (one.precision, one.recall, one.f1))
             rows.append((f"{one.cut_off:.2f}", *shares, f"{one.size:.2f}", one.abstained))
-        header = ("probability", "precision", "recall", "F1", "labels a text", "texts without")
         display.table(header, rows)
 
 
@@ -173,14 +160,12 @@ def _show_metrics(evaluation: Evaluation) -> None:
 
 def _show_runs(comparisons: Sequence[Comparison], name: str | None) -> None:
     """A table of runs, the present one last: what each scored, and by how many points it beats the first."""
-    from irr.evaluate.compare import compare
+    from irr.evaluate.evaluate import compare
 
-    first = comparisons[0]
-    runs = [*(compare(other.baseline.per_text, first.baseline) for other in comparisons[1:]), first]
-    rows = (
-        (metric, f"{100 * mean:.1f}", *(_cell(run, metric) for run in runs))
-        for metric, mean in first.means.items()
-    )
+    first, *others = comparisons
+    runs = [*(compare(other.baseline.per_text, first.baseline) for other in others), first]
+    means = ((metric, f"{100 * mean:.1f}") for metric, mean in first.means.items())
+    rows = ((metric, mean, *(_cell(run, metric) for run in runs)) for metric, mean in means)
     header = ("metric", *(run.baseline.name or "" for run in comparisons), name or "this run")
     title = "compared: means, and by how much each run is better than the first"
     display.table(header, rows, title, right=range(1, len(header)))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import typer
-from typer import Argument, Option
+from typer import Argument
 
 from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
+from irr.cli.options import value
 from irr.text.strings import counted
 
 
@@ -17,14 +18,12 @@ def index(
         Literal["list", "prune", "verify"],
         Argument(help="list shows them, verify compares them with Chroma, prune deletes unused ones."),
     ] = "list",
-    days: Annotated[
-        float, Option(help="For prune: days since an index was last opened.", min=0, metavar="N")
-    ] = 30,
+    days: Annotated[float, value("For prune: days since an index was last opened.", "N", min=0)] = 30,
     index_folder: options.IndexFolder = None,
 ) -> None:
     """List the label indexes, verify them, or delete unused ones."""
     from irr.hub import cache_folder
-    from irr.index.maintenance import list_indexes, prune, verify
+    from irr.index.store import list_indexes, prune, verify
 
     root = index_folder or cache_folder("indexes")
     if action == "prune":
@@ -41,12 +40,9 @@ def index(
             display.note(f"irr: {counted(damaged, 'index is', 'indexes are')} damaged: {hint}")
             raise typer.Exit(EXIT_ROW_ERRORS)
     else:
-        rows = [
-            (
-                *(f"{one.labels:,}", f"{one.entries:,}", f"{one.size / 1e6:,.1f}", f"{one.unused:.0f}"),
-                *(one.encoder, str(one.path.relative_to(root))),
-            )
-            for one in list_indexes(root)
-        ]
+        rows = []
+        for one in list_indexes(root):
+            size, unused = f"{one.size / 1e6:,.1f}", f"{one.unused:.0f}"
+            rows.append((one.labels, one.entries, size, unused, one.encoder, one.path.relative_to(root)))
         header = ("labels", "entries", "MB", "days unused", "encoder", "folder")
         display.table(header, rows, str(root), right=range(4))

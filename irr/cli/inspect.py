@@ -5,11 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-from typer import Option
-
 import irr
 from irr.cli import display, options
-from irr.cli.program_options import ProgramOptions
+from irr.cli.options import value
 from irr.errors import UsageError
 from irr.text.strings import short
 from irr.text.words import clean
@@ -21,8 +19,8 @@ _FEATURES = 6
 
 
 def inspect(
-    text: Annotated[str, Option(help="The text, or - for stdin.", metavar="TEXT")],
-    top_k: Annotated[int, Option(help="Labels to show.", min=1)] = 10,
+    text: Annotated[str, value("The text, or - for stdin.", "TEXT")],
+    top_k: Annotated[int, value("Labels to show.", min=1)] = 10,
     labels: options.Labels = None,
     language: options.Language = None,
     columns: options.ColumnNames = None,
@@ -45,6 +43,8 @@ def inspect(
     without: options.Without = None,
 ) -> None:
     """Show the output of every stage for one text."""
+    from irr.cli.program_options import ProgramOptions
+
     source = ProgramOptions.of(locals())
     space = source.read_space()
     if text == "-":
@@ -68,14 +68,11 @@ def _show_stages(prediction: irr.Prediction, top_k: int) -> None:
     if len(queries) > _QUERIES:
         passages = len({query.passage for query in queries})
         display.say(f"and {len(queries) - _QUERIES:,} more, from {passages:,} passages in all")
-    candidates = (
-        (f"{one.score:.3f}", one.label.name, "\n".join(_evidence(one)))
-        for one in prediction.trace.candidates[:top_k]
-    )
+    first = prediction.trace.candidates[:top_k]
+    candidates = ((f"{one.score:.3f}", one.label.name, "\n".join(_evidence(one))) for one in first)
     display.table(("score", "label", "evidence: query → entry, match"), candidates, "retrieve: candidates")
-    ranking = (
-        (rank, f"{label.score:.3f}", label.id, label.name) for rank, label in enumerate(prediction.labels, 1)
-    )
+    ranked = enumerate(prediction.labels, 1)
+    ranking = ((rank, f"{label.score:.3f}", label.id, label.name) for rank, label in ranked)
     display.table(("rank", "score", "id", "label"), ranking, "rank: labels")
     for fallback in prediction.fallbacks:
         display.say(f"{fallback.stage} worked without its language model: {fallback.message}")

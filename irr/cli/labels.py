@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Argument, Option
+from typer import Argument
 
 import irr
 from irr.cli import display, options
+from irr.cli.options import value
 from irr.text.strings import counted, short
 
 if TYPE_CHECKING:
@@ -22,12 +23,10 @@ def labels(
     file: Annotated[Path, Argument(help="A label file, as --labels takes it.", metavar="FILE")],
     output: Annotated[
         str | None,
-        Option(
-            help='Write the labels there as JSONL, which is read fastest; "-" writes stdout.', metavar="FILE"
-        ),
+        value('Write the labels there as JSONL, which is read fastest; "-" writes stdout.', "FILE"),
     ] = None,
     json_file: Annotated[
-        str | None, Option("--json", help='Write the diagnostics there; "-" writes stdout.', metavar="FILE")
+        str | None, value('Write the diagnostics there; "-" writes stdout.', "FILE", "--json")
     ] = None,
     language: options.Language = None,
     columns: options.ColumnNames = None,
@@ -35,7 +34,7 @@ def labels(
 ) -> None:
     """Show a label space: its contents, its hierarchy, and what hurts retrieval."""
     from irr.encoders.base import DEFAULT_ENCODER
-    from irr.encoders.window import open_window
+    from irr.encoders.sentence_transformers import open_window
     from irr.io.columns import Columns
     from irr.io.outputs import check_outputs, open_output
     from irr.io.streams import STANDARD
@@ -64,8 +63,7 @@ def _show_diagnostics(diagnostics: LabelDiagnostics) -> None:
     _show_lengths(diagnostics)
     _show_shared("names of several labels", diagnostics.shared_names)
     _show_shared("aliases of several labels, or names of others", diagnostics.shared_aliases)
-    cycles = diagnostics.tree.in_cycles
-    unknown = diagnostics.tree.unknown_parents
+    cycles, unknown = diagnostics.tree.in_cycles, diagnostics.tree.unknown_parents
     plain = diagnostics.without_description
     problems = (
         # Shown only if other labels have one.
@@ -94,20 +92,18 @@ def _show_contents(diagnostics: LabelDiagnostics) -> None:
     for language, count in diagnostics.read.named_in.items() if diagnostics.read else ():
         named = "language not said" if language == UNTAGGED else f"named in {language}"
         counts.append((named, count, ""))
-    rows = (
-        (what, f"{count:,} ({count / diagnostics.labels:.0%})", more if count else "")
-        for what, count, more in counts
-    )
-    display.table(("labels", f"{diagnostics.labels:,}", ""), rows, "what is in it", right=(1,))
+    whole = diagnostics.labels
+    rows = ((what, f"{n:,} ({n / whole:.0%})", more if n else "") for what, n, more in counts)
+    display.table(("labels", f"{whole:,}", ""), rows, "what is in it", right=(1,))
 
 
 def _show_tree(diagnostics: LabelDiagnostics) -> None:
     tree = diagnostics.tree
-    notes = {0: f"{tree.roots:,} roots, {tree.alone:,} alone"}
-    rows = [(depth, count, notes.get(depth, "")) for depth, count in tree.depths.items()]
-    cycles = [("under no root", tree.unreachable, "in or under cycles")] if tree.unreachable else []
-    header = ("steps from a root", "labels", "")
-    display.table(header, [*rows, *cycles], "how it hangs together", right=(1,))
+    roots = f"{tree.roots:,} roots, {tree.alone:,} alone"
+    rows: list[tuple[object, ...]] = [(steps, n, "" if steps else roots) for steps, n in tree.depths.items()]
+    if tree.unreachable:
+        rows.append(("under no root", tree.unreachable, "in or under cycles"))
+    display.table(("steps from a root", "labels", ""), rows, "how it hangs together", right=(1,))
 
 
 def _show_lengths(diagnostics: LabelDiagnostics) -> None:
@@ -117,9 +113,8 @@ def _show_lengths(diagnostics: LabelDiagnostics) -> None:
             length, text = lengths.longest[0]
             cut = "" if lengths.cut is None else lengths.cut
             rows.append((what, lengths.median, length, cut, _short(text)))
-    title = f"length in {diagnostics.unit}" + (
-        f"; the encoder reads {diagnostics.window}" if diagnostics.window else ""
-    )
+    read = f"; the encoder reads {diagnostics.window}" if diagnostics.window else ""
+    title = f"length in {diagnostics.unit}{read}"
     display.table(("of", "median", "longest", "cut", "the longest"), rows, title, right=(1, 2, 3))
 
 

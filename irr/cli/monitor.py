@@ -14,17 +14,16 @@ from irr.text.strings import counted
 
 _LOG_SECONDS, _LIVE_SECONDS = 60.0, 0.2
 
+# The first tally, the share of the input that was done then, and the time.
+Start = tuple[Tally, float | None, float]
+
 
 @contextmanager
 def batch_monitor(price: Price | None) -> Iterator[Callable[[Tally, float | None], None]]:
-    """Yields a function that is given the tally after each row, and the share of the input that is done.
-
-    Args:
-        price: The price of tokens, if known.
-    """
+    """Yields a function that is given the tally after each row, and the share of the input that is done."""
     live = display.stderr.is_terminal
     columns = BarColumn(bar_width=20), TextColumn("{task.description}")
-    first: tuple[Tally, float | None, float] | None = None
+    first: Start | None = None
     last_shown = 0.0
     with display.bar(Progress(*columns, console=display.stderr, transient=True)) as bar:
         task = bar.add_task("", total=None)
@@ -40,7 +39,7 @@ def batch_monitor(price: Price | None) -> Iterator[Callable[[Tally, float | None
             if now - last_shown < (_LIVE_SECONDS if live else _LOG_SECONDS):
                 return
             last_shown = now
-            line = _progress_line(tally, share, now - first[2], first[0], first[1], price)
+            line = _progress_line(tally, share, first, now, price)
             if live:
                 total = None if share is None else 1.0
                 bar.update(task, description=line, completed=share or 0.0, total=total)
@@ -50,16 +49,9 @@ def batch_monitor(price: Price | None) -> Iterator[Callable[[Tally, float | None
         yield watch
 
 
-def _progress_line(
-    tally: Tally,
-    share: float | None,
-    seconds: float,
-    first: Tally,
-    first_share: float | None,
-    price: Price | None,
-) -> str:
-    """The progress since the tally `first`, which was `seconds` ago."""
-    seconds = max(seconds, 1e-9)
+def _progress_line(tally: Tally, share: float | None, start: Start, now: float, price: Price | None) -> str:
+    first, first_share, began = start
+    seconds = max(now - began, 1e-9)
     parts = [counted(tally.texts, "text"), f"{(tally.texts - first.texts) / seconds:,.1f}/s"]
     if tally.errors:
         parts.append(counted(tally.errors, "error"))

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from typer import Option
 
 import irr
 from irr.cli import display, options
 from irr.cli.calibrate import calibration_lines
 from irr.cli.exits import EXIT_ROW_ERRORS
-from irr.cli.program_options import ProgramOptions
+from irr.cli.options import flag, value
 from irr.cli.show import show_scores
 from irr.text.strings import counted
 
@@ -27,23 +26,21 @@ if TYPE_CHECKING:
     from irr.optimize.tuning import Trial
     from irr.types import Usage
 
-_teachers = partial(Option, rich_help_panel="Teachers")
+_teachers = partial(value, panel="Teachers")
 
 
 def optimize(
-    train: Annotated[Path, Option(help='The trainset: JSONL {"id", "text", "labels"}.', metavar="FILE")],
-    output: Annotated[str, Option(help="Where the frozen program goes.", metavar="DIR")],
-    val: Annotated[Path | None, Option(help="The valset. Default: half of --train.", metavar="FILE")] = None,
+    train: Annotated[Path, value('The trainset: JSONL {"id", "text", "labels"}.', "FILE")],
+    output: Annotated[str, value("Where the frozen program goes.", "DIR")],
+    val: Annotated[Path | None, value("The valset. Default: half of --train.", "FILE")] = None,
     optimizer: Annotated[
-        Literal["bootstrap", "mipro", "gepa", "none"], Option(help="How prompts are optimized.")
+        Literal["bootstrap", "mipro", "gepa", "none"], value("How prompts are optimized.")
     ] = "bootstrap",
-    end_to_end: Annotated[
-        bool, Option("--end-to-end", help="Optimize infer and rank together, by RP@10.")
-    ] = False,
+    end_to_end: Annotated[bool, flag("--end-to-end", "Optimize infer and rank together, by RP@10.")] = False,
     budget: Annotated[
-        int | None, Option(help="Requests that may be sent to language models.", metavar="CALLS", min=0)
+        int | None, value("Requests that may be sent to language models.", "CALLS", min=0)
     ] = None,
-    seed: Annotated[int, Option(help="The same seed gives the same program.", min=0)] = 0,
+    seed: Annotated[int, value("The same seed gives the same program.", min=0)] = 0,
     labels: options.Labels = None,
     language: options.Language = None,
     columns: options.ColumnNames = None,
@@ -61,15 +58,12 @@ def optimize(
     task: options.Task = None,
     teacher_lm: Annotated[
         str | None,
-        _teachers(
-            help="A stronger model that writes demos and instructions. Default: the model itself.",
-            metavar="NAME",
-        ),
+        _teachers("A stronger model that writes demos and instructions. Default: the model itself.", "NAME"),
     ] = None,
-    infer_teacher_lm: Annotated[str | None, _teachers(help="Another one for infer.", metavar="NAME")] = None,
-    rank_teacher_lm: Annotated[str | None, _teachers(help="Another one for rank.", metavar="NAME")] = None,
+    infer_teacher_lm: Annotated[str | None, _teachers("Another one for infer.", "NAME")] = None,
+    rank_teacher_lm: Annotated[str | None, _teachers("Another one for rank.", "NAME")] = None,
     teacher_api_base: Annotated[
-        str | None, _teachers(help="URL of the teachers' server. Default: --api-base.", metavar="URL")
+        str | None, _teachers("URL of the teachers' server. Default: --api-base.", "URL")
     ] = None,
 ) -> None:
     """Optimize a program on tens of examples, and freeze it.
@@ -80,6 +74,8 @@ def optimize(
 
     Ctrl-C, or a budget that is spent, freezes the best program found so far; a second Ctrl-C ends at once.
     """
+    from irr.cli.program_options import ProgramOptions
+
     source = ProgramOptions.of(locals())
     teachers = ProgramOptions(
         lm=teacher_lm,
@@ -153,12 +149,7 @@ def _interrupts(budget: Budget) -> Iterator[None]:
 
 @contextmanager
 def _trial_progress() -> Iterator[tuple[Callable[[Trial, int], None], Callable[[Usage], None]]]:
-    """A progress line on stderr that appears with the first trial.
-
-    Yields:
-        A function that counts a trial, given the expected number of trials of its step, and one that shows
-        the usage so far.
-    """
+    """Yields what shows a trial, given the expected number of trials of its step, and the usage so far."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     texts = ("{task.completed:.0f} trials", "{task.fields[best]}", "{task.fields[spent]}")
@@ -187,10 +178,7 @@ def _trial_progress() -> Iterator[tuple[Callable[[Trial, int], None], Callable[[
 def _show_result(result: Optimized, folder: str) -> None:
     """Shows the trials, the result, and the usage."""
     program = result.program
-    trials = (
-        (trial.step, trial.what, trial.metric, trial.score.percent(), f"{trial.calls:,}")
-        for trial in result.trials
-    )
+    trials = ((t.step, t.what, t.metric, t.score.percent(), t.calls) for t in result.trials)
     header = ("step", "tried", "metric", "mean (95 % interval)", "calls")
     display.table(header, trials, "programs tried", right=(3, 4))
     show_scores(result.scores)
@@ -202,9 +190,8 @@ def _show_result(result: Optimized, folder: str) -> None:
     display.say(f"settings changed: {display.changed(program.settings)}")
     for stage, model in (("infer", program.models.infer_lm), ("rank", program.models.rank_lm)):
         display.say(f"{stage}: {model.name if model else 'no language model'}")
-    calls, sent, generated = (
-        int(result.history[name]) for name in ("calls", "prompt_tokens", "completion_tokens")
-    )
+    figures = ("calls", "prompt_tokens", "completion_tokens")
+    calls, sent, generated = (int(result.history[name]) for name in figures)
     if calls:
         display.say(f"{counted(calls, 'call')}, {sent:,} prompt and {generated:,} completion tokens")
     if program.calibration:

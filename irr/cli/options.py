@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from typer import Option
 
@@ -17,72 +17,75 @@ RankMethodName = Literal["auto", "listwise", "pointwise"]
 # The most requests at a time that `--concurrency auto` tries.
 _MOST_REQUESTS = 256
 
-_program = partial(Option, rich_help_panel="Program")
-_models = partial(Option, rich_help_panel="Language models")
-_servers = partial(Option, rich_help_panel="Model servers")
-_decision = partial(Option, rich_help_panel="Labels returned, by a calibrated program")
 
-Gold = Annotated[
-    Path, Option(help='JSONL rows {"id", "text", "labels": ["ID"]}, or a table.', metavar="FILE")
-]
+def value(help: str, metavar: str | None = None, *names: str, panel: str | None = None, **limits: Any) -> Any:
+    """An option with a value, by its help and the placeholder of the value."""
+    return Option(*names, help=help, metavar=metavar, rich_help_panel=panel, **limits)
+
+
+def flag(name: str, help: str, panel: str | None = None) -> Any:
+    """An option without a value."""
+    return Option(name, help=help, rich_help_panel=panel)
+
+
+_PROGRAM, _CALIBRATED = "Program", "Labels returned, by a calibrated program"
+_program = partial(value, panel=_PROGRAM)
+_models = partial(value, panel="Language models")
+_servers = partial(value, panel="Model servers")
+_decision = partial(value, panel=_CALIBRATED)
+
+Gold = Annotated[Path, value('JSONL rows {"id", "text", "labels": ["ID"]}, or a table.', "FILE")]
 PricePerMillion = Annotated[
-    str | None, Option(help="What a million tokens cost, sent and generated: 0.15,0.60.", metavar="IN,OUT")
+    str | None, value("What a million tokens cost, sent and generated: 0.15,0.60.", "IN,OUT")
 ]
 
 Labels = Annotated[
     Path | None,
     _program(
-        help="Label file: .jsonl, .csv, .tsv, .xlsx, .parquet, .txt with one name a line, or SKOS as .rdf, "
+        "Label file: .jsonl, .csv, .tsv, .xlsx, .parquet, .txt with one name a line, or SKOS as .rdf, "
         ".xml, .owl, .ttl, .nt, .jsonld or .json; .gz or .zst may follow.",
-        metavar="FILE",
+        "FILE",
     ),
 ]
 Language = Annotated[
     str | None,
-    _program(
-        help="For SKOS: languages of the labels, most wanted first, as in fi,en. Default: en.", metavar="LIST"
-    ),
+    _program("For SKOS: languages of the labels, most wanted first, as in fi,en. Default: en.", "LIST"),
 ]
 ColumnNames = Annotated[
     str | None,
     _program(
-        help="Columns or keys that hold the fields of labels and texts, as in id=ID,name=Title,text=Abstract."
+        "Columns or keys that hold the fields of labels and texts, as in id=ID,name=Title,text=Abstract."
         " Default: the fields' own names, whatever their case.",
-        metavar="LIST",
+        "LIST",
     ),
 ]
 Encoder = Annotated[
     str | None,
-    _program(
-        help="Name or folder of a sentence-transformers model. Default: all-MiniLM-L6-v2.", metavar="NAME"
-    ),
+    _program("Name or folder of a sentence-transformers model. Default: all-MiniLM-L6-v2.", "NAME"),
 ]
 Fields = Annotated[
     str | None,
-    _program(
-        help="Parts of a label that texts are matched with. Default: name,alias,description.", metavar="LIST"
-    ),
+    _program("Parts of a label that texts are matched with. Default: name,alias,description.", "LIST"),
 ]
 HierarchyChoice = Annotated[
     HierarchyName | None,
     _program(
-        help="closed adds the ancestors of the labels returned; leaves keeps the most specific. "
-        "Default: none."
+        "closed adds the ancestors of the labels returned; leaves keeps the most specific. Default: none."
     ),
 ]
 SettingValues = Annotated[
     list[str] | None,
     _program(
+        "Another value for a setting, as in retrieve.text_weight=0.5; may be given many times.",
+        "NAME=VALUE",
         "--set",
-        help="Another value for a setting, as in retrieve.text_weight=0.5; may be given many times.",
-        metavar="NAME=VALUE",
     ),
 ]
 IndexFolder = Annotated[
     Path | None,
     _program(
-        help="Where label indexes are kept. Default: the user's cache folder.",
-        metavar="DIR",
+        "Where label indexes are kept. Default: the user's cache folder.",
+        "DIR",
         envvar="IRR_INDEX_FOLDER",
         show_envvar=False,
     ),
@@ -90,111 +93,95 @@ IndexFolder = Annotated[
 IndexServer = Annotated[
     str | None,
     _program(
-        "--index",
-        help="URL of a Chroma server that holds the vectors of label entries, for many to share.",
-        metavar="URL",
+        "URL of a Chroma server that holds the vectors of label entries, for many to share.", "URL", "--index"
     ),
 ]
 Program = Annotated[
     Path | None,
-    _program(
-        help="A frozen program. It brings its labels, encoder, settings, prompts and models.", metavar="DIR"
-    ),
+    _program("A frozen program. It brings its labels, encoder, settings, prompts and models.", "DIR"),
 ]
 Rebind = Annotated[
-    bool, _program("--rebind", help="Run the frozen program on other --labels than it was frozen with.")
+    bool, flag("--rebind", "Run the frozen program on other --labels than it was frozen with.", _PROGRAM)
 ]
 Within = Annotated[
     list[str] | None,
     _program(
-        help="Answer with labels of this branch only: the label of that id and all below it; "
+        "Answer with labels of this branch only: the label of that id and all below it; "
         "may be given many times.",
-        metavar="ID",
+        "ID",
     ),
 ]
-Only = Annotated[
-    Path | None, _program(help="Answer with these labels only: a file with one id a line.", metavar="FILE")
-]
+Only = Annotated[Path | None, _program("Answer with these labels only: a file with one id a line.", "FILE")]
 Without = Annotated[
-    Path | None, _program(help="Never answer with these labels: a file with one id a line.", metavar="FILE")
+    Path | None, _program("Never answer with these labels: a file with one id a line.", "FILE")
 ]
 
 LM = Annotated[
     str | None,
     _models(
-        help="Language model for both stages: none, embedded, openai/MODEL, or recorded/FILE. "
+        "Language model for both stages: none, embedded, openai/MODEL, or recorded/FILE. "
         "Default: none, or those of the frozen program.",
-        metavar="NAME",
+        "NAME",
     ),
 ]
 APIBase = Annotated[
     str | None,
     _models(
-        help="URL of the server of openai/MODEL, up to /v1. Default: OpenAI's. Its key: OPENAI_API_KEY.",
-        metavar="URL",
+        "URL of the server of openai/MODEL, up to /v1. Default: OpenAI's. Its key: OPENAI_API_KEY.", "URL"
     ),
 ]
-InferLM = Annotated[str | None, _models(help="Another one for infer.", metavar="NAME")]
-RankLM = Annotated[str | None, _models(help="Another one for rank.", metavar="NAME")]
-RankMethodChoice = Annotated[RankMethodName, _models(help="How the language model ranks.")]
+InferLM = Annotated[str | None, _models("Another one for infer.", "NAME")]
+RankLM = Annotated[str | None, _models("Another one for rank.", "NAME")]
+RankMethodChoice = Annotated[RankMethodName, _models("How the language model ranks.")]
 Task = Annotated[
     str | None,
     _models(
-        help="The prompts of the language models: a task pack (attack, biodex, default, esco, icd10, "
+        "The prompts of the language models: a task pack (attack, biodex, default, esco, icd10, "
         "subjects) or a folder with a task.toml. Default: default.",
-        metavar="NAME",
+        "NAME",
     ),
 ]
 
 Concurrency = Annotated[
-    str,
-    _servers(
-        help="Requests to a model server at a time; auto finds the best number, up to 256.", metavar="N|auto"
-    ),
+    str, _servers("Requests to a model server at a time; auto finds the best number, up to 256.", "N|auto")
 ]
-RequestsPerMinute = Annotated[
-    float | None, _servers(help="Requests to each model, at most.", min=0.001, metavar="N")
-]
+RequestsPerMinute = Annotated[float | None, _servers("Requests to each model, at most.", "N", min=0.001)]
 TokensPerMinute = Annotated[
-    float | None, _servers(help="Tokens sent to and from each model, at most.", min=1, metavar="N")
+    float | None, _servers("Tokens sent to and from each model, at most.", "N", min=1)
 ]
 Patience = Annotated[
     float,
     _servers(
-        help="Minutes to wait for a model server that is down or asks for a pause; then the run stops. "
+        "Minutes to wait for a model server that is down or asks for a pause; then the run stops. "
         "With 0, rows are answered without the model.",
+        "MINUTES",
         min=0,
-        metavar="MINUTES",
     ),
 ]
 ServicePatience = Annotated[
     float,
     _servers(
-        help="Minutes to wait for a model server that is down or asks for a pause. "
+        "Minutes to wait for a model server that is down or asks for a pause. "
         "With 0 texts do without the model.",
+        "MINUTES",
         min=0,
-        metavar="MINUTES",
     ),
 ]
 
-MinProbability = Annotated[
-    float | None, _decision(help="Only labels with at least this probability.", metavar="SHARE")
-]
+MinProbability = Annotated[float | None, _decision("Only labels with at least this probability.", "SHARE")]
 Precision = Annotated[
-    float | None,
-    _decision(help="Labels of which this share is right, with 99 % confidence.", metavar="SHARE"),
+    float | None, _decision("Labels of which this share is right, with 99 % confidence.", "SHARE")
 ]
 Recall = Annotated[
-    float | None,
-    _decision(help="Sets that hold this share of a text's right labels, in the mean.", metavar="SHARE"),
+    float | None, _decision("Sets that hold this share of a text's right labels, in the mean.", "SHARE")
 ]
-BestF1 = Annotated[bool, _decision("--best-f1", help="The set of the highest expected F1.")]
+BestF1 = Annotated[bool, flag("--best-f1", "The set of the highest expected F1.", _CALIBRATED)]
 Scope = Annotated[
     float | None,
     _decision(
-        help="No labels for texts as unusual as this share of the calibration texts. Default: 0.05 "
+        "No labels for texts as unusual as this share of the calibration texts. Default: 0.05 "
         "with --min-probability and --best-f1, else 0; a promise has its own.",
-        metavar="SHARE",
+        "SHARE",
     ),
 ]
 
@@ -202,11 +189,7 @@ Scope = Annotated[
 def limits(
     concurrency: str, requests_per_minute: float | None, tokens_per_minute: float | None, patience: float
 ) -> irr.Limits:
-    """The limits of a model server; `patience` is in minutes.
-
-    Raises:
-        UsageError: If `concurrency` is neither a number nor `auto`.
-    """
+    """The limits of a model server; `patience` is in minutes."""
     auto = concurrency == "auto"
     if not auto and not (concurrency.isdecimal() and int(concurrency) > 0):
         problem = f'--concurrency: "{concurrency}" is not a number of requests'
@@ -222,11 +205,7 @@ def decision(
     best_f1: bool,
     scope: float | None,
 ) -> irr.Decision:
-    """The choice of labels by a calibrated program.
-
-    Raises:
-        UsageError: If options contradict each other, or a value is out of range.
-    """
+    """The choice of labels by a calibrated program."""
     from pydantic import ValidationError
 
     try:

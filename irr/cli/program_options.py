@@ -7,19 +7,26 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import irr
+from irr.calibrate.calibration import Calibration
 from irr.cli import display
+from irr.encoders.base import DEFAULT_ENCODER
+from irr.encoders.sentence_transformers import open_window
 from irr.errors import ProgramError, UsageError
+from irr.frozen.folder import read_calibration, read_manifest
+from irr.frozen.freeze import read_labels
+from irr.io.columns import Columns
+from irr.labels.diagnostics import names_sample
+from irr.labels.hierarchy import part_of, read_ids
+from irr.lm.protocol import Capabilities
+from irr.lm.registry import NO_MODEL, capabilities_of, check_name, name_of, open_models
+from irr.prompts.pack import load_task
+from irr.types import EntryKind
 
-if TYPE_CHECKING:
-    from irr.calibrate.calibration import Calibration
-    from irr.io.columns import Columns
-    from irr.lm.protocol import Capabilities
-
-    # The models of infer and of rank.
-    Models = tuple[irr.LanguageModel | None, irr.LanguageModel | None]
+# The models of infer and of rank.
+Models = tuple[irr.LanguageModel | None, irr.LanguageModel | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,16 +67,12 @@ class ProgramOptions:
     @property
     def capabilities(self) -> tuple[Capabilities | None, Capabilities | None]:
         """The capabilities of the models of infer and rank; None for no model."""
-        from irr.lm.registry import NO_MODEL, capabilities_of
-
         infer, rank = (capabilities_of(name) if name and name != NO_MODEL else None for name in self.lm_names)
         return infer, rank
 
     @property
     def column_names(self) -> Columns:
         """The columns that hold the fields."""
-        from irr.io.columns import Columns
-
         return Columns.parse(self.columns)
 
     @property
@@ -80,8 +83,6 @@ class ProgramOptions:
 
     def check_models(self, frozen: Sequence[str] = ("none", "none")) -> None:
         """Checks the models, their server and the key; `frozen` names the models of a frozen program."""
-        from irr.lm.registry import capabilities_of, check_name
-
         names = [name or own for name, own in zip(self.lm_names, frozen, strict=True)]
         if self.api_base and all(capabilities_of(name).local for name in names):
             raise UsageError("--api-base is given, but no model of that server", "add --lm openai/MODEL")
@@ -90,15 +91,11 @@ class ProgramOptions:
 
     def open_models(self, limits: irr.Limits | None = None) -> Models:
         """Opens the models of infer and rank; one name gives one model."""
-        from irr.lm.registry import NO_MODEL, open_models
-
         infer, rank = open_models([name or NO_MODEL for name in self.lm_names], self.api_base, limits)
         return infer, rank
 
     def read_space(self) -> irr.LabelSpace:
         """Reads the label space, and checks the options before any slow work."""
-        from irr.prompts.pack import load_task
-
         if self.rebind and not (self.program and self.labels):
             raise UsageError("--rebind runs a frozen program on other labels", "give --program and --labels")
         if self.language is not None and self.labels is None:
@@ -112,8 +109,6 @@ class ProgramOptions:
         return space
 
     def _space_of_file(self) -> irr.LabelSpace:
-        from irr.labels.diagnostics import names_sample
-
         self.read_settings()
         self.check_models()
         if self.labels is None:
@@ -125,10 +120,6 @@ class ProgramOptions:
         return space
 
     def _frozen_space(self, program: Path) -> irr.LabelSpace:
-        from irr.frozen.folder import read_manifest
-        from irr.frozen.freeze import read_labels
-        from irr.lm.registry import NO_MODEL, name_of
-
         manifest = read_manifest(program)
         models = (manifest.spec.infer, manifest.spec.rank)
         self.check_models([name_of(model.name) if model else NO_MODEL for model in models])
@@ -155,8 +146,6 @@ class ProgramOptions:
 
     def _part(self, space: irr.LabelSpace) -> list[str] | None:
         """Ids of the labels that may be answers; None for all."""
-        from irr.labels.hierarchy import part_of, read_ids
-
         if not self.within and self.only is None and self.without is None:
             return None
         only = read_ids(self.only) if self.only else None
@@ -165,16 +154,13 @@ class ProgramOptions:
 
     def read_settings(self) -> irr.Settings:
         """The settings, checked."""
-        from irr.types import EntryKind
-
         changes: dict[str, object] = {"rank.method": self.rank_method}
         if self.hierarchy:
             changes["hierarchy"] = self.hierarchy
         if self.fields is not None:
             names = [name.strip() for name in self.fields.split(",")]
-            for name in names:
-                if name not in list(EntryKind):
-                    raise UsageError(f'--fields: no field "{name}"', f"name some of {','.join(EntryKind)}")
+            if unknown := [name for name in names if name not in list(EntryKind)]:
+                raise UsageError(f'--fields: no field "{unknown[0]}"', f"name some of {','.join(EntryKind)}")
             changes["retrieve.fields"] = names
         for setting in self.settings or ():
             name, equals, value = setting.partition("=")
@@ -188,8 +174,6 @@ class ProgramOptions:
 
     def read_calibration(self, decision: irr.Decision) -> Calibration | None:
         """The program's calibration, after a check that it supports the decision."""
-        from irr.frozen.folder import read_calibration
-
         calibration = read_calibration(self.program) if self.program else None
         part = self.within or self.only or self.without
         if calibration and (part or self.rebind or any(self.lm_names)):
@@ -207,10 +191,6 @@ class ProgramOptions:
 
     def note_language(self, what: str, texts: Iterable[str]) -> None:
         """Warns if the default encoder, which reads English only, is given texts in another language."""
-        from irr.encoders.base import DEFAULT_ENCODER
-        from irr.encoders.window import open_window
-        from irr.frozen.folder import read_manifest
-
         encoder = read_manifest(self.program).spec.encoder.name if self.program else self.encoder
         window = open_window() if encoder in (None, DEFAULT_ENCODER) else None
         if window and (note := window.language_note(what, texts)):
@@ -220,8 +200,6 @@ class ProgramOptions:
         self, space: irr.LabelSpace, limits: irr.Limits | None = None, models: Models | None = None
     ) -> irr.InferRetrieveRank:
         """Builds or loads the program, with these models if given; a bar shows the progress."""
-        from irr.lm.registry import NO_MODEL
-
         with display.progress("label entries", None) as on_entries:
             if self.program is None:
                 infer_lm, rank_lm = models or self.open_models(limits)
@@ -254,12 +232,11 @@ class ProgramOptions:
         part = self._part(space)
         return program if part is None else program.within(only=part)
 
-    def builder(self, limits: irr.Limits | None = None) -> Callable[[], irr.InferRetrieveRank]:
+    def builder(self, limits: irr.Limits) -> Callable[[], irr.InferRetrieveRank]:
         """A function that builds the same program in another process."""
         paths = {name: getattr(self, name) for name in ("labels", "program", "only", "without")}
         absolute = {name: path and path.absolute() for name, path in paths.items()}
-        return partial(_build, replace(self, **absolute), limits)
+        return partial(replace(self, **absolute)._read_and_build, limits)
 
-
-def _build(options: ProgramOptions, limits: irr.Limits | None) -> irr.InferRetrieveRank:
-    return options.build(options.read_space(), limits)
+    def _read_and_build(self, limits: irr.Limits) -> irr.InferRetrieveRank:
+        return self.build(self.read_space(), limits)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from typer import Argument, Option
+from typer import Argument
 
 from irr.cli import display
-from irr.errors import UsageError
+from irr.cli.options import flag, value
+from irr.errors import InputError, UsageError
 from irr.text.strings import counted
 
 if TYPE_CHECKING:
@@ -23,26 +26,21 @@ def review(
         Literal["export", "show"],
         Argument(help="export writes gold, show says how much was judged, by whom, and how alike."),
     ] = "show",
-    decisions: Annotated[Path, Option(help="The folder that the review page writes.", metavar="DIR")],
+    decisions: Annotated[Path, value("The folder that the review page writes.", "DIR")],
     output: Annotated[
         str | None,
-        Option(
-            help='For export: JSONL rows {"id", "text", "labels"} for eval, optimize and calibrate; '
+        value(
+            'For export: JSONL rows {"id", "text", "labels"} for eval, optimize and calibrate; '
             '"-" writes stdout.',
-            metavar="FILE",
+            "FILE",
         ),
     ] = None,
     only_random: Annotated[
         bool,
-        Option(
-            "--only-random", help="For export: only texts that chance chose, which alone give honest figures."
-        ),
+        flag("--only-random", "For export: only texts that chance chose, which alone give honest figures."),
     ] = False,
 ) -> None:
     """Turn what people judged on the review page into gold, or sum it up."""
-    import json
-
-    from irr.errors import InputError
     from irr.io.outputs import check_output, open_output
     from irr.workbench.review.judgments import JudgmentStore, valid_judgments
     from irr.workbench.review.summary import export_gold
@@ -69,21 +67,18 @@ def _show_reviewers(judgments: Sequence[Judgment]) -> None:
     rows = []
     for name in sorted({judgment.reviewer for judgment in judgments}):
         own = [judgment for judgment in judgments if judgment.reviewer == name]
-        verdicts = [
-            sum(one.verdict == verdict for one in own) for verdict in ("labels", "none_fits", "unsure")
-        ]
-        days = [f"{one.at:%Y-%m-%d %H:%M}" for one in (own[0], own[-1])]
-        rows.append((name, f"{len(own):,}", *(f"{count:,}" for count in verdicts), *days))
+        verdicts = Counter[str](one.verdict for one in own)
+        counts = (verdicts[verdict] for verdict in ("labels", "none_fits", "unsure"))
+        rows.append((name, len(own), *counts, *(f"{one.at:%Y-%m-%d %H:%M}" for one in (own[0], own[-1]))))
     header = ("who", "texts", "labels", "no label fits", "unsure", "first", "last")
     display.table(header, rows, right=range(1, 5))
 
 
 def _lines(exported: GoldExport) -> list[str]:
     rows = len(exported.rows)
-    lines = [
-        f"{exported.random:,} of {counted(rows, 'text')} chosen by chance: only these give honest figures"
-        + (" (--only-random exports them alone)" if exported.random < rows else "")
-    ]
+    alone = " (--only-random exports them alone)" if exported.random < rows else ""
+    chosen = f"{exported.random:,} of {counted(rows, 'text')} chosen by chance"
+    lines = [f"{chosen}: only these give honest figures{alone}"]
     if exported.none_fits:
         lines.append(f"{counted(exported.none_fits, 'text')} that no label fits: without labels in the gold")
     if exported.unsure:

@@ -7,10 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Option
-
 from irr.cli import display, options
-from irr.cli.program_options import ProgramOptions
+from irr.cli.options import value
 from irr.errors import MissingExtraError, UsageError
 from irr.text.strings import counted
 
@@ -19,44 +17,34 @@ if TYPE_CHECKING:
 
 TOKEN = "IRR_TOKEN"
 
-_review_page = partial(Option, rich_help_panel="Review page")
+_review_page = partial(value, panel="Review page")
 
 
 def serve(
     host: Annotated[
-        str,
-        Option(
-            help=f"The address to listen on. All but this machine's own need a token in {TOKEN}.",
-            metavar="HOST",
-        ),
+        str, value(f"The address to listen on. All but this machine's own need a token in {TOKEN}.", "HOST")
     ] = "127.0.0.1",
-    port: Annotated[
-        int, Option(help="The port; 0 for any that is free.", min=0, max=65_535, metavar="PORT")
-    ] = 8080,
-    workers: Annotated[int, Option(help="Processes that serve; each loads the program.", min=1)] = 1,
+    port: Annotated[int, value("The port; 0 for any that is free.", "PORT", min=0, max=65_535)] = 8080,
+    workers: Annotated[int, value("Processes that serve; each loads the program.", min=1)] = 1,
     queue: Annotated[
-        int,
-        Option(help="Texts that may wait or be under way in a process; more are refused with 429.", min=1),
+        int, value("Texts that may wait or be under way in a process; more are refused with 429.", min=1)
     ] = 1_000,
     timeout: Annotated[
-        float,
-        Option(help="Seconds that a request may take, else 504.", min=0.1, max=86_400, metavar="SECONDS"),
+        float, value("Seconds that a request may take, else 504.", "SECONDS", min=0.1, max=86_400)
     ] = 60,
     max_body: Annotated[
-        float, Option(help="Size of a request in MiB, at most, else 413.", min=0.001, max=1_024)
+        float, value("Size of a request in MiB, at most, else 413.", min=0.001, max=1_024)
     ] = 8,
     review: Annotated[
         Path | None,
         _review_page(
-            help='Texts to review at /review: JSONL {"id", "text"}, gold, or what irr audit writes.',
-            metavar="FILE",
+            'Texts to review at /review: JSONL {"id", "text"}, gold, or what irr audit writes.', "FILE"
         ),
     ] = None,
     decisions: Annotated[
-        Path | None,
-        _review_page(help="Folder of what people judge; what it holds is gone on with.", metavar="DIR"),
+        Path | None, _review_page("Folder of what people judge; what it holds is gone on with.", "DIR")
     ] = None,
-    seed: Annotated[int, _review_page(help="Of the random order of texts.")] = 0,
+    seed: Annotated[int, _review_page("Of the random order of texts.")] = 0,
     labels: options.Labels = None,
     language: options.Language = None,
     columns: options.ColumnNames = None,
@@ -87,6 +75,8 @@ def serve(
     SIGHUP, or POST /v1/reload, swaps in what then stands in the program's folder. SIGTERM stops it after it
     answered what it took.
     """
+    from irr.cli.program_options import ProgramOptions
+
     source = ProgramOptions.of(locals())
     try:
         from irr.workbench.serve.guard import Access, is_local
@@ -103,12 +93,9 @@ def serve(
     limits = options.limits(concurrency, requests_per_minute, tokens_per_minute, patience)
     page = _review_page_of(review, decisions, seed, workers)
     space = source.read_space()
+    extensions = (page,) if page else ()
     setup = ServeSetup(
-        build=source.builder(limits),
-        queue=queue,
-        access=access,
-        extensions=(page,) if page else (),
-        workers=workers,
+        build=source.builder(limits), queue=queue, access=access, extensions=extensions, workers=workers
     )
     with listen(host, port) as listening:
         host, port = listening.getsockname()[:2]
@@ -126,19 +113,14 @@ def serve(
 def _review_page_of(
     review: Path | None, decisions: Path | None, seed: int, workers: int
 ) -> ReviewPage | None:
-    """The review page of these texts; None without texts.
-
-    Raises:
-        UsageError: If the options do not fit together.
-        TextsError: If the texts cannot be read.
-    """
+    """The review page of these texts; None without texts."""
     from irr.workbench.review.judgments import JudgmentStore
     from irr.workbench.review.session import read_texts
     from irr.workbench.serve.review_page import ReviewPage
 
+    if review is None and decisions is None:
+        return None
     if review is None or decisions is None:
-        if review is None and decisions is None:
-            return None
         missing = "--review FILE" if review is None else "--decisions DIR"
         raise UsageError("a review needs texts and a folder for what people judge", f"add {missing}")
     if workers > 1:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Argument, Context, Option, echo
+from typer import Argument, Context, echo
 
 from irr.cli import display
+from irr.cli.options import value
 
 if TYPE_CHECKING:
     from irr.lm.vllm_server import Server
@@ -16,11 +17,9 @@ if TYPE_CHECKING:
 def serve_lm(
     context: Context,
     model: Annotated[str, Argument(help="A model's name on the hub, its folder, or embedded.")],
-    host: Annotated[str, Option(help="The address to listen on.", metavar="HOST")] = "127.0.0.1",
-    port: Annotated[int, Option(help="The port; 0 for any that is free.", metavar="PORT")] = 8000,
-    python: Annotated[
-        Path | None, Option(help="The Python that has vLLM, if not this one.", metavar="PATH")
-    ] = None,
+    host: Annotated[str, value("The address to listen on.", "HOST")] = "127.0.0.1",
+    port: Annotated[int, value("The port; 0 for any that is free.", "PORT")] = 8000,
+    python: Annotated[Path | None, value("The Python that has vLLM, if not this one.", "PATH")] = None,
 ) -> None:
     """Serve a language model with vLLM, with the flags that suit irr, until Ctrl-C.
 

@@ -44,12 +44,12 @@ def _facts(folder: Path, manifest: Manifest) -> dict[str, str]:
     if manifest.optimized:
         facts["optimized"] = _pairs(manifest.optimized)
     calibration = read_calibration(folder)
-    facts["calibration"] = (
-        "\n".join(calibration_lines(calibration)) if calibration else "none: see irr calibrate"
-    )
-    facts["versions"] = _pairs(manifest.versions)
-    facts["digest"] = manifest.digest
-    return facts
+    lines = calibration_lines(calibration) if calibration else ["none: see irr calibrate"]
+    return facts | {
+        "calibration": "\n".join(lines),
+        "versions": _pairs(manifest.versions),
+        "digest": manifest.digest,
+    }
 
 
 def _pairs(values: Mapping[str, str | int]) -> str:
@@ -58,8 +58,7 @@ def _pairs(values: Mapping[str, str | int]) -> str:
 
 def _show_prompts(manifest: Manifest) -> None:
     spec = manifest.spec
-    task = spec.task
-    if task is None:
+    if (task := spec.task) is None:
         return
     for stage, model, prompt, demos in (
         ("infer", spec.infer, task.infer, spec.settings.infer.demos),
@@ -67,9 +66,9 @@ def _show_prompts(manifest: Manifest) -> None:
     ):
         if model:
             display.stdout.rule(f"{stage}: the prompt")
-            display.stdout.print(f"{prompt.instructions}\n{task.notes_of(prompt)}".strip(), markup=False)
+            display.stdout.print(f"{prompt.instructions}\n{task.notes_of(prompt)}".strip())
             for demo in task.demos_of(prompt)[: task.count_of(prompt, demos)]:
-                display.stdout.print(f"\n- {demo.text}\n  {'; '.join(demo.terms)}", markup=False)
+                display.stdout.print(f"\n- {demo.text}\n  {'; '.join(demo.terms)}")
 
 
 def show_scores(scores: Mapping[str, Scores]) -> None:

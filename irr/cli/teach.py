@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer import Option
 
 import irr
 from irr.cli import display, options
 from irr.cli.exits import EXIT_ROW_ERRORS
-from irr.cli.program_options import ProgramOptions
+from irr.cli.options import flag, value
 from irr.errors import UsageError
 from irr.text.strings import counted
 
 
 def teach(
-    output: Annotated[str, Option(help="Where the examples go, as JSONL.", metavar="FILE")],
-    texts: Annotated[
-        Path | None, Option(help='Texts to label: JSONL {"id", "text"}, or a table.', metavar="FILE")
-    ] = None,
+    output: Annotated[str, value("Where the examples go, as JSONL.", "FILE")],
+    texts: Annotated[Path | None, value('Texts to label: JSONL {"id", "text"}, or a table.', "FILE")] = None,
     labels_without_examples: Annotated[
         bool,
-        Option(
+        flag(
             "--labels-without-examples",
-            help="Write texts for the labels that no example has, instead of labelling texts.",
+            "Write texts for the labels that no example has, instead of labelling texts.",
         ),
     ] = False,
     examples: Annotated[
-        Path | None,
-        Option(help="The examples that there are, for --labels-without-examples.", metavar="FILE"),
+        Path | None, value("The examples that there are, for --labels-without-examples.", "FILE")
     ] = None,
-    per_label: Annotated[int, Option(help="Texts to write for each label.", min=1, max=20)] = 3,
-    top_k: Annotated[int, Option(help="Labels that a labelled text gets, at most.", min=1)] = 3,
+    per_label: Annotated[int, value("Texts to write for each label.", min=1, max=20)] = 3,
+    top_k: Annotated[int, value("Labels that a labelled text gets, at most.", min=1)] = 3,
     budget: Annotated[
-        int | None,
-        Option(help="Requests that may be sent, those of earlier calls included.", metavar="CALLS", min=0),
+        int | None, value("Requests that may be sent, those of earlier calls included.", "CALLS", min=0)
     ] = None,
-    restart: Annotated[
-        bool, Option("--restart", help="Begin anew, and replace an output that is there.")
-    ] = False,
+    restart: Annotated[bool, flag("--restart", "Begin anew, and replace an output that is there.")] = False,
     labels: options.Labels = None,
     language: options.Language = None,
     columns: options.ColumnNames = None,
@@ -74,14 +68,15 @@ def teach(
 
     Exit code 0: all is done; 1: some rows carry an error, or the budget was spent before the end.
     """
-    source = ProgramOptions.of(locals())
     from irr.batch import Job
     from irr.cli.monitor import batch_monitor
+    from irr.cli.program_options import ProgramOptions
     from irr.io.outputs import check_output
     from irr.io.texts import read_gold
     from irr.prompts.pack import load_task
     from irr.workbench.teach import Models, WritingPlan, label_texts, labels_to_write_for, write_texts
 
+    source = ProgramOptions.of(locals())
     check_output(output)
     if bool(texts) == labels_without_examples:
         raise UsageError("nothing to teach with, or two things", "give --texts or --labels-without-examples")
@@ -91,8 +86,7 @@ def teach(
     space = source.read_space()
     files = (*source.files_read, *([examples] if examples else []))
 
-    def open_models() -> Models:
-        return source.open_models(limits)
+    open_models = partial(source.open_models, limits)
 
     def build(models: Models = (None, None)) -> irr.InferRetrieveRank:
         return source.build(space, models=models)

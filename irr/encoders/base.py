@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 # Texts tokenized at a time; the token ids of a whole label space would take hundreds of megabytes.
-TOKENIZED_TEXTS = 2_048
+_TOKENIZED_TEXTS = 2_048
 # Tokens of a batch: some 300 spans or 8 full passages. Larger batches are no faster on a CPU.
 _BATCH_TOKENS = 2_048
 # The share of the text's mean state that is subtracted from a place's vector. On the dev sets, vectors of
@@ -24,16 +24,10 @@ Places = Sequence[tuple[int, int]]
 
 
 class ContextVectors(NamedTuple):
-    """Vectors of texts and of places in them, from one pass.
+    """Unit vectors of texts and of places in them; 0 for a place beyond the tokens that the encoder reads."""
 
-    Attributes:
-        vectors: Unit vectors of the texts, as `encode` gives them, shape (texts, dimensions).
-        places: Unit vectors of the places of each text, shape (places, dimensions); 0 for a place beyond the
-            tokens that the encoder reads.
-    """
-
-    vectors: NDArray[np.float32]
-    places: list[NDArray[np.float32]]
+    vectors: NDArray[np.float32]  # as `encode` gives them, shape (texts, dimensions)
+    places: list[NDArray[np.float32]]  # of each text, shape (places, dimensions)
 
 
 class Encoder(Protocol):
@@ -60,12 +54,7 @@ def encode_places(encoder: Encoder, texts: Sequence[str], places: Sequence[Place
 
 
 def encode_whole(encoder: Encoder, texts: Sequence[Sequence[str]]) -> NDArray[np.float32]:
-    """Returns a unit vector for each text, the mean of its passages' vectors, shape (texts, dimensions).
-
-    Args:
-        encoder: Encodes the passages.
-        texts: The passages of each text, at least one.
-    """
+    """Returns a unit vector for each text, the mean of its passages' vectors, shape (texts, dimensions)."""
     vectors = encoder.encode([passage for passages in texts for passage in passages])
     ends = np.cumsum([len(passages) for passages in texts])[:-1]
     return np.array([unit_mean(group) for group in np.split(vectors, ends)], np.float32)
@@ -96,6 +85,12 @@ class LockedEncoder:
             return encode_places(self.encoder, texts, places)
 
 
+def blocks(texts: Sequence[str]) -> Iterator[list[str]]:
+    """The texts in lists short enough to be tokenized at once."""
+    for start in range(0, len(texts), _TOKENIZED_TEXTS):
+        yield list(texts[start : start + _TOKENIZED_TEXTS])
+
+
 def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
     """Batches of positions of texts with the same number of tokens, so that no batch needs padding."""
     order = sorted(range(len(lengths)), key=lambda i: lengths[i])
@@ -114,10 +109,7 @@ def place_vectors(
     Args:
         states: The last states of a text's tokens, shape (tokens, dimensions).
         offsets: The start and end of each token in the text, shape (tokens, 2); equal for special tokens.
-        places: The start and end of each place.
-
-    Returns:
-        Shape (places, dimensions); 0 for a place without tokens.
+        places: The start and end of each place; a place without tokens gets the vector 0.
     """
     read = offsets[:, 1] > offsets[:, 0]
     starts, ends = offsets[read].T

@@ -18,7 +18,7 @@ from irr.io.texts import GoldRow
 from irr.labels.hierarchy import depths, known_parents
 from irr.labels.space import LabelSpace
 from irr.program.program import InferRetrieveRank
-from irr.statistics import Estimate, estimate, ratio
+from irr.statistics import Estimate, ratio
 from irr.types import Match, Prediction, Query, Trace
 
 # Labels down to this rank count as found.
@@ -42,11 +42,9 @@ class GoldOutcome(StrEnum):
 
 @dataclass
 class GoldLabel:
-    """A gold label of a text.
+    """A gold label of a text, given by its id.
 
     Attributes:
-        label: Its id.
-        outcome: Its outcome.
         rank: Its place in the ranking, from 1; None if it is not in it.
         retrieved: Its place among the candidates, before rank; None if it is not among them.
         matches: The matches by which retrieval proposed it; none outside the pool.
@@ -83,21 +81,15 @@ class TextRecord:
     id: str | int
     text: str
     gold: list[GoldLabel]
-    predicted: list[PredictedLabel] = field(default_factory=list)
-    error: str | None = None
-    fallbacks: tuple[str, ...] = ()
-    queries: int = 0
-    to_ask: Sequence[Query] = field(default=(), repr=False)
+    predicted: list[PredictedLabel]
+    error: str | None
+    fallbacks: tuple[str, ...]
+    queries: int
+    to_ask: Sequence[Query] = field(repr=False)
 
 
 class Diagnosis:
-    """Collects the outcome of each gold label; after the last text, `look_up` completes it.
-
-    Attributes:
-        program: The program that is evaluated.
-        pool: The number of candidates of a text.
-        texts: The texts, in order.
-    """
+    """Collects the outcome of each gold label; after the last text, `look_up` completes it."""
 
     reads_trace = True
 
@@ -107,24 +99,27 @@ class Diagnosis:
         self.texts: list[TextRecord] = []
 
     def add(self, row: GoldRow, prediction: Prediction) -> None:
-        """Takes a text and its prediction with its trace."""
+        """Takes a text and its prediction with its trace, which only errors lack."""
         trace, error = prediction.trace, prediction.error
-        if trace is None and error is None:
-            raise ValueError("the prediction carries no trace")
-        record = TextRecord(row.id, row.text, _outcomes(dict.fromkeys(row.labels), trace))
-        record.error = error.message if error else None
-        record.fallbacks = tuple(f"{f.stage}: {f.message}" for f in prediction.fallbacks)
-        if trace:
-            # A hierarchy adds ancestors, which need not be candidates.
-            matches_of = {candidate.label.id: candidate.matches for candidate in trace.candidates}
-            record.predicted = [
-                PredictedLabel(label.id, label.score, matches_of.get(label.id, ()))
-                for label in prediction.labels[:TOP]
-            ]
-            record.queries = len(trace.queries)
-            if any(gold.outcome is GoldOutcome.UNMATCHED for gold in record.gold):
-                record.to_ask = trace.queries
-        self.texts.append(record)
+        gold = _outcomes(dict.fromkeys(row.labels), trace)
+        queries, candidates = (trace.queries, trace.candidates) if trace else ((), ())
+        # A hierarchy adds ancestors, which need not be candidates.
+        matches_of = {candidate.label.id: candidate.matches for candidate in candidates}
+        self.texts.append(
+            TextRecord(
+                id=row.id,
+                text=row.text,
+                gold=gold,
+                predicted=[
+                    PredictedLabel(label.id, label.score, matches_of.get(label.id, ()))
+                    for label in prediction.labels[:TOP]
+                ],
+                error=error.message if error else None,
+                fallbacks=tuple(f"{f.stage}: {f.message}" for f in prediction.fallbacks),
+                queries=len(queries),
+                to_ask=queries if any(one.outcome is GoldOutcome.UNMATCHED for one in gold) else (),
+            )
+        )
 
     @property
     def to_look_up(self) -> int:
@@ -211,9 +206,9 @@ class Confusion:
 
     gold: str
     wrong: str
+    similarity: float
     texts: list[int] = field(default_factory=list)
     missed: int = 0
-    similarity: float = 0.0
 
 
 def funnel(texts: Sequence[TextRecord]) -> list[OutcomeShare]:
@@ -230,10 +225,9 @@ def funnel(texts: Sequence[TextRecord]) -> list[OutcomeShare]:
 
 def _gain(outcomes: Counter[GoldOutcome], outcome: GoldOutcome) -> float:
     """The gain of a text's RP@10 if its labels with this outcome were found; 0 for those that are found."""
-    if outcome is GoldOutcome.FOUND:
-        return 0.0
     room = min(TOP, outcomes.total())
-    return min(room - outcomes[GoldOutcome.FOUND], outcomes[outcome]) / room
+    lost = 0 if outcome is GoldOutcome.FOUND else outcomes[outcome]
+    return min(room - outcomes[GoldOutcome.FOUND], lost) / room
 
 
 def by_frequency(texts: Sequence[TextRecord]) -> list[ScoreGroup]:
@@ -252,13 +246,15 @@ def by_depth(texts: Sequence[TextRecord], space: LabelSpace) -> list[ScoreGroup]
 
 def by_length(texts: Sequence[TextRecord]) -> list[ScoreGroup]:
     """RP@10 by the text's length in words."""
-    groups: dict[tuple[int, str], list[float]] = defaultdict(list)
-    for text in texts:
-        if text.gold:
-            found = sum(gold.outcome is GoldOutcome.FOUND for gold in text.gold)
-            key = _range(max(1, len(text.text.split())), _WORDS, "1 word", "words")
-            groups[key].append(found / min(TOP, len(text.gold)))
-    return [ScoreGroup(name, len(scores), estimate(scores)) for (_, name), scores in sorted(groups.items())]
+    return _grouped(
+        (
+            _range(max(1, len(text.text.split())), _WORDS, "1 word", "words"),
+            number,
+            sum(gold.outcome is GoldOutcome.FOUND for gold in text.gold) / min(TOP, len(text.gold)),
+        )
+        for number, text in enumerate(texts)
+        if text.gold
+    )
 
 
 def levels(space: LabelSpace) -> dict[str, int]:
@@ -268,17 +264,24 @@ def levels(space: LabelSpace) -> dict[str, int]:
 
 
 def _by_label(texts: Sequence[TextRecord], group_of: Callable[[str], tuple[int, str]]) -> list[ScoreGroup]:
-    hits: dict[tuple[int, str], Counter[int]] = defaultdict(Counter)
-    counts: dict[tuple[int, str], Counter[int]] = defaultdict(Counter)
-    for number, text in enumerate(texts):
-        for gold in text.gold:
-            key = group_of(gold.label)
-            hits[key][number] += gold.outcome is GoldOutcome.FOUND
-            counts[key][number] += 1
-    return [
-        ScoreGroup(key[1], count.total(), ratio(list(hits[key].values()), list(count.values())))
-        for key, count in sorted(counts.items())
-    ]
+    return _grouped(
+        (group_of(gold.label), number, gold.outcome is GoldOutcome.FOUND)
+        for number, text in enumerate(texts)
+        for gold in text.gold
+    )
+
+
+def _grouped(cases: Iterable[tuple[tuple[int, str], int, float]]) -> list[ScoreGroup]:
+    """The mean score of each group; a case: its group's position and name, its text's number, its score."""
+    scores: dict[tuple[int, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for key, number, score in cases:
+        scores[key][number].append(score)
+    groups = []
+    for (_, name), by_text in sorted(scores.items()):
+        sums, sizes = map(sum, by_text.values()), map(len, by_text.values())
+        size = sum(map(len, by_text.values()))
+        groups.append(ScoreGroup(name, size, ratio(list(sums), list(sizes))))
+    return groups
 
 
 def _range(value: int, edges: Sequence[int], one: str, unit: str) -> tuple[int, str]:
@@ -311,11 +314,10 @@ def confusions(texts: Sequence[TextRecord], space: LabelSpace, encoder: Encoder)
     pairs: dict[tuple[str, str], Confusion] = {}
     for number, gold, above in cases:
         similarity = vectors[[row_of[label] for label in above]] @ vectors[row_of[gold.label]]
-        nearest = int(similarity.argmax())
-        pair = pairs.setdefault((gold.label, above[nearest]), Confusion(gold.label, above[nearest]))
+        key = gold.label, above[int(similarity.argmax())]
+        pair = pairs.setdefault(key, Confusion(*key, float(similarity.max())))
         pair.texts.append(number)
         pair.missed += gold.outcome is not GoldOutcome.FOUND
-        pair.similarity = float(similarity[nearest])
     return sorted(
         pairs.values(), key=lambda pair: (-len(pair.texts) * pair.similarity, pair.gold, pair.wrong)
     )

@@ -1,28 +1,31 @@
-"""Evaluates a program on texts with gold labels: one pass over the texts, and what is made of the answers."""
+"""Evaluates a program on texts with gold labels in one pass, and compares it with earlier evaluations."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from irr.calibrate.decision import BEST, Decision
-from irr.config import TOLERATED, Settings
-from irr.errors import UsageError
-from irr.evaluate.compare import Baseline, Comparison, PerText, compare, texts_digest
+from irr.config import TOLERATED, Settings, Share
+from irr.errors import InputError, UsageError
 from irr.evaluate.diagnosis import Diagnosis
 from irr.evaluate.metrics import DEPTH, METRICS, rp_curve
 from irr.evaluate.sets import SetCollector, SetScores
+from irr.io.streams import read_lines
 from irr.io.texts import GoldRow, gold_within
+from irr.io.validation import explain
 from irr.program.program import InferRetrieveRank
-from irr.statistics import Estimate, estimate
+from irr.statistics import Difference, Estimate, estimate, paired_bootstrap
 from irr.text.words import clean
 from irr.types import Costs, Prediction
 from irr.version import __version__
@@ -41,21 +44,63 @@ class Classifier(Protocol):
         """Yields one prediction for each text, in order."""
 
 
+class PerText(BaseModel):
+    """The scores of each text with gold by metric, in file order; the digest is that of the texts."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ids: tuple[str | int, ...]
+    digest: str
+    scores: dict[str, tuple[Share, ...]]
+
+    @model_validator(mode="after")
+    def _one_score_a_text(self) -> PerText:
+        if "rp@10" not in self.scores:
+            raise ValueError('no "rp@10"')
+        if any(len(column) != len(self.ids) for column in self.scores.values()):
+            raise ValueError("not one score a text")
+        return self
+
+
+class Baseline(BaseModel):
+    """An earlier evaluation; `program` is the digest of its program, `curve` its mean RP@k from k = 1."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str | None = None
+    program: str
+    curve: Annotated[tuple[Share, ...], Field(min_length=1)]
+    per_text: PerText
+
+
+class Comparison(NamedTuple):
+    """A baseline, its means by metric, and how much better another evaluation is, by metric."""
+
+    baseline: Baseline
+    means: dict[str, float]
+    differences: dict[str, Difference]
+
+    def as_json(self) -> dict[str, Any]:
+        """The baseline, and the differences by metric with their intervals and p-values."""
+        metrics = {}
+        for name, d in self.differences.items():
+            ends = [round(d.low, 6), round(d.high, 6)]
+            metrics[name] = {"difference": round(d.mean, 6), "ci95": ends, "p": round(d.p, 6)}
+        return {"name": self.baseline.name, "program": self.baseline.program, "metrics": metrics}
+
+
 @dataclass(frozen=True, kw_only=True)
 class RankingScores:
-    """The ranking metrics of a program.
+    """The ranking metrics of a program, given by its digest, and counts of texts.
 
     Attributes:
-        program: The digest of the program.
         metrics: Each metric's mean over the texts with gold, as a share of 1, with its interval.
         curves: RP@k of each text with gold for k = 1 to 50, shape (texts, 50).
         per_text: The values behind the means.
-        texts: Texts that were classified.
-        texts_without_gold: Texts without gold, which count in no mean.
+        texts_without_gold: Texts that count in no mean.
         errors: Texts that were answered with an error; with gold, each scores 0.
         fallbacks: Texts that were answered without their language model.
-        costs: The usage of language models, by stage.
-        seconds: The time of classification.
+        seconds: The time of classification, without the loading of index and encoder.
     """
 
     program: str
@@ -76,18 +121,16 @@ class RankingScores:
 
     @property
     def texts_per_second(self) -> float:
-        """Throughput over all texts, without the loading of index and encoder."""
+        """Throughput over all texts."""
         return self.texts / self.seconds
 
     def as_json(self, per_text: bool = True) -> dict[str, Any]:
         """Means by name, their intervals under `ci95`, the counts, and each text's scores if wanted."""
+        counts = ("texts", "texts_without_gold", "errors", "fallbacks")
         fields: dict[str, Any] = {
             **{name: round(e.mean, 6) for name, e in self.metrics.items()},
             "ci95": {name: [round(e.low, 6), round(e.high, 6)] for name, e in self.metrics.items()},
-            "texts": self.texts,
-            "texts_without_gold": self.texts_without_gold,
-            "errors": self.errors,
-            "fallbacks": self.fallbacks,
+            **{name: getattr(self, name) for name in counts},
             "costs": self.costs.model_dump(),
             "texts_per_second": round(self.texts_per_second, 3),
             "seconds": round(self.seconds, 3),
@@ -95,11 +138,8 @@ class RankingScores:
         }
         if per_text:
             fields["curve"] = self.curves.mean(axis=0).round(6).tolist()
-            fields["per_text"] = {
-                "ids": self.per_text.ids,
-                "digest": self.per_text.digest,
-                "scores": {name: [round(v, 6) for v in row] for name, row in self.per_text.scores.items()},
-            }
+            scores = {name: [round(v, 6) for v in row] for name, row in self.per_text.scores.items()}
+            fields["per_text"] = self.per_text.model_dump() | {"scores": scores}
         return fields
 
 
@@ -111,8 +151,7 @@ class Evaluation(RankingScores):
         title: The name of the run, or its labels, models and changed settings; and the gold.
         setup: Name, gold, labels, models, examples and settings, as JSON has them.
         left_out: Texts that are examples of the program, each of which was scored without its own example.
-        sets: The scores of the sets of labels that a calibrated program returns; None without a calibration.
-        comparisons: One for each baseline.
+        sets: The scores of the returned sets of labels; None without a calibration.
         diagnosis: Where gold labels are lost, if that was asked for.
     """
 
@@ -124,7 +163,7 @@ class Evaluation(RankingScores):
     diagnosis: Diagnosis | None = field(repr=False)
 
     def as_json(self, per_text: bool = True) -> dict[str, Any]:
-        """The scores with the setup, the sets and the comparisons."""
+        """The same with the setup, the sets and the comparisons."""
         fields = super().as_json(per_text) | self.setup
         if self.sets:
             fields["sets"] = self.sets.as_json()
@@ -140,14 +179,11 @@ class Evaluation(RankingScores):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationOptions:
-    """What an evaluation measures besides the ranking metrics, and the names that it shows.
+    """What an evaluation measures besides the ranking metrics, and the names of run and files that it shows.
 
     Attributes:
-        name: The name of the run.
-        gold: The file of the texts.
         labels: The label file, or the frozen program with the labels.
         decision: The decision whose sets are scored, if the program is calibrated.
-        baselines: Earlier evaluations on these texts.
         diagnose: Whether to find out where gold labels are lost, as the report shows it.
     """
 
@@ -209,11 +245,7 @@ def score_rankings(
     on_text: Callable[[], None] = lambda: None,
     collectors: Sequence[SetCollector | Diagnosis] = (),
 ) -> RankingScores:
-    """Classifies texts once, scores the rankings, and gives each text and its prediction to the collectors.
-
-    Raises:
-        UsageError: If no text has gold labels.
-    """
+    """Classifies texts once, scores the rankings, and gives texts and predictions to the collectors."""
     if not any(row.labels for row in rows):
         raise UsageError("no text has gold labels", 'give texts with "labels"')
     values: dict[str, list[float]] = {name: [] for name in METRICS}
@@ -252,17 +284,55 @@ def score_rankings(
     )
 
 
+def read_baseline(path: Path, rows: Sequence[GoldRow]) -> Baseline:
+    """Reads an earlier evaluation and checks that it has these texts.
+
+    Raises:
+        InputError: If the file holds no such evaluation, or its texts or gold are others.
+    """
+    content = "".join(line for _, line in read_lines(path, InputError))
+    try:
+        baseline = Baseline.model_validate_json(content)
+    except ValidationError as e:
+        hint = "name a file that this version of irr eval --json has written"
+        raise InputError(path, f"is not what irr eval writes ({explain(e)[0]})", hint) from e
+    if baseline.per_text.digest != texts_digest(rows):
+        here, there = {row.id for row in rows if row.labels}, set(baseline.per_text.ids)
+        difference = f"{len(there - here):,} are only there, {len(here - there):,} only here"
+        if here == there:
+            difference = "the ids are the same, but texts or gold have changed"
+        problem = f"was measured on other texts ({difference})"
+        raise InputError(path, problem, "compare on the same file of gold")
+    return baseline.model_copy(update={"name": baseline.name or path.stem})
+
+
+def compare(run: PerText, baseline: Baseline) -> Comparison:
+    """Compares a run with a baseline on the same texts, metric by metric, text by text."""
+    # Rounded as the file is, so that equal scores are equal.
+    ours = {name: [round(v, 6) for v in row] for name, row in run.scores.items()}
+    theirs = baseline.per_text.scores
+    shared = [name for name in ours if name in theirs]
+    return Comparison(
+        baseline=baseline,
+        means={name: sum(theirs[name]) / len(theirs[name]) for name in shared},
+        differences={name: paired_bootstrap(ours[name], theirs[name]) for name in shared},
+    )
+
+
+def texts_digest(rows: Sequence[GoldRow]) -> str:
+    """SHA-256 over the ids, contents and gold of the texts that have gold; other keys count for nothing."""
+    parts = [[row.id, row.text, sorted(set(row.labels))] for row in rows if row.labels]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
 def _setup(program: InferRetrieveRank, options: EvaluationOptions, left_out: int) -> dict[str, Any]:
     infer, rank, space = program.models.infer_lm, program.models.rank_lm, program.space
+    models = {"encoder": program.encoder, "infer": infer, "rank": rank}
     return {
         "name": options.name,
         "gold": str(options.gold),
         "labels": {"file": str(options.labels), "count": len(space), "fingerprint": space.fingerprint},
-        "models": {
-            "encoder": program.encoder.name,
-            "infer": infer.name if infer else None,
-            "rank": rank.name if rank else None,
-        },
+        "models": {role: model.name if model else None for role, model in models.items()},
         "examples": {"count": len(program.examples), "left_out": left_out},
         "settings": program.settings.flat(),
         "irr": __version__,
@@ -272,9 +342,9 @@ def _setup(program: InferRetrieveRank, options: EvaluationOptions, left_out: int
 def _title(program: InferRetrieveRank, options: EvaluationOptions) -> str:
     stages = {"infer": program.models.infer_lm, "rank": program.models.rank_lm}
     models = [f"{stage} {model.name}" for stage, model in stages.items() if model]
-    settings = program.settings.difference(Settings())
-    changed = [f"{name}={value}" for name, (value, _) in settings.items()]
-    name = options.name or ", ".join([Path(options.labels).stem, *models, *changed])
+    changed = program.settings.difference(Settings()).items()
+    settings = [f"{name}={value}" for name, (value, _) in changed]
+    name = options.name or ", ".join([Path(options.labels).stem, *models, *settings])
     return f"{name} on {Path(options.gold).name}"
 
 

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, TextIO
 
 import numpy as np
 
 from irr.evaluate import diagnosis as figures
-from irr.evaluate.compare import Comparison, PerText
-from irr.evaluate.diagnosis import TOP, Diagnosis, GoldLabel, ScoreGroup, TextRecord
-from irr.evaluate.evaluate import Evaluation
+from irr.evaluate.diagnosis import TOP, Diagnosis, GoldLabel, PredictedLabel, ScoreGroup, TextRecord
+from irr.evaluate.evaluate import Comparison, Evaluation, PerText
 from irr.evaluate.sets import SetScores
 from irr.labels.space import LabelSpace
 from irr.pages.document import script, write_document
 from irr.statistics import Estimate, interval, resampled
 from irr.text.strings import cut
-from irr.types import Match, QueryKind
+from irr.types import QueryKind
 
 _SCRIPTS = ("dom.js", "charts.js", "sections.js", "decisions.js", "texts.js", "page.js")
 # The page shows the beginning of a longer text.
@@ -85,7 +84,7 @@ def _data(evaluation: Evaluation, diagnosis: Diagnosis) -> dict[str, Any]:
         ],
         "texts": [_text(text, names, scores.get(text.id), unsure.get(text.id)) for text in texts],
         "comparisons": [_comparison(evaluation.per_text, one) for one in evaluation.comparisons],
-        "labels": names.used,  # last: the entries above fill it
+        "labels": names.used(),  # last: the entries above number them
     }
 
 
@@ -103,11 +102,8 @@ def curve(evaluation: Evaluation) -> list[Estimate]:
 def _sets(sets: SetScores) -> dict[str, Any]:
     """The scores of the returned sets, with bins, sizes and the promise."""
     returned, gold = Counter(sets.sizes), Counter(sets.gold_sizes)
-    fields: dict[str, Any] = {
-        "bins": [one._asdict() for one in sets.bins],
-        "sizes": [(size, returned[size], gold[size]) for size in sorted(returned | gold)],
-        "promise": None,
-    }
+    sizes = [(size, returned[size], gold[size]) for size in sorted(returned | gold)]
+    fields: dict[str, Any] = {"bins": sets.bins, "sizes": sizes, "promise": None}
     if sets.promise:
         name, promised, kept = sets.promise
         fields["promise"] = {"name": name, "promised": promised, "kept": (kept.mean, kept.low, kept.high)}
@@ -119,17 +115,16 @@ class _Names:
 
     def __init__(self, space: LabelSpace) -> None:
         self._space = space
-        self._number: dict[str, int] = {}
-        self.used: list[dict[str, str]] = []
+        self._numbers: dict[str, int] = {}
 
     def __getitem__(self, label: str) -> int:
-        if label not in self._number:
-            self._number[label] = len(self.used)
-            self.used.append({"id": label, "name": self._space[self._space.number_of[label]].name})
-        return self._number[label]
+        return self._numbers.setdefault(label, len(self._numbers))
 
     def name(self, label: str) -> str:
-        return self.used[self[label]]["name"]
+        return self._space[self._space.number_of[label]].name
+
+    def used(self) -> list[dict[str, str]]:
+        return [{"id": label, "name": self.name(label)} for label in self._numbers]
 
 
 def _text(text: TextRecord, names: _Names, score: float | None, unsure: float | None) -> dict[str, Any]:
@@ -138,24 +133,21 @@ def _text(text: TextRecord, names: _Names, score: float | None, unsure: float | 
         "id": text.id,
         "text": text.text[:_SHOWN_CHARACTERS],
         "queries": text.queries,
-        "gold": [_gold(gold, text, names, gold.label not in predicted) for gold in text.gold],
+        "gold": [_gold(gold, text, names, predicted) for gold in text.gold],
         "top": [
-            {
-                "label": names[p.label],
-                "score": round(p.score, 3),
-                "matches": _matches(p.matches, text, names.name(p.label)),
-            }
+            {"label": names[p.label], "score": round(p.score, 3), "matches": _matches(p, text, names)}
             for p in text.predicted
         ],
     }
-    numbers = {"rp": score, "unsure": unsure}
-    fields |= {key: round(value, 4) for key, value in numbers.items() if value is not None}
+    for key, value in (("rp", score), ("unsure", unsure)):
+        if value is not None:
+            fields[key] = round(value, 4)
     rest = max(0, len(text.text) - _SHOWN_CHARACTERS)
     optional = {"cut": rest, "error": text.error, "fallbacks": text.fallbacks}
     return fields | {key: value for key, value in optional.items() if value}
 
 
-def _gold(gold: GoldLabel, text: TextRecord, names: _Names, matches: bool) -> dict[str, Any]:
+def _gold(gold: GoldLabel, text: TextRecord, names: _Names, predicted: Collection[str]) -> dict[str, Any]:
     nearest = None
     if gold.nearest:
         query, rank = gold.nearest
@@ -164,20 +156,21 @@ def _gold(gold: GoldLabel, text: TextRecord, names: _Names, matches: bool) -> di
         "label": names[gold.label],
         "outcome": gold.outcome,
         "rank": gold.rank,
-        "matches": _matches(gold.matches, text, names.name(gold.label)) if matches else [],
+        # A predicted label has its matches there.
+        "matches": [] if gold.label in predicted else _matches(gold, text, names),
         "nearest": nearest,
     }
 
 
-def _matches(matches: Iterable[Match], text: TextRecord, name: str) -> list[dict[str, Any]]:
+def _matches(of: GoldLabel | PredictedLabel, text: TextRecord, names: _Names) -> list[dict[str, Any]]:
     return [
         {
             "kind": match.kind,
             "query": _query(match.kind, match.query, text),
-            "entry": None if match.entry == name else cut(match.entry, _SHOWN_QUERY),
+            "entry": None if match.entry == names.name(of.label) else cut(match.entry, _SHOWN_QUERY),
             "score": round(match.score, 2),
         }
-        for match in matches
+        for match in of.matches
     ]
 
 

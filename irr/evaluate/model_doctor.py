@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import comb
@@ -19,7 +19,7 @@ from irr.lm.loop import gather, run_on_loop
 from irr.lm.protocol import LanguageModel, metered
 from irr.prompts.chat import TermPrompt
 from irr.prompts.pack import Demo, TaskPack, load_task
-from irr.rank.ranker import LMEvidence, by_score, evidence_by
+from irr.rank.ranker import by_score, evidence_by
 from irr.types import Candidate, Label, Usage
 
 TERMS = "terms"
@@ -50,15 +50,12 @@ class DoctorFinding:
 
     Attributes:
         task: `terms`, or the rank method.
-        asked: Questions asked.
         answered: Questions with an answer of the right form.
         problem: The problem of the first question without one; "" if there is none.
         found: Right labels among the first n of each ranking, where n is the number of right labels.
         right: Right labels of the answered questions.
         chance: The expected number found by guessing.
         p_value: The probability to find as many by guessing.
-        usage: The usage of the model.
-        seconds: The time of all questions together.
     """
 
     task: str
@@ -84,11 +81,7 @@ class DoctorFinding:
 
 
 def doctor(model: LanguageModel) -> list[DoctorFinding]:
-    """Asks the questions for terms, then for a ranking by each method.
-
-    Raises:
-        LMError: If the model cannot be reached.
-    """
+    """Asks the questions for terms, then for a ranking by each method; an `LMError` if it is out of reach."""
     return run_on_loop(_findings(model, doctor_questions()))
 
 
@@ -114,18 +107,14 @@ async def _findings(model: LanguageModel, asked: Sequence[DoctorQuestion]) -> li
         prompt = TermPrompt(question.task, 0)
         return prompt.read(await model.chat(prompt.request(question.text, question.demos)))
 
-    async def order(evidence: Mapping[str, LMEvidence], question: DoctorQuestion) -> list[str]:
-        ranker = evidence[question.task.title]
-        weights = await ranker.weigh(question.text, question.candidates, question.demos)
+    async def order(method: RankMethod, question: DoctorQuestion) -> list[str]:
+        evidence = evidence_by(method, model, question.task, _RANK)
+        weights = await evidence.weigh(question.text, question.candidates, question.demos)
         return [label.id for label in by_score(question.candidates, weights).labels]
 
     findings = [await _finding(TERMS, propose, asked)]
-    packs = {question.task.title: question.task for question in asked}
-    for method in RankMethod:
-        if method is not RankMethod.AUTO:
-            evidence = {title: evidence_by(method, model, pack, _RANK) for title, pack in packs.items()}
-            findings.append(await _finding(method, partial(order, evidence), asked))
-    return findings
+    methods = [method for method in RankMethod if method is not RankMethod.AUTO]
+    return findings + [await _finding(method, partial(order, method), asked) for method in methods]
 
 
 async def _finding(

@@ -36,30 +36,19 @@ class CutOffScores(NamedTuple):
     abstained: int
 
 
-class ReliabilityBin(NamedTuple):
-    """Labels of similar probability: their mean probability, their share of right labels, their number."""
-
-    probability: float
-    right: float
-    labels: int
-
-
 @dataclass(frozen=True, kw_only=True)
 class SetScores:
     """The scores of the returned sets.
 
     Attributes:
-        decision: The decision that chose them.
-        cut_off: Its cut-off on probabilities; None for a number of labels or the best F1.
+        cut_off: The cut-off of the decision on probabilities; None for a number of labels or the best F1.
         micro: Precision, recall and F1 of all labels of all texts together.
         example: The same for each text, and their mean; a text without labels has a precision of 0.
         macro: The same for each label that is gold or returned, and their mean.
         sizes: Returned labels of each text.
-        gold_sizes: Gold labels of each text.
         abstained: Texts without labels.
         calibration_error: The error of the first ten labels of each text, in ten bins of equal mass.
-        bins: Those bins.
-        cutoffs: The scores at other cut-offs.
+        bins: Mean probability, share of right labels and number of labels of each of these bins.
         unsure: The expected share of wrong labels among those of each text; 1 for a text without labels.
     """
 
@@ -72,8 +61,8 @@ class SetScores:
     gold_sizes: tuple[int, ...]
     abstained: int
     calibration_error: Estimate
-    bins: tuple[ReliabilityBin, ...]
-    cutoffs: tuple[CutOffScores, ...]
+    bins: list[dict[str, float]]
+    cutoffs: list[CutOffScores]
     unsure: tuple[float, ...]
 
     @property
@@ -87,16 +76,20 @@ class SetScores:
 
     def as_json(self) -> dict[str, Any]:
         """The scores as JSON has them, each mean with its interval."""
+
+        def rounded(value: Estimate) -> list[float]:
+            return [round(number, 6) for number in (value.mean, value.low, value.high)]
+
         return {
             "decision": self.decision.model_dump(exclude_defaults=True),
             "cut_off": self.cut_off,
-            "micro": {name: _rounded(value) for name, value in self.micro.items()},
-            "example": {name: _rounded(value) for name, value in self.example.items()},
+            "micro": {name: rounded(value) for name, value in self.micro.items()},
+            "example": {name: rounded(value) for name, value in self.example.items()},
             "macro": {name: round(value, 6) for name, value in self.macro.items()},
             "mean_size": round(float(np.mean(self.sizes)), 3),
             "mean_gold": round(float(np.mean(self.gold_sizes)), 3),
             "abstained": self.abstained,
-            "calibration_error": _rounded(self.calibration_error),
+            "calibration_error": rounded(self.calibration_error),
             "cutoffs": [{name: round(v, 6) for name, v in one._asdict().items()} for one in self.cutoffs],
         }
 
@@ -112,13 +105,7 @@ class _ScoredSet(NamedTuple):
 
 
 class SetCollector:
-    """Collects the sets of texts with gold.
-
-    Args:
-        decision: The decision that chooses labels.
-        thresholds: The thresholds of the decision.
-        arranged: Arranges the chosen labels in the hierarchy; None without a hierarchy.
-    """
+    """Collects the sets of texts with gold; `arranged` puts chosen labels into a hierarchy."""
 
     def __init__(
         self,
@@ -136,13 +123,11 @@ class SetCollector:
         """The collector for a program and a decision; None for a program without a calibration."""
         if program.calibration is None:
             return None
-        hierarchy = program.settings.hierarchy
-
-        def arranged(chosen: Sequence[RankedLabel]) -> Sequence[RankedLabel]:
-            return arrange(program.space, hierarchy, len(chosen), chosen)
-
-        arranges = decision.cuts and hierarchy is not Hierarchy.NONE
-        return cls(decision, program.calibration.thresholds(decision), arranged if arranges else None)
+        hierarchy, thresholds = program.settings.hierarchy, program.calibration.thresholds(decision)
+        if hierarchy is Hierarchy.NONE or not decision.cuts:
+            return cls(decision, thresholds)
+        space = program.space
+        return cls(decision, thresholds, lambda chosen: arrange(space, hierarchy, len(chosen), chosen))
 
     @property
     def reads_trace(self) -> bool:
@@ -155,18 +140,15 @@ class SetCollector:
             return
         gold, p_value = frozenset(row.labels), prediction.scope or 0.0
         labels = prediction.labels if prediction.scope is not None else ()
-        right = np.array([label.id in gold for label in labels], float)
-        if self._arranged and prediction.trace and labels:
-            returned = self._arranged(self._chosen(prediction.trace.ranking, p_value))
-        else:
-            returned = self._chosen(labels, p_value)
-        if not self._decision.cuts:
+        ranking = prediction.trace.ranking if self._arranged and prediction.trace and labels else labels
+        selected = self._thresholds.select(_probabilities(ranking), p_value)
+        returned = [label for label, keep in zip(ranking, selected, strict=True) if keep]
+        if self._arranged:
+            returned = list(self._arranged(returned))
+        elif not self._decision.cuts:
             returned = returned[:_FIRST]
+        right = np.array([label.id in gold for label in labels], float)
         self._texts.append(_ScoredSet(_probabilities(labels), right, returned, gold, p_value))
-
-    def _chosen(self, labels: Sequence[RankedLabel], p_value: float) -> Sequence[RankedLabel]:
-        selected = self._thresholds.select(_probabilities(labels), p_value)
-        return [label for label, keep in zip(labels, selected, strict=True) if keep]
 
     def scores(self) -> SetScores:
         """The scores of all texts."""
@@ -181,7 +163,6 @@ class SetCollector:
             (sum(label.id in t.gold for label in t.returned), len(t.returned), len(t.gold)) for t in texts
         ]
         _, sizes, gold_sizes = zip(*by_text, strict=True)
-        shares = _shares(by_text)
         first = probability[:, :_FIRST], right[:, :_FIRST]
         has_cut_off = self._decision.cuts and not self._decision.best_f1
         return SetScores(
@@ -189,16 +170,10 @@ class SetCollector:
             cut_off=self._thresholds.probability if has_cut_off else None,
             micro={
                 name: ratio(part.tolist(), whole.tolist()) if whole.any() else _NOTHING
-                for name, (part, whole) in shares.items()
+                for name, (part, whole) in _shares(by_text).items()
             },
-            example={
-                name: estimate((part / np.maximum(whole, 1)).tolist())
-                for name, (part, whole) in shares.items()
-            },
-            macro={
-                name: float((part / np.maximum(whole, 1)).mean())
-                for name, (part, whole) in _shares(by_label).items()
-            },
+            example={name: estimate(share.tolist()) for name, share in _by_row(by_text).items()},
+            macro={name: float(share.mean()) for name, share in _by_row(by_label).items()},
             sizes=sizes,
             gold_sizes=gold_sizes,
             abstained=sizes.count(0),
@@ -206,28 +181,20 @@ class SetCollector:
             bins=_bins(*first),
             cutoffs=self._cutoffs(probability, right, sum(gold_sizes)),
             unsure=tuple(
-                1.0 - float(np.mean([label.probability or 0.0 for label in t.returned] or [0.0]))
-                for t in texts
+                1.0 - float(np.mean(_probabilities(t.returned) if t.returned else 0.0)) for t in texts
             ),
         )
 
-    def _cutoffs(self, probability: Floats, right: Floats, gold: int) -> tuple[CutOffScores, ...]:
+    def _cutoffs(self, probability: Floats, right: Floats, gold: int) -> list[CutOffScores]:
         usual = np.array([t.p_value > self._thresholds.scope for t in self._texts])
         found = []
         for cut_off in _CUT_OFFS:
             returned = (probability >= cut_off) & usual[:, None]
             hits, size = float((returned * right).sum()), int(returned.sum())
-            found.append(
-                CutOffScores(
-                    cut_off=cut_off,
-                    precision=hits / max(size, 1),
-                    recall=hits / gold,
-                    f1=2 * hits / (size + gold),
-                    size=size / len(usual),
-                    abstained=int((~returned.any(axis=1)).sum()),
-                )
-            )
-        return tuple(found)
+            abstained = int((~returned.any(axis=1)).sum())
+            shares = hits / max(size, 1), hits / gold, 2 * hits / (size + gold)
+            found.append(CutOffScores(cut_off, *shares, size / len(usual), abstained))
+        return found
 
 
 def _probabilities(labels: Sequence[RankedLabel]) -> Floats:
@@ -238,6 +205,11 @@ def _shares(counts: Sequence[tuple[int, int, int]]) -> dict[str, tuple[Floats, F
     """Numerator and denominator of each metric, from hits, returned labels and gold labels."""
     hits, returned, gold = np.array(counts, float).T
     return {"precision": (hits, returned), "recall": (hits, gold), "f1": (2 * hits, returned + gold)}
+
+
+def _by_row(counts: Sequence[tuple[int, int, int]]) -> dict[str, Floats]:
+    """Each metric of each row of counts."""
+    return {name: part / np.maximum(whole, 1) for name, (part, whole) in _shares(counts).items()}
 
 
 def _calibration_error(probability: Floats, right: Floats) -> Estimate:
@@ -251,16 +223,16 @@ def _calibration_error(probability: Floats, right: Floats) -> Estimate:
     return Estimate(mean=mean, low=min(low, mean), high=max(high, mean))
 
 
-def _bins(probability: Floats, right: Floats) -> tuple[ReliabilityBin, ...]:
+def _bins(probability: Floats, right: Floats) -> list[dict[str, float]]:
     there = probability >= 0
     probability, right = probability[there], right[there]
-    order = np.argsort(probability, kind="stable")
-    return tuple(
-        ReliabilityBin(float(probability[part].mean()), float(right[part].mean()), len(part))
-        for part in np.array_split(order, _BINS)
+    parts = np.array_split(np.argsort(probability, kind="stable"), _BINS)
+    return [
+        {
+            "probability": float(probability[part].mean()),
+            "right": float(right[part].mean()),
+            "labels": len(part),
+        }
+        for part in parts
         if len(part)
-    )
-
-
-def _rounded(value: Estimate) -> list[float]:
-    return [round(value.mean, 6), round(value.low, 6), round(value.high, 6)]
+    ]

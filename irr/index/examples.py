@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.encoders.base import Encoder, encode_whole, unit_mean
+from irr.encoders.base import unit_mean
 from irr.labels.space import LabelSpace
-from irr.prompts.pack import MAX_NAME, MAX_TERMS, ChooseDemos, Demo, demo_text
+from irr.prompts.pack import MAX_NAME, MAX_TERMS, Demo, demo_text
 from irr.types import Example
 
 Floats = NDArray[np.float32]
 # Above this two texts are one and the same.
-SAME = 0.9999
+_SAME = 0.9999
 # Of the softmax that says how much each example speaks for a text.
 _TEMPERATURE = 0.1
 
@@ -26,24 +26,19 @@ class ExampleEvidence:
 
     How many examples have a label is no evidence: a text that is left out of its own evidence would give its
     labels away by their missing example.
-
-    Attributes:
-        nearest: Cosine similarity of the nearest example that has the label, from 0 up; 0 without one.
-        share: The share of the examples that have the label, weighted by exp(similarity / 0.1).
     """
 
-    nearest: Floats
-    share: Floats
+    nearest: Floats  # cosine similarity of the nearest example that has the label, from 0 up; 0 without one
+    share: Floats  # share of the examples that have the label, weighted by exp(similarity / 0.1)
 
 
 class ExampleIndex:
-    """Finds examples by the cosine similarity of whole texts, each the mean of its passages' vectors.
+    """Finds examples by the cosine similarity of whole texts.
 
     Args:
         examples: Texts with labels of the label space; those without labels are left out.
         space: The label space.
-        encoder: Encodes their passages.
-        passages: Splits a text as its queries are split.
+        encode: Gives a unit vector for each text, as the mean of its passages' vectors.
         leave_one_out: Whether an example counts for other texts only, as it must where examples are scored.
     """
 
@@ -51,28 +46,23 @@ class ExampleIndex:
         self,
         examples: Sequence[Example],
         space: LabelSpace,
-        encoder: Encoder,
-        passages: Callable[[str], Iterable[str]],
+        encode: Callable[[Sequence[str]], Floats],
         leave_one_out: bool = False,
     ) -> None:
-        self._encoder = encoder
-        self._passages = passages
+        self._encode = encode
         self._leave_one_out = leave_one_out
         self._labels = len(space)
-        kept = [example for example in examples if example.labels]
-        numbers = [[space.number_of[label] for label in example.labels] for example in kept]
-        self._example_of = np.repeat(np.arange(len(kept)), [len(of) for of in numbers])
-        self._label_of = np.array([number for of in numbers for number in of], np.int64)
-        self._vectors = self._encode([example.text for example in kept])
-        self._demos = [demo_of(example, space) for example in kept]
+        usable = [example for example in examples if example.labels]
+        self._example_of = np.repeat(np.arange(len(usable)), [len(example.labels) for example in usable])
+        self._label_of = np.array(
+            [space.number_of[label] for example in usable for label in example.labels], np.int64
+        )
+        self._vectors = encode([example.text for example in usable])
+        self._demos = [demo_of(example, space) for example in usable]
         self.labels = np.unique(self._label_of)
 
     def evidence(self, passages: Floats) -> ExampleEvidence:
-        """What the examples say for the labels of a text.
-
-        Args:
-            passages: Vectors of the text's passages, shape (passages, dimensions).
-        """
+        """What the examples say for a text with these passages, of the shape (passages, dimensions)."""
         similarity, counts = self._similarity(unit_mean(passages))
         nearest = np.zeros(self._labels, np.float32)
         np.maximum.at(nearest, self._label_of, similarity[self._example_of])
@@ -81,30 +71,23 @@ class ExampleIndex:
         share = np.bincount(self._label_of, weight[self._example_of], self._labels)
         return ExampleEvidence(nearest, share.astype(np.float32))
 
-    def chooser(self, count: int) -> ChooseDemos:
-        """Chooses the `count` examples that resemble a text most, the nearest last, next to the question."""
-
-        def choose(texts: Sequence[str], /) -> list[tuple[Demo, ...]]:
-            return [self._nearest(vector, count) for vector in self._encode(texts)]
-
-        return choose
-
-    def _nearest(self, vector: Floats, count: int) -> tuple[Demo, ...]:
-        similarity, _ = self._similarity(vector)
-        order = np.argsort(-similarity, kind="stable")[:count]
-        # What is left out has a similarity of 0, and so has what has nothing to do with the text.
-        return tuple(self._demos[i] for i in reversed(order) if similarity[i] > 0)
+    def demos(self, texts: Sequence[str], count: int) -> list[tuple[Demo, ...]]:
+        """The `count` examples that resemble each text most, the nearest last, next to the question."""
+        chosen = []
+        for vector in self._encode(texts):
+            similarity, _ = self._similarity(vector)
+            order = np.argsort(-similarity, kind="stable")[:count]
+            # What is left out has a similarity of 0, and so has what has nothing to do with the text.
+            chosen.append(tuple(self._demos[i] for i in reversed(order) if similarity[i] > 0))
+        return chosen
 
     def _similarity(self, vector: Floats) -> tuple[Floats, Floats]:
         """The similarity of each example to a text, and 1 for each that counts; shape (examples,)."""
         similarity: Floats = self._vectors @ vector
         counts = np.ones_like(similarity)
         if self._leave_one_out:
-            counts[similarity > SAME] = 0
+            counts[similarity > _SAME] = 0
         return similarity * counts, counts
-
-    def _encode(self, texts: Sequence[str]) -> Floats:
-        return encode_whole(self._encoder, [list(self._passages(text)) for text in texts])
 
 
 def demo_of(example: Example, space: LabelSpace) -> Demo:

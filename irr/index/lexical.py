@@ -23,10 +23,7 @@ class LexicalIndex:
 
     with idf(w) = ln(1 + (N - n + 1/2) / (n + 1/2)) for a stem in n of N labels, as in BM25 (Robertson &
     Zaragoza 2009). A stem counts once in a text.
-
-    Args:
-        names: The stems of each label's name.
-        wholes: The stems of each label's name, aliases and description.
+    `names` are of the labels' names, `wholes` of their names, aliases and descriptions.
     """
 
     def __init__(self, names: Postings, wholes: Postings) -> None:
@@ -53,29 +50,21 @@ class LexicalIndex:
 
     @classmethod
     def load(cls, path: Path, count: int) -> LexicalIndex:
-        """Reads what `save` wrote for `count` labels.
-
-        Raises:
-            OSError, ValueError, KeyError: If the file is missing or damaged.
-        """
+        """Reads what `save` wrote for `count` labels; raises any error of `numpy.load` or a KeyError."""
         with np.load(path) as arrays:
             return cls(*(Postings.of_arrays(arrays, kind, count) for kind in ("name", "whole")))
 
 
 class Postings:
-    """The labels that hold each stem, and the stem's IDF.
+    """The numbers of the labels that hold each stem, and the stem's IDF.
 
-    Args:
-        known: The stems.
-        starts: The start of each stem's labels in `labels`, and the end of the last stem's.
-        labels: Label numbers, stem by stem.
-        count: The number of labels.
+    `labels` holds those of the first stem in `known` first; `starts` says where those of each stem start, and
+    where the last ones end.
     """
 
     def __init__(self, known: list[str], starts: Ints, labels: Ints, count: int) -> None:
         if len(starts) != len(known) + 1 or starts[-1] != len(labels):
             raise ValueError("the arrays differ in length")
-        self._stems = known
         self._starts = starts
         self._labels = labels
         self._count = count
@@ -116,7 +105,7 @@ class Postings:
 
     def arrays(self, kind: str) -> dict[str, NDArray[np.generic]]:
         """The postings as arrays, which `of_arrays` reads."""
-        text = np.frombuffer("\n".join(self._stems).encode(), np.uint8)
+        text = np.frombuffer("\n".join(self._row_of).encode(), np.uint8)
         return {f"{kind}_stems": text, f"{kind}_starts": self._starts, f"{kind}_labels": self._labels}
 
     @classmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,9 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from irr.index.vectors import save_rows
+from irr.index.vectors import Floats, new_folder, save_rows
 
-Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 # Dimensions that are scanned; of the energy of names encoded by the default encoder they hold 70 %.
@@ -38,23 +36,16 @@ class ReducedScan:
 
     The cosine of a query and an entry is nearly that of their projections, which cost a quarter to compute.
     Entries whose projected cosine is among the highest are compared exactly.
-
-    Attributes:
-        vectors: Unit vectors of the entries, shape (entries, dimensions).
-        components: Orthonormal columns, shape (dimensions, reduced dimensions).
-        reduced: `vectors @ components`.
     """
 
-    vectors: Floats
-    components: Floats
-    reduced: Floats
+    vectors: Floats  # unit vectors of the entries, shape (entries, dimensions)
+    components: Floats  # orthonormal columns, shape (dimensions, reduced dimensions)
+    reduced: Floats  # vectors @ components
 
     def nearest(self, queries: Floats, count: int) -> Ints:
-        """Entry numbers of the nearest entries, nearest first, shape (queries, count); approximate.
+        """Numbers of the `count` entries nearest to each unit vector, nearest first; approximate.
 
-        Args:
-            queries: Unit vectors, shape (queries, dimensions).
-            count: Entries for each query, at most those that there are.
+        `queries` has the shape (queries, dimensions), the answer (queries, count).
         """
         found = np.empty((len(queries), count), np.int64)
         for first in range(0, len(queries), _QUERIES):
@@ -106,11 +97,18 @@ def open_reduced(folder: Path, vectors: Floats) -> ReducedScan:
 
     if found := _read(folder, vectors):
         return found
-    components = principal(vectors[_sampled(len(vectors))], DIMENSIONS)
+    # Principal components without centring, so that dot products are kept.
+    sample = vectors[_sampled(len(vectors))]
+    _, directions = np.linalg.eigh(sample.T @ sample)
+    components = np.ascontiguousarray(directions[:, ::-1][:, :DIMENSIONS], np.float32)
     try:
         with FileLock(folder.with_suffix(".lock")):
             if not (found := _read(folder, vectors)):
-                _write(folder, vectors, components)
+                logger.info("projecting %d vectors to %d dimensions, once", len(vectors), components.shape[1])
+                blocks = (vectors[at : at + _BLOCK] @ components for at in range(0, len(vectors), _BLOCK))
+                with new_folder(folder) as beside:
+                    np.save(beside / COMPONENTS, components)
+                    save_rows(beside / REDUCED, blocks, (len(vectors), components.shape[1]))
                 found = _read(folder, vectors)
     except OSError as e:
         logger.warning("%s cannot be written (%s): holding it in memory", folder, e.strerror or e)
@@ -121,32 +119,6 @@ def _sampled(count: int) -> Ints:
     """Rows that stand for so many, ascending; by chance, as each label's entries come in the same order."""
     rows = np.random.default_rng(0).choice(count, min(count, _SAMPLE), replace=False, shuffle=False)
     return np.sort(rows)
-
-
-def principal(sample: Floats, dimensions: int) -> Floats:
-    """The directions that hold most of the vectors' energy, as orthonormal columns.
-
-    These are principal components without centring, so that dot products are kept.
-
-    Returns:
-        Shape (dimensions of the vectors, dimensions).
-    """
-    _, directions = np.linalg.eigh(sample.T @ sample)
-    return np.ascontiguousarray(directions[:, ::-1][:, :dimensions], np.float32)
-
-
-def _write(folder: Path, vectors: Floats, components: Floats) -> None:
-    """Writes beside `folder`, then moves it there."""
-    logger.info("projecting %d vectors to %d dimensions, once", len(vectors), components.shape[1])
-    # This process holds the lock, so that an interrupted run left what stands here.
-    beside = folder.with_suffix(".building")
-    for leftover in (folder, beside):
-        shutil.rmtree(leftover, ignore_errors=True)
-    beside.mkdir()
-    np.save(beside / COMPONENTS, components)
-    blocks = (vectors[first : first + _BLOCK] @ components for first in range(0, len(vectors), _BLOCK))
-    save_rows(beside / REDUCED, blocks, (len(vectors), components.shape[1]))
-    beside.rename(folder)
 
 
 def _read(folder: Path, vectors: Floats) -> ReducedScan | None:

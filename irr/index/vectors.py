@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +20,8 @@ from irr.text.strings import printable
 Floats = NDArray[np.float32]
 Progress = Callable[[int, int], None]
 
+# The folder of the database in an encoder's folder.
+STORE = "chroma"
 # Texts encoded and stored at a time; below Chroma's limit of 5,461 a call.
 _BLOCK = 4_096
 # Vectors are looked up by key alone, so their graph is the cheapest that Chroma can build.
@@ -36,73 +38,58 @@ def key_of(text: str) -> str:
 
 
 class VectorStore:
-    """Encodes texts whose vectors it does not hold yet, block by block, and keeps their vectors.
-
-    A kill loses at most the block under way.
+    """The vectors of one encoder, in a Chroma database in its folder, or on a Chroma server.
 
     Args:
-        place: The folder of a Chroma database, or the URL of a Chroma server.
-        collection: The collection's name; one for each encoder.
+        home: The folder of the encoder's indexes.
+        server: The URL of the server; None for the database.
     """
 
-    def __init__(self, place: Path | str, collection: str) -> None:
-        self._place = place
+    def __init__(self, home: Path, server: str | None = None) -> None:
+        self._place = server or home / STORE
         with self._named("opened"):
-            self._client = open_chroma(place)
+            self._client = _open_chroma(self._place)
             self._entries = self._client.get_or_create_collection(
-                collection, embedding_function=None, configuration={"hnsw": _CHEAPEST}
+                f"irr-{home.name}", embedding_function=None, configuration={"hnsw": _CHEAPEST}
             )
 
     def __enter__(self) -> VectorStore:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        close_chroma(self._client)
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
 
     def vectors(self, texts: Sequence[str], encoder: Encoder, progress: Progress | None = None) -> Floats:
-        """The vectors of distinct texts, shape (texts, dimensions), in their order.
+        """The vectors of distinct texts, shape (texts, dimensions).
+
+        Those that are not held are encoded and kept block by block: a kill loses at most the block under way.
 
         Raises:
             DamagedStoreError: If a kill left Chroma's files damaged.
             LabelIndexError: If Chroma cannot be read or written.
         """
-        keys = [key_of(text) for text in texts]
         vectors = np.empty((0, 0), np.float32)
         for start in range(0, len(texts), _BLOCK):
-            end = min(start + _BLOCK, len(texts))
-            block, encoded = self._block(keys[start:end], texts[start:end], encoder)
-            if not len(vectors):
+            text_of = {key_of(text): text for text in texts[start : start + _BLOCK]}
+            found = self.held(list(text_of))
+            new = {key: text for key, text in text_of.items() if key not in found}
+            if new:
+                encoded = encoder.encode([*new.values()])
+                # Texts are metadata, because Chroma indexes every three letters of a document for search.
+                self.add([*new], encoded, [{"text": text} for text in new.values()])
+                found |= zip(new, encoded, strict=True)
+            block = np.array([found[key] for key in text_of], np.float32)
+            if not start:
                 vectors = np.empty((len(texts), block.shape[1]), np.float32)
-            vectors[start:end] = block
-            if progress and encoded:
-                progress(end, len(texts))
+            vectors[start : start + _BLOCK] = block
+            if progress and new:
+                progress(start + len(block), len(texts))
         return vectors
-
-    def _block(self, keys: Sequence[str], texts: Sequence[str], encoder: Encoder) -> tuple[Floats, bool]:
-        """The vectors of a block, and whether any had to be encoded."""
-        with self._named("read"):
-            found = self._entries.get(ids=list(keys), include=["embeddings"])
-        row_of = {key: row for row, key in enumerate(found["ids"])}
-        new = [i for i, key in enumerate(keys) if key not in row_of]
-        vectors = np.asarray(found["embeddings"], np.float32)
-        if new:
-            encoded = encoder.encode([texts[i] for i in new])
-            with self._named("written"):
-                # As metadata, because Chroma indexes every three letters of a document for search.
-                self._entries.upsert(
-                    ids=[keys[i] for i in new],
-                    embeddings=encoded,
-                    metadatas=[{"text": texts[i]} for i in new],
-                )
-            row_of |= {keys[i]: len(vectors) + row for row, i in enumerate(new)}
-            vectors = np.concatenate([vectors, encoded]) if len(vectors) else encoded
-        return vectors[[row_of[key] for key in keys]], bool(new)
 
     def all_keys(self) -> list[str]:
         """The keys of all texts held."""
-        return list(self._entries.get(include=[])["ids"])
+        with self._named("read"):
+            return list(self._entries.get(include=[])["ids"])
 
     def held(self, keys: Sequence[str]) -> dict[str, Floats]:
         """The vectors that are held among these keys, by key."""
@@ -114,18 +101,22 @@ class VectorStore:
             found |= zip(block["ids"], np.asarray(block["embeddings"], np.float32), strict=True)
         return found
 
-    def add(self, keys: Sequence[str], vectors: Floats) -> None:
-        """Adds vectors by key, without their texts."""
+    def add(
+        self, keys: Sequence[str], vectors: Floats, metadata: Sequence[dict[str, str]] | None = None
+    ) -> None:
+        """Adds vectors by key, and what else is to be kept of each text."""
         for start in range(0, len(keys), _BLOCK):
+            own = slice(start, start + _BLOCK)
             with self._named("written"):
                 self._entries.upsert(
-                    ids=list(keys[start : start + _BLOCK]), embeddings=vectors[start : start + _BLOCK]
+                    ids=keys[own], embeddings=vectors[own], metadatas=metadata and metadata[own]
                 )
 
     def delete(self, keys: Sequence[str]) -> None:
         """Deletes the vectors of these keys."""
         for start in range(0, len(keys), _BLOCK):
-            self._entries.delete(ids=list(keys[start : start + _BLOCK]))
+            with self._named("written"):
+                self._entries.delete(ids=keys[start : start + _BLOCK])
 
     @contextmanager
     def _named(self, done: str) -> Iterator[None]:
@@ -136,15 +127,16 @@ class VectorStore:
             cause: BaseException = e
             while cause.__context__:  # the first error, before Chroma's own clean-up failed
                 cause = cause.__context__
-            hint = "make room there, or choose another index folder"
-            if isinstance(self._place, str):
-                hint = "start a Chroma server there"
+            local = isinstance(self._place, Path)
+            hint = (
+                "make room there, or choose another index folder" if local else "start a Chroma server there"
+            )
             problem = f"the index in {self._place} cannot be {done} ({printable(str(cause))})"
-            damaged = done == "read" and isinstance(self._place, Path) and "hnsw segment" in str(cause)
+            damaged = local and done == "read" and "hnsw segment" in str(cause)
             raise (DamagedStoreError if damaged else LabelIndexError)(problem, hint) from e
 
 
-def open_chroma(place: Path | str) -> Any:
+def _open_chroma(place: Path | str) -> Any:
     """A client of the Chroma database in a folder, or of the server at a URL."""
     import chromadb
     from chromadb.api.shared_system_client import SharedSystemClient
@@ -164,24 +156,28 @@ def open_chroma(place: Path | str) -> Any:
     )
 
 
-def close_chroma(client: Any) -> None:
-    """Closes a client, and with it the files that Chroma holds open."""
-    if hasattr(client, "close"):
-        client.close()
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Gives a folder to write to, beside `path`, and moves it there at the end; an error deletes it.
+
+    The caller holds a lock, so that interrupted processes left the other `.building` folders.
+    """
+    for leftover in (path, *path.parent.glob("*.building")):
+        shutil.rmtree(leftover, ignore_errors=True)
+    beside = path.with_suffix(".building")
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        beside.rename(path)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
 
 
-def save_rows(path: Path, blocks: Iterable[NDArray[np.float32]], shape: tuple[int, int]) -> None:
-    """Writes blocks of rows as one `.npy` file of float32, which `numpy.load` can map into memory.
+def save_rows(path: Path, blocks: Iterable[Floats], shape: tuple[int, int]) -> None:
+    """Writes blocks of rows, all together of `shape`, as a `.npy` file that can be mapped into memory.
 
     It is a stream, because writing to a memory map ends the process if the disk is full.
-
-    Args:
-        path: The file.
-        blocks: Rows, each block of shape (rows, shape[1]).
-        shape: The shape of all blocks together.
-
-    Raises:
-        OSError: If the file cannot be written.
     """
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})

@@ -18,14 +18,9 @@ _PART_CHARACTERS = 8_000
 
 
 class LMInferer:
-    """Adds proposed terms to the queries of another inferer.
+    """Adds the terms that a model proposes to the queries of another inferer.
 
-    Args:
-        base: Makes the queries that need no model.
-        model: Proposes the terms.
-        task: The task pack of the prompt.
-        demos: The number of the task's demos in the prompt.
-        choose: Chooses demos for each text in their place.
+    The prompt has so many demos of the task, or those that `choose` gives for each text.
     """
 
     def __init__(
@@ -54,7 +49,10 @@ class LMInferer:
         # While the requests are under way, the other queries are made.
         bases = asyncio.ensure_future(asyncio.to_thread(self._base.infer, texts))
         proposals = await gather(*map(self._propose, texts, demos))
-        return [_joined(base, proposal) for base, proposal in zip(await bases, proposals, strict=True)]
+        return [
+            proposal.model_copy(update={"queries": base.queries + proposal.queries})
+            for base, proposal in zip(await bases, proposals, strict=True)
+        ]
 
     async def _propose(self, text: str, demos: Sequence[Demo] | None) -> Inference:
         with metered() as meter:
@@ -70,10 +68,6 @@ class LMInferer:
                 fallback = Fallback(stage="infer", code=e.code, message=e.message)
         queries = tuple(Query(text=term, kind=QueryKind.TERM) for term in terms)
         return Inference(queries=queries, usage=meter.usage, fallback=fallback)
-
-
-def _joined(base: Inference, proposal: Inference) -> Inference:
-    return proposal.model_copy(update={"queries": base.queries + proposal.queries})
 
 
 def _parts(text: str) -> Iterator[str]:

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from irr.config import InferSettings
 from irr.encoders.base import Encoder, encode_whole
-from irr.text.passages import passages
-from irr.text.words import is_content, is_han, words
+from irr.text.words import is_content, is_han, passages, words
 from irr.types import Inference, Query, QueryKind
 
 # No span runs across these.
@@ -40,20 +39,16 @@ class SpanInferer:
     def __init__(self, settings: InferSettings) -> None:
         self._settings = settings
 
-    def passages(self, text: str) -> list[tuple[int, int]]:
-        """The start and end of each passage of a text."""
+    def passages(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yields the start and end of each passage of a text, at least one."""
         settings = self._settings
-        return list(
-            passages(text, settings.passage_words, settings.passage_characters, settings.passage_overlap)
-        )
-
-    def passage_texts(self, text: str) -> list[str]:
-        """The passages of a text, at least one."""
-        return [text[start:end].strip() for start, end in self.passages(text)]
+        return passages(text, settings.passage_words, settings.passage_characters, settings.passage_overlap)
 
     def encode(self, texts: Sequence[str], encoder: Encoder) -> NDArray[np.float32]:
         """A unit vector for each text, the mean of its passages' vectors, shape (texts, dimensions)."""
-        return encode_whole(encoder, list(map(self.passage_texts, texts)))
+        return encode_whole(
+            encoder, [[text[start:end].strip() for start, end in self.passages(text)] for text in texts]
+        )
 
     def infer(self, texts: Sequence[str]) -> list[Inference]:
         """Returns the passages and spans of each text."""
@@ -63,17 +58,12 @@ class SpanInferer:
         for number, (start, end) in enumerate(self.passages(text)):
             passage = text[start:end]
             yield Query(text=passage.strip(), kind=QueryKind.TEXT, passage=number, start=start, end=end)
-            spans: dict[str, Query] = {}
-            for begin, after, span in self._spans(passage):
-                if span not in spans:
-                    spans[span] = Query(
-                        text=span,
-                        kind=QueryKind.SPAN,
-                        passage=number,
-                        start=start + begin,
-                        end=start + after,
-                    )
-            yield from spans.values()
+            seen: set[str] = set()
+            for first, last, span in self._spans(passage):
+                if span not in seen:
+                    seen.add(span)
+                    place = {"start": start + first, "end": start + last}
+                    yield Query(text=span, kind=QueryKind.SPAN, passage=number, **place)
 
     def _spans(self, text: str) -> Iterator[tuple[int, int, str]]:
         """Yields the start and end of each span, and its words."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from irr.errors import InputError, LabelSpaceError, TextsError, UsageError
 
@@ -18,44 +18,31 @@ _LISTS = frozenset(("aliases", "parents", "labels"))
 _OF_ONE_KIND = frozenset(("name", "description", "aliases", "parents", "prior", "text"))
 
 
-@dataclass(frozen=True)
-class RowKind:
-    """A kind of rows.
+class RowKind(NamedTuple):
+    """A kind of rows: its fields, the error to raise for a bad file, and whether other columns are kept."""
 
-    Attributes:
-        fields: The fields that a row can have.
-        needed: The fields that need a column.
-        error: The class of errors to raise for a file that cannot be used.
-        extra: Whether other columns are kept.
-    """
-
-    fields: tuple[str, ...]
     needed: tuple[str, ...]
     error: type[InputError]
+    optional: tuple[str, ...] = ()
     extra: bool = True
 
 
-_LABEL_FIELDS = ("id", "name", "description", "aliases", "parents", "prior")
-LABELS = RowKind(_LABEL_FIELDS, ("id", "name"), LabelSpaceError, extra=False)
-TEXTS = RowKind(("id", "text"), ("id", "text"), TextsError)
-EXAMPLES = RowKind(("text", "labels"), ("text", "labels"), TextsError)
-GOLD = RowKind(("id", "text", "labels"), ("id", "text", "labels"), TextsError)
+LABELS = RowKind(("id", "name"), LabelSpaceError, ("description", "aliases", "parents", "prior"), extra=False)
+TEXTS = RowKind(("id", "text"), TextsError)
+EXAMPLES = RowKind(("text", "labels"), TextsError)
+GOLD = RowKind(("id", "text", "labels"), TextsError)
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns that a user named for fields; other fields are found by their own names.
-
-    Attributes:
-        named: The column by field.
-    """
+    """The columns that a user named, by field; other fields are found by their own names."""
 
     named: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, option: str | None) -> Columns:
         """Reads `id=ID,name=Bezeichnung`; raises a UsageError if that is no such list of known fields."""
-        known = dict.fromkeys((*LABELS.fields, *GOLD.fields))
+        known = dict.fromkeys((*LABELS.needed, *LABELS.optional, *GOLD.needed))
         named: dict[str, str] = {}
         for part in (option or "").split(",") if option is not None else ():
             name, _, column = (side.strip() for side in part.partition("="))
@@ -71,22 +58,15 @@ class Columns:
     def find(
         self, header: Sequence[str], kind: RowKind, source: str, row: int | None = None
     ) -> dict[int, str]:
-        """The field of each column that holds one, by the column's position in the header.
-
-        Raises:
-            InputError: As the kind's error at `row` of `source`, if a column is missing or comes twice.
-        """
-
-        def missing(column: str, hint: str) -> InputError:
-            there = ", ".join(f'"{name}"' for name in header[:12]) + (", …" if len(header) > 12 else "")
-            return kind.error(source, f'no column "{column}"; the columns are {there}', hint, row)
-
+        """The fields by position in the header; raises the kind's error if one is missing or comes twice."""
+        there = "the columns are " + ", ".join(f'"{name}"' for name in header[:12])
+        there += ", …" if len(header) > 12 else ""
         found: dict[int, str] = {}
-        for one in kind.fields:
+        for one in kind.needed + kind.optional:
             column = self.named.get(one, one)
             places = _places(header, column)
             if not places and one in self.named and one in _OF_ONE_KIND:
-                raise missing(column, "correct it in columns")
+                raise kind.error(source, f'no column "{column}"; {there}', "correct it in columns", row)
             places = places or _places(header, one)
             if len(places) > 1:
                 problem = f'more than one column "{column}"'
@@ -94,14 +74,14 @@ class Columns:
             if places and places[0] not in found:
                 found[places[0]] = one
             elif one in kind.needed:
-                raise missing(one, f"name it in columns: {one}=…")
+                raise kind.error(source, f'no column "{one}"; {there}', f"name it in columns: {one}=…", row)
         return found
 
     def rename(self, record: Mapping[str, Any], kind: RowKind) -> dict[str, Any]:
         """A record with its keys renamed to the fields; other keys are kept."""
         keys = list(record)
         field_of: dict[str, str] = {}
-        for one in kind.fields:
+        for one in kind.needed + kind.optional:
             if places := _places(keys, self.named.get(one, one)) or _places(keys, one):
                 field_of.setdefault(keys[places[0]], one)
         taken = set(field_of.values())
@@ -146,7 +126,7 @@ def field_value(name: str, cell: Any) -> Any:
         case "id":
             return "" if value is None else _whole(value)
         case "name" | "text":
-            return "" if value is None else value if isinstance(value, str) else str(value)
+            return "" if value is None else str(value)
         case "description":
             return None if value in (None, "") else str(value)
         case "prior" if isinstance(value, str):

@@ -9,13 +9,10 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import TextIO
 
 from irr.errors import OutputError, UsageError
 from irr.io.streams import STANDARD
-
-# Bytes that are searched together for the end of a line.
-_BLOCK = 64 * 2**10
 
 
 def is_stream(name: str) -> bool:
@@ -31,12 +28,7 @@ def _is_device(path: Path) -> bool:
 
 
 def check_output(name: str, folder: bool = False) -> None:
-    """Checks, before any work, that an output can have that name.
-
-    Raises:
-        UsageError: If it is empty.
-        OutputError: If it is a folder where a file is expected, or stdout and closed.
-    """
+    """Raises an error, before any work, for an empty name, a folder in a file's place, or a closed stdout."""
     if not name:
         raise UsageError("an output has an empty name", f"name a {'folder' if folder else 'file'}")
     if name == STANDARD and sys.stdout is None:
@@ -46,12 +38,7 @@ def check_output(name: str, folder: bool = False) -> None:
 
 
 def check_outputs(outputs: Mapping[str, str | None]) -> None:
-    """Checks, before any work, that outputs, by the options that name them, can be written and differ.
-
-    Raises:
-        UsageError: If one has an empty name, or two have the same.
-        OutputError: If one cannot be written.
-    """
+    """Checks, before any work, that outputs, by the options that name them, can be written and differ."""
     option_of: dict[str, str] = {}
     for option, name in outputs.items():
         if name is None:
@@ -75,12 +62,7 @@ def refuse_to_write_over(output: str, *sources: Path | None) -> None:
 
 @contextmanager
 def open_output(name: str, *sources: Path | None) -> Iterator[TextIO]:
-    """The file of that name, which appears when it is complete, a device or stdout.
-
-    Raises:
-        OutputError: If it cannot be written; raised before the block starts.
-        UsageError: If it is one of the files that are read.
-    """
+    """The file of that name, which appears when it is complete, a device or stdout; `sources` are refused."""
     if name == STANDARD:
         yield sys.stdout
         return
@@ -93,10 +75,8 @@ def open_output(name: str, *sources: Path | None) -> Iterator[TextIO]:
 def replace_file(path: Path) -> Iterator[TextIO]:
     """Opens a new file beside `path` that replaces it when the block ends without an error.
 
-    After an error the new file is kept, unless it is empty. A pipe or a device is written directly.
-
-    Raises:
-        OutputError: If the place cannot be written; raised before the block starts.
+    After an error the new file is kept, unless it is empty. A pipe or a device is written directly. A place
+    that cannot be written raises an OutputError before the block starts.
     """
     part = None
     with _explained(path):
@@ -159,16 +139,18 @@ def _explained(path: str | Path) -> Iterator[None]:
 
 
 def _unwritable(path: str | Path, reason: str | None) -> OutputError:
-    return OutputError(
-        path, f"cannot be written ({reason})", "choose a folder that exists and can be written"
-    )
+    return OutputError(path, f"cannot be written ({reason})", "choose a folder that can be written")
 
 
 def append_line(path: Path, line: bytes) -> None:
     """Appends a line with its end, which is on the disk when this returns; a torn last line is cut away."""
     is_new = not path.exists()
     with path.open("a+b") as file:
-        file.truncate(_end_of_lines(file))
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read() != b"\n":
+                file.seek(0)
+                file.truncate(len(whole_lines(file.read())))
         file.write(line)
         file.flush()
         os.fsync(file.fileno())
@@ -189,13 +171,3 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _end_of_lines(file: BinaryIO) -> int:
-    start = end = file.seek(0, os.SEEK_END)
-    whole = b""
-    while start and not whole:
-        end, start = start, max(0, start - _BLOCK)
-        file.seek(start)
-        whole = whole_lines(file.read(end - start))
-    return start + len(whole)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from importlib.util import find_spec
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -22,10 +22,8 @@ from irr.types import RowError
 
 _BOM = "\ufeff"
 _BRACE = ord("{")
-# Types that are no data frames, for which narwhals is not imported.
-_PLAIN = (list, tuple, set, frozenset, dict, range)
-# Attributes of data frames and series, each of which has one of them.
-_FRAME = ("__arrow_c_stream__", "__dataframe__", "to_numpy", "collect_schema")
+# Attributes of data frames and series, each of which has one; narwhals is not imported for other data.
+_FRAME = ("__arrow_c_stream__", "__dataframe__", "to_numpy", "collect_schema", "compute", "toPandas")
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -51,11 +49,9 @@ def parse_row(row: RawRow, model: type[M], path: str | Path, kind: RowKind) -> M
     if isinstance(content, UnreadableRow):
         raise kind.error(path, *content, number)
     try:
-        return (
-            model.model_validate_json(content)
-            if isinstance(content, bytes)
-            else model.model_validate(content)
-        )
+        if isinstance(content, bytes):
+            return model.model_validate_json(content)
+        return model.model_validate(content)
     except ValidationError as e:
         if isinstance(content, dict):
             raise kind.error(path, *explain(e), number) from e
@@ -73,11 +69,7 @@ def open_rows(
 ) -> Iterator[RawRows]:
     """Opens an input: a table by its ending, else JSONL; `-` is JSONL from stdin.
 
-    Where the rows are `held` in memory, a bomb is refused.
-
-    Raises:
-        InputError: As the kind's error, here or while rows are read, if it cannot be read.
-        MissingExtraError: If its format needs a package that is not installed.
+    Faults raise the kind's error, here or while rows are read; of rows `held` in memory, a bomb is one.
     """
     if ending(name) in TABLES:
         with open_table(str(name), kind.error, held) as table:
@@ -121,22 +113,20 @@ def _table_rows(table: Table, kind: RowKind, columns: Columns) -> Iterator[RawRo
         return
     found = columns.find(table.header, kind, table.name, 1)
     used = ", ".join(f"{field} = {table.header[place]}" for place, field in found.items())
-    _log_once(f"{table.name}: " + "; ".join(filter(None, (table.found, f"columns {used}"))))
+    _log_once(f"{table.name}: {table.found}columns {used}")
     others = [name for place, name in enumerate(table.header) if place not in found]
     names = iter(distinct(others, found.values()))
-    keys = [found.get(place) or next(names) for place in range(len(table.header))]
+    keys = [(found.get(place) or next(names), place in found) for place in range(len(table.header))]
     for number, cells in table.rows:
         if len(cells) > len(keys) and any(cell not in (None, "") for cell in cells[len(keys) :]):
             problem = f"{len(cells)} cells in {len(keys)} columns"
             yield number, UnreadableRow(problem, "quote cells that hold the separator")
             continue
-        record: dict[str, Any] = {}
-        for place, key in enumerate(keys):
-            cell = cells[place] if place < len(cells) else None
-            if place in found:
-                record[key] = field_value(key, cell)
-            elif kind.extra:
-                record[key] = plain(cell)
+        record = {
+            key: field_value(key, cell) if is_field else plain(cell)
+            for (key, is_field), cell in zip_longest(keys, cells[: len(keys)])
+            if is_field or kind.extra
+        }
         yield number, record
 
 
@@ -147,11 +137,7 @@ def _log_once(found: str) -> None:
 
 
 def frame_records(data: Any, kind: RowKind) -> Iterable[Any]:
-    """The rows of a data frame as mappings by field, the values of a series; other data is unchanged.
-
-    Raises:
-        UsageError: If a column is missing, or the frame is lazy.
-    """
+    """The rows of a data frame as mappings by field, the values of a series; other data is unchanged."""
     frame = _native(data)
     if frame is None:
         return data  # type: ignore[no-any-return]
@@ -166,10 +152,8 @@ def frame_records(data: Any, kind: RowKind) -> Iterable[Any]:
 def frame_texts(data: Any) -> Iterator[str | RowError]:
     """The texts of a data frame's column `text`, of a series, or of an iterable.
 
-    A missing value (None, NaN) or a value of another type becomes the error of its row.
-
-    Raises:
-        UsageError: At the call, if there is no such column, or the frame is lazy.
+    A missing value (None, NaN) or a value of another type becomes the error of its row; data that has no such
+    column, or is lazy, raises a UsageError at the call.
     """
     values = _native(data)
     if values is None:
@@ -177,7 +161,7 @@ def frame_texts(data: Any) -> Iterator[str | RowError]:
             raise UsageError(f"{type(data).__name__} holds no texts", "give a list of texts")
         values = data
     elif hasattr(values, "columns"):
-        (place,) = _find(values, RowKind(("text",), ("text",), InputError))
+        (place,) = _find(values, RowKind(("text",), InputError))
         values = values.get_column(values.columns[place])
     return map(_text, values)
 
@@ -199,10 +183,7 @@ def _find(frame: Any, kind: RowKind) -> dict[int, str]:
 
 def _native(data: Any) -> Any:
     """The frame or series behind narwhals' interface, which imports none of the libraries; else None."""
-    if isinstance(data, str | bytes | Iterator) or type(data) in _PLAIN:
-        return None
-    frame_like = any(hasattr(data, name) for name in _FRAME)
-    if not frame_like and find_spec("narwhals") is None:
+    if not any(hasattr(data, name) for name in _FRAME):
         return None
     nw = import_extra("narwhals", f"{type(data).__name__} as input")
     frame = nw.from_native(data, pass_through=True, allow_series=True)

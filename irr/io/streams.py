@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias, cast
+from typing import Any, BinaryIO, cast
 
 from irr.errors import InputError, MissingExtraError, TextsError
 
@@ -24,19 +24,14 @@ _ENDLESS_LINE = 2 * 2**30
 _UNPACKED_BYTES, _UNPACKED_TIMES = 64 * 2**20, 200
 # A format that is parsed in one piece takes 5 (Turtle) to 7 times (JSON-LD) its size in memory.
 _WHOLE_BYTES = 256 * 2**20
-_Stream: TypeAlias = io.BufferedIOBase
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-_COMPRESSED = (".gz", ".zst")
+COMPRESSED = (".gz", ".zst")
 
 
 class Source:
-    """An input that is read once, from start to end.
+    """An input that is read once, from start to end; faults are raised as `error`.
 
-    Args:
-        name: Its name in messages.
-        file: Its bytes; the first ones say whether they are compressed.
-        held: Whether the content stays in memory, so that a bomb must be refused.
-        error: The class of errors to raise.
+    Its first bytes say whether it is compressed. If the content is `held` in memory, a bomb is refused.
     """
 
     def __init__(
@@ -45,7 +40,7 @@ class Source:
         self.name = name
         self.error = error
         self._file = file
-        self._stream: _Stream = file
+        self._stream: io.BufferedIOBase = file
         self._faults: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error)
         head = file.peek(len(_ZSTD))
         if head.startswith(_GZIP):
@@ -68,11 +63,7 @@ class Source:
         self._file.close()
 
     def read(self, size: int = -1, /) -> bytes:
-        """Up to `size` unpacked bytes; all that are left if it is negative.
-
-        Raises:
-            InputError: As `error`, if they cannot be read or unpacked, or are too many.
-        """
+        """Up to `size` unpacked bytes; all that are left, within a limit, if it is negative."""
         if size < 0:
             content = self.read(_WHOLE_BYTES + 1)
             if len(content) > _WHOLE_BYTES:
@@ -92,9 +83,6 @@ class Source:
         """Yields the lines, ends kept; None for one that is longer than `longest` bytes.
 
         Lines end at a line feed only, so that a text may hold other Unicode line separators.
-
-        Raises:
-            InputError: As `error`, if the bytes cannot be read or unpacked, or are too many.
         """
         number = 0
         try:
@@ -120,11 +108,14 @@ class Source:
     def _counted(self, content: bytes) -> bytes:
         self._unpacked += len(content)
         if self._bounded and self._unpacked > _UNPACKED_BYTES:
-            packed = self._file.tell() if self._file.seekable() else 0
-            if self._unpacked > _UNPACKED_TIMES * packed:
-                problem = f"unpacks to more than {_UNPACKED_TIMES} times its size"
-                raise self.error(self.name, problem, "unpack it, and look at what it holds")
+            self.refuse_bomb(self._unpacked, self._file.tell() if self._file.seekable() else 0)
         return content
+
+    def refuse_bomb(self, unpacked: int, packed: int) -> None:
+        """Raises the error of a content that grows too much, from `packed` to `unpacked` bytes."""
+        if unpacked > max(_UNPACKED_BYTES, _UNPACKED_TIMES * packed):
+            problem = f"unpacks to more than {_UNPACKED_TIMES} times its size"
+            raise self.error(self.name, problem, "unpack it, and look at what it holds")
 
     def _broken(self, e: Exception, row: int | None = None) -> InputError:
         if isinstance(e, OSError) and not isinstance(e, gzip.BadGzipFile):
@@ -137,12 +128,7 @@ class Source:
 def open_source(
     name: str | Path, held: bool = False, error: type[InputError] = TextsError
 ) -> Iterator[Source]:
-    """The input of that name; `-` is stdin. Where its content is `held` in memory, a bomb is refused.
-
-    Raises:
-        InputError: As `error`, if it is missing or cannot be read.
-        MissingExtraError: If it is compressed by zstd, which needs a package that is not installed.
-    """
+    """The input of that name as a `Source`; `-` is stdin. A missing file raises `error`."""
     if name == STANDARD:
         if sys.stdin is None:
             raise error("stdin", "is closed", "name a file")
@@ -160,11 +146,7 @@ def open_source(
 
 
 def read_lines(path: Path, error: type[InputError]) -> Iterator[tuple[int, str]]:
-    """Yields the lines of a UTF-8 file, compressed or not, with their row numbers, from 1, line ends kept.
-
-    Raises:
-        InputError: As `error`, for a file that is missing, cannot be read, is not UTF-8, or is a bomb.
-    """
+    """Yields the lines of a UTF-8 file, compressed or not, with their row numbers, from 1, line ends kept."""
     with open_source(path, held=True, error=error) as source:
         for row, raw in enumerate(source.lines(), 1):
             try:
@@ -177,12 +159,7 @@ def read_lines(path: Path, error: type[InputError]) -> Iterator[tuple[int, str]]
 def ending(path: str | Path) -> str:
     """The ending that says a file's format, in lower case, without `.gz` and `.zst`."""
     path = Path(path)
-    return Path(path.stem if path.suffix.lower() in _COMPRESSED else path.name).suffix.lower()
-
-
-def is_compressed(path: Path) -> bool:
-    """Whether an output is compressed."""
-    return path.suffix in _COMPRESSED
+    return Path(path.stem if path.suffix.lower() in COMPRESSED else path.name).suffix.lower()
 
 
 @contextmanager

@@ -1,36 +1,36 @@
-"""Tables in: CSV, TSV, XLSX and Parquet, each as a header and an iterator of numbered rows of cells."""
+"""Tables in and out as CSV, TSV, XLSX and Parquet: a header, and rows of cells, which are read one by one."""
 
 from __future__ import annotations
 
 import codecs
 import csv
 import io
+import json
+import logging
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
-from typing import Any, Generic, TypeAlias, TypeVar
+from pathlib import Path
+from typing import Any, BinaryIO, Generic, NamedTuple, TypeAlias, TypeVar
 
-from irr.errors import InputError, IrrError
-from irr.io.streams import LONGEST_LINE, Source, ending, import_extra, open_source
+from irr.errors import InputError, IrrError, OutputError
+from irr.io.columns import BETWEEN
+from irr.io.streams import COMPRESSED, LONGEST_LINE, Source, ending, import_extra, open_source
 
 # The most rows of a sheet; a broken file may claim more.
-SHEET_ROWS = 2**20
-_SHEET_BYTES, _SHEET_TIMES = 64 * 2**20, 200
-_BATCH_ROWS = 256
+_SHEET_ROWS = 2**20
 _SAMPLE_BYTES = 2**20
 _SAMPLE_ROWS = 50
 _SEPARATORS = ",;\t|"
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    **dict.fromkeys((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE), "utf-32"),  # begins as the mark of UTF-16
+    **dict.fromkeys((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), "utf-16"),
+}
 # Encodings that spreadsheets write besides UTF-8 and UTF-16; the first is the default.
 _CODE_PAGES = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1257", "shift_jis", "gb18030", "big5"]
 # The highest share of accented letters in lines of a Western language that have any.
@@ -38,20 +38,27 @@ _MOST_ACCENTED = 0.4
 # Signs that follow no letter in a Western language, and bytes that its code page lacks.
 _NO_WORD = re.compile("[^\\W\\d_][¡¢£¤¥¦¨¬¯±³´¶¹¿¼¾]|\ufffd")
 
+# Characters that XML, and so XLSX, cannot hold.
+_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_LONGEST_CELL = 32_767
+# Rows that are in memory together: of a Parquet input, whose texts may be long, and of an output.
+_BATCH_ROWS, _BLOCK_ROWS = 256, 1_024
+_PACKAGES = {".xlsx": "openpyxl", ".parquet": "pyarrow.parquet"}
+
+logger = logging.getLogger(__name__)
+
 Content = TypeVar("Content")
 NumberedCells: TypeAlias = Iterator[tuple[int, Sequence[Any]]]
 
 
 @dataclass(frozen=True)
 class RowStream(Generic[Content]):
-    """The rows of an input, which are read once.
+    """The rows of an input, which are read once: their numbers, as the format counts them, and content.
 
     Attributes:
-        name: The input's name in messages.
-        rows: Their numbers, as the format counts them, from 1, and their content.
         share: The share that has been read, in [0, 1]; None if that is unknown.
         header: The names of a table's columns; an empty one is replaced by a number.
-        found: The detected properties, in words; "" if there are none.
+        found: The detected properties, in words.
         separator: The separator of CSV cells; "" in other formats.
     """
 
@@ -68,12 +75,7 @@ Table: TypeAlias = RowStream[Sequence[Any]]
 
 @contextmanager
 def open_table(name: str, error: type[InputError], held: bool = False) -> Iterator[Table]:
-    """Opens a table; its ending, one of `TABLES`, says its format. If its rows are `held`, a bomb is refused.
-
-    Raises:
-        InputError: As `error`, here or while rows are read, if it is missing or not of its format.
-        MissingExtraError: If its format needs a package that is not installed.
-    """
+    """Opens a table; its ending, one of `TABLES`, says its format. If rows are `held`, a bomb is refused."""
     with open_source(name, held, error) as source, ExitStack() as stack:
         yield TABLES[ending(name)](source, stack)
 
@@ -99,7 +101,7 @@ def _open_csv(source: Source, _stack: ExitStack, separator: str = "") -> Table:
     rows = _csv_rows(source, chain(head, lines), separator)
     _, header = next(rows, (1, []))
     shown = "tab" if separator == "\t" else f'"{separator}"'
-    found = f"separator {shown}, encoding {encoding}"
+    found = f"separator {shown}, encoding {encoding}; "
     return RowStream(source.name, rows, lambda: source.share, _names(header), found, separator)
 
 
@@ -138,7 +140,7 @@ def _decoded(source: Source, chunk: bytes, encoding: str) -> Iterator[str]:
 
 def detect_encoding(sample: bytes) -> str:
     """The encoding of a text by its beginning: a byte order mark, UTF-16 by its zeros, UTF-8, a code page."""
-    for mark, encoding in _MARKS:
+    for mark, encoding in _MARKS.items():
         if sample.startswith(mark):
             return encoding
     if b"\x00" in sample[:4096]:
@@ -186,31 +188,25 @@ def _open_xlsx(source: Source, stack: ExitStack) -> Table:
     openpyxl = import_extra("openpyxl", source.name)
     with _explained(source, "XLSX"):
         with zipfile.ZipFile(source.name) as packed:
-            size = sum(part.file_size for part in packed.infolist())
-            packed_size = sum(part.compress_size for part in packed.infolist())
-        if size > _SHEET_BYTES and size > _SHEET_TIMES * packed_size:
-            raise source.error(
-                source.name, f"unpacks to more than {_SHEET_TIMES} times its size", "save it anew"
-            )
+            parts = packed.infolist()
+        source.refuse_bomb(sum(part.file_size for part in parts), sum(part.compress_size for part in parts))
         book = openpyxl.load_workbook(source.name, read_only=True, data_only=True)
         stack.enter_context(closing(book))
         sheet = next((sheet for sheet in book.worksheets if sheet.sheet_state == "visible"), None)
         if sheet is None:
-            hint = "show the sheet with the table, and save it"
-            raise source.error(source.name, "all sheets are hidden", hint)
+            raise source.error(source.name, "all sheets are hidden", "show the sheet with the table")
         sheet.reset_dimensions()  # the size in the file may be wrong
     rows = _sheet_rows(source, sheet.iter_rows(values_only=True))
     _, header = next(rows, (1, ()))
-    found = f'sheet "{sheet.title}"' if len(book.worksheets) > 1 else ""
+    found = f'sheet "{sheet.title}"; ' if len(book.worksheets) > 1 else ""
     return RowStream(source.name, rows, header=_names(header), found=found)
 
 
 def _sheet_rows(source: Source, rows: Iterable[Sequence[Any]]) -> NumberedCells:
     with _explained(source, "XLSX"):
         for number, cells in enumerate(rows, 1):
-            if number > SHEET_ROWS:
-                problem = f"more than {SHEET_ROWS:,} rows, which no sheet can have"
-                raise source.error(source.name, problem, "save it anew")
+            if number > _SHEET_ROWS:
+                raise source.error(source.name, f"more than {_SHEET_ROWS:,} rows", "save it anew")
             if any(cell is not None and cell != "" for cell in cells):
                 yield number, cells
 
@@ -252,3 +248,129 @@ TABLES: dict[str, Callable[[Source, ExitStack], Table]] = {
     ".xlsx": _open_xlsx,
     ".parquet": _open_parquet,
 }
+
+
+class TableColumn(NamedTuple):
+    """A column of a table: `value` takes it from a record; `items` is the type of a list's members."""
+
+    name: str
+    value: Callable[[Mapping[str, Any]], Any]
+    items: type | None = None
+
+
+def check_format(output: str) -> None:
+    """Checks, before any work, that the format of an output can be written, and its package is installed."""
+    if package := _PACKAGES.get(ending(output)):
+        if output.endswith(COMPRESSED):
+            raise OutputError(output, f"{ending(output)} is compressed already", "leave the last ending out")
+        import_extra(package, output)
+
+
+def write_table(
+    columns: Sequence[TableColumn],
+    records: Callable[[], Iterable[Mapping[str, Any]]],
+    output: Path,
+    target: BinaryIO,
+    separator: str = "",
+) -> None:
+    """Writes records as a table, in the format that the ending of `output` says.
+
+    Members of a list stand between `|`; Parquet has lists. A CSV file with semicolons begins with a byte
+    order mark, as Excel expects. Parquet, whose types are those of the values, calls `records` twice.
+    """
+
+    def rows() -> Iterator[list[Any]]:
+        for record in records():
+            yield [column.value(record) for column in columns]
+
+    header = [column.name for column in columns]
+    match ending(output):
+        case ".xlsx":
+            _write_xlsx(header, rows(), output, target)
+        case ".parquet":
+            _write_parquet(columns, rows, target)
+        case suffix:
+            _write_csv(header, rows(), target, "\t" if suffix == ".tsv" else separator or ",")
+
+
+def _flat(value: Any) -> Any:
+    """A value in the form of one cell."""
+    if isinstance(value, list) and all(isinstance(item, str | int | float | None) for item in value):
+        return BETWEEN.join(f"{item:.4f}" if isinstance(item, float) else str(item) for item in value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+
+
+def _write_csv(header: Sequence[str], rows: Iterable[list[Any]], target: BinaryIO, separator: str) -> None:
+    encoding = "utf-8-sig" if separator == ";" else "utf-8"
+    text = io.TextIOWrapper(target, encoding, errors="replace", newline="", write_through=True)
+    writer = csv.writer(text, delimiter=separator, lineterminator="\r\n")
+    writer.writerow(header)
+    writer.writerows([_flat(cell) for cell in cells] for cells in rows)
+    text.flush()
+    text.detach()
+
+
+def _write_xlsx(header: Sequence[str], rows: Iterable[list[Any]], output: Path, target: BinaryIO) -> None:
+    """Writes a sheet; logs how many cells were cut at the most characters that a cell can hold."""
+    import openpyxl
+    from openpyxl.cell import WriteOnlyCell
+
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet("labels")
+    cut = 0
+
+    def cell(value: Any) -> Any:
+        nonlocal cut
+        value = _flat(value)
+        if not isinstance(value, str):
+            # Excel keeps 15 digits of a number.
+            return value if not isinstance(value, int) or abs(value) < 10**15 else str(value)
+        cut += len(value) > _LONGEST_CELL
+        one = WriteOnlyCell(sheet, _NOT_IN_XML.sub("\ufffd", value)[:_LONGEST_CELL])
+        one.data_type = "s"  # so that a text beginning with "=" is not a formula
+        return one
+
+    sheet.append([cell(name) for name in header])
+    for number, cells in enumerate(rows, 2):
+        if number > _SHEET_ROWS:
+            problem = f"a sheet holds at most {_SHEET_ROWS:,} rows; the rows so far are kept"
+            raise OutputError(output, problem, "name an output that ends in .csv or .parquet")
+        sheet.append([cell(value) for value in cells])
+    book.save(target)
+    if cut:
+        message = "%s: %s cells were cut at %s characters, the most in a sheet: write .csv to keep all"
+        logger.warning(message, output, f"{cut:,}", f"{_LONGEST_CELL:,}")
+
+
+def _write_parquet(
+    columns: Sequence[TableColumn], rows: Callable[[], Iterator[list[Any]]], target: BinaryIO
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds: list[set[type]] = [set() for _ in columns]
+    for cells in rows():
+        for kind, value in zip(kinds, cells, strict=True):
+            if value is not None:
+                kind.add(type(value))
+    arrow_types = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
+
+    def arrow_type(column: TableColumn, kind: set[type]) -> Any:
+        if column.items:
+            return pa.list_(arrow_types[column.items])
+        scalar = float if kind == {int, float} else next(iter(kind)) if len(kind) == 1 else str
+        return arrow_types.get(scalar, pa.string())
+
+    def array(values: Sequence[Any], kind: Any) -> Any:
+        if kind == pa.string():
+            flat = [None if value is None else _flat(value) for value in values]
+            values = [cell if isinstance(cell, str | None) else json.dumps(cell) for cell in flat]
+        return pa.array(values, kind)
+
+    types = list(map(arrow_type, columns, kinds))
+    schema = pa.schema(list(zip([column.name for column in columns], types, strict=True)))
+    with pq.ParquetWriter(target, schema) as writer:
+        left = rows()
+        while block := list(islice(left, _BLOCK_ROWS)):
+            arrays = list(map(array, zip(*block, strict=True), types))
+            writer.write_table(pa.table(arrays, schema=schema))

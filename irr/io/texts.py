@@ -48,11 +48,7 @@ T = TypeVar("T", bound=TextRow)
 
 
 def read_rows(path: Path, model: type[T], columns: Columns = OWN_NAMES) -> Iterator[tuple[int, T]]:
-    """Yields the rows of a JSONL file or a table with their numbers; blank rows are skipped.
-
-    Raises:
-        TextsError: With file and row, for a row that is not a `model` or repeats an id.
-    """
+    """Yields the rows of a JSONL file or a table with their numbers; ids must differ."""
     row_of: dict[str | int, int] = {}
     for number, row in read_models(path, model, GOLD if issubclass(model, GoldRow) else TEXTS, columns):
         first = row_of.setdefault(row.id, number)
@@ -63,11 +59,7 @@ def read_rows(path: Path, model: type[T], columns: Columns = OWN_NAMES) -> Itera
 
 
 def read_gold(path: Path, space: Container[str], columns: Columns = OWN_NAMES) -> list[GoldRow]:
-    """Reads texts with gold labels, all of which must be in the label space.
-
-    Raises:
-        TextsError: With file and row.
-    """
+    """Reads texts with gold labels; raises a TextsError if one is not in the label space."""
     rows = []
     for number, row in read_rows(path, GoldRow, columns):
         unknown = next((label for label in row.labels if label not in space), None)

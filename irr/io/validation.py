@@ -12,6 +12,22 @@ from pydantic import BaseModel, ValidationError
 
 from irr.errors import InputError
 
+# Problem and hint by pydantic's type of a mistake.
+_MISTAKES = {
+    "json_invalid": ("not JSON", "write one JSON object a line"),
+    "missing": ('no "{key}"', 'add "{key}"'),
+    "extra_forbidden": ('unknown key "{key}"', "remove it"),
+    "string_too_short": ('empty "{key}"', 'give "{key}" a value'),
+    "too_short": ('empty "{key}"', 'give "{key}" a value'),
+    "string_too_long": ('"{key}" is too long', "keep it to {max_length:,} characters"),
+    "too_long": ('too many "{key}"', "keep at most {max_length:,}"),
+    "string_pattern_mismatch": ('"{key}" has several lines', "write it in one line"),
+    "string_type": ('"{key}" is not a string', "put it in quotes"),
+    "tuple_type": ('"{key}" is not a list', 'write it as ["...", "..."]'),
+    "list_type": ('"{key}" is not a list', 'write it as ["...", "..."]'),
+    "value_error": ('"{key}": {error}', "correct the value"),
+}
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -53,31 +69,12 @@ def explain(error: ValidationError, known: type[BaseModel] | None = None) -> tup
 
 
 def _explained(kind: str, key: str, message: str, context: Mapping[str, Any]) -> tuple[str, str]:
-    match kind:
-        case "json_invalid":
-            return "not JSON", "write one JSON object a line"
-        case "missing":
-            return f'no "{key}"', f'add "{key}"'
-        case "extra_forbidden":
-            return f'unknown key "{key}"', "remove it"
-        case "string_too_short" | "too_short":
-            return f'empty "{key}"', f'give "{key}" a value'
-        case "string_too_long":
-            return f'"{key}" is too long', f"keep it to {context['max_length']:,} characters"
-        case "too_long":
-            return f'too many "{key}"', f"keep at most {context['max_length']:,}"
-        case "string_pattern_mismatch":
-            return f'"{key}" has several lines', "write it in one line"
-        case "model_type" | "model_attributes_type":
-            return (f'"{key}" is not a table' if key else "not a JSON object"), "give names and values"
-        case "string_type":
-            return f'"{key}" is not a string', "put it in quotes"
-        case "tuple_type" | "list_type":
-            return f'"{key}" is not a list', 'write it as ["...", "..."]'
-        case "value_error":
-            return f'"{key}": {context["error"]}', "correct the value"
-        case _:
-            return f'"{key}": {message[:1].lower()}{message[1:]}', "correct the value"
+    if kind in ("model_type", "model_attributes_type"):
+        return (f'"{key}" is not a table' if key else "not a JSON object"), "give names and values"
+    message = message[:1].lower() + message[1:]
+    problem, hint = _MISTAKES.get(kind, ('"{key}": {message}', "correct the value"))
+    values = {**context, "key": key, "message": message}
+    return problem.format_map(values), hint.format_map(values)
 
 
 def _place(loc: tuple[int | str, ...]) -> tuple[str, str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
-from irr.encoders.window import TokenWindow
+from irr.encoders.sentence_transformers import TokenWindow
 from irr.labels.hierarchy import cycles, depths, known_parents
 from irr.labels.skos import SkosCounts
 from irr.labels.space import LabelSpace
@@ -22,25 +22,21 @@ _SOME = 0.01
 T = TypeVar("T")
 
 
-class _SurveyPart(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Examples(_SurveyPart, Generic[T]):
+class Examples(BaseModel, Generic[T], frozen=True):
     """The number of labels with some property, and the first few of them."""
 
     count: int
     examples: tuple[T, ...]
 
 
-class SharedText(_SurveyPart):
+class SharedText(BaseModel, frozen=True):
     """A text that several labels carry, and their ids."""
 
     text: str
     ids: tuple[str, ...]
 
 
-class SharedTexts(_SurveyPart):
+class SharedTexts(BaseModel, frozen=True):
     """Texts that several labels carry: their number, that of the labels, and the most frequent texts."""
 
     texts: int
@@ -48,7 +44,7 @@ class SharedTexts(_SurveyPart):
     examples: tuple[SharedText, ...]
 
 
-class Lengths(_SurveyPart):
+class Lengths(BaseModel, frozen=True):
     """Lengths of the texts of one kind, in tokens of the encoder or in words."""
 
     median: int
@@ -56,7 +52,7 @@ class Lengths(_SurveyPart):
     cut: int | None  # texts longer than the encoder's window; None if that is unknown
 
 
-class HierarchyCounts(_SurveyPart):
+class HierarchyCounts(BaseModel, frozen=True):
     """Counts of labels by their place in the hierarchy; parents that are not labels are ignored."""
 
     with_parents: int
@@ -70,7 +66,7 @@ class HierarchyCounts(_SurveyPart):
     in_cycles: Examples[tuple[str, ...]]  # cycles, each id the parent of the one before
 
 
-class LabelDiagnostics(_SurveyPart):
+class LabelDiagnostics(BaseModel, frozen=True):
     """The diagnostics of a label space."""
 
     labels: int
@@ -95,26 +91,15 @@ class LabelDiagnostics(_SurveyPart):
 def survey(
     space: LabelSpace, window: TokenWindow | None = None, only_english: bool = False
 ) -> LabelDiagnostics:
-    """Surveys a label space.
-
-    Args:
-        space: The labels.
-        window: Counts tokens; words are counted if None.
-        only_english: Whether the encoder reads English only, as the default does.
-    """
-    names: dict[str, list[int]] = {}
-    aliases: dict[str, list[int]] = {}
+    """Surveys a label space; without a window, which counts the encoder's tokens, words are counted."""
+    names: defaultdict[str, list[int]] = defaultdict(list)
+    aliases: defaultdict[str, list[int]] = defaultdict(list)
     for number, label in enumerate(space):
-        names.setdefault(_folded(label.name), []).append(number)
-        for alias in {_folded(alias) for alias in label.aliases} - {_folded(label.name)}:
-            aliases.setdefault(alias, []).append(number)
-    same_name = {name: numbers for name, numbers in names.items() if len(numbers) > 1}
-    same_alias = {
-        alias: carriers
-        for alias, numbers in aliases.items()
-        if len(carriers := list(dict.fromkeys([*names.get(alias, ()), *numbers]))) > 1
-    }
-    namesakes = sorted(number for numbers in same_name.values() for number in numbers)
+        name = _folded(label.name)
+        names[name].append(number)
+        for alias in {_folded(alias) for alias in label.aliases} - {name}:
+            aliases[alias].append(number)
+    namesakes = sorted(number for numbers in names.values() if len(numbers) > 1 for number in numbers)
     descriptions = [label.description for label in space if label.description]
     result = LabelDiagnostics(
         labels=len(space),
@@ -123,11 +108,13 @@ def survey(
         with_description=len(descriptions),
         without_description=_examples(label.id for label in space if not label.description),
         with_prior=sum(label.prior is not None for label in space),
-        shared_names=_shared(space, same_name),
+        shared_names=_shared(space, names),
         indistinct=_examples(
             space[n].id for n in namesakes if not space[n].parents and not space[n].description
         ),
-        shared_aliases=_shared(space, same_alias),
+        shared_aliases=_shared(
+            space, {alias: [*names.get(alias, ()), *numbers] for alias, numbers in aliases.items()}
+        ),
         codes=_examples(label.name for label in space if _is_code(label.name)),
         unit="tokens" if window else "words",
         window=window.limit if window else None,
@@ -146,11 +133,6 @@ def survey_hierarchy(space: LabelSpace) -> HierarchyCounts:
     """Surveys the hierarchy in time linear in labels and parents, cycles included."""
     parents = known_parents(space)
     above = {parent for known in parents for parent in known}
-    unknown = {
-        label.id: missing
-        for label in space
-        if (missing := next((parent for parent in label.parents if parent not in space), None)) is not None
-    }
     top = [number for number, known in enumerate(parents) if not known]
     depth = depths(parents)
     loops, in_cycles = cycles(parents)
@@ -163,7 +145,11 @@ def survey_hierarchy(space: LabelSpace) -> HierarchyCounts:
         leaves=sum(bool(known) and number not in above for number, known in enumerate(parents)),
         depths=dict(sorted(Counter(steps for steps in depth if steps is not None).items())),
         unreachable=depth.count(None),
-        unknown_parents=_examples(unknown.items()),
+        unknown_parents=_examples(
+            (label.id, unknown[0])
+            for label in space
+            if (unknown := [parent for parent in label.parents if parent not in space])
+        ),
         in_cycles=Examples(count=in_cycles, examples=ids),
     )
 
@@ -191,11 +177,13 @@ def _examples(found: Iterable[T]) -> Examples[T]:
     return Examples(count=len(every), examples=tuple(every[:_EXAMPLES]))
 
 
-def _shared(space: LabelSpace, carriers: dict[str, list[int]]) -> SharedTexts:
-    most = sorted(carriers.items(), key=lambda item: (-len(item[1]), item[0]))[:_EXAMPLES]
+def _shared(space: LabelSpace, carriers: Mapping[str, list[int]]) -> SharedTexts:
+    """Counts the texts that several labels carry; `carriers` holds the labels of each text."""
+    shared = {text: numbers for text, numbers in carriers.items() if len(numbers) > 1}
+    most = sorted(shared.items(), key=lambda item: (-len(item[1]), item[0]))[:_EXAMPLES]
     return SharedTexts(
-        texts=len(carriers),
-        labels=len({number for numbers in carriers.values() for number in numbers}),
+        texts=len(shared),
+        labels=len({number for numbers in shared.values() for number in numbers}),
         examples=tuple(SharedText(text=text, ids=tuple(space[n].id for n in ns)) for text, ns in most),
     )
 
@@ -212,33 +200,22 @@ def _lengths(texts: Sequence[str], window: TokenWindow | None) -> Lengths:
 
 def _warnings(found: LabelDiagnostics) -> Iterator[str]:
     some = _SOME * found.labels
-    if found.indistinct.count:
-        yield (
-            f"{counted(found.indistinct.count, 'label shares', 'labels share')} a name, without description "
-            "or parents: nothing tells them apart; add a description, or make them one label"
-        )
+    if count := found.indistinct.count:
+        shares = counted(count, "label shares", "labels share")
+        yield f"{shares} a name, without description or parents: add a description, or make them one label"
     elif found.shared_names.labels > some:
-        yield (
-            f"{found.shared_names.labels:,} labels share a name: only descriptions tell them apart; "
-            "put what differs into the name"
-        )
-    if found.codes.count > some:
-        yield (
-            f"{counted(found.codes.count, 'name looks like a code', 'names look like codes')}, which no text "
-            "resembles: put words into the name, and the code into the id or an alias"
-        )
-    if found.names.cut:
-        yield f"{counted(found.names.cut, 'name is', 'names are')} longer than the encoder reads: shorten it"
-    if found.descriptions.cut:
-        yield (
-            f"{counted(found.descriptions.cut, 'description is', 'descriptions are')} longer than the "
-            f"encoder reads, which is {found.window} tokens: put what matters first"
-        )
+        yield f"{found.shared_names.labels:,} labels share a name: put what differs into the name"
+    if (count := found.codes.count) > some:
+        looks = counted(count, "name looks like a code", "names look like codes")
+        yield f"{looks}, which no text resembles: put words into the name, the code into the id or an alias"
+    if cut := found.names.cut:
+        yield f"{counted(cut, 'name is', 'names are')} longer than the encoder reads: shorten it"
+    if cut := found.descriptions.cut:
+        longer = f"{counted(cut, 'description is', 'descriptions are')} longer than the encoder reads"
+        yield f"{longer}, which is {found.window} tokens: put what matters first"
     if found.shared_aliases.labels > some:
-        yield (
-            f"{counted(found.shared_aliases.texts, 'alias stands', 'aliases stand')} for several labels: "
-            "a text that has one cannot choose between them"
-        )
+        stands = counted(found.shared_aliases.texts, "alias stands", "aliases stand")
+        yield f"{stands} for several labels: a text that has one cannot choose between them"
     if not found.with_aliases and not found.with_description:
         yield "no label has aliases or a description: add some, because both help retrieval"
     if count := found.tree.unknown_parents.count:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,18 +23,11 @@ T = TypeVar("T")
 def arrange(
     space: LabelSpace, hierarchy: Hierarchy, top_k: int, ranking: Sequence[RankedLabel]
 ) -> tuple[RankedLabel, ...]:
-    """The labels of a ranking that are returned.
+    """The labels of a ranking that are returned, best first; the ranking is best first, too.
 
-    Args:
-        space: The labels and their parents. Parents that are not labels are ignored; cycles are allowed.
-        hierarchy: `none` returns the first `top_k`. `closed` adds all their ancestors: each follows its best
-            descendant, nearest first, with that label's score and probability, so that no label scores more
-            than its ancestors. `leaves` returns the first `top_k` that have no descendant among them.
-        top_k: How many labels to take of the ranking.
-        ranking: Labels, best first.
-
-    Returns:
-        The labels, best first, each once.
+    `none` returns the first `top_k`. `closed` adds all their ancestors: each follows its best descendant,
+    nearest first, with that label's score and probability, so that no label scores more than its ancestors.
+    `leaves` returns the first `top_k` that have no descendant among them. Cycles are allowed.
     """
     if hierarchy is Hierarchy.CLOSED:
         return _closed(space, ranking[:top_k])
@@ -49,11 +44,7 @@ def part_of(
 ) -> NDArray[np.int64]:
     """The numbers of the labels of a part, ascending.
 
-    Args:
-        space: All labels.
-        within: Ids of labels; the part holds these and their descendants.
-        only: Ids of labels; the part holds no others.
-        without: Ids of labels that the part leaves out.
+    `within` keeps these labels and their descendants, `only` these labels, `without` leaves labels out.
 
     Raises:
         UsageError: If an id is unknown, or no label is left.
@@ -73,20 +64,15 @@ def part_of(
 
 
 def read_ids(path: Path) -> list[str]:
-    """Reads a file of label ids, one a line.
-
-    Raises:
-        InputError: If it cannot be read.
-    """
+    """Reads a file of label ids, one a line."""
     return [line.strip() for _, line in read_lines(path, InputError) if line.strip()]
 
 
 def _numbers(space: LabelSpace, ids: Iterable[str]) -> list[int]:
-    ids = list(ids)
-    for label in ids:
-        if label not in space:
-            raise UsageError(f'no label has the id "{label}"', "name labels by their ids")
-    return [space.number_of[label] for label in ids]
+    try:
+        return [space.number_of[label] for label in ids]
+    except KeyError as e:
+        raise UsageError(f'no label has the id "{e.args[0]}"', "name labels by their ids") from e
 
 
 def ancestors(space: LabelSpace, label_id: str) -> tuple[str, ...]:
@@ -95,7 +81,7 @@ def ancestors(space: LabelSpace, label_id: str) -> tuple[str, ...]:
     def parents(label: str) -> Iterable[str]:
         return (parent for parent in space[space.number_of[label]].parents if parent in space)
 
-    return tuple(label for level in _levels([label_id], parents) for label in level)[1:]
+    return tuple(chain.from_iterable(_levels([label_id], parents)))[1:]
 
 
 def known_parents(space: LabelSpace) -> list[list[int]]:
@@ -123,24 +109,20 @@ def cycles(parents: Sequence[Sequence[int]]) -> tuple[list[tuple[int, ...]], int
     from scipy.sparse.csgraph import connected_components
 
     pairs = [(number, parent) for number, above in enumerate(parents) for parent in above]
-    rows, columns = zip(*pairs, strict=True) if pairs else ((), ())
-    graph = coo_array(([1] * len(pairs), (rows, columns)), shape=(len(parents),) * 2)
-    _, component = connected_components(graph, connection="strong")
-    groups: dict[int, set[int]] = {}
-    for number, group in enumerate(component.tolist()):
-        groups.setdefault(group, set()).add(number)
-    found = [group for group in groups.values() if len(group) > 1 or min(group) in parents[min(group)]]
-    return [_one_cycle(group, parents) for group in sorted(found, key=min)], sum(map(len, found))
-
-
-def _one_cycle(group: set[int], parents: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    walked: dict[int, None] = {}
-    number = min(group)
-    while number not in walked:
-        walked[number] = None
-        number = next(parent for parent in parents[number] if parent in group)
-    walk = list(walked)
-    return tuple(walk[walk.index(number) :])
+    rows, columns = np.array(pairs, np.int64).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(len(parents),) * 2)
+    component = connected_components(graph, connection="strong")[1].tolist()
+    size = Counter(component)
+    found: dict[int, tuple[int, ...]] = {}
+    for start, group in enumerate(component):
+        if group not in found and (size[group] > 1 or start in parents[start]):
+            walk, number = [start], start
+            walked = {start}
+            while (number := next(up for up in parents[number] if component[up] == group)) not in walked:
+                walk.append(number)
+                walked.add(number)
+            found[group] = tuple(walk[walk.index(number) :])
+    return list(found.values()), sum(size[group] for group in found)
 
 
 def _closed(space: LabelSpace, labels: Sequence[RankedLabel]) -> tuple[RankedLabel, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import re
@@ -42,12 +41,8 @@ Add = Callable[["Node", "Node", "Node"], None]
 def read_triples(path: Path, add: Add) -> None:
     """Calls `add` with subject, predicate and object of every triple of a file in one of `FORMATS`.
 
-    A graph of rdflib would hold the triples in four times the memory that the labels take.
-
-    Raises:
-        LabelSpaceError: With the row where it is known, for a file that is not what its ending says, or that
-            refers to a JSON-LD context or an XML entity outside of it.
-        MissingExtraError: If rdflib is not installed.
+    A graph of rdflib would hold the triples in four times the memory that the labels take. A file that refers
+    to a JSON-LD context or an XML entity outside of it is refused.
     """
     try:
         import rdflib  # noqa: F401
@@ -58,7 +53,7 @@ def read_triples(path: Path, add: Add) -> None:
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        {"N-Triples": _read_ntriples, "JSON-LD": _read_json}.get(name, _read_xml_or_turtle)(path, add)
+        _READERS[name](path, add)
     except LabelSpaceError:
         raise
     except Exception as e:  # the parsers' errors have no common base
@@ -81,19 +76,19 @@ def _read_ntriples(path: Path, add: Add) -> None:
             raise LabelSpaceError(path, "not N-Triples", "write one triple a line", row) from e
 
 
-def _read_xml_or_turtle(path: Path, add: Add) -> None:
+def _read_xml(path: Path, add: Add) -> None:
     from rdflib.parser import InputSource
 
-    is_xml = FORMATS[ending(path)] == "RDF/XML"
-    if is_xml:
-        _check_entities(path)
+    _check_entities(path)
     source = InputSource(_BASE)
     with open_source(path, held=True, error=LabelSpaceError) as file:
-        if is_xml:
-            source.setByteStream(file)
-        else:
-            source.setCharacterStream(io.StringIO(file.read().decode("utf-8-sig"), newline=""))
-        _graph(add).parse(source, format="xml" if is_xml else "turtle", publicID=_BASE)
+        source.setByteStream(file)
+        _graph(add).parse(source, format="xml", publicID=_BASE)
+
+
+def _read_turtle(path: Path, add: Add) -> None:
+    with open_source(path, held=True, error=LabelSpaceError) as file:
+        _graph(add).parse(data=file.read().decode("utf-8-sig"), format="turtle", publicID=_BASE)
 
 
 def _check_entities(path: Path) -> None:
@@ -107,10 +102,10 @@ def _check_entities(path: Path) -> None:
             hint = "write its text into the file"
             raise LabelSpaceError(path, problem, hint, parser.CurrentLineNumber)
 
-    elements: list[Any] = []
+    elements: list[str] = []
     parser = expat.ParserCreate()
     parser.EntityDeclHandler = declared
-    parser.StartElementHandler = lambda *element: elements.append(element)
+    parser.StartElementHandler = lambda name, _: elements.append(name)
     # rdflib reports what is not XML. Entities are declared before the first element.
     with suppress(expat.ExpatError), open_source(path, held=True, error=LabelSpaceError) as file:
         while not elements and (chunk := file.read(2**16)):
@@ -155,6 +150,9 @@ def _graph(add: Add) -> Graph:
             return self
 
     return PassingGraph(bind_namespaces="none")
+
+
+_READERS = {"RDF/XML": _read_xml, "Turtle": _read_turtle, "N-Triples": _read_ntriples, "JSON-LD": _read_json}
 
 
 def _explain(e: Exception) -> tuple[str, int | None]:

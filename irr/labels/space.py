@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -20,8 +20,6 @@ from irr.labels.rdf import FORMATS
 from irr.labels.skos import DEFAULT_LANGUAGE, SkosCounts, read_skos
 from irr.text.words import clean
 from irr.types import Example, Label
-
-Rows: TypeAlias = Iterable[tuple[int, Label]]
 
 
 class LabelSpace:
@@ -64,12 +62,14 @@ class LabelSpace:
         space = cls.__new__(cls)
         if suffix in FORMATS:
             labels, space.counts = read_skos(path, DEFAULT_LANGUAGE if language is None else language)
-            rows: Rows = enumerate(labels, 1)
-        elif suffix in READERS:
-            rows = READERS[suffix](path, columns)
+            rows: Iterable[tuple[int, Label]] = enumerate(labels, 1)
+        elif suffix in (".jsonl", *TABLES):
+            rows = read_models(path, Label, LABELS, columns)
+        elif suffix == ".txt":
+            rows = _read_names(path)
         else:
             problem = f"unknown format {suffix or 'without an ending'}"
-            hint = f"name the file by its format, one of {', '.join((*READERS, *FORMATS))}"
+            hint = f"name the file by its format, one of {', '.join(('.jsonl', *TABLES, '.txt', *FORMATS))}"
             raise LabelSpaceError(path, problem, hint)
         space.labels = _checked(rows, path)
         return space
@@ -112,36 +112,20 @@ class LabelSpace:
         return digest.hexdigest()
 
 
-def _read_records(path: Path, columns: Columns) -> Rows:
-    return read_models(path, Label, LABELS, columns)
-
-
-def _read_names(path: Path, _: Columns) -> Rows:
+def _read_names(path: Path) -> Iterator[tuple[int, Label]]:
     for row, line in read_lines(path, LabelSpaceError):
         if name := line.strip():
             yield row, Label(id=name, name=name)
 
 
-# The readers of label files by their ending, besides those of SKOS.
-READERS: dict[str, Callable[[Path, Columns], Rows]] = {
-    ".jsonl": _read_records,
-    **dict.fromkeys(TABLES, _read_records),
-    ".txt": _read_names,
-}
-
-
 def _as_label(item: Label | Mapping[str, Any] | str, row: int) -> Label:
-    if isinstance(item, Label):
-        return item
-    if isinstance(item, str):
-        item = {"id": item, "name": item}
     try:
-        return Label.model_validate(item)
+        return Label.model_validate({"id": item, "name": item} if isinstance(item, str) else item)
     except ValidationError as e:
         raise LabelSpaceError("labels", *explain(e), row) from e
 
 
-def _checked(rows: Rows, source: Path | str) -> tuple[Label, ...]:
+def _checked(rows: Iterable[tuple[int, Label]], source: Path | str) -> tuple[Label, ...]:
     labels: list[Label] = []
     row_of: dict[str, int] = {}
     for row, label in rows:

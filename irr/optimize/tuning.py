@@ -20,7 +20,6 @@ from irr.program.program import InferRetrieveRank
 from irr.program.spec import Models, ProgramSpec
 from irr.prompts.pack import TaskPack
 from irr.retrieve.features import FEATURES, SCALE, Combination, Features, length_share
-from irr.retrieve.retriever import LabelRetriever
 from irr.statistics import Estimate, estimate, lower_bound
 from irr.text.words import clean
 from irr.types import EntryKind, Example
@@ -142,7 +141,6 @@ class Scorer:
         """The features of each row's labels and which are gold, without a language model."""
         program = self.program(replace(plan, infer_lm=None, rank_lm=None))
         inferences = program.stages.inferer.infer([clean(row.text) for row in rows])
-        assert isinstance(program.stages.retriever, LabelRetriever)
         found = program.stages.retriever.features([inference.queries for inference in inferences], DEPTH)
         judged = []
         for row, features in zip(rows, found, strict=True):

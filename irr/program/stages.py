@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -24,9 +25,8 @@ from irr.lm.protocol import LanguageModel
 from irr.program.spec import Models, ProgramSpec
 from irr.prompts.pack import ChooseDemos, load_task
 from irr.rank.ranker import LMRanker, Ranker, RetrievalRanker, evidence_by
-from irr.retrieve.retriever import LabelRetriever, Retriever
-from irr.text.passages import excerpt
-from irr.text.words import clean
+from irr.retrieve.retriever import LabelRetriever
+from irr.text.words import clean, excerpt
 from irr.types import (
     Candidate,
     Costs,
@@ -68,7 +68,7 @@ class Stages:
     space: LabelSpace
     settings: Settings
     inferer: Inferer
-    retriever: Retriever
+    retriever: LabelRetriever
     ranker: Ranker
     part: frozenset[str] | None = None
     calibration: Calibration | None = None
@@ -85,11 +85,11 @@ class Stages:
         spans = SpanInferer(settings.infer)
         neighbours = None
         if examples := spec.examples:
-            alone = spec.leave_one_out
-            neighbours = ExampleIndex(examples, index.space, encoder, spans.passage_texts, alone)
+            encode = partial(spans.encode, encoder=encoder)
+            neighbours = ExampleIndex(examples, index.space, encode, spec.leave_one_out)
 
         def chooser(count: int) -> ChooseDemos | None:
-            return neighbours.chooser(count) if neighbours and count else None
+            return partial(neighbours.demos, count=count) if neighbours and count else None
 
         task = spec.task or load_task("default")
         inferer: Inferer = spans

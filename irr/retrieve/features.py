@@ -14,11 +14,10 @@ from importlib.resources import files
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from irr.retrieve.queries import TextPart
-from irr.retrieve.score import Bools, Floats, Ints
+from irr.retrieve.score import Bools, Floats, Ints, Pool
 from irr.types import EntryKind, QueryKind
 
 # Every feature and what it is, in the order of the columns.
@@ -32,6 +31,7 @@ FEATURES: dict[str, str] = {
     "mean_passage": "mean score over the passages",
     "first_passage": "score of the first passage",
     "shared_words": "word cosine of the best passage",
+    "centrality": "similarity of the name to the mean of the names of all proposed labels",
     "parent": "score of the best parent",
     "nearest_example": "similarity to the nearest example",
     "example_share": "share of the examples with the label, the similar ones first",
@@ -39,7 +39,7 @@ FEATURES: dict[str, str] = {
 _TEMPERATURE = 0.05
 # Labels whose mean is the origin of every feature but the score.
 _REFERENCE = 30
-_KINDS = tuple(EntryKind)
+_DESCRIPTION = tuple(EntryKind).index(EntryKind.DESCRIPTION)
 # A text of so many passages is as long as can be.
 _LONG_PASSAGES = 16
 # Log-odds in a point of the score, so that scores keep the spread of the hand-weighted score.
@@ -49,81 +49,27 @@ FeatureWeight = Annotated[float, Field(allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
-class ProposedLabels:
-    """The labels of a text that features are computed for, those of the highest scores first.
-
-    Attributes:
-        labels: Their numbers, shape (labels,).
-        common: Which of them are proposed among all labels; the others are compared with these alone.
-        vectors: Unit vectors of their entries, a label's name first, shape (entries, dimensions).
-        kinds: The kind of each entry, by its position in `EntryKind`, shape (entries,).
-        starts: Where the entries of each label begin, shape (labels,).
-        known: Features that scoring has computed, by name, each of shape (labels,).
-    """
-
-    labels: Ints
-    common: Bools
-    vectors: Floats
-    kinds: NDArray[np.uint8]
-    starts: Ints
-    known: dict[str, Floats]
-
-    def matches(self, queries: Floats) -> Floats:
-        """The highest cosine of each query with the name and the aliases of each label."""
-        named = self.kinds != _KINDS.index(EntryKind.DESCRIPTION)
-        similarity = np.where(named, queries @ self.vectors.T, np.float32(-1))
-        matches: Floats = np.maximum.reduceat(similarity, self.starts, axis=1)
-        return matches
-
-
-@dataclass(frozen=True)
 class Features:
     """The features of a text's labels.
 
-    Attributes:
-        labels: Label numbers, shape (labels,).
-        values: Shape (labels, features), in the order of `FEATURES`; each but the score is relative to its
-            mean over the labels of the highest scores.
-        passages: How many passages the text has.
-        example: Similarity to the nearest example, relative to nothing, shape (labels,).
+    Columns are in the order of `FEATURES`, each but the score relative to its mean over the labels of the
+    highest scores.
     """
 
-    labels: Ints
-    values: Floats
-    passages: int
-    example: Floats
+    labels: Ints  # label numbers, shape (labels,)
+    values: Floats  # shape (labels, features)
+    passages: int  # the number of passages of the text
+    example: Floats  # similarity to the nearest example, relative to nothing, shape (labels,)
 
 
-def features_of(parts: Sequence[TextPart], vectors: Floats, proposal: ProposedLabels) -> Features:
-    """The features of every label in a proposal.
-
-    Args:
-        parts: The parts of the text.
-        vectors: Unit vectors of the queries, shape (rows, dimensions).
-        proposal: The labels.
-    """
-    passages = [part for part in parts if part.passage is not None]
-    known = dict(proposal.known)
-    texts, spans = (
-        [part.segments[kind].rows for part in passages if kind in part.segments]
-        for kind in (QueryKind.TEXT, QueryKind.SPAN)
-    )
-    if texts:
-        known["passage_match"] = proposal.matches(vectors[np.concatenate(texts)]).max(axis=0)
-    if spans:
-        rows, counts = np.unique(np.concatenate(spans), return_counts=True)
-        known |= _span_features(proposal.matches(vectors[rows]), counts, proposal.common)
-    return scored_features(proposal.labels, proposal.common, known, len(passages))
-
-
-def scored_features(labels: Ints, common: Bools, known: dict[str, Floats], passages: int) -> Features:
+def relative_features(labels: Ints, common: Bools, known: dict[str, Floats], passages: int) -> Features:
     """Features of which these are known; the others are 0.
 
     Args:
-        labels: As in `ProposedLabels`.
-        common: As in `ProposedLabels`.
+        labels: Label numbers, those of the highest scores first, shape (labels,).
+        common: Which of them are proposed among all labels; the others are compared with these alone.
         known: The values of features, by name, each of shape (labels,).
-        passages: How many passages the text has.
+        passages: The passages of the text, counted.
     """
     nothing = np.zeros(len(labels), np.float32)
     values = np.stack([known.get(name, nothing) for name in FEATURES], axis=1).astype(np.float32)
@@ -131,14 +77,37 @@ def scored_features(labels: Ints, common: Bools, known: dict[str, Floats], passa
     return Features(labels, values, passages, known.get("nearest_example", nothing))
 
 
-def _span_features(matches: Floats, counts: Ints, common: Bools) -> dict[str, Floats]:
-    """Features of the matches of spans with labels.
+def match_features(
+    parts: Sequence[TextPart], vectors: Floats, pool: Pool, common: Bools
+) -> dict[str, Floats]:
+    """The features that compare passages, spans and labels with the names and aliases of labels.
 
-    Args:
-        matches: M of each span and label, shape (spans, labels).
-        counts: n of each span, shape (spans,).
-        common: As in `ProposedLabels`.
+    `vectors` are those of the queries, shape (rows, dimensions); `common` is as in `relative_features`.
     """
+    named = pool.kinds != _DESCRIPTION
+
+    def highest(rows: Ints) -> Floats:
+        """M of each of these rows and each label."""
+        similarity = np.where(named, vectors[rows] @ pool.vectors.T, np.float32(-1))
+        matches: Floats = np.maximum.reduceat(similarity, pool.starts, axis=1)
+        return matches
+
+    texts, spans = (
+        [part.rows[kind] for part in parts if part.passage is not None and kind in part.rows]
+        for kind in (QueryKind.TEXT, QueryKind.SPAN)
+    )
+    names = pool.vectors[pool.starts]
+    found: dict[str, Floats] = {"centrality": names @ names[common].mean(axis=0)}
+    if texts:
+        found["passage_match"] = highest(np.concatenate(texts)).max(axis=0)
+    if spans:
+        rows, counts = np.unique(np.concatenate(spans), return_counts=True)
+        found |= _span_features(highest(rows), counts, common)
+    return found
+
+
+def _span_features(matches: Floats, counts: Ints, common: Bools) -> dict[str, Floats]:
+    """Features of M, of shape (spans, labels), and n of each span."""
     weight = np.log1p(counts).astype(np.float32)
     top = matches[:, common].max(axis=1, keepdims=True)
     specific = np.exp(np.minimum(matches - top, 0) / np.float32(_TEMPERATURE))
@@ -163,11 +132,8 @@ class Combination(BaseModel):
 
         score(l) = sum over features f: ((1 - m) · short(f) + m · long(f)) · value(f, l)
 
-    with m = ln(passages) / ln(16), at most 1.
-
-    Attributes:
-        short: Weights in a text of one passage, by feature; 0 for those not named.
-        long: Weights in a text of 16 passages or more.
+    with m = ln(passages) / ln(16), at most 1: `short` holds the weights in a text of one passage, and `long`
+    those in a text of 16 or more; the weight of a feature that is not named is 0.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -186,6 +152,11 @@ class Combination(BaseModel):
         """What each feature adds to the score of each label, shape (labels, features)."""
         return features.values * self._weights(features.passages)
 
+    def scores(self, features: Features) -> Floats:
+        """The score of each label, shape (labels,); comparable within a text."""
+        scores: Floats = self.contributions(features).sum(axis=1)
+        return scores
+
     def reads(self, passages: int) -> frozenset[str]:
         """The features that have a weight in a text of so many passages."""
         weights = zip(FEATURES, self._weights(passages).tolist(), strict=True)
@@ -202,11 +173,6 @@ class Combination(BaseModel):
             [(1 - share) * self.short.get(name, 0.0) + share * self.long.get(name, 0.0) for name in FEATURES],
             np.float32,
         )
-
-    def scores(self, features: Features) -> Floats:
-        """The score of each label, shape (labels,); comparable within a text."""
-        scores: Floats = self.contributions(features).sum(axis=1)
-        return scores
 
 
 # The hand-weighted score alone.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,16 +17,7 @@ from irr.config import RetrieveSettings
 from irr.encoders.base import Encoder, encode_places
 from irr.index.examples import ExampleIndex
 from irr.index.store import LabelIndex
-from irr.retrieve.score import (
-    BLOCK_FLOATS,
-    Entries,
-    Floats,
-    Ints,
-    ParentPropagation,
-    Segment,
-    top,
-    top_positive,
-)
+from irr.retrieve.score import BLOCK_FLOATS, Floats, Ints, ParentPropagation, Pool, top, top_positive
 from irr.types import EntryKind, Query, QueryKind
 
 # Passages whose spans have vectors at a time: some 70 spans each, 30 MB.
@@ -36,34 +26,12 @@ _BLOCK = 256
 
 @dataclass(frozen=True)
 class TextPart:
-    """A passage and its spans, or the terms proposed for the whole text.
+    """A passage and its spans, or the terms proposed for the whole text."""
 
-    Attributes:
-        passage: The passage's text; None for terms.
-        place: Where it stands in the text.
-        queries: Its queries by kind.
-        segments: The rows of their vectors, by kind.
-    """
-
-    passage: str | None
-    place: tuple[int, int] | None
+    passage: str | None  # the passage's text; None for terms
+    place: tuple[int, int] | None  # where it stands in the text
     queries: Mapping[QueryKind, Sequence[Query]]
-    segments: Mapping[QueryKind, Segment]
-
-
-@dataclass(frozen=True)
-class ScoredText:
-    """A text that was scored.
-
-    Attributes:
-        parts: Its parts.
-        penalties: The hubness penalties of each part's queries, by kind.
-        vectors: Unit vectors of queries, shape (rows, dimensions).
-    """
-
-    parts: Sequence[TextPart]
-    penalties: Sequence[Mapping[QueryKind, Floats]]
-    vectors: Floats
+    rows: Mapping[QueryKind, Ints]  # the rows of the queries' vectors
 
 
 def parts_of(queries: Sequence[Query], row_of: Mapping[str, int]) -> list[TextPart]:
@@ -81,9 +49,8 @@ def parts_of(queries: Sequence[Query], row_of: Mapping[str, int]) -> list[TextPa
                 passage=None if number == sys.maxsize else "\n".join(query.text for query in texts),
                 place=(start, end) if start is not None and end is not None else None,
                 queries=by_kind,
-                segments={
-                    kind: Segment(kind, np.array([row_of[query.text] for query in group]))
-                    for kind, group in by_kind.items()
+                rows={
+                    kind: np.array([row_of[query.text] for query in group]) for kind, group in by_kind.items()
                 },
             )
         )
@@ -91,41 +58,25 @@ def parts_of(queries: Sequence[Query], row_of: Mapping[str, int]) -> list[TextPa
 
 
 def blocks(texts: Sequence[Sequence[TextPart]], segments: int) -> Iterator[list[tuple[int, int]]]:
-    """The numbers of text and part, in order, in blocks of so many segments at most, or of one part."""
+    """The numbers of text and part, in order, in blocks of at most so many segments, or of one part."""
     block: list[tuple[int, int]] = []
     room = segments
     for text, parts in enumerate(texts):
         for number, part in enumerate(parts):
-            if block and len(part.segments) > room:
+            if block and len(part.rows) > room:
                 yield block
                 block, room = [], segments
             block.append((text, number))
-            room -= len(part.segments)
+            room -= len(part.rows)
     if block:
         yield block
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Labels that are scored together.
-
-    Attributes:
-        labels: Their numbers, ascending, shape (labels,).
-        entries: Their index entries, label by label.
-    """
-
-    labels: Ints
-    entries: Entries
 
 
 class Pools:
     """Finds the pool of each text: every label up to `exact_entries` index entries, proposed labels above.
 
-    Args:
-        index: The label index.
-        settings: Those of retrieval.
-        propagation: Adds the parents of proposed labels, whose scores rest on their children.
-        examples: Adds the labels of examples.
+    `propagation` adds the parents of proposed labels, whose scores rest on their children, and `examples` the
+    labels of examples.
     """
 
     def __init__(
@@ -139,6 +90,7 @@ class Pools:
         self._settings = settings
         self._propagation = propagation
         self._examples = examples
+        self._scans = len(index.vectors) <= settings.exact_entries
         self._margins: dict[QueryKind, Floats] = {
             query: np.array([settings.margin(kind, query) for kind in EntryKind], np.float32)[index.kind_of]
             for query in QueryKind
@@ -147,33 +99,32 @@ class Pools:
         self._bounds = np.searchsorted(index.label_of, np.arange(len(index.space) + 1))
 
     def of_texts(
-        self, parts: Sequence[Sequence[TextPart]], vectors: Floats, part: Ints | None
+        self, texts: Sequence[Sequence[TextPart]], vectors: Floats, within: Ints | None
     ) -> Iterator[tuple[list[int], Pool]]:
-        """The texts that have queries, by number, and the pool that they share.
+        """Yields the numbers of texts that have queries, and the pool that they share.
 
-        Args:
-            parts: The parts of each text.
-            vectors: Unit vectors of the queries, shape (rows, dimensions).
-            part: Labels that are in every pool, by number; None for none.
+        `vectors` are those of the queries; the labels `within`, if any, are in every pool.
         """
-        asked = [number for number, own in enumerate(parts) if own]
+        asked = [number for number, parts in enumerate(texts) if parts]
         if self._scans:
-            entries = Entries(self._index.vectors, self._bounds[:-1], self._margins)
-            yield asked, Pool(np.arange(len(self._index.space)), entries)
+            labels = np.arange(len(self._index.space))
+            yield (
+                asked,
+                Pool(labels, self._index.vectors, self._bounds[:-1], self._index.kind_of, self._margins),
+            )
             return
         near = self._index.nearest(vectors, self._settings.neighbors)
         for number in asked:
-            rows = np.concatenate([s.rows for one in parts[number] for s in one.segments.values()])
-            labels = np.unique(self._index.label_of[near[rows].ravel()])
-            for one in parts[number]:
-                if one.passage is not None:
-                    labels = np.union1d(labels, self._sharing_words(one.passage))
+            rows = np.concatenate([rows for part in texts[number] for rows in part.rows.values()])
+            proposed = [self._index.label_of[near[rows].ravel()]]
+            proposed += [
+                self._sharing_words(part.passage) for part in texts[number] if part.passage is not None
+            ]
             if self._examples is not None:
-                labels = np.union1d(labels, self._examples.labels)
-            if part is not None:
-                labels = np.union1d(labels, part)
-            labels = self._propagation.with_parents(labels)
-            yield [number], Pool(labels, self.entries_of(labels))
+                proposed.append(self._examples.labels)
+            if within is not None:
+                proposed.append(within)
+            yield [number], self.pool(self._propagation.with_parents(np.unique(np.concatenate(proposed))))
 
     def nearest(self, vector: Floats) -> tuple[Ints, Floats]:
         """Labels by number, and the cosine of a vector and the most similar entry of each."""
@@ -195,36 +146,20 @@ class Pools:
         score += np.float32(settings.word_cosine_weight) * cosine
         return top_positive(score, settings.neighbors)
 
-    def entries_of(self, labels: Ints) -> Entries:
-        """The entries of these labels, one label after the other."""
-        rows, starts = self.rows_of(labels)
-        margins = {kind: margin[rows] for kind, margin in self._margins.items()}
-        return Entries(self._index.vectors[rows], starts, margins)
-
-    def rows_of(self, labels: Ints) -> tuple[Ints, Ints]:
-        """The numbers of these labels' entries, and where those of each label begin."""
+    def pool(self, labels: Ints) -> Pool:
+        """The pool of these labels alone."""
         counts = self._bounds[labels + 1] - self._bounds[labels]
         starts = np.cumsum(counts) - counts
-        return np.repeat(self._bounds[labels] - starts, counts) + np.arange(counts.sum()), starts
-
-    @property
-    def _scans(self) -> bool:
-        return len(self._index.vectors) <= self._settings.exact_entries
+        rows = np.repeat(self._bounds[labels] - starts, counts) + np.arange(counts.sum())
+        margins = {kind: margin[rows] for kind, margin in self._margins.items()}
+        return Pool(labels, self._index.vectors[rows], starts, self._index.kind_of[rows], margins)
 
 
-class Selected(NamedTuple):
-    """What is left of the queries of texts.
+@dataclass(frozen=True)
+class _Passage:
+    """A passage of a text, and its spans."""
 
-    Attributes:
-        queries: The queries of each text.
-        known: Unit vectors of passages that were encoded on the way, by their text, shape (dimensions,) each.
-    """
-
-    queries: list[Sequence[Query]]
-    known: dict[str, Floats]
-
-
-class _Passage(NamedTuple):
+    text: int  # the text's number
     query: Query
     spans: list[Query]
 
@@ -237,84 +172,67 @@ class _Passage(NamedTuple):
 
 def select(
     texts: Sequence[Sequence[Query]], encoder: Encoder, pools: Pools, settings: RetrieveSettings
-) -> Selected:
+) -> tuple[list[Sequence[Query]], dict[str, Floats]]:
     """Leaves out the spans of long texts that are the least likely to match a label.
 
     A text keeps `spans_always` distinct spans, or `span_share` of them if these are more. Nothing is left out
     where the encoder gives no vectors of places.
 
-    Args:
-        texts: The queries of each text.
-        encoder: Encodes passages.
-        pools: Finds the entries that passages and spans meet.
-        settings: Those of retrieval.
+    Returns:
+        The queries of each text, and the unit vectors of passages encoded on the way, by their text.
     """
-    selected = Selected(list(texts), {})
+    selected, known = list(texts), dict[str, Floats]()
     passages: list[_Passage] = []
-    owners: list[int] = []
     for number, queries in enumerate(texts):
         if len({query.text for query in queries if query.kind is QueryKind.SPAN}) > settings.spans_always:
-            of_text = _passages(queries)
-            passages += of_text
-            owners += [number] * len(of_text)
+            passages += _passages(number, queries)
     # The best match of each span of each text.
     likely: dict[int, dict[str, float]] = {}
     for start in range(0, len(passages), _BLOCK):
         block = passages[start : start + _BLOCK]
         found = encode_places(encoder, [one.query.text for one in block], [one.places for one in block])
         if found is None:
-            return selected
-        selected.known.update(zip((one.query.text for one in block), found.vectors, strict=True))
+            return selected, known
+        known.update(zip((one.query.text for one in block), found.vectors, strict=True))
         matches = _matches(block, found.vectors, found.places, pools)
-        for number, one, of_spans in zip(owners[start : start + _BLOCK], block, matches, strict=True):
-            best = likely.setdefault(number, {})
+        for one, of_spans in zip(block, matches, strict=True):
+            best = likely.setdefault(one.text, {})
             for span, match in zip(one.spans, of_spans.tolist(), strict=True):
                 best[span.text] = max(match, best.get(span.text, match))
     for number, best in likely.items():
         count = max(settings.spans_always, round(settings.span_share * len(best)))
         names = list(best)
-        kept = {names[at] for at in top(np.array([*best.values()], np.float32), count)}
-        selected.queries[number] = [
-            query
-            for query in texts[number]
-            if query.kind is not QueryKind.SPAN or query.text in kept or query.text not in best
+        left_out = set(names) - {names[at] for at in top(np.array([*best.values()], np.float32), count)}
+        selected[number] = [
+            query for query in texts[number] if query.kind is not QueryKind.SPAN or query.text not in left_out
         ]
-    return selected
+    return selected, known
 
 
-def best_match(vectors: Floats, entries: Entries) -> Floats:
-    """The best match of each span with any entry, less the entry's margin, shape (spans,).
-
-    Args:
-        vectors: Unit vectors of spans, shape (spans, dimensions).
-        entries: What they meet.
-    """
+def best_match(vectors: Floats, pool: Pool) -> Floats:
+    """The best match of each span with any entry, less the entry's margin, shape (spans,)."""
     best = np.empty(len(vectors), np.float32)
-    size = max(1, BLOCK_FLOATS // len(entries.vectors))
+    size = max(1, BLOCK_FLOATS // len(pool.vectors))
     for start in range(0, len(vectors), size):
-        similarity = vectors[start : start + size] @ entries.vectors.T
-        similarity -= entries.margins[QueryKind.SPAN]
+        similarity = vectors[start : start + size] @ pool.vectors.T
+        similarity -= pool.margins[QueryKind.SPAN]
         best[start : start + size] = similarity.max(axis=1)
     return best
 
 
 def _matches(
     passages: Sequence[_Passage], vectors: Floats, places: Sequence[Floats], pools: Pools
-) -> list[Floats]:
-    """The best match of each span of each passage with the entries that its passage meets."""
-    matches: list[Floats] = [np.zeros(0, np.float32)] * len(passages)
+) -> Iterator[Floats]:
+    """Yields the best matches of each passage's spans with the entries that the passage meets, in order."""
     parts = [parts_of([one.query], {one.query.text: row}) for row, one in enumerate(passages)]
     for numbers, pool in pools.of_texts(parts, vectors, None):
-        best = best_match(np.concatenate([places[number] for number in numbers]), pool.entries)
-        ends = np.cumsum([len(places[number]) for number in numbers])[:-1]
-        for number, of_passage in zip(numbers, np.split(best, ends), strict=True):
-            matches[number] = of_passage
-    return matches
+        best = best_match(np.concatenate([places[number] for number in numbers]), pool)
+        yield from np.split(best, np.cumsum([len(places[number]) for number in numbers])[:-1])
 
 
-def _passages(queries: Sequence[Query]) -> list[_Passage]:
+def _passages(text: int, queries: Sequence[Query]) -> list[_Passage]:
     """The passages of a text, with the spans of each."""
-    passages = {query.passage: _Passage(query, []) for query in queries if query.kind is QueryKind.TEXT}
+    passages = {query.passage: _Passage(text, query, []) for query in queries if query.kind is QueryKind.TEXT}
     for query in queries:
         if query.kind is QueryKind.SPAN and query.passage in passages:
             passages[query.passage].spans.append(query)

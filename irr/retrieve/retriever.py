@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,51 +13,32 @@ from irr.encoders.base import Encoder
 from irr.index.examples import ExampleEvidence, ExampleIndex
 from irr.index.store import LabelIndex
 from irr.retrieve import score as scoring
-from irr.retrieve.features import (
-    FEATURES,
-    PLAIN,
-    Combination,
-    Features,
-    ProposedLabels,
-    features_of,
-    scored_features,
-)
-from irr.retrieve.queries import Pool, Pools, ScoredText, TextPart, blocks, parts_of, select
-from irr.retrieve.score import (
-    Bools,
-    Floats,
-    Ints,
-    ParentPropagation,
-    PassageEvidence,
-    join_evidence,
-    passage_evidence,
-    with_terms,
-)
+from irr.retrieve.features import FEATURES, PLAIN, Combination, Features, match_features, relative_features
+from irr.retrieve.queries import Pools, TextPart, blocks, parts_of, select
+from irr.retrieve.score import Bools, Floats, Ints, ParentPropagation, PassageEvidence, Pool
 from irr.types import Candidate, Contribution, Match, Query, QueryKind
 
 _NAMES = tuple(FEATURES)
 
 
-class Retriever(Protocol):
-    """Maps the queries of texts to their candidates, best first."""
+@dataclass(frozen=True)
+class ScoredText:
+    """A text that was scored over a pool of labels."""
 
-    def retrieve(
-        self, queries: Sequence[Sequence[Query]], top_k: int, explain: bool = False
-    ) -> list[list[Candidate]]:
-        """Returns at most `top_k` candidates for each text; with their matches where `explain`."""
-        ...
+    parts: Sequence[TextPart]
+    vectors: Floats  # unit vectors of queries, shape (rows, dimensions)
+    penalties: Sequence[Mapping[QueryKind, Floats]]  # the hubness penalties of each part's queries
+    pool: Pool
+    evidence: PassageEvidence
 
-    def within(self, labels: Ints) -> Retriever:
-        """The same, with candidates among these labels only."""
-        ...
-
-    def nearest(self, text: str, count: int) -> tuple[Ints, Floats]:
-        """The labels that have the entries most similar to a text, by number, and how similar those are."""
-        ...
+    @property
+    def passages(self) -> int:
+        """The number of passages."""
+        return sum(part.passage is not None for part in self.parts)
 
 
 class LabelRetriever:
-    """Proposes labels by the formula of `retrieve.scoring`, and scores them by the combination of features.
+    """Proposes labels by the formula of `retrieve.score`, and scores them by the combination of features.
 
     Up to `exact_entries` index entries, every label is scored. Above, those are that have an entry near a
     query or share words with a passage, their parents, and the labels of examples; the scores are exact all
@@ -82,14 +63,10 @@ class LabelRetriever:
         self._propagation = ParentPropagation(index.space, settings.parent_share)
         self._pools = Pools(index, settings, self._propagation, examples)
         priors = np.array([label.prior or 0.0 for label in index.space], np.float32)
-        self._factor = scoring.prior_factor(priors, settings.prior_weight)
+        self._factor = np.log(np.float32(settings.prior_weight) * priors + np.float32(np.e))
 
     def within(self, labels: Ints) -> LabelRetriever:
-        """The same, with candidates among these labels only; they have the scores that they have among all.
-
-        Args:
-            labels: Numbers of labels, ascending, shape (labels of the part,).
-        """
+        """The same, with candidates among these labels, by number, ascending; scores are those among all."""
         part = copy(self)
         part._part = labels
         return part
@@ -97,25 +74,24 @@ class LabelRetriever:
     def retrieve(
         self, queries: Sequence[Sequence[Query]], top_k: int, explain: bool = False
     ) -> list[list[Candidate]]:
-        """Returns at most `top_k` candidates for each text, best first, ties in label order."""
+        """Returns at most `top_k` candidates for each text, best first, ties in label order.
+
+        Candidates have their matches and contributions where `explain`.
+        """
         results: list[list[Candidate]] = [[] for _ in queries]
-        for number, text, pool, evidence in self._scan(queries):
-            results[number] = self._candidates(text, pool, evidence, top_k, explain)
+        for number, text in self._scored(queries):
+            results[number] = self._candidates(text, top_k, explain)
         return results
 
     def features(self, queries: Sequence[Sequence[Query]], top_k: int) -> list[Features | None]:
         """The features of every label that is proposed for each text; None for a text without queries."""
         results: list[Features | None] = [None] * len(queries)
-        for number, text, pool, evidence in self._scan(queries):
-            results[number] = self._features(text, pool, evidence, top_k, quick=False)[0]
+        for number, text in self._scored(queries):
+            results[number] = self._features(text, top_k, quick=False)[0]
         return results
 
     def nearest(self, text: str, count: int) -> tuple[Ints, Floats]:
-        """Labels that are found by meaning alone, as one searches a label space: by their most similar entry.
-
-        Returns:
-            Numbers of at most `count` labels, the most similar first, and the cosines of those entries.
-        """
+        """At most `count` labels, by number, whose best entries are nearest to a text, and their cosines."""
         labels, similar = self._pools.nearest(self._encoder.encode([text])[0])
         if self._part is not None:
             mine = np.isin(labels, self._part)
@@ -123,10 +99,8 @@ class LabelRetriever:
         best = scoring.top(similar, count)
         return labels[best], similar[best]
 
-    def _scan(
-        self, queries: Sequence[Sequence[Query]]
-    ) -> Iterator[tuple[int, ScoredText, Pool, PassageEvidence]]:
-        """Each text that has queries, by number, with its evidence."""
+    def _scored(self, queries: Sequence[Sequence[Query]]) -> Iterator[tuple[int, ScoredText]]:
+        """Each text that has queries, by number."""
         queries, known = select(queries, self._encoder, self._pools, self._settings)
         texts = dict.fromkeys(query.text for group in queries for query in group)
         if not texts:
@@ -135,38 +109,36 @@ class LabelRetriever:
         vectors = self._encoder.encode(new)
         if known:
             vectors = np.concatenate([vectors.reshape(len(new), -1), [*known.values()]])
-        distinct = [*new, *known]
-        row_of = {text: row for row, text in enumerate(distinct)}
+        row_of = {text: row for row, text in enumerate([*new, *known])}
         parts = [parts_of(group, row_of) for group in queries]
         for numbers, pool in self._pools.of_texts(parts, vectors, self._part):
-            scored = self._scored([parts[number] for number in numbers], pool, vectors)
-            for number, (text, evidence) in zip(numbers, scored, strict=True):
-                yield number, text, pool, evidence
+            scored = self._scored_over(pool, [parts[number] for number in numbers], vectors)
+            yield from zip(numbers, scored, strict=True)
 
-    def _scored(
-        self, texts: Sequence[Sequence[TextPart]], pool: Pool, vectors: Floats
-    ) -> Iterator[tuple[ScoredText, PassageEvidence]]:
-        """Each text with its evidence, in order; many texts are matched together."""
+    def _scored_over(
+        self, pool: Pool, texts: Sequence[Sequence[TextPart]], vectors: Floats
+    ) -> Iterator[ScoredText]:
+        """The texts in order; many are matched together."""
         settings = self._settings
         evidence: PassageEvidence | None = None
         penalties: list[Mapping[QueryKind, Floats]] = []
         for block in blocks(texts, scoring.BLOCK_FLOATS // len(pool.labels)):
-            segments = [s for text, number in block for s in texts[text][number].segments.values()]
-            matches = scoring.best_matches(
-                vectors, segments, pool.entries, settings.hubness_penalty, settings.hubness_names
+            segments = [segment for text, number in block for segment in texts[text][number].rows.items()]
+            best, lost = scoring.best_matches(
+                vectors, segments, pool, settings.hubness_penalty, settings.hubness_names
             )
             first = 0
             for text, number in block:
                 parts = texts[text]
-                kinds = list(parts[number].segments)
+                kinds = list(parts[number].rows)
                 own = slice(first, first := first + len(kinds))
-                score = scoring.weighted_sum(
-                    matches.best[own], [settings.kind_weight(kind) for kind in kinds]
-                )
-                penalties.append(dict(zip(kinds, matches.penalties[own], strict=True)))
+                penalties.append(dict(zip(kinds, lost[own], strict=True)))
+                score = np.zeros(len(pool.labels), np.float32)
+                for kind, of_kind in zip(kinds, best[own], strict=True):
+                    score += np.float32(settings.kind_weight(kind)) * of_kind
                 evidence = self._with_part(evidence, parts, number, pool.labels, score)
                 if number == len(parts) - 1:
-                    yield ScoredText(parts, penalties, vectors), evidence
+                    yield ScoredText(parts, vectors, penalties, pool, evidence)
                     evidence, penalties = None, []
 
     def _with_part(
@@ -180,79 +152,68 @@ class LabelRetriever:
         """The evidence of the parts before this one, and of this one."""
         settings, passage = self._settings, parts[number].passage
         if passage is None:
-            return with_terms(evidence, score, number)
+            return scoring.with_terms(evidence, score, number)
         recall, cosine = (of_all[labels] for of_all in self._index.words(passage))
-        factor = scoring.lexical_factor(sum(part.passage is not None for part in parts))
+        # Many passages are by chance near to some label, but few of them share its words.
+        factor = 1 + np.log(sum(part.passage is not None for part in parts)) / 2
         score = score + np.float32(factor * settings.name_recall_weight) * recall
         score += np.float32(factor * settings.word_cosine_weight) * cosine
-        return join_evidence(
-            evidence, passage_evidence(score, recall, cosine, number), settings.passage_temperature
-        )
+        return scoring.with_passage(evidence, score, recall, cosine, number, settings.passage_temperature)
 
-    def _candidates(
-        self, text: ScoredText, pool: Pool, evidence: PassageEvidence, top_k: int, explain: bool
-    ) -> list[Candidate]:
-        """The best labels of a pool, best first."""
-        features, positions = self._features(text, pool, evidence, top_k, quick=True)
+    def _candidates(self, text: ScoredText, top_k: int, explain: bool) -> list[Candidate]:
+        """The best labels of a text, best first."""
+        features, positions = self._features(text, top_k, quick=True)
         contributions = self._combination.contributions(features)
         final = contributions.sum(axis=1)
+        places = np.arange(len(final))
         if self._part is not None:
-            mine = np.isin(features.labels, self._part)
-            places = np.flatnonzero(mine)[scoring.top(final[mine], top_k)]
-        else:
-            places = scoring.top(final, top_k)
+            places = np.flatnonzero(np.isin(features.labels, self._part))
         candidates = []
-        for place in places:
+        for place in places[scoring.top(final[places], top_k)]:
             at = positions[place]
-            label, part = int(pool.labels[at]), int(evidence.part[at])
+            label, part = int(features.labels[place]), int(text.evidence.part[at])
             candidates.append(
                 Candidate(
                     label=self._index.space[label],
                     matches=self._matches(text, label, part) if explain else (),
                     contributions=_contributions(contributions[place]) if explain else (),
                     score=round(float(final[place]), 6),
-                    name_recall=round(float(evidence.recall[at]), 6),
-                    word_cosine=round(float(evidence.cosine[at]), 6),
+                    name_recall=round(float(text.evidence.recall[at]), 6),
+                    word_cosine=round(float(text.evidence.cosine[at]), 6),
                     example=round(float(features.example[place]), 6),
                     place=text.parts[part].place,
                 )
             )
         return candidates
 
-    def _features(
-        self, text: ScoredText, pool: Pool, evidence: PassageEvidence, top_k: int, quick: bool
-    ) -> tuple[Features, Ints]:
+    def _features(self, text: ScoredText, top_k: int, quick: bool) -> tuple[Features, Ints]:
         """The features of the labels that the scores propose, and their positions in the pool.
 
         Proposed are the labels of the highest scores and, in a text of many passages, those of the highest
         mean over the passages, and those of the examples that are nearest. Where `quick`, features without a
         weight may be left out.
         """
-        settings, labels = self._settings, pool.labels
+        settings, labels, evidence = self._settings, text.pool.labels, text.evidence
         examples = self._example(text)
-        example = examples.nearest[labels]
+        example, share = examples.nearest[labels], examples.share[labels]
         scores = evidence.score + np.float32(settings.example_weight) * example
         scores = self._propagation.lift(labels, scores * self._factor[labels])
-        best, common = self._best(labels, scores, evidence.total, examples.share[labels], top_k)
-        passages = sum(part.passage is not None for part in text.parts)
+        best, common = self._best(labels, scores, evidence.total, share, top_k)
         spans = self._best_spans(text, labels[best], evidence.part[best])
-        reads = self._combination.reads(passages) if quick else frozenset(FEATURES)
+        reads = self._combination.reads(text.passages) if quick else frozenset(FEATURES)
         known = {
             "score": scores[best] - scoring.redundancy(spans, settings.redundancy_penalty),
-            "mean_passage": evidence.total[best] / max(1, passages),
+            "mean_passage": evidence.total[best] / max(1, text.passages),
             "first_passage": evidence.first[best],
             "shared_words": evidence.cosine[best],
             "nearest_example": example[best],
-            "example_share": examples.share[labels[best]],
+            "example_share": share[best],
         }
         if "parent" in reads:
             known["parent"] = self._propagation.best_parent(labels, scores)[best]
-        if reads <= known.keys():
-            return scored_features(labels[best], common, known, passages), best
-        rows, starts = self._pools.rows_of(labels[best])
-        vectors, kinds = self._index.vectors[rows], self._index.kind_of[rows]
-        proposed = ProposedLabels(labels[best], common, vectors, kinds, starts, known)
-        return features_of(text.parts, text.vectors, proposed), best
+        if not reads <= known.keys():
+            known |= match_features(text.parts, text.vectors, self._pools.pool(labels[best]), common)
+        return relative_features(labels[best], common, known, text.passages), best
 
     def _best(
         self, labels: Ints, scores: Floats, total: Floats, share: Floats, top_k: int
@@ -280,15 +241,13 @@ class LabelRetriever:
 
     def _matches(self, text: ScoredText, label: int, part: int) -> tuple[Match, ...]:
         """The best match of a label with each kind of query in one part of a text, and with its terms."""
-        entries, first = (
-            self._pools.entries_of(np.array([label])),
-            int(np.searchsorted(self._index.label_of, label)),
-        )
+        pool = self._pools.pool(np.array([label]))
+        first = int(np.searchsorted(self._index.label_of, label))
         terms = [n for n, other in enumerate(text.parts) if other.passage is None and n != part]
         found = []
         for number in (part, *terms):
-            for kind, segment in text.parts[number].segments.items():
-                scores = text.vectors[segment.rows] @ entries.vectors.T - entries.margins[kind]
+            for kind, rows in text.parts[number].rows.items():
+                scores = text.vectors[rows] @ pool.vectors.T - pool.margins[kind]
                 scores -= text.penalties[number][kind][:, None]
                 best, entry = np.unravel_index(scores.argmax(), scores.shape)
                 query = text.parts[number].queries[kind][int(best)]
@@ -306,7 +265,7 @@ class LabelRetriever:
 
     def _example(self, text: ScoredText) -> ExampleEvidence:
         """What the examples say for each label of the space."""
-        rows = [part.segments[QueryKind.TEXT].rows for part in text.parts if QueryKind.TEXT in part.segments]
+        rows = [part.rows[QueryKind.TEXT] for part in text.parts if QueryKind.TEXT in part.rows]
         if self._examples is None or not rows:
             nothing = np.zeros(len(self._index.space), np.float32)
             return ExampleEvidence(nothing, nothing)
@@ -316,15 +275,11 @@ class LabelRetriever:
         """The row of each label's best span in its best passage, shape (labels,); -1 for none."""
         best = np.full(len(labels), -1)
         for number in np.unique(part_of):
-            segment = text.parts[number].segments.get(QueryKind.SPAN)
-            if segment is None:
-                continue
-            mine = np.flatnonzero(part_of == number)
-            penalties = text.penalties[number][QueryKind.SPAN]
-            entries = self._pools.entries_of(labels[mine])
-            best[mine] = segment.rows[
-                scoring.best_queries(text.vectors[segment.rows], penalties, entries, QueryKind.SPAN)
-            ]
+            rows = text.parts[number].rows.get(QueryKind.SPAN)
+            if rows is not None:
+                mine = np.flatnonzero(part_of == number)
+                penalties, pool = text.penalties[number][QueryKind.SPAN], self._pools.pool(labels[mine])
+                best[mine] = rows[scoring.best_spans(text.vectors[rows], penalties, pool)]
         return best
 
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,156 +35,88 @@ BLOCK_FLOATS = 8_388_608
 _UNSCORED = np.float32(-1e9)
 
 
-class Segment(NamedTuple):
-    """The queries of one kind in one part of a text.
-
-    Attributes:
-        kind: The kind.
-        rows: The rows of their vectors, shape (queries,).
-    """
-
-    kind: QueryKind
-    rows: Ints
-
-
 @dataclass(frozen=True)
-class Entries:
-    """The index entries of some labels, a label's name first.
+class Pool:
+    """Labels that are scored together, and their index entries, label by label, a name first."""
 
-    Attributes:
-        vectors: Unit vectors, shape (entries, dimensions).
-        starts: Where the entries of each label begin, shape (labels,).
-        margins: Subtracted from a match with each entry, by kind of query; each of shape (entries,).
-    """
-
-    vectors: Floats
-    starts: Ints
-    margins: Mapping[QueryKind, Floats]
-
-
-class Matches(NamedTuple):
-    """The best matches of segments with labels.
-
-    Attributes:
-        best: Of each segment with each label, shape (segments, labels).
-        penalties: The hubness penalty of each query, one array of shape (queries,) for each segment.
-    """
-
-    best: Floats
-    penalties: list[Floats]
+    labels: Ints  # their numbers, ascending, shape (labels,)
+    vectors: Floats  # unit vectors, shape (entries, dimensions)
+    starts: Ints  # where the entries of each label begin, shape (labels,)
+    kinds: NDArray[np.uint8]  # the kind of each entry, by its position in `EntryKind`, shape (entries,)
+    margins: Mapping[QueryKind, Floats]  # subtracted from a match with each entry, shape (entries,)
 
 
 def best_matches(
-    vectors: Floats, segments: Sequence[Segment], entries: Entries, hubness_penalty: float, hubness_names: int
-) -> Matches:
+    vectors: Floats,
+    segments: Sequence[tuple[QueryKind, Ints]],
+    pool: Pool,
+    hubness_penalty: float,
+    hubness_names: int,
+) -> tuple[Floats, list[Floats]]:
     """The best match of each segment's queries with each label's entries.
 
     The queries of many segments meet the entries in one product, because each product reads all entries.
 
     Args:
         vectors: Unit vectors of the queries, shape (rows, dimensions).
-        segments: Which rows belong together.
-        entries: What they meet.
-        hubness_penalty: Weight of a span's hubness.
-        hubness_names: Names that hubness is the mean over.
+        segments: The queries of one kind in one part of a text: the kind, and the rows of their vectors.
+        pool: The labels that they meet.
+        hubness_penalty: As in `RetrieveSettings`.
+        hubness_names: As in `RetrieveSettings`.
+
+    Returns:
+        The best matches, shape (segments, labels), and the hubness penalties of each segment's queries.
     """
-    rows = np.concatenate([segment.rows for segment in segments])
-    bounds = np.cumsum([0, *(len(segment.rows) for segment in segments)])
-    best = np.full((len(segments), len(entries.starts)), -np.inf, np.float32)
+    rows = np.concatenate([own for _, own in segments])
+    bounds = np.cumsum([0, *(len(own) for _, own in segments)])
+    best = np.full((len(segments), len(pool.starts)), -np.inf, np.float32)
     penalties = np.zeros(len(rows), np.float32)
-    size = max(1, BLOCK_FLOATS // len(entries.vectors))
+    size = max(1, BLOCK_FLOATS // len(pool.vectors))
     for first in range(0, len(rows), size):
-        similarity = vectors[rows[first : first + size]] @ entries.vectors.T
+        similarity = vectors[rows[first : first + size]] @ pool.vectors.T
         last = first + len(similarity)
         begin = int(np.searchsorted(bounds, first, side="right")) - 1
         for number in range(begin, int(np.searchsorted(bounds, last))):
-            kind = segments[number].kind
+            kind, _ = segments[number]
             start, end = max(bounds[number], first), min(bounds[number + 1], last)
             own = similarity[start - first : end - first]
             if kind is QueryKind.SPAN:
-                of_names = own[:, entries.starts]
-                penalties[start:end] = np.float32(hubness_penalty) * hubness(of_names, hubness_names)
+                penalties[start:end] = np.float32(hubness_penalty) * hubness(
+                    own[:, pool.starts], hubness_names
+                )
                 own -= penalties[start:end, None]
-            found = np.maximum.reduceat(own.max(axis=0) - entries.margins[kind], entries.starts)
+            found = np.maximum.reduceat(own.max(axis=0) - pool.margins[kind], pool.starts)
             np.maximum(best[number], found, out=best[number])
-    return Matches(best, np.split(penalties, bounds[1:-1]))
+    return best, np.split(penalties, bounds[1:-1])
 
 
 def hubness(similarity: Floats, names: int) -> Floats:
-    """How near each query is to labels at large: its mean similarity to the nearest names.
+    """The mean similarity of each query to its nearest `names` names, shape (queries,).
 
     A query that is near to many labels is weak evidence for one of them (Radovanović et al. 2010, JMLR 11).
-
-    Args:
-        similarity: Of queries and names, shape (queries, names).
-        names: How many of the nearest the mean is over.
-
-    Returns:
-        Shape (queries,).
+    `similarity` has the shape (queries, names).
     """
     count = min(names, similarity.shape[1])
     mean: Floats = np.partition(similarity, -count, axis=1)[:, -count:].mean(axis=1)
     return mean
 
 
-def weighted_sum(best: Floats, weights: Sequence[float]) -> Floats:
-    """The weighted sum of the maxima of each kind, shape (labels,); `best` has the shape (kinds, labels)."""
-    total: Floats = np.zeros_like(best[0])
-    for of_kind, weight in zip(best, weights, strict=True):
-        total += np.float32(weight) * of_kind
-    return total
-
-
-def lexical_factor(passages: int) -> float:
-    """By how much word overlap counts more in a text of so many passages.
-
-    Many passages are by chance near to some label, but few of them share its words.
-    """
-    return float(1 + np.log(max(passages, 1)) / 2)
-
-
-def soft_maximum(one: Floats, other: Floats, temperature: float) -> Floats:
-    """T · ln(exp(one / T) + exp(other / T)), elementwise; the maximum as T goes to 0."""
-    t = np.float32(temperature)
-    maximum: Floats = t * np.logaddexp(one / t, other / t)
-    return maximum
-
-
-def prior_factor(priors: Floats, weight: float) -> Floats:
-    """ln(weight · prior + e) for each label; 1 where the weight or the prior is 0."""
-    factor: Floats = np.log(np.float32(weight) * priors + np.float32(np.e))
-    return factor
-
-
-def best_queries(vectors: Floats, penalties: Floats, entries: Entries, kind: QueryKind) -> Ints:
-    """Which query meets each label best, shape (labels,).
-
-    Args:
-        vectors: Unit vectors of the queries, shape (queries, dimensions).
-        penalties: Their hubness penalties, shape (queries,).
-        entries: The labels' entries.
-        kind: The kind of query.
-    """
-    matches = vectors @ entries.vectors.T - penalties[:, None] - entries.margins[kind]
-    best: Ints = np.maximum.reduceat(matches, entries.starts, axis=1).argmax(axis=0)
+def best_spans(vectors: Floats, penalties: Floats, pool: Pool) -> Ints:
+    """Which span meets each label best, shape (labels,), of vectors of the shape (spans, dimensions)."""
+    matches = vectors @ pool.vectors.T - penalties[:, None] - pool.margins[QueryKind.SPAN]
+    best: Ints = np.maximum.reduceat(matches, pool.starts, axis=1).argmax(axis=0)
     return best
 
 
 def redundancy(spans: Ints, penalty: float) -> Floats:
-    """Penalty · ln(1 + n) for a label when n better ones have the same best span.
+    """Penalty · ln(1 + n) for a label when n better ones have the same best span, shape (labels,).
 
-    Args:
-        spans: The best span of each label, best label first, shape (labels,); -1 for none.
-        penalty: Weight.
-
-    Returns:
-        Shape (labels,).
+    `spans` holds the best span of each label, best label first; -1 for none.
     """
     order = np.argsort(spans, kind="stable")
     ordered = spans[order]
-    first = np.searchsorted(ordered, ordered)
     better = np.empty(len(spans), np.float32)
-    better[order] = np.arange(len(spans)) - first
+    better[order] = np.arange(len(spans)) - np.searchsorted(ordered, ordered)
     better[spans < 0] = 0
     lost: Floats = np.float32(penalty) * np.log1p(better)
     return lost
@@ -208,54 +139,47 @@ def top(scores: Floats, count: int) -> Ints:
 
 @dataclass(frozen=True)
 class PassageEvidence:
-    """The scores of each label in some parts of a text; each array has the shape (labels,).
+    """The scores of each label in some parts of a text; each array has the shape (labels,)."""
 
-    Attributes:
-        score: The soft maximum over the passages, plus the score of the terms.
-        best: The score of the best passage.
-        first: The score of the first passage.
-        total: The sum of the scores of the passages.
-        recall: Name recall in the best passage.
-        cosine: Word cosine in the best passage.
-        part: Number of the best passage among the parts.
-    """
-
-    score: Floats
-    best: Floats
-    first: Floats
-    total: Floats
-    recall: Floats
-    cosine: Floats
-    part: Ints
+    score: Floats  # the soft maximum over the passages, plus the score of the terms
+    best: Floats  # the score of the best passage
+    first: Floats  # the score of the first passage
+    total: Floats  # the sum of the scores of the passages
+    recall: Floats  # name recall in the best passage
+    cosine: Floats  # word cosine in the best passage
+    part: Ints  # the number of the best passage among the parts
 
 
-def passage_evidence(score: Floats, recall: Floats, cosine: Floats, number: int) -> PassageEvidence:
-    """The evidence of one passage."""
-    return PassageEvidence(score, score, score, score, recall, cosine, np.full(len(score), number))
+def with_passage(
+    before: PassageEvidence | None,
+    score: Floats,
+    recall: Floats,
+    cosine: Floats,
+    number: int,
+    temperature: float,
+) -> PassageEvidence:
+    """The evidence of the passages before, if there are any, and of another; the first wins ties."""
+    if before is None:
+        return PassageEvidence(score, score, score, score, recall, cosine, np.full(len(score), number))
+    t = np.float32(temperature)
+    better = score > before.best
+    return PassageEvidence(
+        score=t * np.logaddexp(before.score / t, score / t),
+        best=np.where(better, score, before.best),
+        first=before.first,
+        total=before.total + score,
+        recall=np.where(better, recall, before.recall),
+        cosine=np.where(better, cosine, before.cosine),
+        part=np.where(better, number, before.part),
+    )
 
 
 def with_terms(passages: PassageEvidence | None, score: Floats, number: int) -> PassageEvidence:
     """The evidence of the passages, if there are any, and of terms, which stand for the whole text."""
     if passages is None:
         nothing = np.zeros_like(score)
-        return passage_evidence(score, nothing, nothing, number)
+        return with_passage(None, score, nothing, nothing, number, temperature=1)
     return replace(passages, score=passages.score + score)
-
-
-def join_evidence(one: PassageEvidence | None, other: PassageEvidence, temperature: float) -> PassageEvidence:
-    """The evidence of some passages, if there are any, and of another; the first wins ties."""
-    if one is None:
-        return other
-    better = other.best > one.best
-    return PassageEvidence(
-        score=soft_maximum(one.score, other.score, temperature),
-        best=np.where(better, other.best, one.best),
-        first=one.first,
-        total=one.total + other.total,
-        recall=np.where(better, other.recall, one.recall),
-        cosine=np.where(better, other.cosine, one.cosine),
-        part=np.where(better, other.part, one.part),
-    )
 
 
 class ParentPropagation:
@@ -265,10 +189,6 @@ class ParentPropagation:
 
     A text that says "spearphishing" is about phishing, though nothing in it is near to that label's own
     entries. Parents that the label space does not hold count for nothing.
-
-    Args:
-        space: The labels.
-        share: The share of the difference that a label gets, in [0, 1].
     """
 
     def __init__(self, space: LabelSpace, share: float) -> None:

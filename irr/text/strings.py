@@ -22,13 +22,7 @@ def short(text: str, width: int) -> str:
 
 
 def counted(number: int, one: str, many: str = "") -> str:
-    """A number with its noun: 1 text, 2,000 texts.
-
-    Args:
-        number: The number.
-        one: The words after 1.
-        many: The words after any other number; `one` with an s if "".
-    """
+    """A number with its noun, which gets an s for the plural if `many` is "": 1 text, 2,000 texts."""
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 

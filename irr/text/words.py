@@ -1,4 +1,4 @@
-"""Words: cleaned texts, the places of words, content words, and stems."""
+"""Words of a text, their places and stems, and its passages of whole sentences."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 import snowballstemmer
+
+Place = tuple[int, int]
 
 # Scripts without spaces, in which every character counts as a word.
 _HAN = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
@@ -34,12 +36,11 @@ STOPWORDS = frozenset(
     through to too under until up upon us very via was we were what when where whether which while
     who whom whose why will with within without would you your yours""".split()
 )
-
-
 # Longer runs of letters, of other scripts without spaces or of no language, are cut into pieces.
 _LONGEST_WORD = 40
 _PIECE = 12
-
+# The ends of sentences, in scripts that mark them.
+_END = re.compile(r"[.!?…\n。！？؟।॥]")
 _UNREADABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _stemmer = snowballstemmer.stemmer("english")
 # The stemmer holds the current word, so that one thread at a time may use it.
@@ -52,7 +53,7 @@ def clean(text: str) -> str:
     return text if any(c.isprintable() and not c.isspace() for c in text) else ""
 
 
-def words(text: str) -> Iterator[tuple[int, int]]:
+def words(text: str) -> Iterator[Place]:
     """Yields the start and end of each word of a text."""
     for match in WORD.finditer(text):
         start, end = match.span()
@@ -88,3 +89,60 @@ def _folded(text: str) -> str:
 def _stem(word: str) -> str:
     with _stemming:
         return str(_stemmer.stemWord(word))
+
+
+def passages(text: str, max_words: int, max_characters: int, overlap: int) -> Iterator[Place]:
+    """Yields the start and end of each passage of a text.
+
+    A passage ends with the last sentence that ends in its second half, and the next begins with the first
+    sentence that begins in the overlap, so that a sentence is whole in one of them. Passages of longer
+    sentences end at a word. A short text is one passage. Neighbours share up to `overlap` words.
+    """
+    places = list(words(text))
+    first = after = 0
+    while after < len(places):
+        # The first passage begins at the start of the text, the last ends at its end.
+        start = places[first][0] if first else 0
+        after = first + 1
+        while (
+            after < len(places) and after - first < max_words and places[after][1] - start <= max_characters
+        ):
+            after += 1
+        if after == len(places):
+            yield start, len(text)
+            return
+        borders = [
+            word
+            for word in range(first + (after - first) // 2 + 1, after + 1)
+            if _END.search(text, places[word - 1][1], places[word][0])
+        ]
+        if borders:
+            after = borders[-1]
+        yield start, places[after][0]
+        begin = after - overlap
+        first = max(first + 1, next((word for word in borders if word >= begin), begin))
+    if not places:
+        yield 0, len(text)
+
+
+def excerpt(text: str, places: Iterable[Place], characters: int) -> str:
+    """The text if it fits, else as many of its parts (given most important first) as fit, in text order."""
+    if len(text) <= characters:
+        return text
+    chosen: list[Place] = []
+    room = characters
+    for start, end in dict.fromkeys(places):
+        if end - start <= room:
+            chosen.append((start, end))
+            room -= end - start
+    if not chosen:
+        return text[:characters]
+    parts: list[str] = []
+    last = -1
+    for start, end in sorted(chosen):
+        # Overlapping parts are joined; an ellipsis stands between others.
+        if start > last and parts:
+            parts.append(" … ")
+        parts.append(text[max(start, last) : end].rstrip() if end > last else "")
+        last = max(last, end)
+    return "".join(parts)

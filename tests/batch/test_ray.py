@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from irr.batch import Job, Tally, local, run
-from irr.batch.ray_engine import on_ray
+from irr.batch import Job, Tally, local, on_ray, run
 from irr.errors import LMUnavailableError
 from irr.program.program import InferRetrieveRank
 from tests.doubles.batch_process import program, write_texts

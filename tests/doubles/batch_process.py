@@ -71,7 +71,7 @@ def main() -> None:
     make = partial(program, arguments.api_base, limits=Limits(256, auto=True))
     work = local(job)
     if arguments.workers:
-        from irr.batch.ray_engine import on_ray
+        from irr.batch import on_ray
 
         work = on_ray(job, make, arguments.workers)
     with batch_monitor(None) as monitor:

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from irr.encoders import fast
+from irr.encoders import engines
 from irr.encoders.base import DEFAULT_ENCODER
+from irr.encoders.engines import TorchEngine
 from irr.encoders.sentence_transformers import SentenceEncoder, model_folder
-from irr.encoders.torch_engine import TorchEngine
 from irr.hub import file_revision, weights_revision
 
 SOURCE = model_folder(DEFAULT_ENCODER)
@@ -144,7 +144,7 @@ def test_without_its_packages_torch_encodes_and_one_line_names_the_extra(
     encoder: SentenceEncoder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    fast._recommend_packages.cache_clear()
+    engines._recommend_packages.cache_clear()
     for _ in range(2):
         other = SentenceEncoder()
         assert not other.is_fast

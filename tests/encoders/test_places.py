@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from irr.encoders.base import DEFAULT_ENCODER, LockedEncoder, encode_places, place_vectors
+from irr.encoders.engines import TorchEngine
 from irr.encoders.sentence_transformers import SentenceEncoder, model_folder
-from irr.encoders.torch_engine import TorchEngine
 from irr.optimize.tuning import CachingEncoder
 from tests.doubles.hash_encoder import HashEncoder
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from irr.encoders.window import open_window
+from irr.encoders.sentence_transformers import open_window
 
 ENGLISH = {
     "skills": "manage musical staff; supervise correctional procedures; apply anti-oppressive practices; "

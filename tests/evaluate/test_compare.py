@@ -10,8 +10,7 @@ import pytest
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import InputError
-from irr.evaluate.compare import compare, read_baseline
-from irr.evaluate.evaluate import EvaluationOptions, evaluate
+from irr.evaluate.evaluate import EvaluationOptions, compare, evaluate, read_baseline
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace
 from irr.program.program import InferRetrieveRank, build

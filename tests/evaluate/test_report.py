@@ -20,9 +20,8 @@ from trove_classifiers import sorted_classifiers
 from irr.config import Settings
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.evaluate import diagnosis as figures
-from irr.evaluate.compare import compare, read_baseline
 from irr.evaluate.diagnosis import Diagnosis, GoldOutcome
-from irr.evaluate.evaluate import Evaluation, EvaluationOptions, evaluate
+from irr.evaluate.evaluate import Evaluation, EvaluationOptions, compare, evaluate, read_baseline
 from irr.evaluate.evaluation_page import curve, write_page
 from irr.io.texts import GoldRow
 from irr.labels.space import LabelSpace

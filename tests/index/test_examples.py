@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -12,13 +14,9 @@ from irr.types import Example
 VECTORS = {"bake": (1.0, 0.0), "bread": (0.6, 0.8), "wash": (0.0, 1.0)}
 
 
-class Table:
-    """Encodes what stands in `VECTORS`."""
-
-    name = "table"
-
-    def encode(self, texts: list[str]) -> np.ndarray:
-        return np.array([VECTORS[text] for text in texts], np.float32).reshape(len(texts), 2)
+def encode(texts: Sequence[str]) -> np.ndarray:
+    """The vectors that stand in `VECTORS`."""
+    return np.array([VECTORS[text] for text in texts], np.float32).reshape(len(texts), 2)
 
 
 def index(leave_one_out: bool = False) -> ExampleIndex:
@@ -28,7 +26,7 @@ def index(leave_one_out: bool = False) -> ExampleIndex:
         Example(text="bread", labels=("a", "b")),
         Example(text="wash", labels=("b",)),
     ]
-    return ExampleIndex(examples, space, Table(), lambda text: [text], leave_one_out)
+    return ExampleIndex(examples, space, encode, leave_one_out)
 
 
 def test_examples_speak_for_their_labels_as_far_as_they_resemble_the_text() -> None:

@@ -15,8 +15,7 @@ import pytest
 
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import LabelIndexError
-from irr.index.maintenance import list_indexes, prune, verify
-from irr.index.store import open_index
+from irr.index.store import list_indexes, open_index, prune, verify
 from irr.labels.space import LabelSpace
 from irr.program.program import build
 from irr.types import EntryKind

@@ -18,8 +18,7 @@ from chromadb.config import Settings
 from irr.encoders.base import Encoder
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.errors import LabelIndexError
-from irr.index.maintenance import verify
-from irr.index.store import LabelIndex, open_index
+from irr.index.store import LabelIndex, open_index, verify
 from irr.labels.space import LabelSpace
 from irr.types import EntryKind
 from tests.doubles.hash_encoder import HashEncoder

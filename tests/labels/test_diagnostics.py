@@ -6,7 +6,7 @@ import json
 import random
 from pathlib import Path
 
-from irr.encoders.window import open_window
+from irr.encoders.sentence_transformers import open_window
 from irr.labels.diagnostics import survey, survey_hierarchy
 from irr.labels.space import LabelSpace
 from tests.support import KITCHEN, Irr, write_jsonl

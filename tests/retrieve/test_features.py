@@ -11,13 +11,13 @@ from irr.retrieve.features import (
     PLAIN,
     Combination,
     Features,
-    ProposedLabels,
     default_combination,
-    features_of,
     length_share,
+    match_features,
+    relative_features,
 )
 from irr.retrieve.queries import TextPart
-from irr.retrieve.score import Segment
+from irr.retrieve.score import Pool
 from irr.types import EntryKind, QueryKind
 
 NAMES = list(FEATURES)
@@ -30,28 +30,26 @@ def unit(*values: float) -> np.ndarray:
 
 
 def part(number: int, text_row: int, span_rows: list[int]) -> TextPart:
-    segments = {
-        QueryKind.TEXT: Segment(QueryKind.TEXT, np.array([text_row])),
-        QueryKind.SPAN: Segment(QueryKind.SPAN, np.array(span_rows)),
-    }
-    return TextPart(passage=f"passage {number}", place=(0, 1), queries={}, segments=segments)
+    rows = {QueryKind.TEXT: np.array([text_row]), QueryKind.SPAN: np.array(span_rows)}
+    return TextPart(passage=f"passage {number}", place=(0, 1), queries={}, rows=rows)
 
 
 @pytest.fixture
 def features() -> Features:
     """Two labels, the second with a description; two passages that share the span that is the first name."""
-    names = [unit(1, 0, 0), unit(0, 1, 0), unit(0, 0, 1)]
-    kinds = np.array([KINDS.index(EntryKind.NAME)] * 2 + [KINDS.index(EntryKind.DESCRIPTION)], np.uint8)
-    pool = ProposedLabels(
+    pool = Pool(
         labels=np.array([7, 3]),
-        common=np.array([True, True]),
-        vectors=np.array(names),
-        kinds=kinds,
+        vectors=np.array([unit(1, 0, 0), unit(0, 1, 0), unit(0, 0, 1)]),
         starts=np.array([0, 1]),
-        known={"score": np.array([0.9, 0.4], np.float32)},
+        kinds=np.array([KINDS.index(EntryKind.NAME)] * 2 + [KINDS.index(EntryKind.DESCRIPTION)], np.uint8),
+        margins={},
     )
     vectors = np.array([unit(1, 1, 0), unit(0, 1, 1), unit(1, 0, 0), unit(0, 3, 4)])
-    return features_of([part(0, 0, [2]), part(1, 1, [2, 3])], vectors, pool)
+    parts = [part(0, 0, [2]), part(1, 1, [2, 3])]
+    common = np.array([True, True])
+    known = match_features(parts, vectors, pool, common)
+    known["score"] = np.array([0.9, 0.4], np.float32)
+    return relative_features(pool.labels, common, known, len(parts))
 
 
 def difference(features: Features, name: str) -> float:

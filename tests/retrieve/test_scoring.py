@@ -8,15 +8,7 @@ import numpy as np
 import pytest
 
 from irr.retrieve import score as scoring
-from irr.retrieve.score import (
-    Entries,
-    Floats,
-    PassageEvidence,
-    Segment,
-    join_evidence,
-    passage_evidence,
-    with_terms,
-)
+from irr.retrieve.score import Floats, PassageEvidence, Pool, with_passage, with_terms
 from irr.types import QueryKind
 
 TEXT, SPAN, TERM = QueryKind.TEXT, QueryKind.SPAN, QueryKind.TERM
@@ -30,23 +22,25 @@ def units(count: int) -> Floats:
 
 STARTS = [0, 2, 3, 7, 8]
 ENDS = [2, 3, 7, 8, 9]
-ENTRIES = Entries(
+POOL = Pool(
+    labels=np.arange(5),
     vectors=units(9),
     starts=np.array(STARTS),
+    kinds=np.zeros(9, np.uint8),
     margins={kind: RANDOM.random(9).astype(np.float32) for kind in QueryKind},
 )
 VECTORS = units(12)
 SEGMENTS = [
-    Segment(TEXT, np.array([0])),
-    Segment(SPAN, np.array([1, 2, 3, 4])),
-    Segment(TEXT, np.array([5])),
-    Segment(SPAN, np.array([6, 2])),
-    Segment(TERM, np.array([8, 9, 10, 11])),
+    (TEXT, np.array([0])),
+    (SPAN, np.array([1, 2, 3, 4])),
+    (TEXT, np.array([5])),
+    (SPAN, np.array([6, 2])),
+    (TERM, np.array([8, 9, 10, 11])),
 ]
 
 
 def plain_hubness(row: int, names: int) -> float:
-    similarities = sorted((float(VECTORS[row] @ ENTRIES.vectors[start]) for start in STARTS), reverse=True)
+    similarities = sorted((float(VECTORS[row] @ POOL.vectors[start]) for start in STARTS), reverse=True)
     nearest = similarities[:names]
     return sum(nearest) / len(nearest)
 
@@ -55,54 +49,34 @@ def plain_hubness(row: int, names: int) -> float:
 @pytest.mark.parametrize("names", [2, 20])
 def test_best_matches(floats: int, names: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scoring, "BLOCK_FLOATS", floats)
-    found = scoring.best_matches(VECTORS, SEGMENTS, ENTRIES, 0.3, names)
-    assert found.best.shape == (len(SEGMENTS), len(STARTS))
-    for segment, best, penalties in zip(SEGMENTS, found.best, found.penalties, strict=True):
-        expected = [0.3 * plain_hubness(row, names) if segment.kind is SPAN else 0 for row in segment.rows]
+    found, lost = scoring.best_matches(VECTORS, SEGMENTS, POOL, 0.3, names)
+    assert found.shape == (len(SEGMENTS), len(STARTS))
+    for (kind, rows), best, penalties in zip(SEGMENTS, found, lost, strict=True):
+        expected = [0.3 * plain_hubness(row, names) if kind is SPAN else 0 for row in rows]
         assert penalties == pytest.approx(expected, abs=1e-6)
         for label, (start, end) in enumerate(zip(STARTS, ENDS, strict=True)):
             matches = [
-                float(VECTORS[row] @ ENTRIES.vectors[entry]) - ENTRIES.margins[segment.kind][entry] - penalty
-                for row, penalty in zip(segment.rows, expected, strict=True)
+                float(VECTORS[row] @ POOL.vectors[entry]) - POOL.margins[kind][entry] - penalty
+                for row, penalty in zip(rows, expected, strict=True)
                 for entry in range(start, end)
             ]
             assert best[label] == pytest.approx(max(matches), abs=1e-6)
 
 
 def test_nothing_that_is_given_is_changed() -> None:
-    before = VECTORS.copy(), ENTRIES.vectors.copy()
-    scoring.best_matches(VECTORS, SEGMENTS, ENTRIES, 0.3, 2)
+    before = VECTORS.copy(), POOL.vectors.copy()
+    scoring.best_matches(VECTORS, SEGMENTS, POOL, 0.3, 2)
     assert np.array_equal(before[0], VECTORS)
-    assert np.array_equal(before[1], ENTRIES.vectors)
+    assert np.array_equal(before[1], POOL.vectors)
 
 
-def test_weighted_sum() -> None:
-    best = RANDOM.random((3, 4)).astype(np.float32)
-    expected = [sum(w * best[kind, label] for kind, w in enumerate((0.7, 1.0, 0.5))) for label in range(4)]
-    assert scoring.weighted_sum(best, (0.7, 1.0, 0.5)) == pytest.approx(expected, abs=1e-6)
-
-
-def test_soft_maximum() -> None:
-    one, other = np.array([1.0, 2.0], np.float32), np.array([1.0, 0.0], np.float32)
-    expected = [0.05 * math.log(math.exp(a / 0.05) + math.exp(b / 0.05)) for a, b in ((1, 1), (2, 0))]
-    assert scoring.soft_maximum(one, other, 0.05) == pytest.approx(expected, abs=1e-6)
-
-
-def test_factors_of_passages_and_priors() -> None:
-    assert scoring.lexical_factor(0) == scoring.lexical_factor(1) == 1
-    assert scoring.lexical_factor(9) == pytest.approx(1 + math.log(9) / 2)
-    priors = np.array([0.0, 0.5, 1.0], np.float32)
-    assert scoring.prior_factor(priors, 3) == pytest.approx([math.log(3 * p + math.e) for p in (0, 0.5, 1)])
-    assert scoring.prior_factor(priors, 0) == pytest.approx([1, 1, 1])
-
-
-def test_best_queries() -> None:
-    rows, penalties = SEGMENTS[1].rows, np.array([0.1, 0.0, 0.3, 0.2], np.float32)
-    found = scoring.best_queries(VECTORS[rows], penalties, ENTRIES, SPAN)
+def test_best_spans() -> None:
+    rows, penalties = SEGMENTS[1][1], np.array([0.1, 0.0, 0.3, 0.2], np.float32)
+    found = scoring.best_spans(VECTORS[rows], penalties, POOL)
     for label, (start, end) in enumerate(zip(STARTS, ENDS, strict=True)):
         matches = [
             max(
-                float(VECTORS[row] @ ENTRIES.vectors[entry]) - ENTRIES.margins[SPAN][entry] - penalty
+                float(VECTORS[row] @ POOL.vectors[entry]) - POOL.margins[SPAN][entry] - penalty
                 for entry in range(start, end)
             )
             for row, penalty in zip(rows, penalties, strict=True)
@@ -127,16 +101,16 @@ def test_top() -> None:
     assert scoring.top(scores, 9).tolist() == [1, 3, 2, 5, 0, 4]
 
 
-def passage(scores: list[float], number: int) -> PassageEvidence:
+def joined_with(before: PassageEvidence | None, scores: list[float], number: int) -> PassageEvidence:
     array = np.array(scores, np.float32)
-    return passage_evidence(array, array / 10, array / 100, number)
+    return with_passage(before, array, array / 10, array / 100, number, 0.05)
 
 
 def test_passages_are_joined_and_the_best_one_is_named() -> None:
     scores = [[1.0, 0.5], [0.8, 0.7], [1.0, 0.2]]
     joined = None
     for number, of in enumerate(scores):
-        joined = join_evidence(joined, passage(of, number), 0.05)
+        joined = joined_with(joined, of, number)
     assert joined
     joined_with_terms = with_terms(joined, np.array([0.1, 0.2], np.float32), 3)
     for label in range(2):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,8 @@ from irr.index.store import open_index
 from irr.infer.spans import SpanInferer
 from irr.labels.space import LabelSpace
 from irr.program.program import build
-from irr.retrieve.queries import Pools, Selected, best_match, select
-from irr.retrieve.score import Entries, ParentPropagation
+from irr.retrieve.queries import Pools, best_match, select
+from irr.retrieve.score import Floats, ParentPropagation, Pool
 from irr.types import Query, QueryKind
 from tests.doubles.hash_encoder import HashEncoder
 
@@ -31,13 +32,13 @@ def selected(
     encoder: Encoder,
     folder: Path,
     changes: dict[str, float],
-) -> tuple[list[tuple[Query, ...]], Selected]:
-    """The queries of texts before and after."""
+) -> tuple[list[tuple[Query, ...]], list[Sequence[Query]], dict[str, Floats]]:
+    """The queries of texts before and after, and the vectors of passages."""
     settings = Settings().replace(changes)
     index = open_index(space, encoder, settings.retrieve.fields, folder)
     pools = Pools(index, settings.retrieve, ParentPropagation(space, 0.0), None)
     queries = [inference.queries for inference in SpanInferer(settings.infer).infer(texts)]
-    return queries, select(queries, encoder, pools, settings.retrieve)
+    return queries, *select(queries, encoder, pools, settings.retrieve)
 
 
 def spans(queries: object) -> list[str]:
@@ -50,34 +51,35 @@ def test_a_long_text_keeps_the_spans_that_are_likeliest_to_match(
     kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path, exact: int
 ) -> None:
     changes = {"retrieve.spans_always": 12, "retrieve.span_share": 0.1, "retrieve.exact_entries": exact}
-    (queries,), found = selected([LONG], kitchen, encoder, tmp_path, changes)
-    kept = spans(found.queries[0])
+    (queries,), (found,), known = selected([LONG], kitchen, encoder, tmp_path, changes)
+    kept = spans(found)
     assert len(spans(queries)) > 40
     assert len(kept) == 12
     assert {"baked bread", "ordered supplies"} <= set(kept)
     texts = [query for query in queries if query.kind is QueryKind.TEXT]
-    assert [query for query in found.queries[0] if query.kind is QueryKind.TEXT] == texts
-    assert np.array_equal([*found.known.values()], encoder.encode([query.text for query in texts]))
+    assert [query for query in found if query.kind is QueryKind.TEXT] == texts
+    assert np.array_equal([*known.values()], encoder.encode([query.text for query in texts]))
 
 
 def test_a_share_of_many_spans_is_kept(kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path) -> None:
     changes = {"retrieve.spans_always": 5, "retrieve.span_share": 0.5}
-    (queries,), found = selected([LONG], kitchen, encoder, tmp_path, changes)
-    assert len(spans(found.queries[0])) == round(len(spans(queries)) / 2)
+    (queries,), (found,), _ = selected([LONG], kitchen, encoder, tmp_path, changes)
+    assert len(spans(found)) == round(len(spans(queries)) / 2)
 
 
 def test_a_short_text_keeps_every_query(
     kitchen: LabelSpace, encoder: SentenceEncoder, tmp_path: Path
 ) -> None:
-    queries, found = selected([SHORT, LONG], kitchen, encoder, tmp_path, {"retrieve.spans_always": 12})
-    assert found.queries[0] == queries[0]
-    assert len(found.queries[1]) < len(queries[1])
+    queries, found, _ = selected([SHORT, LONG], kitchen, encoder, tmp_path, {"retrieve.spans_always": 12})
+    assert found[0] == queries[0]
+    assert len(found[1]) < len(queries[1])
 
 
 def test_nothing_is_left_out_where_places_have_no_vectors(kitchen: LabelSpace, tmp_path: Path) -> None:
     changes = {"retrieve.spans_always": 1, "retrieve.span_share": 0.0}
-    queries, found = selected([LONG], kitchen, HashEncoder(), tmp_path, changes)
-    assert found == Selected(list(queries), {})
+    queries, found, known = selected([LONG], kitchen, HashEncoder(), tmp_path, changes)
+    assert found == queries
+    assert not known
 
 
 def test_answers_do_not_depend_on_the_texts_beside(
@@ -90,10 +92,12 @@ def test_answers_do_not_depend_on_the_texts_beside(
 
 
 def test_the_best_match_is_less_the_margin_of_its_entry() -> None:
-    entries = Entries(
+    pool = Pool(
+        labels=np.arange(2),
         vectors=np.eye(3, dtype=np.float32),
         starts=np.array([0, 2]),
+        kinds=np.zeros(3, np.uint8),
         margins={QueryKind.SPAN: np.array([0, 0.5, 0.1], np.float32)},
     )
     vectors = np.array([[0.6, 0.8, 0], [0, 0.6, 0.8], [0, 0, 0]], np.float32)
-    assert best_match(vectors, entries) == pytest.approx([0.6, 0.7, 0.0])
+    assert best_match(vectors, pool) == pytest.approx([0.6, 0.7, 0.0])

@@ -7,8 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from irr.text.passages import excerpt, passages
-from irr.text.words import words
+from irr.text.words import excerpt, passages, words
 
 
 def parts(text: str) -> list[str]:

@@ -92,7 +92,7 @@ def rank_texts(
 ) -> TextRankings:
     """Ranks the labels of all texts; a text that is an example of the program is not evidence for itself.
 
-    `gold` are the numbers of all labels that are gold of any text; `on_text` is called after each text.
+    `gold` are the numbers of all labels that are gold of any text.
     """
     program = program.leaving_examples_out()
     ranked = []
@@ -124,18 +124,17 @@ def _text_ranking(program: InferRetrieveRank, prediction: Prediction) -> TextRan
     return TextRanking(np.array(numbers, np.int64), np.array(features).reshape(-1, 4), matches)
 
 
-def pairs_of(ranked: TextRankings, gold: Sequence[Set[int]], labels: int, seed: int = 0) -> Pairs:
+def pairs_of(ranked: TextRankings, gold: Sequence[Set[int]], labels: int) -> Pairs:
     """The pairs of all texts, in text order: an array of dtype `PAIR`; probability and suspicion are 0.
 
-    Takes the rankings of the texts, the numbers of the gold labels of each, the size of the label space, and
-    the random seed of the labels that are drawn.
+    Takes the rankings of the texts, the numbers of the gold labels of each, and the size of the label space.
     """
     texts_of: defaultdict[int, list[int]] = defaultdict(list)
     for text, own in enumerate(gold):
         for label in own:
             texts_of[label].append(text)
     having = {label: np.array(texts) for label, texts in texts_of.items()}
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     parts = []
     for text, similar in enumerate(_similarities(ranked.vectors)):
         if len(ranked.texts[text].labels):

@@ -12,9 +12,17 @@ import numpy as np
 from irr import Encoder, Label, LanguageModel, Settings
 from irr.errors import LMError, UsageError
 from irr.text.strings import counted, short
-from irr.workbench.draft.clusters import Clusters, Ints, centers_of, cluster, grouped
-from irr.workbench.draft.corpus import Corpus, Floats, unit
-from irr.workbench.draft.naming import name_clusters
+from irr.workbench.draft.clusters import (
+    Clusters,
+    Corpus,
+    Floats,
+    Ints,
+    centers_of,
+    cluster,
+    grouped,
+    name_clusters,
+    unit,
+)
 from irr.workbench.draft.taxonomy import Taxonomy, propose_taxonomy
 
 # Example texts of a label, at most, and those that its description quotes.
@@ -89,7 +97,7 @@ def draft(
     Args:
         texts: The texts; each counts once.
         encoder: Encodes texts and names.
-        plan: What to draft.
+        plan: The label space to draft.
         lm: The language model that proposes labels; None for clusters.
         answers: The file of the model's answers, from which a repeated call goes on; needed with `lm`.
         on_texts: Called with (texts encoded, texts in all).
@@ -102,7 +110,7 @@ def draft(
     check_seed_labels(plan.seed_labels, plan.size)
     corpus = Corpus.read(texts, encoder, on_texts)
     if lm is None:
-        return draft_by_clusters(corpus, encoder, plan)
+        return _by_clusters(corpus, encoder, plan)
     if answers is None:
         raise UsageError("a language model is given, but no file for its answers", "give answers")
     rows = np.random.default_rng(plan.seed).permutation(len(corpus))[: plan.model_texts]
@@ -112,26 +120,18 @@ def draft(
     if not taxonomy.labels:
         problem = taxonomy.stopped or f"{lm.name} proposed no label"
         raise LMError("empty", problem, "allow more calls, or ask a stronger model")
-    return draft_by_names(corpus, taxonomy, encoder, plan.seed_labels)
+    return _by_names(corpus, taxonomy, encoder, plan.seed_labels)
 
 
 def check_seed_labels(seed_labels: Sequence[Label], size: int) -> None:
-    """Checks that seed labels leave labels to draft.
-
-    Raises:
-        UsageError: If there are as many as labels to draft.
-    """
+    """Checks that seed labels leave labels to draft; raises `UsageError`."""
     if seed_labels and len(seed_labels) >= size:
         given = counted(len(seed_labels), "seed label leaves", "seed labels leave")
         raise UsageError(f"{given} nothing to add to {size:,} labels", "ask for more labels")
 
 
-def draft_by_clusters(corpus: Corpus, encoder: Encoder, plan: DraftPlan) -> LabelDraft:
-    """A draft whose labels stand for clusters of the texts.
-
-    Raises:
-        UsageError: If there are fewer texts than labels to draft.
-    """
+def _by_clusters(corpus: Corpus, encoder: Encoder, plan: DraftPlan) -> LabelDraft:
+    """A draft whose labels stand for clusters of the texts."""
     if len(corpus) < plan.size:
         problem = f"{counted(len(corpus), 'distinct text')}, too few for {plan.size:,} labels"
         raise UsageError(problem, "ask for fewer")
@@ -148,13 +148,10 @@ def draft_by_clusters(corpus: Corpus, encoder: Encoder, plan: DraftPlan) -> Labe
     vectors = [corpus.vectors[rows] for rows in members[seeds:]]
     names = name_clusters(texts, vectors, encoder, [label.name for label in plan.seed_labels])
     drafted = [
-        Label(
-            id=label_id,
-            name=name.name,
-            aliases=name.aliases,
-            description=" ".join(f"“{short(text, _QUOTED_CHARACTERS)}”" for text in own[:_QUOTED]),
+        Label(id=label_id, name=name, aliases=aliases, description=_quoted(own))
+        for label_id, (name, aliases), own in zip(
+            _new_ids(plan.seed_labels, len(free)), names, texts, strict=True
         )
-        for label_id, name, own in zip(_new_ids(plan.seed_labels, len(free)), names, texts, strict=True)
     ]
     labels = _with_texts([*plan.seed_labels, *drafted], corpus, members, nearest)
     if plan.levels > 1:
@@ -162,15 +159,15 @@ def draft_by_clusters(corpus: Corpus, encoder: Encoder, plan: DraftPlan) -> Labe
     return LabelDraft(tuple(labels), label_of, corpus)
 
 
-def draft_by_names(
+def _by_names(
     corpus: Corpus, taxonomy: Taxonomy, encoder: Encoder, seed_labels: Sequence[Label] = ()
 ) -> LabelDraft:
     """A draft whose labels a model proposed: the examples of a label are the texts nearest to its name."""
     known = {label.name.casefold() for label in seed_labels}
-    added = [label for label in taxonomy.labels if label.name.casefold() not in known]
+    added = {name: meaning for name, meaning in taxonomy.labels.items() if name.casefold() not in known}
     proposed = [
-        Label(id=label_id, name=label.name, description=label.description or None)
-        for label_id, label in zip(_new_ids(seed_labels, len(added)), added, strict=True)
+        Label(id=label_id, name=name, description=meaning or None)
+        for label_id, (name, meaning) in zip(_new_ids(seed_labels, len(added)), added.items(), strict=True)
     ]
     labels = [*seed_labels, *proposed]
     meanings = [f"{label.name}: {label.description}" if label.description else label.name for label in labels]
@@ -179,6 +176,10 @@ def draft_by_names(
     label_of = np.where(best >= _TEXT_SIMILARITY, nearest, -1)
     labels = _with_texts(labels, corpus, _members(label_of, best, len(labels)), nearest)
     return LabelDraft(tuple(labels), label_of, corpus, taxonomy)
+
+
+def _quoted(texts: Sequence[str]) -> str:
+    return " ".join(f"“{short(text, _QUOTED_CHARACTERS)}”" for text in texts[:_QUOTED])
 
 
 def _new_ids(labels: Iterable[Label], count: int) -> list[str]:
@@ -228,7 +229,7 @@ def _with_broader(
         vectors = [corpus.vectors[rows] for rows in rows_of]
         names = name_clusters(texts, vectors, encoder, [label.name for label in labels])
         above = []
-        for label_id, name, places in zip(_new_ids(labels, count), names, narrower, strict=True):
+        for label_id, (name, _), places in zip(_new_ids(labels, count), names, narrower, strict=True):
             numbers = [below[place] for place in places]
             for number in numbers:
                 parents = (*labels[number].parents, label_id)
@@ -236,7 +237,7 @@ def _with_broader(
             covers = "; ".join(labels[number].name for number in numbers)
             prior = min(1.0, sum(labels[number].prior or 0.0 for number in numbers))
             above.append(len(labels))
-            labels.append(Label(id=label_id, name=name.name, description=covers, prior=round(prior, 6)))
+            labels.append(Label(id=label_id, name=name, description=covers, prior=round(prior, 6)))
         below = above
     return labels
 

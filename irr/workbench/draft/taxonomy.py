@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from irr import LanguageModel
@@ -36,24 +37,17 @@ _REVIEW = f"""Review this list of labels: join labels that mean the same, split 
 all names alike in form. Write the whole list anew, each as "name: what belongs under it". {_DATA}"""
 
 
-class ProposedLabel(NamedTuple):
-    """A label as a model words it."""
-
-    name: str
-    description: str
-
-
 class Taxonomy(NamedTuple):
     """The labels that a model proposed.
 
     Attributes:
-        labels: Labels with distinct names.
+        labels: Descriptions of labels by name.
         calls: Requests sent, those of earlier calls included.
         unusable: Answers without the JSON that was asked for.
         stopped: The reason for an early end; "" if there was none.
     """
 
-    labels: tuple[ProposedLabel, ...] = ()
+    labels: Mapping[str, str] = MappingProxyType({})
     calls: int = 0
     unusable: int = 0
     stopped: str = ""
@@ -80,7 +74,7 @@ def propose_taxonomy(
     cached = CachedModel(model, Budget(calls, on_call, known.requests), known)
     requests = _Requests(cached, size, f" Write in this language: {language}." if language else "")
     stopped = ""
-    labels: list[ProposedLabel] = []
+    labels: dict[str, str] = {}
     try:
         for part in _parts(texts, _SUMMARIES):
             found = run_on_loop(gather(*map(requests.summaries, _parts(part, _TEXTS))))
@@ -90,7 +84,7 @@ def propose_taxonomy(
             labels = run_on_loop(requests.labels(labels)) or labels
     except BudgetSpentError as e:
         stopped = str(e)
-    return Taxonomy(tuple(labels), known.requests, requests.unusable, stopped)
+    return Taxonomy(labels, known.requests, requests.unusable, stopped)
 
 
 class _Requests:
@@ -103,31 +97,28 @@ class _Requests:
     async def summaries(self, texts: Sequence[str]) -> list[str]:
         """A summary of each text."""
         lines = (f"{number} {_line(text)[:_TEXT_CHARACTERS]}" for number, text in enumerate(texts, 1))
-        prompt = self._prompt(_SUMMARIZE, ["texts"], "summaries", "one short sentence each")
+        task, described = _SUMMARIZE + self._ending, "one short sentence each"
+        prompt = Prompt(task, {"texts": "texts"}, "summaries", str, described)
         answer = await self._ask(prompt, {"texts": "\n".join(lines)}, _SUMMARY_CHARACTERS, len(texts))
         return [summary for line in answer if (summary := _line(line)[:_SUMMARY_CHARACTERS])]
 
-    async def labels(
-        self, labels: Sequence[ProposedLabel], summaries: Sequence[str] = ()
-    ) -> list[ProposedLabel]:
-        """Labels with distinct names: proposed or updated for summaries, reviewed without them."""
+    async def labels(self, labels: dict[str, str], summaries: Sequence[str] = ()) -> dict[str, str]:
+        """Descriptions of labels by name: proposed or updated for summaries, reviewed without them."""
         fields = {}
         if labels:
-            fields["labels so far"] = "\n".join(f"{label.name}: {label.description}" for label in labels)
+            fields["labels so far"] = "\n".join(map(": ".join, labels.items()))
         if summaries:
             fields["summaries"] = "\n".join(f"- {summary}" for summary in summaries)
         task = _REVIEW if not summaries else _UPDATE if labels else _PROPOSE
         described = '"name: what belongs under it"'
-        prompt = self._prompt(f"{task} At most {self._size} labels.", [*fields], "labels", described)
-        found: dict[str, ProposedLabel] = {}
+        task = f"{task} At most {self._size} labels.{self._ending}"
+        prompt = Prompt(task, {name: name for name in fields}, "labels", str, described)
+        found: dict[str, tuple[str, str]] = {}
         for item in await self._ask(prompt, fields, _LABEL_CHARACTERS, self._size):
             name, _, description = _line(item)[:_LABEL_CHARACTERS].partition(":")
             if name := name.strip(" \"'-*."):
-                found.setdefault(name.casefold(), ProposedLabel(name, description.strip()))
-        return list(found.values())[: self._size]
-
-    def _prompt(self, task: str, inputs: Sequence[str], output: str, described: str) -> Prompt:
-        return Prompt(task + self._ending, {name: name for name in inputs}, output, str, described)
+                found.setdefault(name.casefold(), (name, description.strip()))
+        return dict(list(found.values())[: self._size])
 
     async def _ask(self, prompt: Prompt, fields: dict[str, str], characters: int, most: int) -> list[str]:
         """The list in the model's answer; empty if the answer has no such list, or no answer comes."""

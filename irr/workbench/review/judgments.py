@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Annotated, Literal
@@ -65,7 +67,7 @@ class SubmittedJudgment(BaseModel):
     Attributes:
         key: Made by the page, one for each judgment: a judgment that is sent twice is kept once.
         rejected: Labels that the person rejected; labels they did not accept count as wrong all the same.
-        seconds: How long the text was shown; None if that is not known.
+        seconds: How long the text was shown.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -87,8 +89,7 @@ class Judgment(SubmittedJudgment):
     Attributes:
         at: The time, in UTC.
         seed: Seed of the random order of texts.
-        program: Digest of the program that proposed labels.
-        proposed: The labels it proposed, best first.
+        program: Digest of the program that proposed the labels in `proposed`, best first.
         given: The labels that the text came with; None if it came without.
         undoes: The key of the judgment that this one takes back.
     """
@@ -115,6 +116,28 @@ def valid_judgments(judgments: Iterable[Judgment]) -> list[Judgment]:
     return sorted(last.values(), key=lambda judgment: judgment.at)
 
 
+@lru_cache(100_000)
+def random_position(seed: int, text_id: str | int) -> str:
+    """The position of a text in the random order of a seed, which does not depend on the other texts."""
+    return hashlib.sha256(f"{seed}\n{text_id!r}".encode()).hexdigest()
+
+
+def random_sample(judgments: Iterable[Judgment]) -> list[Judgment]:
+    """The judgments of texts that chance alone chose.
+
+    These are the texts up to the last one that was reviewed in random order. A text among them that was
+    reviewed in another order counts, too, as chance would have chosen it.
+    """
+    judgments = list(judgments)
+    ends: dict[int, str] = {}
+    for one in judgments:
+        if one.order is Order.RANDOM:
+            ends[one.seed] = max(ends.get(one.seed, ""), random_position(one.seed, one.text_id))
+    ids = {one.text_id for one in judgments}
+    reached = {name for name in ids for seed, end in ends.items() if random_position(seed, name) <= end}
+    return [one for one in judgments if one.text_id in reached]
+
+
 class JudgmentsError(InputError):
     """A file of judgments cannot be read."""
 
@@ -133,11 +156,7 @@ class JudgmentStore:
         self._files: dict[Path, tuple[int, int, list[Judgment]]] = {}
 
     def judgments(self) -> list[Judgment]:
-        """All judgments, those of one person in the order in which they were made.
-
-        Raises:
-            JudgmentsError: With file and row, for a line that is not a judgment.
-        """
+        """All judgments, those of a person in their order; a `JudgmentsError` for a line that is none."""
         with self._lock:
             paths = sorted({*self._files, *self.folder.glob(f"*{_ENDING}")})
             return [judgment for path in paths for judgment in self._read(path)]
@@ -166,10 +185,9 @@ class JudgmentStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._lock, FileLock(path.with_name(path.name + ".lock")):
                 self._read(path)
-                for _, _, judgments in self._files.values():
-                    for earlier in judgments:
-                        if earlier.key == judgment.key:
-                            return earlier
+                for earlier in (one for _, _, judgments in self._files.values() for one in judgments):
+                    if earlier.key == judgment.key:
+                        return earlier
                 append_line(path, judgment.model_dump_json(exclude_none=True).encode() + b"\n")
                 return judgment
         except OSError as e:

@@ -1,18 +1,22 @@
-"""A review session: gives people texts to judge, shows the program's proposals, and keeps the judgments."""
+"""A review session: chooses texts for people, shows the program's proposals, and keeps the judgments."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from irr import Candidate, InferRetrieveRank, Prediction, RankedLabel
 from irr.errors import TextsError, UsageError
 from irr.io.texts import TextRow, read_rows
+from irr.statistics import Bools, Floats
 from irr.text.words import clean
 from irr.types import LabelId, QueryKind
 from irr.workbench.review.judgments import (
@@ -21,11 +25,15 @@ from irr.workbench.review.judgments import (
     Order,
     SubmittedJudgment,
     Verdict,
+    random_position,
     valid_judgments,
 )
-from irr.workbench.review.queue import SHOWN, ReviewQueue
 from irr.workbench.review.summary import progress
 
+# Labels of a text that are shown and count as proposed.
+SHOWN = 10
+# Seconds for which a text that is open on one person's screen is not given to another.
+_LEASE = 900.0
 # The largest whole number that JavaScript holds exactly; larger ids go to the page as text.
 _LARGEST_INTEGER = 2**53 - 1
 # Texts that are read ahead together, so that a reviewer waits for few.
@@ -58,6 +66,117 @@ def read_texts(path: Path) -> list[ReviewText]:
     return texts
 
 
+def uncertainty(labels: Sequence[RankedLabel]) -> float:
+    """How uncertain a program is about a text.
+
+    With probabilities: the expected mistakes among its first labels, the sum of min(p, 1 - p), and what they
+    lack of one right label, max(0, 1 - sum p). Without: how near the second label's score is to the first's.
+    """
+    first = [label.probability for label in labels[:SHOWN] if label.probability is not None]
+    if first:
+        return float(sum(min(p, 1 - p) for p in first) + max(0.0, 1 - sum(first)))
+    if len(labels) < 2:
+        return 1.0
+    return 1 / (1 + labels[0].score - labels[1].score)
+
+
+class ReviewQueue:
+    """Chooses texts by number, by the order that people ask for, also while `read` runs."""
+
+    def __init__(self, texts: Sequence[TextRow], seed: int) -> None:
+        self._texts = texts
+        positions = [random_position(seed, text.id) for text in texts]
+        self._random = np.array(sorted(range(len(texts)), key=positions.__getitem__), int)
+        self._number_of = {text.id: number for number, text in enumerate(texts)}
+        # By text number: the person who has it open, and since when.
+        self._leases: dict[int, tuple[str, float]] = {}
+        self._uncertainty = np.full(len(texts), -1.0)
+        self._label_weights: list[dict[str, float]] = [{} for _ in texts]
+        self._similarity = np.full(len(texts), -1.0)
+        self._similar_to: set[int] = set()
+
+    @property
+    def known(self) -> Bools:
+        """Which texts the program has read, shape (texts,)."""
+        return self._uncertainty >= 0
+
+    def read(self, predictions: Iterable[Prediction], first: int = 0) -> None:
+        """Takes the program's predictions for the texts from number `first` on."""
+        for number, prediction in enumerate(predictions, first):
+            self._label_weights[number] = {
+                label.id: label.score if label.probability is None else label.probability
+                for label in prediction.labels
+            }
+            self._uncertainty[number] = uncertainty(prediction.labels)
+
+    def next(
+        self, order: Order, reviewer: str, judgments: Iterable[Judgment], label: str | None = None
+    ) -> int | None:
+        """The number of the next text for a person, which nobody else has open; None if there is none left.
+
+        Texts with judgments that count are given out again for second opinions only.
+        """
+        reviewers: dict[int, set[str]] = {}
+        for judgment in judgments:
+            number = self._number_of.get(judgment.text_id)
+            if number is not None:
+                reviewers.setdefault(number, set()).add(judgment.reviewer)
+        now = time.monotonic()
+        self._leases = {n: lease for n, lease in self._leases.items() if now - lease[1] < _LEASE}
+        left = np.ones(len(self._texts), bool)
+        if order is Order.SECOND:
+            left[:] = False
+            left[[number for number, names in reviewers.items() if reviewer not in names]] = True
+        else:
+            left[list(reviewers)] = False
+            left[[number for number, (holder, _) in self._leases.items() if holder != reviewer]] = False
+        chosen = self._first(order, left, reviewers.keys(), label)
+        if chosen is not None:
+            self._leases[chosen] = (reviewer, now)
+        return chosen
+
+    def _first(self, order: Order, left: Bools, judged: Iterable[int], label: str | None) -> int | None:
+        known = left & self.known
+        match order:
+            case Order.LISTED:
+                return _best(left, -np.arange(len(left), dtype=float))
+            case Order.UNSURE:
+                return _best(known, self._uncertainty)
+            case Order.LABEL:
+                if label is None:
+                    raise UsageError("the order by label names no label", "name one")
+                weight = np.array([weights.get(label, -np.inf) for weights in self._label_weights])
+                return _best(known & np.isfinite(weight), weight)
+            case Order.DIFFERENT if judged:
+                return _best(left, -self._similarity_to(set(judged)))
+        by_chance = self._random[left[self._random]]
+        return int(by_chance[0]) if len(by_chance) else None
+
+    def _similarity_to(self, judged: set[int]) -> Floats:
+        """The TF-IDF cosine of each text and the nearest of those judged, shape (texts,)."""
+        if not self._similar_to <= judged:
+            self._similarity[:] = -1.0
+            self._similar_to = set()
+        if new := sorted(judged - self._similar_to):
+            cosines = (self._word_vectors @ self._word_vectors[new].T).max(axis=1).toarray().ravel()
+            self._similarity = np.maximum(self._similarity, cosines)
+            self._similar_to = judged
+        return self._similarity
+
+    @cached_property
+    def _word_vectors(self) -> Any:
+        from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+
+        vectorizer = HashingVectorizer(n_features=2**18, alternate_sign=False, norm=None)
+        counts = vectorizer.transform([text.text for text in self._texts])
+        return TfidfTransformer().fit_transform(counts).tocsr()
+
+
+def _best(allowed: Bools, value: Floats) -> int | None:
+    """The number of the highest value that is allowed, the first of equal ones."""
+    return int(np.where(allowed, value, -np.inf).argmax()) if allowed.any() else None
+
+
 class ReviewSession:
     """A review of some texts with one program by many people at once; `seed` decides the random order."""
 
@@ -81,20 +200,17 @@ class ReviewSession:
         self.program = program
         self._queue = ReviewQueue(self._texts, self._seed)
 
-    def read_ahead(self, stop: Callable[[], bool] = lambda: False) -> None:
-        """Has the program read all texts, which the orders by uncertainty and by label need."""
+    def read_ahead(self, stop: Callable[[], bool]) -> None:
+        """Has the program read all texts until `stop`, which the orders by uncertainty and by label need."""
         program, queue = self.program, self._queue
-        texts = [text.text for text in self._texts]
-        groups = (texts[start : start + _READ_TOGETHER] for start in range(0, len(texts), _READ_TOGETHER))
-        predictions = (prediction for group in groups for prediction in program.batch(group))
-        queue.read(predictions, lambda: stop() or self.program is not program)
+        for start in range(0, len(self._texts), _READ_TOGETHER):
+            if stop() or self.program is not program:
+                return
+            group = self._texts[start : start + _READ_TOGETHER]
+            queue.read(program.batch([text.text for text in group]), start)
 
     def next(self, order: Order, reviewer: str, label: str | None = None) -> ReviewText | None:
-        """The next text for a person; None if no text of that order is left.
-
-        Raises:
-            UsageError: If the order needs a label, or the label space lacks it.
-        """
+        """The next text for a person; None if none is left; a `UsageError` without a label that it needs."""
         self._check_labels([] if label is None else [label])
         with self._lock:
             number = self._queue.next(order, reviewer, self._judgments(), label)
@@ -133,12 +249,7 @@ class ReviewSession:
         }
 
     def record(self, submitted: SubmittedJudgment) -> Judgment:
-        """Keeps a judgment; one with a key that is there already changes nothing.
-
-        Raises:
-            UsageError: If the text is not under review, or a label is not in the label space.
-            OutputError: If it cannot be written.
-        """
+        """Keeps a judgment, the same key once; a `UsageError` if it does not fit the texts or labels."""
         text = self.text(submitted.text_id)
         self._check_labels((*submitted.labels, *submitted.rejected))
         wrong = (submitted.verdict is Verdict.LABELS) != bool(submitted.labels)
@@ -158,12 +269,7 @@ class ReviewSession:
         return self._store.append(judgment)
 
     def undo(self, key: str, reviewer: str) -> Judgment:
-        """Takes the last judgment of a person back, the same key once, and returns it.
-
-        Raises:
-            UsageError: If the person has no judgment.
-            OutputError: If it cannot be written.
-        """
+        """Takes the last judgment of a person back, the same key once, and returns it."""
         with self._lock:
             by_key = {judgment.key: judgment for judgment in self._store.judgments()}
             if key in by_key:

@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from irr.statistics import precision_bound
-from irr.workbench.review.judgments import Judgment, Verdict
-from irr.workbench.review.queue import random_sample
+from irr.workbench.review.judgments import Judgment, Verdict, random_sample
 
 Value = TypeVar("Value", bound=Hashable)
 Labels = frozenset[str]
@@ -76,11 +75,7 @@ def masi(one: Labels, other: Labels) -> float:
 
 
 def agreement(judgments: Iterable[Judgment]) -> tuple[int, float | None]:
-    """The number of texts that two people or more judged, and alpha of their label sets.
-
-    Args:
-        judgments: The judgments that count; those with the verdict `unsure` are left out.
-    """
+    """The number of texts that two people or more judged without being unsure, and alpha of their labels."""
     sets: dict[str | int, list[Labels]] = {}
     for judgment in judgments:
         if judgment.verdict is not Verdict.UNSURE:
@@ -98,8 +93,7 @@ class GoldExport:
             label fits has no labels and `"none_fits": true`.
         unsure: Texts that are left out, as people were unsure of them.
         disputed: Texts that people gave different labels.
-        shared: Texts that two people or more judged.
-        alpha: Krippendorff's alpha of their labels.
+        shared: Texts that two people or more judged, whose labels `alpha` is about.
     """
 
     rows: Sequence[dict[str, Any]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -55,18 +55,6 @@ class AnswerRow(BaseModel):
     trace: dict[str, Any] | None = None
 
 
-class AnswerRows(BaseModel):
-    """A row for each text, in order."""
-
-    rows: list[AnswerRow]
-
-
-class FoundLabels(BaseModel):
-    """The labels that were found, the best first."""
-
-    labels: list[FoundLabel]
-
-
 class ServiceState(BaseModel):
     """The state of the service, the digest of the program in use, and how many labels it has."""
 
@@ -90,11 +78,12 @@ _EXAMPLES: dict[str, Any] = {
 _CONTENT = {"schema": ClassifyRequest.model_json_schema(), "examples": _EXAMPLES}
 _REQUEST_BODY = {"required": True, "content": {"application/json": _CONTENT}}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"model": AnswerRow | AnswerRows},
+    200: {"model": AnswerRow | dict[Literal["rows"], list[AnswerRow]]},
     **{status: {"model": AnswerRow} for status in (400, 401, 413, 422, 429, 504)},
 }
 _Typed = Annotated[str, Query(max_length=1_000, description="What was typed so far", examples=["bake br"])]
 _Limit = Annotated[int, Query(ge=1, le=200, description="Labels, at most")]
+_Labels = dict[Literal["labels"], list[FoundLabel]]
 _Ids = Annotated[list[str], Query(alias="id", max_length=200, description="Ids of labels to give instead")]
 
 
@@ -166,15 +155,15 @@ def _routes(service: Service) -> APIRouter:
         return Response(body, status, {"X-Irr-Program": served.digest}, "application/json")
 
     @routes.get("/v1/labels", tags=["labels"])
-    async def labels(query: _Typed = "", limit: _Limit = 20, ids: _Ids = []) -> FoundLabels:  # noqa: B006
+    async def labels(query: _Typed = "", limit: _Limit = 20, ids: _Ids = []) -> _Labels:  # noqa: B006
         """Finds labels by the words of their names and aliases, which may be only begun, and by meaning.
 
         With `id`, which may be given many times, gives those labels instead; unknown ids are left out.
         """
         search, space = service.current.search, service.current.program.space
         if ids:
-            return FoundLabels(labels=[search.describe(label_id) for label_id in ids if label_id in space])
-        return FoundLabels(labels=await asyncio.to_thread(search, query, limit))
+            return {"labels": [search.describe(label_id) for label_id in ids if label_id in space]}
+        return {"labels": await asyncio.to_thread(search, query, limit)}
 
     @routes.get("/healthz", tags=["operations"])
     async def healthz() -> ServiceState:
@@ -193,9 +182,12 @@ def _routes(service: Service) -> APIRouter:
         """The figures of the service, as Prometheus reads them."""
         return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    reloading: dict[int | str, dict[str, Any]] = {202: {"model": ServiceState}}
-
-    @routes.post("/v1/reload", tags=["operations"], response_model=ServiceState, responses=reloading)
+    @routes.post(
+        "/v1/reload",
+        tags=["operations"],
+        response_model=ServiceState,
+        responses={202: {"model": ServiceState}},
+    )
     async def reload() -> ServiceState | JSONResponse:
         """Loads the program anew and swaps it in; requests that are under way keep the one before."""
         if service.on_reload:

@@ -29,8 +29,7 @@ class Access:
 
     Attributes:
         token: What requests must carry as `Authorization: Bearer TOKEN`. Without one, only requests that name
-            this machine as their host are answered, so that no page of another site can reach the service
-            through a browser.
+            this machine as their host are answered, so that no page of another site gets through a browser.
         body: Bytes of a request, at most.
         seconds: Seconds from the first byte of a request to its answer, at most.
     """

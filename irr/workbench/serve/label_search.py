@@ -52,11 +52,7 @@ class FoundLabel(BaseModel):
 
 
 class LabelSearch:
-    """Finds labels of a program's label space.
-
-    Args:
-        program: The program; its encoder finds labels by meaning.
-    """
+    """Finds labels of a program's label space, by meaning with the program's encoder."""
 
     def __init__(self, program: InferRetrieveRank) -> None:
         self._program = program
@@ -103,13 +99,10 @@ class LabelSearch:
         return [self._space[number] for number in known if number is not None]
 
     def _path(self, label: Label) -> list[Label]:
-        path: list[Label] = []
-        visited = {label.id}
-        while above := [parent for parent in self._parents(label) if parent.id not in visited]:
-            label = above[0]
-            visited.add(label.id)
-            path.append(label)
-        return path[::-1]
+        path = [label]
+        while above := [parent for parent in self._parents(path[0]) if parent not in path]:
+            path.insert(0, above[0])
+        return path[:-1]
 
     def _index_words(self) -> None:
         """Indexes the names and aliases that contain each word, words in alphabetical order."""

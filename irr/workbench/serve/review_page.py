@@ -23,8 +23,7 @@ from irr.workbench.review.judgments import (
     Reviewer,
     SubmittedJudgment,
 )
-from irr.workbench.review.queue import SHOWN
-from irr.workbench.review.session import ReviewSession, ReviewText
+from irr.workbench.review.session import SHOWN, ReviewSession, ReviewText
 from irr.workbench.serve.service import ClassifyOptions, Refusal, Service
 
 logger = logging.getLogger(__name__)
@@ -56,10 +55,7 @@ class UndoRequest(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class ReviewPage:
-    """A review beside a service: texts, the folder of their judgments, and the seed of the random order.
-
-    Called with the service, it gives the routes.
-    """
+    """A review beside a service: texts, the folder of their judgments, and the seed of the random order."""
 
     texts: tuple[ReviewText, ...]
     folder: Path
@@ -73,7 +69,7 @@ class ReviewPage:
 
 
 def _routes(session: ReviewSession, presenter: _Presenter) -> APIRouter:
-    routes = APIRouter(tags=["review"], dependencies=[Depends(_require_json)])
+    routes = APIRouter(tags=["review"], dependencies=[Depends(_require_json), Depends(presenter.follow)])
     pages = files("irr.pages")
     assets = (*pages.joinpath("review").iterdir(), pages / "report" / "dom.js")
     contents = {asset.name: asset.read_bytes() for asset in assets}
@@ -88,20 +84,17 @@ def _routes(session: ReviewSession, presenter: _Presenter) -> APIRouter:
     @routes.get("/v1/review/next")
     async def next_text(reviewer: Reviewer, order: Order, label: str | None = None) -> dict[str, Any]:
         """The next text for a person, with what the program proposes, and how far the review is."""
-        presenter.follow()
         text = await asyncio.to_thread(session.next, order, reviewer, label)
         return await presenter.answer(reviewer, text, order)
 
     @routes.get("/v1/review/progress")
     async def progress(reviewer: Annotated[Reviewer, Query()]) -> dict[str, Any]:
         """How far the review is."""
-        presenter.follow()
         return await presenter.answer(reviewer)
 
     @routes.post("/v1/review/judgments")
     async def judge(submitted: SubmittedJudgment) -> dict[str, str]:
         """Keeps a judgment; it is on the disk when this is answered."""
-        presenter.follow()
         text = session.text(submitted.text_id)
         if text.id not in session.proposals:  # another process showed the text
             await presenter.show(text, submitted.order)
@@ -111,7 +104,6 @@ def _routes(session: ReviewSession, presenter: _Presenter) -> APIRouter:
     @routes.post("/v1/review/undo")
     async def undo(request: UndoRequest) -> dict[str, Any]:
         """Takes a person's last judgment back, and shows its text again."""
-        presenter.follow()
         before = await asyncio.to_thread(session.undo, request.key, request.reviewer)
         return await presenter.answer(request.reviewer, session.text(before.text_id), before.order, before)
 
@@ -134,7 +126,7 @@ class _Presenter:
         self._waiting = 0
         self._start_reading()
 
-    def follow(self) -> None:
+    async def follow(self) -> None:
         """Changes the session to the program in use, if that was reloaded."""
         program = self._service.current.program
         if program is not self._session.program:
@@ -172,7 +164,7 @@ class _Presenter:
 
     async def show(self, text: ReviewText, order: Order, before: Judgment | None = None) -> dict[str, Any]:
         """All that the page shows of a text."""
-        self.follow()
+        await self.follow()
         served = self._service.current
         self._waiting += 1
         try:

@@ -38,14 +38,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class ServeSetup:
-    """All that a process needs to serve; it can be sent to another process.
-
-    Attributes:
-        build: Builds or loads the program.
-        queue: Texts that may wait or be under way, in each process.
-        extensions: Each gives further routes over the service.
-        workers: The number of processes.
-    """
+    """All that a process needs to serve, as workers receive it; each extension gives further routes."""
 
     build: Callable[[], InferRetrieveRank]
     queue: int = 1_000
@@ -79,10 +72,7 @@ def _cannot_listen(address: str, error: Exception) -> UsageError:
 def serve(setup: ServeSetup, listening: socket.socket, ready: Callable[[], None]) -> None:
     """Serves until SIGTERM or SIGINT, then answers the requests it took. SIGHUP swaps the program.
 
-    Args:
-        setup: What to serve.
-        listening: The socket that `listen` bound.
-        ready: Called once connections are taken; several processes load the program after that.
+    `ready` is called once connections are taken; several processes load the program after that.
 
     Raises:
         IrrError: If the program cannot be loaded, or another service took the port meanwhile.

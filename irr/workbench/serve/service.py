@@ -122,7 +122,7 @@ class ServiceMetrics:
             self.texts.labels(outcome).inc()
             for fallback in prediction.fallbacks:
                 self.fallbacks.labels(fallback.stage, fallback.code).inc()
-            for stage, usage in (("infer", prediction.costs.infer), ("rank", prediction.costs.rank)):
+            for stage, usage in prediction.costs:
                 if usage.calls:
                     self.calls.labels(stage).inc(usage.calls)
                     self.tokens.labels(stage, "prompt").inc(usage.prompt_tokens)
@@ -151,8 +151,9 @@ class ServedProgram:
         """The program on the part of its label space that a request chooses."""
         if not options.within and options.only is None and not options.without:
             return self.program
-        part = {"only": options.only, "without": options.without}
-        return await asyncio.to_thread(self._within, options.within, **part)
+        return await asyncio.to_thread(
+            self._within, options.within, only=options.only, without=options.without
+        )
 
 
 class Service:
@@ -163,7 +164,6 @@ class Service:
         queue: How many texts may wait or be under way.
 
     Attributes:
-        metrics: The figures of the service.
         ready: Whether requests are taken; False before the program is loaded and once the service stops.
         on_reload: Replaces the reload in this process, where several processes must reload together.
     """
@@ -192,11 +192,7 @@ class Service:
         self.ready = True
 
     async def reload(self) -> None:
-        """Loads the program anew and swaps it in; texts under way are answered by the old program.
-
-        Raises:
-            Refusal: If the new program cannot be loaded; the old one stays in use.
-        """
+        """Loads the program anew and swaps it in; a `Refusal` if it cannot, and the old one stays."""
         async with self._reloading:
             before = self._current
             try:
@@ -217,12 +213,7 @@ class Service:
     async def classify(
         self, texts: Sequence[str], options: ClassifyOptions, served: ServedProgram
     ) -> list[Prediction]:
-        """Answers the texts of a request.
-
-        Raises:
-            UsageError: If the program cannot answer with these options.
-            Refusal: If too many texts wait already.
-        """
+        """Answers the texts of a request; a `Refusal` if too many wait already."""
         program = await served.part(options)
         self._admit(len(texts))
         start = time.perf_counter()

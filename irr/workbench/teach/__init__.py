@@ -1,6 +1,12 @@
 """Teach: a strong language model makes examples, from which a program is optimized that needs no model."""
 
-from irr.workbench.teach.labelling import Models, Taught, label_texts
-from irr.workbench.teach.writing import WritingPlan, labels_to_write_for, write_texts
+from irr.workbench.teach.teaching import (
+    Models,
+    TeachingResult,
+    WritingPlan,
+    label_texts,
+    labels_to_write_for,
+    write_texts,
+)
 
-__all__ = ["Models", "Taught", "WritingPlan", "label_texts", "labels_to_write_for", "write_texts"]
+__all__ = ["Models", "TeachingResult", "WritingPlan", "label_texts", "labels_to_write_for", "write_texts"]

@@ -135,12 +135,12 @@ def test_suspicion_rises_with_what_speaks_against_the_gold() -> None:
     pairs["weight"] = 1
     pairs["probability"] = [0.99, 0.5, 0.01, 1e-6, 0.99, 0.5, 0.01, *np.full(100, 1e-7)]
     pairs["given"][:4] = True
-    rates = add_suspicion(pairs)
+    added, dropped = add_suspicion(pairs)
     wrong, missing = pairs["suspicion"][:4], pairs["suspicion"][4:7]
     assert (np.diff(wrong) > 0).all()
     assert (np.diff(missing) < 0).all()
-    assert 0 < rates.added < 1
-    assert 0 < rates.dropped < 1
+    assert 0 < added < 1
+    assert 0 < dropped < 1
 
 
 def test_the_command_writes_what_the_review_page_opens(irr: Irr, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_batches_are_summarized_then_labels_proposed_and_reviewed_each_held_to_a
 ) -> None:
     model = ScriptedModel(reply)
     found = run(tmp_path, model)
-    assert [f"{name}: {said}" for name, said in found.labels] == LABELS
+    assert [f"{name}: {said}" for name, said in found.labels.items()] == LABELS
     assert (found.calls, found.unusable, found.stopped) == (5, 0, "")
     asked = [next(iter((request.schema or {})["properties"])) for request in model.requests]
     assert asked == ["summaries"] * 3 + ["labels"] * 2

@@ -7,8 +7,8 @@ import pytest
 from irr.errors import UsageError
 from irr.io.texts import TextRow
 from irr.types import Prediction, RankedLabel
-from irr.workbench.review.judgments import Judgment, Order, Verdict
-from irr.workbench.review.queue import ReviewQueue, random_position, random_sample
+from irr.workbench.review.judgments import Judgment, Order, Verdict, random_position, random_sample
+from irr.workbench.review.session import ReviewQueue
 from irr.workbench.review.summary import export_gold, progress
 from tests.workbench.review.test_store import judgment
 

@@ -19,7 +19,7 @@ from irr.lm.protocol import ChatRequest
 from irr.prompts.pack import load_task
 from irr.workbench.teach import (
     Models,
-    Taught,
+    TeachingResult,
     WritingPlan,
     label_texts,
     labels_to_write_for,
@@ -66,7 +66,7 @@ def built(tmp_path: Path) -> Callable[..., InferRetrieveRank]:
 
 
 @pytest.fixture
-def label(built: Callable[..., InferRetrieveRank], job: Job) -> Callable[..., Taught]:
+def label(built: Callable[..., InferRetrieveRank], job: Job) -> Callable[..., TeachingResult]:
     """Labels the texts of the job by a model that ranks, within a budget."""
 
     def labelled(
@@ -74,14 +74,14 @@ def label(built: Callable[..., InferRetrieveRank], job: Job) -> Callable[..., Ta
         calls: int | None = None,
         watch: Callable[[Tally, float | None], None] = quiet,
         method: str = "auto",
-    ) -> Taught:
+    ) -> TeachingResult:
         return label_texts(job, lambda: (None, model), lambda models: built(models, method), calls, watch)
 
     return labelled
 
 
 def test_every_text_becomes_an_example_that_says_where_it_is_from(
-    label: Callable[..., Taught], built: Callable[..., InferRetrieveRank], job: Job
+    label: Callable[..., TeachingResult], built: Callable[..., InferRetrieveRank], job: Job
 ) -> None:
     taught = label(ScriptedModel(names_first))
     rows = read_jsonl(Path(job.output))
@@ -96,7 +96,7 @@ def test_every_text_becomes_an_example_that_says_where_it_is_from(
 
 
 def test_a_text_that_the_model_left_unanswered_teaches_nothing(
-    label: Callable[..., Taught], job: Job
+    label: Callable[..., TeachingResult], job: Job
 ) -> None:
     def silent(request: ChatRequest) -> str | LMError:
         wash = "wash the dishes" in request.messages[-1][1]
@@ -109,7 +109,7 @@ def test_a_text_that_the_model_left_unanswered_teaches_nothing(
     assert rows[1]["error"] == {"code": "empty", "message": "rank: no answer"}
 
 
-def test_a_budget_is_kept_over_all_calls(label: Callable[..., Taught], job: Job) -> None:
+def test_a_budget_is_kept_over_all_calls(label: Callable[..., TeachingResult], job: Job) -> None:
     model = ScriptedModel(names_first)
     # A budget that ends within a group of texts: what was paid for is kept.
     model.concurrency = 4
@@ -126,7 +126,7 @@ def test_a_budget_is_kept_over_all_calls(label: Callable[..., Taught], job: Job)
 
 
 def test_a_budget_that_ends_within_a_group_of_texts_leaves_the_rows_that_are_answered(
-    label: Callable[..., Taught], job: Job
+    label: Callable[..., TeachingResult], job: Job
 ) -> None:
     output = Path(job.output)
     model = ScriptedModel(names_first)
@@ -153,7 +153,7 @@ def test_a_small_budget_takes_a_few_texts_through_both_stages(
 
 @pytest.mark.parametrize("method", ["listwise", "pointwise"])
 def test_the_cost_of_all_calls_is_counted_after_a_stop(
-    label: Callable[..., Taught], job: Job, method: str
+    label: Callable[..., TeachingResult], job: Job, method: str
 ) -> None:
     model = ScriptedModel(names_first)
     calls = []
@@ -169,7 +169,9 @@ def test_the_cost_of_all_calls_is_counted_after_a_stop(
     assert not list(Path(job.output).parent.glob("*.lm"))
 
 
-def test_answers_of_a_killed_call_are_not_asked_for_again(label: Callable[..., Taught], job: Job) -> None:
+def test_answers_of_a_killed_call_are_not_asked_for_again(
+    label: Callable[..., TeachingResult], job: Job
+) -> None:
     class Killed(BaseException):
         pass
 
@@ -200,15 +202,15 @@ PLAN = WritingPlan(["bake", "cpp", "staff"], load_task("default"), 2)
 
 
 @pytest.fixture
-def write(built: Callable[..., InferRetrieveRank], job: Job) -> Callable[..., Taught]:
-    def written(model: ScriptedModel, plan: WritingPlan = PLAN, output: str = job.output) -> Taught:
+def write(built: Callable[..., InferRetrieveRank], job: Job) -> Callable[..., TeachingResult]:
+    def written(model: ScriptedModel, plan: WritingPlan = PLAN, output: str = job.output) -> TeachingResult:
         return write_texts(output, plan, lambda: (model, None), built, quiet)
 
     return written
 
 
 def test_texts_are_written_for_labels(
-    write: Callable[..., Taught], built: Callable[..., InferRetrieveRank], job: Job
+    write: Callable[..., TeachingResult], built: Callable[..., InferRetrieveRank], job: Job
 ) -> None:
     model = ScriptedModel(texts_for_labels)
     taught = write(model)
@@ -223,7 +225,7 @@ def test_texts_are_written_for_labels(
     read_gold(Path(job.output), built().space)
 
 
-def test_a_repeated_call_finds_its_examples_complete(write: Callable[..., Taught]) -> None:
+def test_a_repeated_call_finds_its_examples_complete(write: Callable[..., TeachingResult]) -> None:
     model = ScriptedModel(texts_for_labels)
     write(model)
     asked = len(model.requests)
@@ -234,7 +236,7 @@ def test_a_repeated_call_finds_its_examples_complete(write: Callable[..., Taught
     assert write(model, replace(PLAN, labels=["cook"], restart=True)).examples == 2
 
 
-def test_files_of_other_programs_are_not_written_over(write: Callable[..., Taught], job: Job) -> None:
+def test_files_of_other_programs_are_not_written_over(write: Callable[..., TeachingResult], job: Job) -> None:
     for path in (Path(job.output), Path(f"{job.output}.lm")):
         path.write_text("mine\n")
         with pytest.raises(IrrError):
@@ -247,7 +249,7 @@ def test_files_of_other_programs_are_not_written_over(write: Callable[..., Taugh
 
 
 def test_texts_written_before_a_budget_ended_are_not_paid_for_twice(
-    write: Callable[..., Taught], job: Job, monkeypatch: pytest.MonkeyPatch
+    write: Callable[..., TeachingResult], job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = Path(f"{job.output}.lm")
     model = ScriptedModel(texts_for_labels)
@@ -270,7 +272,7 @@ def test_texts_written_before_a_budget_ended_are_not_paid_for_twice(
     assert not answers.exists()
 
 
-def test_examples_are_written_to_jsonl_files_only(write: Callable[..., Taught]) -> None:
+def test_examples_are_written_to_jsonl_files_only(write: Callable[..., TeachingResult]) -> None:
     for name in ("examples.csv", "-"):
         with pytest.raises(OutputError, match=r"FILE\.jsonl"):
             write(ScriptedModel(texts_for_labels), output=name)
