@@ -52,7 +52,7 @@ class Recorded:
 
     def model(self, demos: str) -> RecordedModel:
         """The model as it answered with these demos."""
-        return RecordedModel.open(str(self.files[demos]), None, None)
+        return RecordedModel.read(self.files[demos])
 
 
 def read(data: Path, folder: Path) -> Recorded:

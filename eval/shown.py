@@ -26,7 +26,7 @@ from eval.recorded import read
 from irr.config import RankMethod, Settings
 from irr.evaluation.metrics import rp_at_k
 from irr.io.texts import GoldRow
-from irr.lm.embedded import packaged_folder
+from irr.lm.packaged import packaged_folder
 from irr.lm.protocol import ChatRequest, count
 from irr.lm.recorded import RecordedModel
 from irr.program.program import InferRetrieveRank, build
@@ -88,8 +88,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         recorded = read(arguments.data, Path(folder))
-        model = CountingModel.open(str(recorded.files["task"]), None, None)
-    assert isinstance(model, CountingModel)
+        model = CountingModel.read(recorded.files["task"])
     model.tokenizer = AutoTokenizer.from_pretrained(packaged_folder(), local_files_only=True)
     program, plain = (
         build(

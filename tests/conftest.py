@@ -14,7 +14,7 @@ from hypothesis import settings
 
 from irr.encoders.sentence_transformers import SentenceEncoder
 from irr.labels.space import LabelSpace
-from irr.lm.embedded import packaged_folder
+from irr.lm.packaged import packaged_folder
 from irr.program.program import InferRetrieveRank, build
 from tests.support import KITCHEN, Irr, run_here, run_process, write_jsonl
 

@@ -28,7 +28,7 @@ def serve_lm(
     from irr.lm.vllm_server import ServerOptions, serve
 
     def ready(server: Server) -> None:
-        display.note(f"ready after {server.seconds[1]:.0f} s; use it with")
+        display.note(f"ready after {server.seconds:.0f} s; use it with")
         echo(f"--lm openai/{server.name} --api-base {server.api_base}")
 
     display.note(f"starting vLLM with {model}: this can take minutes")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +23,7 @@ T = TypeVar("T")
 
 
 class Budget:
-    """Counts requests, and refuses further ones when it is spent or stopped.
+    """Counts requests, all on one event loop, and refuses further ones when it is spent or stopped.
 
     Attributes:
         usage: The usage so far.
@@ -51,7 +50,6 @@ class Budget:
         self._started = spent
         self._unanswered = 0
         self._on_call = on_call
-        self._lock = threading.Lock()
 
     def stop(self, reason: str) -> None:
         """Refuses all further requests and trials."""
@@ -59,11 +57,7 @@ class Budget:
 
     @contextmanager
     def trial(self, texts: int) -> Iterator[None]:
-        """Encloses a trial; it is void, and ends the search, if the model answers too few of its requests.
-
-        Raises:
-            BudgetSpentError: After the block, if more than a tenth of the texts went unanswered.
-        """
+        """Encloses a trial; a BudgetSpentError after it if more than a tenth of its texts had no answer."""
         before = self._unanswered
         yield
         if (unanswered := self._unanswered - before) > TOLERATED * texts:
@@ -73,28 +67,21 @@ class Budget:
             raise BudgetSpentError(self.reason)
 
     def start(self) -> None:
-        """Takes one request off the budget.
-
-        Raises:
-            LMUnavailableError: If a model is unavailable.
-            BudgetSpentError: If no further request is allowed.
-        """
-        with self._lock:
-            if self._calls is not None and self._started >= self._calls:
-                self.stop(f"the budget of {counted(self._calls, 'call')} is spent")
-            if self.failure:
-                raise self.failure
-            if self.reason:
-                raise BudgetSpentError(self.reason)
-            self._started += 1
+        """Takes one request off the budget; a BudgetSpentError, or a model's failure, if none is allowed."""
+        if self._calls is not None and self._started >= self._calls:
+            self.stop(f"the budget of {counted(self._calls, 'call')} is spent")
+        if self.failure:
+            raise self.failure
+        if self.reason:
+            raise BudgetSpentError(self.reason)
+        self._started += 1
 
     def end(self, usage: Usage, error: LMError | None = None) -> None:
         """Records what a request cost, and how it failed."""
         if isinstance(error, LMUnavailableError):
             self.failure = error
-        with self._lock:
-            self._unanswered += error is not None and error.retryable
-            self.usage = self.usage + usage
+        self._unanswered += error is not None and error.retryable
+        self.usage = self.usage + usage
         self._on_call()
 
 
@@ -112,6 +99,7 @@ class Answers:
     """Answers of models, in memory or in a file with one JSON line a request.
 
     Attributes:
+        known: The answers by the keys of their requests.
         requests: The number of requests that cost something.
         spent: Their cost, that of requests without an answer included.
 
@@ -124,18 +112,20 @@ class Answers:
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
-        self._known: dict[str, str] = {}
+        self.known: dict[str, str] = {}
         self.requests = 0
         self.spent = Usage()
         try:
-            for row in _read(path) if path else ():
-                self._count(row)
+            content = path.read_bytes() if path and path.exists() else b""
         except OSError as e:
             raise OutputError(str(path), f"cannot be written ({e.strerror})", "name another output") from e
-
-    def get(self, request: str) -> str | None:
-        """The answer to a request; None if it is not known."""
-        return self._known.get(request)
+        # A kill may tear off the last line.
+        for number, line in enumerate((whole_lines(content) or content).splitlines(), 1):
+            try:
+                self._count(_AnswerRow.model_validate_json(line))
+            except ValidationError as e:
+                problem = "holds something else than answers"
+                raise OutputError(str(path), problem, "move it away", number) from e
 
     def add(self, usage: Usage, request: str | None = None, answer: str = "") -> None:
         """Keeps the cost of a request, and its answer if it has a key; a file has them on the disk then."""
@@ -149,7 +139,7 @@ class Answers:
 
     def _count(self, row: _AnswerRow) -> None:
         if row.request is not None:
-            self._known[row.request] = row.answer
+            self.known[row.request] = row.answer
         self.requests += 1
         self.spent = self.spent + row.usage
 
@@ -176,18 +166,13 @@ class CachedModel:
         self._judged: dict[tuple[str, ...], dict[str, float]] = {}
 
     async def chat(self, request: ChatRequest) -> str:
-        """Answers in words.
-
-        Raises:
-            LMError: If the model gives no usable answer.
-            BudgetSpentError: If the answer is not known, and the budget allows no request.
-        """
+        """As the model's; a BudgetSpentError if the answer is not known and the budget allows no request."""
         key = None
         if not request.temperature:
             asked = [self.name, request.messages, request.max_tokens, request.schema, request.stop]
             key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
-            if (known := self._answers.get(key)) is not None:
-                return known
+            if key in self._answers.known:
+                return self._answers.known[key]
         return await self._request(lambda: self.model.chat(request), key)
 
     async def probabilities(
@@ -225,17 +210,3 @@ class CachedModel:
         self._answers.add(meter.usage, key, str(answer) if key else "")
         self._budget.end(meter.usage)
         return answer
-
-
-def _read(path: Path) -> list[_AnswerRow]:
-    """The rows of a file, without what a kill left of the last line."""
-    content = path.read_bytes() if path.exists() else b""
-    rows = []
-    for number, line in enumerate(whole_lines(content).splitlines(), 1):
-        try:
-            rows.append(_AnswerRow.model_validate_json(line))
-        except ValidationError as e:
-            raise OutputError(path, "holds something else than answers", "move it away", number) from e
-    if content and not rows:
-        raise OutputError(path, "holds something else than answers", "move it away")
-    return rows

@@ -19,7 +19,6 @@ class Requests:
     def __init__(self) -> None:
         self._under_way: set[Future[Any]] = set()
         self._cancelled = False
-        self._lock = threading.Lock()
 
     @contextmanager
     def made_here(self) -> Iterator[None]:
@@ -32,18 +31,15 @@ class Requests:
 
     def cancel(self) -> None:
         """Cancels the calls under way, and all later ones."""
-        with self._lock:
-            self._cancelled = True
-            under_way = list(self._under_way)
-        for future in under_way:
+        self._cancelled = True
+        for future in self._under_way.copy():
             future.cancel()
 
     def _add(self, future: Future[Any]) -> None:
-        with self._lock:
-            self._under_way.add(future)
-            cancelled = self._cancelled
+        # Added before the check, so that `cancel` in another thread misses no call.
+        self._under_way.add(future)
         future.add_done_callback(self._under_way.discard)
-        if cancelled:
+        if self._cancelled:
             future.cancel()
 
 
@@ -56,11 +52,11 @@ _thread = threading.Thread(target=_loop.run_forever, name="irr-lm", daemon=True)
 _starting = threading.Lock()
 
 
-def _running_loop() -> asyncio.AbstractEventLoop:
+def _start(work: Coroutine[Any, Any, T]) -> Future[T]:
     with _starting:
         if _thread.ident is None:
             _thread.start()
-    return _loop
+    return asyncio.run_coroutine_threadsafe(work, _loop)
 
 
 def _is_here() -> bool:
@@ -76,9 +72,8 @@ def run_on_loop(work: Coroutine[Any, Any, T]) -> T:
     if _is_here():
         work.close()
         raise RuntimeError("run_on_loop() was called on the models' own event loop: await the work instead")
-    future = asyncio.run_coroutine_threadsafe(work, _running_loop())
-    requests = _requests.get()
-    if requests is not None:
+    future = _start(work)
+    if requests := _requests.get():
         requests._add(future)
     try:
         return future.result()
@@ -89,7 +84,7 @@ def run_on_loop(work: Coroutine[Any, Any, T]) -> T:
 
 def close_on_loop(work: Coroutine[Any, Any, None]) -> None:
     """Runs a coroutine that closes something on that loop; waits for it, if that is possible, two seconds."""
-    closing = asyncio.run_coroutine_threadsafe(work, _running_loop())
+    closing = _start(work)
     if not _is_here():
         with suppress(TimeoutError):
             closing.result(timeout=2)
@@ -99,7 +94,7 @@ async def on_loop(work: Coroutine[Any, Any, T]) -> T:
     """Awaits a coroutine on the event loop that all models share, from that loop or another one."""
     if _is_here():
         return await work
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, _running_loop()))
+    return await asyncio.wrap_future(_start(work))
 
 
 async def gather(*work: Coroutine[Any, Any, T]) -> list[T]:

@@ -74,17 +74,14 @@ class LanguageModel(Protocol):
     @property
     def name(self) -> str:
         """Its name in traces and frozen programs."""
-        ...
 
     @property
     def concurrency(self) -> int:
         """The number of calls that it works on at a time."""
-        ...
 
     @property
     def capabilities(self) -> Capabilities:
         """Its capabilities."""
-        ...
 
     async def chat(self, request: ChatRequest) -> str:
         """Answers in words.
@@ -92,7 +89,6 @@ class LanguageModel(Protocol):
         Raises:
             LMError: If the model gives no usable answer.
         """
-        ...
 
     async def probabilities(
         self, prefix: str, context: str, items: Sequence[str], yes: str, no: str
@@ -109,42 +105,30 @@ class LanguageModel(Protocol):
         Raises:
             LMError: If the model gives no usable answer.
         """
-        ...
 
 
+@dataclass
 class Meter:
-    """Adds up the cost of calls.
+    """Adds up the cost of calls in `usage`."""
 
-    Attributes:
-        usage: The sum so far.
-    """
-
-    def __init__(self, outer: Meter | None = None) -> None:
-        self.usage = Usage()
-        self._outer = outer
-
-    def add(self, usage: Usage) -> None:
-        """Adds the cost of a call, here and in the meters around this one."""
-        self.usage = self.usage + usage
-        if self._outer:
-            self._outer.add(usage)
+    usage: Usage = field(default_factory=Usage)
 
 
-_meter: ContextVar[Meter | None] = ContextVar("irr_meter", default=None)
+_meters: ContextVar[tuple[Meter, ...]] = ContextVar("irr_meters", default=())
 
 
 @contextmanager
 def metered() -> Iterator[Meter]:
     """Opens a meter for the calls made in this block, and in tasks that are started from it."""
-    meter = Meter(_meter.get())
-    token = _meter.set(meter)
+    meter = Meter()
+    token = _meters.set((*_meters.get(), meter))
     try:
         yield meter
     finally:
-        _meter.reset(token)
+        _meters.reset(token)
 
 
 def count(usage: Usage) -> None:
-    """Adds the cost of a call to the open meters."""
-    if meter := _meter.get():
-        meter.add(usage)
+    """Adds the cost of a call to all open meters."""
+    for meter in _meters.get():
+        meter.usage = meter.usage + usage

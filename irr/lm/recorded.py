@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,7 +14,6 @@ from irr.errors import InputError, LMError
 from irr.io.streams import read_lines
 from irr.io.validation import parse_json_row
 from irr.lm.protocol import Capabilities, ChatRequest, count
-from irr.lm.server_limits import Limits
 from irr.text.strings import one_line
 from irr.text.words import clean
 from irr.types import Usage
@@ -50,8 +49,7 @@ class RecordedAnswer(BaseModel):
 class RecordedModel:
     """Repeats the recorded answer for a text, whatever the prompt.
 
-    A ranking is repeated by the names of the candidates: those chosen in the recording keep their order, and
-    a candidate that was not shown then is not chosen.
+    Of the candidates, those chosen in the recording keep their order; one that was not shown is not chosen.
 
     Attributes:
         name: The name that opens it.
@@ -70,34 +68,24 @@ class RecordedModel:
         self.name = name
         self.concurrency = 8
         self.shown = self.unseen = 0
-        self._answers: dict[tuple[str, str], RecordedAnswer] = {
-            (answer.stage, one_line(clean(answer.text))): answer for answer in answers
-        }
+        self._answers = {(str(answer.stage), one_line(clean(answer.text))): answer for answer in answers}
         rows = sorted(answer.model_dump_json() for answer in self._answers.values())
         self.revision = hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
     @classmethod
-    def open(cls, name: str, _api_base: str | None, _limits: Limits | None) -> RecordedModel:
-        """The model of a JSONL file with a `RecordedAnswer` a row.
-
-        Raises:
-            InputError: With file and row, for a row that is something else.
-        """
+    def read(cls, path: Path) -> Self:
+        """The model of a JSONL file with a `RecordedAnswer` a row; an InputError names another row."""
         rows = [
-            parse_json_row(RecordedAnswer, line, Path(name), number, InputError)
-            for number, line in read_lines(Path(name), InputError)
+            parse_json_row(RecordedAnswer, line, path, number, InputError)
+            for number, line in read_lines(path, InputError)
             if line.strip()
         ]
         if not rows:
-            raise InputError(name, "holds no answers", 'give rows with "stage", "text" and what was answered')
-        return cls(rows, KIND + name)
+            raise InputError(path, "holds no answers", 'give rows with "stage", "text" and what was answered')
+        return cls(rows, f"{KIND}{path}")
 
     async def chat(self, request: ChatRequest) -> str:
-        """The recorded terms or ranking of the text that the request is about.
-
-        Raises:
-            LMError: `unrecorded` if there are none.
-        """
+        """The recorded terms or ranking of the text; an LMError if there are none."""
         count(Usage(calls=1))
         about = request.about
         if about is None:

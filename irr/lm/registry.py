@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
-from typing import Any
+from pathlib import Path
 
 from irr.errors import UsageError
+from irr.lm.embedded import EmbeddedModel
+from irr.lm.packaged import ALIAS
 from irr.lm.protocol import Capabilities, LanguageModel
+from irr.lm.recorded import KIND, RecordedModel
+from irr.lm.server_client import OPENAI, ServedModel
 from irr.lm.server_errors import check_address, read_key
 from irr.lm.server_limits import Limits
 
 NO_MODEL = "none"
 _SERVED = "openai/"
-# The class of a name, or of names that begin so if it ends in "/". A class has `open` and `capabilities`,
-# and is imported at first use.
-_CLASSES = {
-    "embedded": "irr.lm.embedded:EmbeddedModel",
-    "recorded/": "irr.lm.recorded:RecordedModel",
-    _SERVED: "irr.lm.server_client:ServedModel",
+# The capabilities of the model of a name, or of names that begin so if it ends in "/".
+_CAPABILITIES = {
+    NO_MODEL: Capabilities(writes_instructions=False, local=True),
+    ALIAS: EmbeddedModel.capabilities,
+    KIND: RecordedModel.capabilities,
+    _SERVED: ServedModel.capabilities,
 }
 
 
@@ -35,11 +38,14 @@ def open_model(name: str, api_base: str | None = None, limits: Limits | None = N
         UsageError: If the name is none of these, or the URL is invalid.
         MissingExtraError: If the embedded model's package is not installed.
     """
-    if name == NO_MODEL:
+    kind, rest = _kind_of(name)
+    if kind == NO_MODEL:
         return None
-    kind, rest = _found(name)
-    model: LanguageModel = kind.open(rest, api_base, limits)
-    return model
+    if kind == ALIAS:
+        return EmbeddedModel()
+    if kind == KIND:
+        return RecordedModel.read(Path(rest))
+    return ServedModel(rest, api_base or OPENAI, limits=limits or Limits())
 
 
 def open_models(
@@ -52,41 +58,27 @@ def open_models(
 
 
 def capabilities_of(name: str) -> Capabilities:
-    """The capabilities of the model of that name, which is not opened.
-
-    Raises:
-        UsageError: If `open_model` does not know the name.
-    """
-    if name == NO_MODEL:
-        return Capabilities(writes_instructions=False, local=True)
-    capabilities: Capabilities = _found(name)[0].capabilities
-    return capabilities
+    """The capabilities of the model that `open_model` would open; raises as it for an unknown name."""
+    return _CAPABILITIES[_kind_of(name)[0]]
 
 
 def name_of(model: str) -> str:
     """The name that opens a model of this `name`; a served model is named as on its server."""
-    kind = model.partition("/")[0]
-    own = model in _CLASSES or kind + "/" in _CLASSES.keys() - {_SERVED}
-    return model if own else _SERVED + model
+    return model if model == ALIAS or model.startswith(KIND) else _SERVED + model
 
 
 def check_name(name: str, api_base: str | None = None) -> None:
-    """Checks a name, an address and the key in the environment.
-
-    Raises:
-        UsageError: If `open_model` would refuse one of them.
-    """
+    """Raises a UsageError where `open_model` would, also for the key in the environment."""
     if not capabilities_of(name).local:
         read_key()
     if api_base is not None:
         check_address(api_base)
 
 
-def _found(name: str) -> tuple[Any, str]:
-    """The class of a model, and what follows its kind in the name."""
+def _kind_of(name: str) -> tuple[str, str]:
+    """The key of a name in `_CAPABILITIES`, and what follows it in the name."""
     kind, slash, rest = name.partition("/")
-    if kind + slash not in _CLASSES or bool(slash) != bool(rest):
+    if kind + slash not in _CAPABILITIES or bool(slash) != bool(rest):
         hint = "name none, embedded, openai/MODEL with `api_base`, or recorded/FILE"
         raise UsageError(f'no language model "{name}"', hint)
-    module, _, found = _CLASSES[kind + slash].partition(":")
-    return getattr(import_module(module), found), rest
+    return kind + slash, rest

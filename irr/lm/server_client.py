@@ -22,6 +22,7 @@ from irr.lm.server_errors import (
     answer_without_key,
     check_address,
     failure_of,
+    json_object,
     quoted,
     read_key,
 )
@@ -37,6 +38,7 @@ _LARGEST_ANSWER = 4_000_000
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
 # Seconds that a text waits for a server that asks for a pause, unless the patience is longer.
 _LONGEST_RETRY_AFTER = 30.0
+_LIMITS = Limits()
 
 logger = logging.getLogger(__name__)
 
@@ -60,25 +62,13 @@ class ServedModel:
     capabilities = Capabilities()
 
     def __init__(
-        self,
-        name: str,
-        api_base: str,
-        *,
-        timeout: float = 120,
-        retries: int = 3,
-        limits: Limits | None = None,
+        self, name: str, api_base: str, *, timeout: float = 120, retries: int = 3, limits: Limits = _LIMITS
     ) -> None:
-        limits = limits or Limits()
         self.name = name
         self.concurrency = limits.concurrency
         self._endpoint = _Endpoint(api_base, timeout, retries, limits)
         self._unsupported: set[str] = set()
         self._first_tokens: dict[str, list[int]] = {}
-
-    @classmethod
-    def open(cls, name: str, api_base: str | None, limits: Limits | None) -> ServedModel:
-        """The model of that name at a server; OpenAI's own if no address is given."""
-        return cls(name, api_base or OPENAI, limits=limits)
 
     async def chat(self, request: ChatRequest) -> str:
         """Answers in words; a setting that the server rejects is left out of all further requests.
@@ -126,9 +116,8 @@ class ServedModel:
             raise LMError("bad_request", f"{yes!r} and {no!r} begin with the same token", "use other words")
         await self._check_items(items, limit - len(query) - 1)
         body = {"query": query, "items": list(items), "label_token_ids": words[0] + words[1]}
-        answer = await self._post(
-            f"{self._endpoint.root}/generative_scoring", {**body, "apply_softmax": True}
-        )
+        body["apply_softmax"] = True
+        answer = await self._post(f"{self._endpoint.root}/generative_scoring", body)
         try:
             scores = {row["index"]: float(row["score"]) for row in answer["data"]}
             values = [scores[i] for i in range(len(items))]
@@ -140,15 +129,14 @@ class ServedModel:
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._endpoint.close()
+        await on_loop(_close(self._endpoint.sessions))
 
     def _chat_body(self, request: ChatRequest) -> dict[str, Any]:
         tokens = "max_completion_tokens" if "max_tokens" in self._unsupported else "max_tokens"
-        temperature = None if "temperature" in self._unsupported else request.temperature
         body: dict[str, Any] = {
             "messages": [{"role": role, "content": text} for role, text in request.messages],
             tokens: request.max_tokens,
-            "temperature": temperature,
+            "temperature": None if "temperature" in self._unsupported else request.temperature,
             "top_p": request.top_p,
             "seed": request.seed,
             "stop": list(request.stop) or None,
@@ -163,7 +151,7 @@ class ServedModel:
         return {key: value for key, value in body.items() if value is not None} | dict(request.extra)
 
     async def _check_items(self, items: Sequence[str], room: int) -> None:
-        """Checks the length of the items, because vLLM would cut long ones without an error."""
+        """Raises an LMError for an item that is too long, because vLLM would cut it without an error."""
         # A token stands for at least one byte, so that only long items have to be counted.
         long = [item for item in items if 2 * len(item.encode("utf-8", "replace")) + 8 > room]
         for tokens, _ in await asyncio.gather(*map(self._tokenize, long)):
@@ -173,8 +161,7 @@ class ServedModel:
 
     async def _first_token(self, word: str) -> list[int]:
         if word not in self._first_tokens:
-            tokens, _ = await self._tokenize(word)
-            self._first_tokens[word] = tokens[:1]
+            self._first_tokens[word] = (await self._tokenize(word))[0][:1]
         return self._first_tokens[word]
 
     async def _tokenize(self, text: str, *, special: bool = False) -> tuple[list[int], int]:
@@ -193,10 +180,7 @@ class ServedModel:
 
 
 class _Endpoint:
-    """Posts JSON to a server, and tries again where that may help.
-
-    Each request reads the key from the environment; it is stored nowhere.
-    """
+    """Posts JSON to a server, again where that may help; the key stays in the environment alone."""
 
     def __init__(self, api_base: str, timeout: float, retries: int, limits: Limits) -> None:
         self.base = check_address(api_base)
@@ -211,30 +195,25 @@ class _Endpoint:
         self._flow = Flow(limits)
         self._outage = Outage(self.base, limits.patience, self._is_up)
         # The session that is open, if one is; all requests are sent on the loop that models share.
-        self._sessions: list[aiohttp.ClientSession] = []
-        weakref.finalize(self, _close_in_the_end, self._sessions)
+        self.sessions: list[aiohttp.ClientSession] = []
+        weakref.finalize(self, _close_in_the_end, self.sessions)
 
     async def post(self, url: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
-        """Posts `body`; returns the answer and the seconds that the answered try took.
-
-        Raises:
-            LMError: If no usable answer came after all tries.
-            LMUnavailableError: If the server refuses the key, the model or the address, or stays down.
-        """
+        """The answer to `body`, and the seconds that the answered try took."""
         return await on_loop(self._post(url, body))
 
     async def _post(self, url: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
-        began = time.monotonic()
-        tried = 0
+        began, tried = time.monotonic(), 0
         while True:
-            since = time.monotonic()
-            asked_pause = 0.0
+            since, asked_pause = time.monotonic(), 0.0
             try:
                 reply = await self._exchange(url, body)
                 if reply.status == 200:
-                    return _parse(reply.body), reply.seconds
-                asked_pause = reply.retry_after
-                error = failure_of(reply, url)
+                    if (answer := json_object(reply.body)) is None:
+                        problem = "the server's answer is not a JSON object"
+                        raise LMError("unparsable", problem, "check the address")
+                    return answer, reply.seconds
+                error, asked_pause = failure_of(reply, url), reply.retry_after
             except LMError as e:
                 error = e
             if not error.retryable or asked_pause > max(_LONGEST_RETRY_AFTER, self._limits.patience):
@@ -256,10 +235,6 @@ class _Endpoint:
             logger.info("trying again in %.1f s: %s", max(pause, asked_pause), error)
             await asyncio.sleep(max(pause, asked_pause))
 
-    async def close(self) -> None:
-        """Closes the connections."""
-        await on_loop(_close(self._sessions))
-
     async def _exchange(self, url: str, body: Mapping[str, Any]) -> Reply:
         """Sends one request and returns its reply."""
         import aiohttp
@@ -270,11 +245,10 @@ class _Endpoint:
         expected = len(json.dumps(body)) / 4 if self._limits.tokens_per_minute else 0.0
         async with self._flow.request(expected):
             started = time.perf_counter()
+            # Redirects are refused, because they could carry the text or the key to another host.
+            request = self._session().post(url, json=body, headers=headers, allow_redirects=False)
             try:
-                # Redirects are refused, because they could carry the text or the key to another host.
-                async with self._session().post(
-                    url, json=body, headers=headers, allow_redirects=False
-                ) as response:
+                async with request as response:
                     content = bytearray()
                     async for chunk in response.content.iter_chunked(65_536):
                         content += chunk
@@ -297,7 +271,8 @@ class _Endpoint:
         if reply.status in (429, 503):
             self._flow.overloaded(min(reply.retry_after, self._limits.patience))
         else:
-            self._flow.answered(_tokens(reply) - expected if expected else 0.0)
+            spent = _usage(json_object(reply.body) or {}, 0.0) if expected else Usage()
+            self._flow.answered(spent.prompt_tokens + spent.completion_tokens - expected)
         return reply
 
     async def _is_up(self) -> bool:
@@ -312,7 +287,7 @@ class _Endpoint:
             return False
 
     def _session(self) -> aiohttp.ClientSession:
-        if not self._sessions:
+        if not self.sessions:
             import aiohttp
 
             session = aiohttp.ClientSession(
@@ -320,8 +295,8 @@ class _Endpoint:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=self._timeout),
             )
-            self._sessions.append(session)
-        return self._sessions[0]
+            self.sessions.append(session)
+        return self.sessions[0]
 
 
 async def _close(sessions: list[aiohttp.ClientSession]) -> None:
@@ -340,16 +315,6 @@ def _cause(error: Exception) -> str:
     return quoted(str(getattr(reason, "strerror", None) or reason or type(error).__name__))
 
 
-def _parse(body: bytes) -> dict[str, Any]:
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError) as e:
-        raise LMError("unparsable", "the server's answer is not JSON", "check the address") from e
-    if not isinstance(answer, dict):
-        raise LMError("unparsable", "the server's answer is not a JSON object", "check the address")
-    return answer
-
-
 def _usage(answer: Mapping[str, Any], seconds: float) -> Usage:
     """The cost of a request, as its answer reports it."""
 
@@ -366,15 +331,6 @@ def _usage(answer: Mapping[str, Any], seconds: float) -> Usage:
         completion_tokens=number(reported, "completion_tokens"),
         seconds=seconds,
     )
-
-
-def _tokens(reply: Reply) -> int:
-    """The tokens that a reply reports, sent and generated; 0 for none."""
-    try:
-        usage = _usage(_parse(reply.body), reply.seconds)
-    except LMError:
-        return 0
-    return usage.prompt_tokens + usage.completion_tokens
 
 
 def _seconds(retry_after: str) -> float:

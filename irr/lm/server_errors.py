@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 from urllib.parse import urlsplit
 
 from irr.errors import LMError, LMUnavailableError, UsageError
@@ -32,17 +33,15 @@ def check_address(api_base: str) -> str:
         parts = urlsplit(api_base)
         port, host = parts.port, parts.hostname or ""
         host.encode("idna")
-    except UnicodeError:
-        raise UsageError("the address of the model server has an invalid host name", hint) from None
-    except ValueError as e:
-        raise UsageError(f"the address of the model server is not a URL ({e})", hint) from None
-    if parts.username or parts.password or parts.query or parts.fragment or "@" in api_base:
-        problem = "carries a user, password, query or fragment"
-        hint = f"give the plain address, and the key in {KEY_VARIABLE}"
-    elif parts.scheme not in ("http", "https") or not host:
-        problem = "does not begin with http://HOST"
-    elif port == 0 or not api_base.isprintable() or any(character.isspace() for character in api_base):
-        problem = "holds an invalid character or port"
+        if parts.username or parts.password or parts.query or parts.fragment or "@" in api_base:
+            problem = "carries a user, password, query or fragment"
+            hint = f"give the plain address, and the key in {KEY_VARIABLE}"
+        elif parts.scheme not in ("http", "https") or not host:
+            problem = "does not begin with http://HOST"
+        elif port == 0 or not api_base.isprintable() or api_base.split() != [api_base]:
+            problem = "holds an invalid character or port"
+    except ValueError:  # its text may hold what is secret
+        problem = "is not a URL with a valid host name and port"
     if problem:
         raise UsageError(f"the address of the model server {problem}", hint)
     return api_base.rstrip("/")
@@ -74,10 +73,7 @@ def without_key(text: str) -> str:
 
 
 def answer_without_key(text: str) -> str:
-    """A model's answer without parts of the key, which a server may echo.
-
-    A placeholder key ("no-key-required") consists of words that may well occur in answers; it is not removed.
-    """
+    """A model's answer without parts of the key, which a server may echo, but with a placeholder's words."""
     key = os.environ.get(KEY_VARIABLE, "")
     secret = len(key) >= _LENGTH and any(character.isdigit() for character in key)
     return without_key(text) if secret else text
@@ -106,7 +102,7 @@ def failure_of(reply: Reply, url: str) -> LMError:
         hint = f"set {KEY_VARIABLE} to a key that it takes"
         return LMUnavailableError("refused", f"the model server refuses the key ({status})", hint)
     if status == 404 and "model" in message.lower():
-        return LMUnavailableError("refused", f"no such model: {message}", "correct openai/MODEL")
+        return LMUnavailableError("refused", f"no such model: {message}", "correct the model's name")
     if status in (404, 405, 501) or 300 <= status < 400:
         path = urlsplit(url).path
         hint = "correct `api_base`" if path.endswith("/chat/completions") else NEEDS_VLLM
@@ -121,14 +117,19 @@ def failure_of(reply: Reply, url: str) -> LMError:
     return LMError("bad_request", f"the server did not accept the request ({status}): {message}")
 
 
+def json_object(body: str | bytes) -> dict[str, Any] | None:
+    """The JSON object of a body; None if it is something else."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
 def _message(body: bytes) -> str:
     """The server's own message, printable and without the key."""
     text = body[:10_000].decode("utf-8", "replace")
-    try:
-        answer = json.loads(text)
-    except (ValueError, RecursionError):
-        answer = None
-    if isinstance(answer, dict):
+    if answer := json_object(text):
         error = answer.get("error", answer)
         text = str(error.get("message", error) if isinstance(error, dict) else error)
     return quoted(text)

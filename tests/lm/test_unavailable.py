@@ -50,7 +50,7 @@ def always(reply: Any) -> Behaviour:
 REFUSALS = {
     "key": (lambda: failure(401, f"Incorrect API key provided: {KEY[:12]}."), "set OPENAI_API_KEY"),
     "rights": (lambda: failure(403, "no access"), "set OPENAI_API_KEY"),
-    "model": (lambda: failure(404, "The model `any` does not exist."), "correct openai/MODEL"),
+    "model": (lambda: failure(404, "The model `any` does not exist."), "correct the model's name"),
     "address": (lambda: web.Response(status=404, text="404 page not found"), "correct `api_base`"),
     "redirect": (lambda: web.Response(status=301, headers={"Location": "https://x/"}), "correct `api_base`"),
 }

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from irr.errors import IrrError, LMError, MissingExtraError, UsageError
-from irr.lm.embedded import packaged_folder
 from irr.lm.loop import run_on_loop
+from irr.lm.packaged import packaged_folder
 from irr.lm.protocol import metered
 from irr.lm.server_client import ServedModel
 from irr.lm.vllm_server import ServerOptions, running_server
