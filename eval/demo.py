@@ -31,7 +31,7 @@ DESCRIPTION_CHARACTERS = 600
 MARKUP = re.compile(r"<[^>]+>|https?://\S+|\.\. \S+::.*|[=\-`*#~]{2,}")
 LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 SHOWN = 5
-LM_TEXTS = 10
+LM_TEXTS = 6
 LM_STAGES = {
     "no stage": [],
     "infer": ["--infer-lm", "embedded"],

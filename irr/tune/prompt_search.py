@@ -340,9 +340,8 @@ def _quiet() -> Iterator[None]:
     levels = [logger.level for logger in loud]
     for each in loud:
         each.setLevel(logging.CRITICAL)
-    try:
-        with redirect_stdout(StringIO()):
-            yield
-    finally:
-        for each, level in zip(loud, levels, strict=True):
-            each.setLevel(level)
+    with redirect_stdout(StringIO()):
+        yield
+    # After an error they stay quiet, because threads of DSPy may go on for a while.
+    for each, level in zip(loud, levels, strict=True):
+        each.setLevel(level)
