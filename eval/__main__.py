@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -47,12 +47,7 @@ class Session:
     split: Literal["test", "dev"]
     limit: int | None
     output: Path
-    began: str
-
-    @classmethod
-    def now(cls, split: Literal["test", "dev"], limit: int | None, output: Path) -> Session:
-        """A session that begins now."""
-        return cls(split, limit, output, datetime.now(UTC).isoformat(timespec="seconds"))
+    began: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     def load(self, names: list[str], data: Path | None) -> Iterator[tuple[Task, Loaded]]:
         """The tasks and their data; every name is read before the first task runs."""
@@ -101,7 +96,7 @@ def run(
     output: Output = RUNS,
 ) -> None:
     """Run one program on some tasks, and append what it scored to eval/results/runs.jsonl."""
-    session = Session.now(split, limit, output)
+    session = Session(split, limit, output)
     for task, loaded in session.load(tasks, data):
         if program:
             classifier = load(program, index_folder=index_folder)
@@ -125,7 +120,7 @@ def peers(
     output: Output = RUNS,
 ) -> None:
     """Run irr and the plain baselines on some tasks, on the same texts, one after the other."""
-    session, encoder = Session.now(split, limit, output), SentenceEncoder()
+    session, encoder = Session(split, limit, output), SentenceEncoder()
     root = index_folder or cache_folder("indexes")
     for task, loaded in session.load(tasks, data):
         for suffix, settings in (("", Settings()), ("/names", NAMES_ONLY)):
