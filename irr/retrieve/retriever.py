@@ -30,11 +30,7 @@ class ScoredText:
     penalties: Sequence[Mapping[QueryKind, Floats]]  # the hubness penalties of each part's queries
     pool: Pool
     evidence: PassageEvidence
-
-    @property
-    def passages(self) -> int:
-        """The number of passages."""
-        return sum(part.passage is not None for part in self.parts)
+    passages: int  # how many of the parts are passages
 
 
 class LabelRetriever:
@@ -120,6 +116,7 @@ class LabelRetriever:
     ) -> Iterator[ScoredText]:
         """The texts in order; many are matched together."""
         settings = self._settings
+        passages = [sum(part.passage is not None for part in parts) for parts in texts]
         evidence: PassageEvidence | None = None
         penalties: list[Mapping[QueryKind, Floats]] = []
         for block in blocks(texts, scoring.BLOCK_FLOATS // len(pool.labels)):
@@ -136,26 +133,29 @@ class LabelRetriever:
                 score = np.zeros(len(pool.labels), np.float32)
                 for kind, of_kind in zip(kinds, best[own], strict=True):
                     score += np.float32(settings.kind_weight(kind)) * of_kind
-                evidence = self._with_part(evidence, parts, number, pool.labels, score)
+                evidence = self._with_part(
+                    evidence, parts[number], number, passages[text], pool.labels, score
+                )
                 if number == len(parts) - 1:
-                    yield ScoredText(parts, vectors, penalties, pool, evidence)
+                    yield ScoredText(parts, vectors, penalties, pool, evidence, passages[text])
                     evidence, penalties = None, []
 
     def _with_part(
         self,
         evidence: PassageEvidence | None,
-        parts: Sequence[TextPart],
+        part: TextPart,
         number: int,
+        passages: int,
         labels: Ints,
         score: Floats,
     ) -> PassageEvidence:
         """The evidence of the parts before this one, and of this one."""
-        settings, passage = self._settings, parts[number].passage
+        settings, passage = self._settings, part.passage
         if passage is None:
             return scoring.with_terms(evidence, score, number)
         recall, cosine = (of_all[labels] for of_all in self._index.words(passage))
         # Many passages are by chance near to some label, but few of them share its words.
-        factor = 1 + np.log(sum(part.passage is not None for part in parts)) / 2
+        factor = 1 + np.log(passages) / 2
         score = score + np.float32(factor * settings.name_recall_weight) * recall
         score += np.float32(factor * settings.word_cosine_weight) * cosine
         return scoring.with_passage(evidence, score, recall, cosine, number, settings.passage_temperature)
